@@ -1,0 +1,618 @@
+"""The table of elementary operations.
+
+One row holds all that is known of an operation: its value on floats, its partial derivatives, how people write it,
+where it is defined, what is agreed at its corners.  Everything else (eager gradients, forward mode, higher
+derivatives, trace tables, LaTeX, drawings, tests) is read off the table, so a new operation is one new row.
+
+A rule for partials is called as ``partials(out, *operands)`` and returns one derivative for each operand.  It uses
+only arithmetic and functions of this table, so one rule serves three readers: given floats it returns numbers, given
+Values it returns new Values (second derivatives), given symbols it returns formulas.
+
+Rules are chosen not to cancel.  ``tanh'(20)`` is ``sech(20)**2 = 1.7e-17`` and not ``1 - tanh(20)**2``, which is 0;
+that is why the table has the rows ``sech`` and ``semicircle``, which only other rows need.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from numbers import Real
+from typing import Any, Protocol
+
+Rule = Callable[..., Any]
+Writer = Callable[[Sequence[str]], str]
+
+ATOM = 5  # binds like a name or a call: never needs parentheses
+
+
+class DomainError(ArithmeticError, ValueError):
+    """An operation left its domain, overflowed, or has no finite derivative where it was applied."""
+
+
+class ShapeError(ValueError):
+    """Lists whose lengths should agree do not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """A row of the table."""
+
+    name: str
+    #: the operation on floats
+    value: Callable[..., float]
+    #: ``partials(out, *operands)``: one derivative for each operand
+    partials: Rule
+    #: how the operation is named on a drawing: "+", "tanh", "**2"
+    symbol: str
+    #: from the texts of the operands to the text of the result: "x * y", r"x \cdot y"
+    text: Writer
+    latex: Writer
+    #: how tightly the text binds: 1 for + and -, 2 for * and /, 3 for a sign, 4 for **, 5 for a call
+    binds: int
+    #: how many operands; None when any number will do
+    arity: int | None
+    #: formula and derivative, in words
+    doc: str
+    #: where it is defined, as an error message says it
+    domain: str
+    #: conventions: operands -> the partials agreed upon there, where the derivative does not exist
+    corners: Mapping[tuple[float, ...], tuple[float, ...]]
+    #: operands at which it is worth testing, ordinary and extreme ones
+    points: Sequence[tuple[float, ...]]
+    #: what tells this row from others of its family: (n,) for ``x**n``
+    constants: tuple[float, ...] = ()
+    #: the partials themselves when they are the same everywhere (``+``, ``-``), else None
+    constant_partials: tuple[float, ...] | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        return f"<operation {self.name}{list(self.constants) or ''}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:  # rows are unique: copies and pickles find the row again
+        return _find, (self.name, *self.constants)
+
+
+class Function(Protocol):
+    """What `row` returns: called with floats it gives a float, with a Value among the operands a Value."""
+
+    operation: Operation
+
+    def __call__(self, *operands: Any) -> Any:
+        """Apply the operation."""
+
+
+#: Every row by name.  Families (`power`, `leaky_relu`, `elu`) appear with their usual constant.
+OPERATIONS: dict[str, Operation] = {}
+#: Rows that depend on a constant, such as ``x**n`` for one n: each is made when it is first asked for.
+FAMILIES: dict[str, Callable[..., Operation]] = {}
+
+
+def _find(name: str, *constants: float) -> Operation:
+    return FAMILIES[name](*constants) if constants else OPERATIONS[name]
+
+
+def operation(
+    name: str,
+    value: Callable[..., float],
+    partials: Rule | tuple[float, ...],
+    doc: str,
+    *,
+    symbol: str = "",
+    text: str | Writer = "",
+    latex: str | Writer = "",
+    binds: int = ATOM,
+    arity: int | None = 1,
+    domain: str = "finite operands",
+    corners: Mapping[Any, Any] | None = None,
+    points: Sequence[Any] = (),
+    constants: tuple[float, ...] = (),
+) -> Operation:
+    """Make a row, with a call such as ``tanh(x)`` as the default way to write it."""
+    constant = partials if isinstance(partials, tuple) else None
+    return Operation(
+        name=name,
+        value=value,
+        partials=partials if callable(partials) else lambda out, *operands: constant,
+        symbol=symbol or name,
+        text=_writer(text) if text else lambda operands: f"{name}({', '.join(operands)})",
+        latex=_writer(latex) if latex else _latex_call(name),
+        binds=binds,
+        arity=arity,
+        doc=doc,
+        domain=domain,
+        corners={_tuple(at): _tuple(agreed) for at, agreed in (corners or {}).items()},
+        points=[_tuple(point) for point in points],
+        constants=constants,
+        constant_partials=constant,
+    )
+
+
+def row(name: str, value: Callable[..., float], partials: Rule | tuple[float, ...], doc: str, **facts: Any) -> Function:
+    """Add a row to the table and return the function that people call.
+
+    On floats the function is the row's value.  An operand of another kind is asked to ``record`` the operation, so
+    this module needs to know neither Value nor any other kind of number that will ever be traced.
+    """
+    op = OPERATIONS[name] = operation(name, value, partials, doc, **facts)
+
+    def unary(x: Any) -> Any:
+        if x.__class__ is float:
+            try:
+                return value(x)
+            except (ArithmeticError, ValueError):
+                raise domain_error(op, (x,)) from None
+        record = getattr(x, "record", None)
+        return record(op, x) if record else apply(op, x)
+
+    def any_arity(*operands: Any) -> Any:
+        return apply(op, *operands)
+
+    function: Any = unary if op.arity == 1 else any_arity
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = _docstring(op)
+    function.operation = op
+    return function  # type: ignore[no-any-return]
+
+
+def apply(op: Operation, *operands: Any) -> Any:
+    """Apply an operation to operands of any kind: the first that can `record` does so, else all are numbers."""
+    if op.arity is not None and len(operands) != op.arity:
+        raise TypeError(f"{op.name} takes {op.arity} operand{'s' * (op.arity > 1)}, got {len(operands)}")
+    for operand in operands:
+        if hasattr(operand, "record"):
+            return operand.record(op, *operands)
+    numbers = [number(operand, op.name) for operand in operands]
+    try:
+        return op.value(*numbers)
+    except (ArithmeticError, ValueError):
+        raise domain_error(op, numbers) from None
+
+
+def number(x: Any, wanted_by: str) -> float:
+    """The float of a real number (int, float, Fraction, NumPy scalar); TypeError for anything else."""
+    if not isinstance(x, Real):
+        hint = ": apply it to each entry, or use the NumPy function on an object array" if hasattr(x, "__len__") else ""
+        raise TypeError(f"{wanted_by} takes numbers or Values, got {_brief(x)} of type {type(x).__name__}{hint}")
+    try:
+        return float(x)
+    except OverflowError:
+        raise DomainError(f"{wanted_by} takes numbers that fit a float, got one of about 1e{_digits(x)}") from None
+
+
+def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:
+    """Say which operation failed, at which operands, and in which of the three ways.
+
+    >>> log(-1.0)
+    Traceback (most recent call last):
+    tinygrad_vi.ops.DomainError: log(x) needs x > 0, got x = -1.0
+    """
+    names = _operand_names(len(operands))
+    xs = [getattr(operand, "data", operand) for operand in operands]
+    labels = [getattr(operand, "label", "") for operand in operands]
+    shown = [
+        f"{name} = {x!r}" + (f" (node {label!r})" if label else "")
+        for name, x, label in zip(names, xs, labels, strict=True)
+    ]
+    got = ", ".join(shown if len(shown) <= 4 else [*shown[:3], f"... ({len(shown)} operands)"])
+    call = op.text(names if len(names) <= 4 else [*names[:2], "...", names[-1]])
+    try:
+        op.value(*xs)
+    except OverflowError:
+        return DomainError(f"{call} overflows a float, got {got}")
+    except (ArithmeticError, ValueError):
+        return DomainError(f"{call} needs {op.domain}, got {got}")
+    return DomainError(
+        f"{call} has no finite derivative at {got}"
+        + ("; for a base below 0 write the exponent as a plain number, x ** 3" if op.name == "pow" else "")
+        + "; inside no_grad() it still has its value"
+    )
+
+
+# --- How rows are written ---------------------------------------------------------------------------------------------
+
+
+def _writer(form: str | Writer) -> Writer:
+    return (lambda operands: form.format(*operands)) if isinstance(form, str) else form
+
+
+def _latex_call(name: str) -> Writer:
+    escaped = name.replace("_", r"\_")
+    return lambda operands: rf"\operatorname{{{escaped}}}\left({', '.join(operands)}\right)"
+
+
+def _docstring(op: Operation) -> str:
+    names = _operand_names(op.arity) if op.arity else ["*operands"]
+    corners = [
+        f"{op.name}{tuple(at)} has the partials {agreed}".replace(",)", ")") for at, agreed in op.corners.items()
+    ]
+    return (
+        f"{op.doc}\n\nFloats give a float; a Value among the operands ({', '.join(names)}) gives a recorded Value.\n"
+        + (f"By convention {'; '.join(corners)}.\n" if corners else "")
+        + f"\nRaises DomainError unless it gets {op.domain}, and when the result overflows.\n"
+    )
+
+
+def _operand_names(count: int) -> list[str]:
+    return ["x"] if count == 1 else ["x", "y"] if count == 2 else [f"x{i}" for i in range(1, count + 1)]
+
+
+def _tuple(x: Any) -> tuple[float, ...]:
+    return x if isinstance(x, tuple) else (x,)
+
+
+def _brief(x: Any) -> str:
+    text = repr(x)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _digits(x: Any) -> int:
+    return int(math.log10(2) * abs(int(x)).bit_length())
+
+
+# --- Values that `math` lacks -----------------------------------------------------------------------------------------
+
+
+def _sigmoid(x: float) -> float:
+    if x >= 0:
+        return 1.0 / (1.0 + math.exp(-x))
+    e = math.exp(x)  # each branch can underflow to 0, neither can overflow
+    return e / (1.0 + e)
+
+
+def _sech(x: float) -> float:
+    e = math.exp(-abs(x))
+    return 2.0 * e / (1.0 + e * e)
+
+
+def _softplus(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def _gelu(x: float) -> float:
+    """x * erfc(z) / 2 with z = -x / sqrt(2).
+
+    Far left erfc magnifies the rounding of z by 2*z*z (1400 times at x = -37), so what was rounded off is brought
+    back to first order: erfc(z + d) = erfc(z) - d * 2/sqrt(pi) * exp(-z*z).
+    """
+    z = -x * SQRT_HALF
+    if not -40.0 < x < -1.0:
+        return 0.5 * x * math.erfc(z)
+    d = -x * SQRT_HALF_REST - _rounding_of_product(x, SQRT_HALF)
+    return 0.5 * x * (math.erfc(z) - d * TWO_OVER_SQRT_PI * math.exp(-z * z))
+
+
+def _rounding_of_product(x: float, y: float) -> float:
+    """x*y - fl(x*y), exactly (T. J. Dekker, 1971: split each factor into halves of 26 bits)."""
+    product = x * y
+    c = 134217729.0 * x
+    x_high = c - (c - x)
+    c = 134217729.0 * y
+    y_high = c - (c - y)
+    x_low, y_low = x - x_high, y - y_high
+    return ((x_high * y_high - product) + x_high * y_low + x_low * y_high) + x_low * y_low
+
+
+def _logsumexp(*xs: float) -> float:
+    shift = max(xs)
+    if math.isinf(shift):  # all -inf, or some +inf
+        return shift
+    return shift + math.log(math.fsum([math.exp(x - shift) for x in xs]))
+
+
+def _total(*xs: float) -> float:
+    return math.fsum(xs)  # rounded once: the order of the terms does not matter, and every Python gives the same bits
+
+
+def weighted_sum(w: Iterable[float], x: Iterable[float], b: float) -> float:
+    """b + w[0]*x[0] + w[1]*x[1] + ..., from left to right in every Python (since 3.12 `sum` rounds differently)."""
+    for u, v in zip(w, x, strict=True):
+        b += u * v
+    return b
+
+
+def split(operands: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """The operands of a `dot`, (*w, *x, b) as a node keeps them, as w, x and b."""
+    n = len(operands) // 2
+    return operands[:n], operands[n:-1], operands[-1]
+
+
+SQRT_HALF = math.sqrt(0.5)
+SQRT_HALF_REST = -4.833646656726457e-17  # sqrt(1/2) - SQRT_HALF
+TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+ONE_OVER_SQRT_TWO_PI = 1.0 / math.sqrt(2.0 * math.pi)
+
+# --- The table --------------------------------------------------------------------------------------------------------
+# Sample points: ordinary ones, both tails, tiny numbers, both sides of each corner.
+
+TINY = (1e-300, -1e-300, 1e-9, -1e-9)
+PLAIN = (-3.2, -1.5, -0.4, 0.3, 0.75, 2.0, 4.6)
+ANYWHERE = (*TINY, *PLAIN, 0.0)
+
+# rows that rules refer to before their turn comes
+pow_: Function
+abs_: Function
+where: Function
+log: Function
+cos: Function
+semicircle: Function
+cosh: Function
+sech: Function
+
+# arithmetic
+add = row("add", operator.add, (1.0, 1.0), "x + y.  Partials 1, 1.",
+          symbol="+", text="{0} + {1}", latex="{0} + {1}", binds=1, arity=2,
+          points=[(2.0, 3.0), (-1e308, 5e307), (1e-300, 2e-300)])  # fmt: skip
+sub = row("sub", operator.sub, (1.0, -1.0), "x - y.  Partials 1, -1.",
+          symbol="-", text="{0} - {1}", latex="{0} - {1}", binds=1, arity=2,
+          points=[(2.0, 3.5), (-1e308, -5e307), (1e-300, 3e-300)])  # fmt: skip
+mul = row("mul", operator.mul, lambda out, x, y: (y, x), "x * y.  Partials y, x.",
+          symbol="*", text="{0} * {1}", latex=r"{0} \cdot {1}", binds=2, arity=2,
+          points=[(2.0, 3.0), (-1e200, 1e100), (1e-200, -1e-100), (0.0, 4.0)])  # fmt: skip
+div = row("div", operator.truediv, lambda out, x, y: (1.0 / y, -out / y), "x / y.  Partials 1/y, -x/y**2.",
+          symbol="/", text="{0} / {1}", latex=r"\frac{{{0}}}{{{1}}}", binds=2, arity=2, domain="y != 0",
+          points=[(2.0, 3.0), (-1e150, 1e-100), (1e-150, 1e60), (0.0, -4.0)])  # fmt: skip
+neg = row("neg", operator.neg, (-1.0,), "-x.  Derivative -1.",
+          symbol="-", text="-{0}", latex="-{0}", binds=3, points=[2.0, -1e300])  # fmt: skip
+pow_ = row(  # the bent exponent and the bent base only matter at 0**0 and 0**y: there they keep 0*infinity away
+    "pow", math.pow,
+    lambda out, x, y: (
+        y * pow_(x, where(abs_(x) + abs_(y), y - 1.0, 0.0)),
+        out * log(where(abs_(x), x, 1.0)),
+    ),
+    "x ** y.  Partials y * x**(y - 1) and x**y * log(x); the second is 0 at x = 0.",
+    symbol="**", text="{0} ** {1}", latex="{0}^{{{1}}}", binds=4, arity=2,
+    domain="x > 0, or x = 0 and y >= 0, or x < 0 and an integer y",
+    corners={(0.0, 0.0): (0.0, 0.0), (0.0, 2.0): (0.0, 0.0)},
+    points=[(2.0, 3.0), (0.3, -1.7), (1e-100, 2.5), (1e100, -2.5), (7.0, 0.0)],
+)  # fmt: skip
+
+# exponentials and logarithms
+exp = row("exp", math.exp, lambda out, x: (out,), "e ** x.  Derivative e ** x.",
+          latex="e^{{{0}}}", points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
+expm1 = row("expm1", math.expm1, lambda out, x: (exp(x),), "e**x - 1, exact near 0.  Derivative e ** x.",
+            latex="e^{{{0}}} - 1", binds=1, text="expm1({0})", points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
+log = row("log", math.log, lambda out, x: (1.0 / x,), "The natural logarithm of x.  Derivative 1/x.",
+          latex=r"\ln {0}", domain="x > 0", points=[1e-150, 1e-9, 0.3, 1.5, 7.0, 1e150])  # fmt: skip
+log1p = row("log1p", math.log1p, lambda out, x: (1.0 / (1.0 + x),), "log(1 + x), exact near 0.  Derivative 1/(1 + x).",
+            latex=r"\ln\left(1 + {0}\right)", domain="x > -1",
+            points=[*TINY, -0.999, -0.4, 0.3, 7.0, 1e150])  # fmt: skip
+sqrt = row("sqrt", math.sqrt, lambda out, x: (0.5 / out,), "The square root of x.  Derivative 1/(2*sqrt(x)).",
+           latex=r"\sqrt{{{0}}}", domain="x >= 0", points=[1e-150, 1e-9, 0.3, 2.0, 7.0, 1e150])  # fmt: skip
+
+# circular and hyperbolic functions
+sin = row("sin", math.sin, lambda out, x: (cos(x),), "The sine of x radians.  Derivative cos(x).",
+          latex=r"\sin {0}", domain="a finite x", points=[*ANYWHERE, 1e6])  # fmt: skip
+cos = row("cos", math.cos, lambda out, x: (-sin(x),), "The cosine of x radians.  Derivative -sin(x).",
+          latex=r"\cos {0}", domain="a finite x", points=[*ANYWHERE, 1e6])  # fmt: skip
+tan = row("tan", math.tan, lambda out, x: (1.0 + out * out,), "The tangent of x radians.  Derivative 1 + tan(x)**2.",
+          latex=r"\tan {0}", domain="a finite x", points=[*ANYWHERE, 1e6])  # fmt: skip
+asin = row("asin", math.asin, lambda out, x: (1.0 / semicircle(x),),
+           "The angle whose sine is x.  Derivative 1/sqrt(1 - x*x).",
+           latex=r"\arcsin {0}", domain="-1 <= x <= 1",
+           points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 0.999999])  # fmt: skip
+acos = row("acos", math.acos, lambda out, x: (-1.0 / semicircle(x),),
+           "The angle whose cosine is x.  Derivative -1/sqrt(1 - x*x).",
+           latex=r"\arccos {0}", domain="-1 <= x <= 1",
+           points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 0.999999])  # fmt: skip
+semicircle = row("semicircle", lambda x: math.sqrt((1.0 - x) * (1.0 + x)), lambda out, x: (-x / out,),
+                 "sqrt(1 - x*x), the upper half of the unit circle, exact near x = 1.  Derivative -x/semicircle(x).",
+                 latex=r"\sqrt{{1 - {0}^2}}", domain="-1 <= x <= 1",
+                 points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 0.999999])  # fmt: skip
+atan = row("atan", math.atan, lambda out, x: (1.0 / (1.0 + x * x),),
+           "The angle whose tangent is x.  Derivative 1/(1 + x*x).",
+           latex=r"\arctan {0}", points=[*ANYWHERE, -1e50, 1e50])  # fmt: skip
+sinh = row("sinh", math.sinh, lambda out, x: (cosh(x),), "(e**x - e**-x) / 2.  Derivative cosh(x).",
+           latex=r"\sinh {0}", points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
+cosh = row("cosh", math.cosh, lambda out, x: (sinh(x),), "(e**x + e**-x) / 2.  Derivative sinh(x).",
+           latex=r"\cosh {0}", points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
+tanh = row("tanh", math.tanh, lambda out, x: (sech(x) * sech(x),), "sinh(x) / cosh(x).  Derivative sech(x)**2.",
+           latex=r"\tanh {0}", points=[*ANYWHERE, -300.0, -20.0, 20.0, 300.0])  # fmt: skip
+sech = row("sech", _sech, lambda out, x: (-out * tanh(x),), "1 / cosh(x).  Derivative -sech(x) * tanh(x).",
+           points=[*ANYWHERE, -700.0, -20.0, 20.0, 700.0])  # fmt: skip
+
+# the normal distribution's family
+erf = row("erf", math.erf, lambda out, x: (TWO_OVER_SQRT_PI * exp(-x * x),),
+          "The error function, 2/sqrt(pi) * integral of exp(-t*t) over 0..x.  Derivative 2/sqrt(pi) * exp(-x*x).",
+          points=[*ANYWHERE, -26.0, 26.0])  # fmt: skip
+erfc = row("erfc", math.erfc, lambda out, x: (-TWO_OVER_SQRT_PI * exp(-x * x),),
+           "1 - erf(x), exact for large x.  Derivative -2/sqrt(pi) * exp(-x*x).",
+           points=[*ANYWHERE, -26.0, 26.0])  # fmt: skip
+
+# activations
+sigmoid = row("sigmoid", _sigmoid, lambda out, x: (0.25 * sech(0.5 * x) * sech(0.5 * x),),
+              "1 / (1 + e**-x).  Derivative sigmoid(x) * (1 - sigmoid(x)) = sech(x/2)**2 / 4.",
+              symbol="σ", latex=r"\sigma\left({0}\right)", points=[*ANYWHERE, -700.0, -40.0, 40.0, 700.0])  # fmt: skip
+softplus = row("softplus", _softplus, lambda out, x: (sigmoid(x),), "log(1 + e**x).  Derivative sigmoid(x).",
+               points=[*ANYWHERE, -700.0, -40.0, 40.0, 1e300])  # fmt: skip
+silu = row("silu", lambda x: x * _sigmoid(x), lambda out, x: (sigmoid(x) * (1.0 + x * sigmoid(-x)),),
+           "x * sigmoid(x), also called swish.  Derivative sigmoid(x) * (1 + x * sigmoid(-x)).",
+           symbol="SiLU", points=[*ANYWHERE, -700.0, -40.0, 40.0, 1e300])  # fmt: skip
+gelu = row("gelu", _gelu,
+           lambda out, x: (0.5 * erfc(-x * SQRT_HALF) + ONE_OVER_SQRT_TWO_PI * x * exp(-0.5 * x * x),),
+           "x * P(N <= x) for a standard normal N.  Derivative P(N <= x) + x * density(x).",
+           symbol="GELU", points=[*ANYWHERE, -37.0, -10.0, 10.0, 1e150])  # fmt: skip
+step = row("step", lambda x: 1.0 if x > 0.0 else 0.0, (0.0,), "1 for x > 0, else 0.  Derivative 0, at the jump too.",
+           corners={0.0: 0.0}, points=PLAIN)  # fmt: skip
+relu = row("relu", lambda x: x if x > 0.0 else 0.0, lambda out, x: (step(x),), "max(x, 0).  Derivative step(x).",
+           symbol="ReLU", corners={0.0: 0.0}, points=[*PLAIN, *TINY, 1e300])  # fmt: skip
+abs_ = row("abs", abs, lambda out, x: (step(x) - step(-x),), "The magnitude of x.  Derivative the sign of x.",
+           symbol="|·|", latex=r"\left|{0}\right|", corners={0.0: 0.0}, points=[*PLAIN, *TINY, -1e300])  # fmt: skip
+
+# choices
+maximum = row("maximum", max, lambda out, x, y: (_share(x - y), _share(y - x)),
+              "The larger of x and y, which gets the gradient.",
+              symbol="max", latex=r"\max\left({0}, {1}\right)", arity=2,
+              corners={(3.0, 3.0): (0.5, 0.5)}, points=[(2.0, 3.0), (-1e300, 1e-300)])  # fmt: skip
+minimum = row("minimum", min, lambda out, x, y: (_share(y - x), _share(x - y)),
+              "The smaller of x and y, which gets the gradient.",
+              symbol="min", latex=r"\min\left({0}, {1}\right)", arity=2,
+              corners={(3.0, 3.0): (0.5, 0.5)}, points=[(2.0, 3.0), (-1e300, 1e-300)])  # fmt: skip
+where = row("where", lambda c, x, y: x if c > 0.0 else y,
+            lambda out, c, x, y: (0.0, where(c, 1.0, 0.0), where(c, 0.0, 1.0)),
+            "x2 where x1 > 0 and x3 elsewhere.  The gradient flows to the chosen one; the condition x1 gets 0.",
+            latex=r"\begin{{cases}}{1} & {0} > 0\\{2} & \text{{else}}\end{{cases}}", arity=3,
+            corners={(0.0, 2.0, 3.0): (0.0, 0.0, 1.0)}, points=[(1.0, 2.0, 3.0), (-1.0, 2.0, 3.0)])  # fmt: skip
+
+# any number of operands in one node
+_total_row = row("total", _total, lambda out, *xs: (1.0,) * len(xs),
+                 "The sum of all operands, rounded once.  Partials 1.",
+                 symbol="Σ", text=" + ".join, latex=" + ".join, binds=1, arity=None,
+                 domain="operands whose sum is a number",
+                 points=[(1.0, 2.0, 4.0), (1e300, -1e300, 1e-9), (0.1,) * 10])  # fmt: skip
+dot_row = row("dot", lambda *operands: weighted_sum(*split(operands)),
+               lambda out, *operands: dot_partials(*split(operands)),
+               "w[0]*x[0] + ... + w[n-1]*x[n-1] + b with operands (*w, *x, b).  Partials x, w and 1.",
+               symbol="·", text=lambda operands: _write_dot("*", operands),
+               latex=lambda operands: _write_dot(r" \cdot ", operands), binds=1, arity=None,
+               points=[(2.0, 3.0, 1.0), (0.5, -1.5, 2.0, 4.0, 0.25)])  # fmt: skip
+_logsumexp_row = row("logsumexp", _logsumexp, lambda out, *xs: _softmax(out, xs),
+                     "log(e**x1 + ... + e**xn).  Partials softmax(x).",
+                     symbol="LSE", arity=None, domain="at least one operand",
+                     latex=lambda operands: r"\ln\left(" + " + ".join(f"e^{{{x}}}" for x in operands) + r"\right)",
+                     points=[(0.5, -1.5, 2.0), (1000.0, 999.0), (-1e5, -1e5 + 0.5), (3.0,)])  # fmt: skip
+
+
+def _share(difference: Any) -> Any:
+    """1 for the winner, 0 for the loser, 1/2 for each in a tie."""
+    return 0.5 + 0.5 * (step(difference) - step(-difference))
+
+
+def dot_partials(w: Sequence[Any], x: Sequence[Any], b: Any) -> tuple[Any, ...]:  # noqa: ARG001
+    """The partials of b + w[0]*x[0] + ... by w, by x and by b."""
+    return *x, *w, 1.0
+
+
+def _write_dot(times: str, operands: Sequence[str]) -> str:
+    w, x, b = split(operands)
+    terms = [f"{u}{times}{v}" for u, v in zip(w, x, strict=True)]
+    return " + ".join([*terms, b] if b != "0" or not terms else terms)
+
+
+def _softmax(out: Any, xs: Sequence[Any]) -> tuple[Any, ...]:
+    """exp(x - out) for each x.  They sum to 1 but for the rounding of out, which the division takes away."""
+    weights = [exp(x - out) for x in xs]
+    norm = total(weights)
+    return tuple([weight / norm for weight in weights])
+
+
+# --- Families: one row for each constant ------------------------------------------------------------------------------
+
+
+def _family(make: Callable[[float], Operation]) -> Callable[[float], Operation]:
+    cached = lru_cache(maxsize=4096)(make)
+    FAMILIES[make.__name__.lstrip("_")] = cached
+    return cached
+
+
+@_family
+def power(n: float) -> Operation:
+    """The row of ``x**n`` for a constant n.  Its derivative is n * x**(n - 1), and 0 everywhere for n = 0."""
+    if not math.isfinite(n):
+        raise DomainError(f"x ** n needs a finite exponent, got n = {n}")
+    rule: Rule | tuple[float, ...] = lambda out, x: (n * x ** (n - 1.0),)  # noqa: E731
+    if n in (0.0, 1.0):
+        rule = (n,)
+    elif n == 2.0:
+        rule = lambda out, x: (2.0 * x,)  # noqa: E731
+    return operation(
+        "power", lambda x: math.pow(x, n), rule, f"x ** {n:g}.",
+        symbol=f"**{n:g}", text=f"{{0}} ** {n:g}", latex=f"{{0}}^{{{{{n:g}}}}}", binds=4, constants=(n,),
+        domain=("x != 0" if n < 0 else "a finite x") if n.is_integer() else ("x > 0" if n < 0 else "x >= 0"),
+        corners={0.0: 0.0} if n == 0.0 else None,
+        points=[0.3, 2.0, 1e30, 1e-30] + [-1.5, -7.0] * n.is_integer(),
+    )  # fmt: skip
+
+
+@_family
+def _leaky_relu(slope: float) -> Operation:
+    return operation(
+        "leaky_relu", lambda x: x if x > 0.0 else slope * x, lambda out, x: (where(x, 1.0, slope),),
+        f"x for x > 0, else {slope:g}*x.  Derivative 1 or {slope:g}.",
+        symbol="LeakyReLU", constants=(slope,), corners={0.0: slope}, points=[*PLAIN, *TINY, -1e300],
+    )  # fmt: skip
+
+
+@_family
+def _elu(alpha: float) -> Operation:
+    return operation(
+        "elu", lambda x: x if x > 0.0 else alpha * math.expm1(x),
+        lambda out, x: (where(x, 1.0, alpha * exp(-relu(-x))),),
+        f"x for x > 0, else {alpha:g}*(e**x - 1).  Derivative 1 or {alpha:g}*e**x.",
+        symbol="ELU", constants=(alpha,), corners={0.0: alpha}, points=[*PLAIN, *TINY, -700.0, 1e300],
+    )  # fmt: skip
+
+
+OPERATIONS["leaky_relu"] = _leaky_relu(0.01)
+OPERATIONS["elu"] = _elu(1.0)
+
+
+def leaky_relu(x: Any, slope: float = 0.01) -> Any:
+    """x for x > 0, slope*x elsewhere (derivative 1 or slope; slope at 0).
+
+    >>> leaky_relu(-3.0), leaky_relu(-3.0, slope=0.5), leaky_relu(2.0)
+    (-0.03, -1.5, 2.0)
+    """
+    return apply(_leaky_relu(number(slope, "leaky_relu")), x)
+
+
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """x for x > 0, alpha*(e**x - 1) elsewhere (derivative 1 or alpha*e**x; alpha at 0).
+
+    >>> round(elu(-1.0), 6), elu(2.0)
+    (-0.632121, 2.0)
+    """
+    return apply(_elu(number(alpha, "elu")), x)
+
+
+# --- Functions of lists -----------------------------------------------------------------------------------------------
+
+
+def total(xs: Iterable[Any]) -> Any:
+    """The sum of a list as one node; the sum of no terms is 0.
+
+    >>> total([1.0, 2.0, 4.0])
+    7.0
+    """
+    return _total_row(*xs)
+
+
+def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
+    """w[0]*x[0] + w[1]*x[1] + ... + b as one node: a neuron before its activation.
+
+    Raises ShapeError when w and x differ in length.
+
+    >>> dot([2.0, 3.0], [5.0, 7.0], 1.0)
+    32.0
+    """
+    w, x = tuple(w), tuple(x)
+    if len(w) != len(x):
+        raise ShapeError(f"dot needs as many weights as inputs, got {len(w)} weights and {len(x)} inputs")
+    return apply(dot_row.operation, *w, *x, b)
+
+
+def logsumexp(xs: Iterable[Any]) -> Any:
+    """log(e**x[0] + e**x[1] + ...) without overflow.  Its gradient is softmax(xs).
+
+    Raises ShapeError for an empty list.
+
+    >>> logsumexp([1000.0, 1000.0])
+    1000.6931471805599
+    """
+    xs = tuple(xs)
+    if not xs:
+        raise ShapeError("logsumexp needs at least one operand, got an empty list")
+    return _logsumexp_row(*xs)
+
+
+def softmax(xs: Iterable[Any]) -> list[Any]:
+    """e**x[i] / (e**x[0] + e**x[1] + ...) for each i: positive, with the sum 1, unchanged when all x move together.
+
+    Raises ShapeError for an empty list.
+
+    >>> softmax([1000.0, 1000.0])
+    [0.5, 0.5]
+    """
+    xs = tuple(xs)
+    return list(_softmax(logsumexp(xs), xs))

@@ -1,0 +1,448 @@
+"""Value: a number that remembers how it was made.
+
+Each operation on Values records one node: the number it gave, its operands (``parents``) and the partial derivative
+by each of them (``local_grads``).  `Value.backward` walks that record once, from the result to the leaves, and by the
+chain rule adds to each node's ``grad`` what flows in from the nodes made of it:
+
+    adjoint of a parent  +=  partial of the node by that parent  *  adjoint of the node
+
+Nodes hold facts and refer to their parents only, never back, so a graph has no reference cycles: it is freed at once
+when its last node is dropped.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tinygrad_vi import ops
+from tinygrad_vi.ops import DomainError, Function, Operation, domain_error, number
+
+if TYPE_CHECKING:
+    from tinygrad_vi.show.graph import Drawing
+
+new = object.__new__
+
+#: The grad of a node that no backward pass has reached.  Drawings tell it from a computed 0.0 by identity.
+NOT_COMPUTED = float("0.0")
+
+_recording = True
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Compute without recording: results made inside are leaves, and cost no memory for a graph.
+
+    It holds for the whole process, not for one thread.
+
+    >>> with no_grad():
+    ...     y = Value(3.0) * 2.0
+    >>> y, y.parents
+    (Value(data=6.0, grad=0.0), ())
+    """
+    global _recording
+    before, _recording = _recording, False
+    try:
+        yield
+    finally:
+        _recording = before
+
+
+# --- Recording --------------------------------------------------------------------------------------------------------
+
+
+def _node(op: Operation, data: float, parents: tuple[Value, ...], local_grads: Sequence[float]) -> Value:
+    node = new(Value)  # `Value(...)` would check again what is known here: 1.3 times slower
+    node.data = data
+    node.grad = NOT_COMPUTED
+    node.label = ""
+    if _recording:
+        node.op = op
+        node.parents = parents
+        node.local_grads = local_grads
+    else:
+        node.op = None
+        node.parents = node.local_grads = ()
+    return node
+
+
+def _failed(op: Operation, parents: tuple[Value, ...]) -> Value:
+    """What a failed operation comes to: its value where only the derivative was missing and is not wanted."""
+    if not _recording:
+        with suppress(ArithmeticError, ValueError):  # the value may be missing too
+            return Value(op.value(*[v.data for v in parents]))
+    raise domain_error(op, parents) from None
+
+
+def _operator(function: Function) -> tuple[Callable[[Value, Any], Value], Callable[[Value, Any], Value]]:
+    """The methods ``x op y`` and its reflection for one row.  These are nine nodes in ten, hence no shared `record`."""
+    op = function.operation
+    value, partials, constant = op.value, op.partials, op.constant_partials
+
+    def forward(self: Value, other: Any) -> Value:
+        if other.__class__ is not Value:
+            if not isinstance(other, (float, int, Real)):  # float first: asking the abstract class is slow
+                return NotImplemented  # type: ignore[no-any-return]
+            other = Value(other)
+        x, y = self.data, other.data
+        try:
+            out = value(x, y)
+            return _node(op, out, (self, other), constant or partials(out, x, y))
+        except ArithmeticError:
+            return _failed(op, (self, other))
+
+    def reflected(self: Value, other: Any) -> Value:
+        return forward(Value(other), self) if isinstance(other, (float, int, Real)) else NotImplemented
+
+    return forward, reflected
+
+
+def _method(function: Function) -> Callable[[Value], Value]:
+    """The method ``v.tanh()`` for one row; also what ``np.tanh`` calls on an object array."""
+    op = function.operation
+    value, partials, constant = op.value, op.partials, op.constant_partials
+
+    def method(self: Value) -> Value:
+        x = self.data
+        try:
+            out = value(x)
+            return _node(op, out, (self,), constant or partials(out, x))
+        except (ArithmeticError, ValueError):
+            return _failed(op, (self,))
+
+    method.__name__ = method.__qualname__ = op.name
+    method.__doc__ = op.doc
+    return method
+
+
+def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[[Value, Any], bool]:
+    def method(self: Value, other: Any) -> bool:
+        if isinstance(other, Value):
+            return compare(self.data, other.data)
+        return bool(compare(self.data, other)) if isinstance(other, Real) else NotImplemented
+
+    return method
+
+
+class Value:
+    """One number of a computation, with its derivative.
+
+    data: the number, a float.  grad: d(output)/d(this), filled by `backward`.  op, parents, local_grads: the operation
+    that made it, its operands and the partial derivative by each; None and () for a leaf.  label: a name for people.
+
+    Operators take Values, ints, floats and NumPy scalars on either side.  ``<``, ``<=``, ``>``, ``>=`` and truth go by
+    the number; ``==`` and hash by identity, so that Values can be keys.  A Value never turns into a float by itself:
+    ``math.exp(v)`` fails loudly instead of cutting the graph.  Attributes of your own (``p.momentum = 0.0``) are fine.
+
+    Raises TypeError for what is not a real number.
+
+    >>> a, b = Value(2.0), Value(-3.0)
+    >>> c = a * b + a
+    >>> c.backward()
+    >>> c.data, a.grad, b.grad
+    (-4.0, -2.0, 2.0)
+    """
+
+    __slots__ = ("__dict__", "data", "grad", "label", "local_grads", "op", "parents")
+
+    def __init__(self, data: Any, label: str = "") -> None:
+        self.data: float = data if data.__class__ is float else number(data, "Value")
+        self.grad: Any = NOT_COMPUTED
+        self.op: Operation | None = None
+        self.parents: tuple[Value, ...] = ()
+        self.local_grads: Sequence[float] = ()
+        self.label = label
+
+    @staticmethod
+    def record(op: Operation, *operands: Any) -> Value:
+        """Apply an operation to operands of which some are Values, and remember it."""
+        parents = tuple([v if v.__class__ is Value else Value(v) for v in operands])
+        xs = [v.data for v in parents]
+        try:
+            out = op.value(*xs)
+            return _node(op, out, parents, op.constant_partials or op.partials(out, *xs))
+        except (ArithmeticError, ValueError):
+            return _failed(op, parents)
+
+    # -- the sweep -----------------------------------------------------------------------------------------------------
+
+    def backward(self, create_graph: bool = False) -> None:
+        """Add d(self)/d(leaf) to the grad of every leaf; set the grad of every node in between.
+
+        Leaves accumulate from call to call, as in PyTorch, until their grad is set to 0.  The nodes between start from
+        0 each time, so calling twice gives the leaves exactly twice the gradient.  The derivatives are those at the
+        recorded point: after assigning to a ``data`` run the computation again.
+
+        With ``create_graph`` the leaves' grads are Values, to be differentiated again (`derivatives.grad` does the
+        same and leaves nothing behind on the nodes).
+
+        Raises DomainError, and changes nothing, when this value is infinite or NaN; it names the first node that was.
+        """
+        if not math.isfinite(self.data):
+            raise not_finite(self)
+        order = topological_order([self])
+        if create_graph:
+            adjoint = adjoints(order, {self: 1.0}, create_graph=True)
+            for node in order:
+                node.grad = float(getattr(adjoint[node], "data", adjoint[node]))
+            for leaf, flow in adjoint.items():
+                if not leaf.parents:
+                    flow = flow if isinstance(flow, Value) else Value(flow)
+                    leaf.grad = leaf.grad + flow if leaf.grad is not NOT_COMPUTED else flow
+            return
+        for node in order:
+            node.grad = 0.0
+        self.grad += 1.0
+        for node in reversed(order):
+            adjoint, parents = node.grad, node.parents
+            if len(parents) == 2:  # the rule below, unrolled: making no iterator halves the sweep's time
+                (x, y), (dx, dy) = parents, node.local_grads
+                x.grad += dx * adjoint
+                y.grad += dy * adjoint
+            else:
+                for parent, partial in zip(parents, node.local_grads, strict=True):
+                    parent.grad += partial * adjoint
+
+    # -- operators -----------------------------------------------------------------------------------------------------
+
+    __add__, __radd__ = _operator(ops.add)
+    __sub__, __rsub__ = _operator(ops.sub)
+    __mul__, __rmul__ = _operator(ops.mul)
+    __truediv__, __rtruediv__ = _operator(ops.div)
+    __neg__ = _method(ops.neg)
+    __abs__ = _method(ops.abs_)
+
+    def __pos__(self) -> Value:
+        return self
+
+    def __pow__(self, exponent: Any) -> Value:
+        if isinstance(exponent, Value):
+            return Value.record(ops.pow_.operation, self, exponent)
+        if not isinstance(exponent, Real):
+            return NotImplemented
+        return Value.record(ops.power(float(exponent)), self)
+
+    def __rpow__(self, base: Any) -> Value:
+        return Value.record(ops.pow_.operation, base, self) if isinstance(base, Real) else NotImplemented
+
+    __lt__ = _comparison(operator.lt)
+    __le__ = _comparison(operator.le)
+    __gt__ = _comparison(operator.gt)
+    __ge__ = _comparison(operator.ge)
+
+    def __bool__(self) -> bool:
+        return self.data != 0.0
+
+    def __float__(self) -> NoReturn:
+        raise TypeError(
+            "a Value is not turned into a float, which would cut the graph: take v.data for the number, "
+            "or the function of tinygrad_vi, exp(v) and not math.exp(v)"
+        )
+
+    # every operation of one operand is a method too: v.tanh() is tanh(v)
+    exp, expm1, log, log1p = _method(ops.exp), _method(ops.expm1), _method(ops.log), _method(ops.log1p)
+    sqrt, sin, cos, tan = _method(ops.sqrt), _method(ops.sin), _method(ops.cos), _method(ops.tan)
+    asin, acos, atan = _method(ops.asin), _method(ops.acos), _method(ops.atan)
+    arcsin, arccos, arctan = asin, acos, atan  # the names NumPy asks an object for
+    sinh, cosh, tanh, sech = _method(ops.sinh), _method(ops.cosh), _method(ops.tanh), _method(ops.sech)
+    semicircle, erf, erfc = _method(ops.semicircle), _method(ops.erf), _method(ops.erfc)
+    sigmoid, softplus, relu = _method(ops.sigmoid), _method(ops.softplus), _method(ops.relu)
+    silu, gelu, step = _method(ops.silu), _method(ops.gelu), _method(ops.step)
+
+    def leaky_relu(self, slope: float = 0.01) -> Value:
+        """``leaky_relu(v, slope)``."""
+        return ops.leaky_relu(self, slope)  # type: ignore[no-any-return]
+
+    def elu(self, alpha: float = 1.0) -> Value:
+        """``elu(v, alpha)``."""
+        return ops.elu(self, alpha)  # type: ignore[no-any-return]
+
+    # -- for people ----------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        label = f", label={self.label!r}" if self.label else ""
+        return f"Value(data={self.data}, grad={self.grad}{label})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.data, spec) if spec else repr(self)
+
+    @property
+    def _prev(self) -> set[Value]:
+        """micrograd's name: drawing functions written for it work here."""
+        return set(self.parents)
+
+    @property
+    def _op(self) -> str:
+        return self.op.symbol if self.op else ""
+
+    def draw(self, **options: Any) -> Drawing:
+        """The computation graph as a picture: ``y.draw().save("graph.png")``.  See `tinygrad_vi.show.draw`."""
+        from tinygrad_vi.show import draw
+
+        return draw(self, **options)
+
+    # -- copies and pickles: recursion over parents would end at a depth of some hundreds ------------------------------
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not self.parents:
+            return _restore_leaf, (self.data, _grad_to_store(self), self.label, self.__dict__)
+        order = topological_order([self])
+        leaves = list(dict.fromkeys(v for node in order for v in node.parents if not v.parents))
+        place = {node: i for i, node in enumerate([*leaves, *order])}
+        facts = [
+            (v.op, v.data, [place[p] for p in v.parents], v.local_grads, _grad_to_store(v), v.label, v.__dict__)
+            for v in order
+        ]
+        return _restore, (leaves, facts)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Value:
+        from copy import deepcopy
+
+        copies: dict[Value, Value] = {}
+        for node in (*topological_order([self]), self):
+            for original in (*node.parents, node):
+                if original not in copies and id(original) not in memo:
+                    copy = new(Value)
+                    copy.data, copy.op, copy.label = original.data, original.op, original.label
+                    copy.parents = tuple([memo[id(p)] for p in original.parents])
+                    copy.local_grads = original.local_grads
+                    copies[original] = memo[id(original)] = copy
+        for original, copy in copies.items():
+            copy.grad = deepcopy(original.grad, memo)
+            if original.__dict__:
+                copy.__dict__.update(deepcopy(original.__dict__, memo))
+        return memo[id(self)]  # type: ignore[no-any-return]
+
+
+def _grad_to_store(v: Value) -> Any:
+    return None if v.grad is NOT_COMPUTED else v.grad
+
+
+def _restore_leaf(data: float, grad: Any, label: str, attributes: dict[str, Any]) -> Value:
+    leaf = Value(data, label)
+    leaf.grad = NOT_COMPUTED if grad is None else grad
+    if attributes:
+        leaf.__dict__.update(attributes)
+    return leaf
+
+
+def _restore(leaves: list[Value], facts: list[tuple[Any, ...]]) -> Value:
+    nodes = list(leaves)
+    for op, data, parents, local_grads, *rest in facts:
+        node = _restore_leaf(data, *rest)
+        node.op, node.parents, node.local_grads = op, tuple([nodes[i] for i in parents]), local_grads
+        nodes.append(node)
+    return nodes[-1]
+
+
+def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
+    """w[0]*x[0] + w[1]*x[1] + ... + b as one node: a neuron before its activation.
+
+    Partials: x by w, w by x, 1 by b.  Plain floats give a float.  Raises ShapeError when w and x differ in length.
+
+    >>> dot([Value(2.0), Value(3.0)], [5.0, 7.0], 1.0).data
+    32.0
+    """
+    w, x = list(w), list(x)
+    if not w or w[0].__class__ is not Value or len(w) != len(x):
+        return ops.dot(w, x, b)
+    # `ops.dot` would do.  Networks are made of this one node, and keeping w, x and b apart makes it 1.7 times faster.
+    try:
+        w = [v if v.__class__ is Value else Value(v) for v in w]
+        x = [v if v.__class__ is Value else Value(v) for v in x]
+        b = b if b.__class__ is Value else Value(b)
+    except TypeError:  # another kind of number that records, or an error that `ops.dot` explains
+        return ops.dot(w, x, b)
+    u, v = [node.data for node in w], [node.data for node in x]
+    return _node(ops.dot_row.operation, ops.weighted_sum(u, v, b.data), (*w, *x, b), ops.dot_partials(u, v, b.data))
+
+
+# --- Walking the record -----------------------------------------------------------------------------------------------
+
+
+def topological_order(outputs: Iterable[Value], inputs: Iterable[Value] = ()) -> list[Value]:
+    """Every recorded node the outputs depend on, each after its parents; leaves are left out.
+
+    A depth-first search that keeps its own stack, so depth is limited by memory alone.  A node is entered once; below
+    its parents it leaves itself and a None, which says that when they are done it is its turn.  The search goes no
+    further than ``inputs``, which count as leaves.
+    """
+    order: list[Value] = []
+    entered = set(inputs)
+    stack: list[Any] = list(outputs)
+    while stack:
+        node = stack.pop()
+        if node is None:
+            order.append(stack.pop())
+        elif node.parents and node not in entered:
+            entered.add(node)
+            stack.append(node)
+            stack.append(None)
+            stack.extend(node.parents)
+    return order
+
+
+def adjoints(order: Sequence[Value], seeds: dict[Value, Any], create_graph: bool = False) -> dict[Value, Any]:
+    """The sweep of `backward` kept in a dictionary, for any seeds: adjoint of each node that ``order`` reaches.
+
+    ``create_graph`` applies the rules for the partials to the Values themselves instead of taking the numbers that
+    were stored, so the adjoints are Values and can be differentiated.  Adjoints that are the same everywhere, such as
+    d(x + y)/dx = 1, stay floats.
+    """
+    adjoint = {node: seeds.get(node, 0.0) for node in order} | seeds
+    for node in reversed(order):
+        flow = adjoint[node]
+        for parent, partial in zip(node.parents, partials_of(node, create_graph), strict=True):
+            adjoint[parent] = plus(adjoint.get(parent, 0.0), times(partial, flow))
+    return adjoint
+
+
+def partials_of(node: Value, as_values: bool) -> Sequence[Any]:
+    if not as_values:
+        return node.local_grads
+    assert node.op is not None  # it stands in a topological order, so it was recorded
+    return node.op.partials(node, *node.parents)  # type: ignore[no-any-return]
+
+
+def times(x: Any, y: Any) -> Any:
+    """x * y without recording a product by a constant 1 or 0."""
+    for u, v in ((x, y), (y, x)):
+        if u.__class__ is float and v.__class__ is Value and u in (0.0, 1.0):
+            return v if u else u
+    return x * y
+
+
+def plus(x: Any, y: Any) -> Any:
+    """x + y without recording a sum with a constant 0."""
+    for u, v in ((x, y), (y, x)):
+        if u.__class__ is float and v.__class__ is Value and u == 0.0:
+            return v
+    return x + y
+
+
+def first_not_finite(output: Value) -> Value | None:
+    """The first node, in the order of computation, whose value or partial derivatives are infinite or NaN."""
+    for node in topological_order([output]) or [output]:
+        for v in (*node.parents, node):
+            if not math.isfinite(v.data) or not all(map(math.isfinite, v.local_grads)):
+                return v
+    return None
+
+
+def not_finite(output: Value) -> DomainError:
+    """The error that names the first node that was infinite or NaN."""
+    culprit = first_not_finite(output) or output
+    named = f" (node {culprit.label!r})" if culprit.label else ""
+    if culprit.op is None:
+        return DomainError(f"the result is {output.data} because the leaf{named or ''} is {culprit.data}")
+    operands = ", ".join(f"{p.data!r}" + (f" (node {p.label!r})" if p.label else "") for p in culprit.parents[:4])
+    more = ", ..." if len(culprit.parents) > 4 else ""
+    partials = " with a partial derivative that is not finite" * math.isfinite(culprit.data)
+    return DomainError(
+        f"the result is {output.data}; it was first lost in "
+        f"{culprit.op.name}({operands}{more}) = {culprit.data}{named}{partials}"
+    )
