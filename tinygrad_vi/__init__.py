@@ -1,5 +1,15 @@
 """tinygrad_vi: write scalar code, see every derivative, run at matrix speed."""
 
+from tinygrad_vi.derivatives import GradientError as GradientError
+from tinygrad_vi.derivatives import grad as grad
+from tinygrad_vi.derivatives import gradcheck as gradcheck
+from tinygrad_vi.derivatives import hessian as hessian
+from tinygrad_vi.derivatives import hvp as hvp
+from tinygrad_vi.derivatives import jacobian as jacobian
+from tinygrad_vi.derivatives import jvp as jvp
+from tinygrad_vi.derivatives import numerical_gradient as numerical_gradient
+from tinygrad_vi.derivatives import value_and_grad as value_and_grad
+from tinygrad_vi.derivatives import vjp as vjp
 from tinygrad_vi.ops import DomainError as DomainError
 from tinygrad_vi.ops import ShapeError as ShapeError
 from tinygrad_vi.ops import acos as acos
@@ -34,6 +44,7 @@ from tinygrad_vi.ops import tan as tan
 from tinygrad_vi.ops import tanh as tanh
 from tinygrad_vi.ops import total as total
 from tinygrad_vi.ops import where as where
+from tinygrad_vi.tape import Tape as Tape
 from tinygrad_vi.value import Value as Value
 from tinygrad_vi.value import dot as dot
 from tinygrad_vi.value import no_grad as no_grad

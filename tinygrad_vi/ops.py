@@ -63,7 +63,9 @@ class Operation:
     #: operands at which it is worth testing, ordinary and extreme ones
     points: Sequence[tuple[float, ...]]
     #: what tells this row from others of its family: (n,) for ``x**n``
-    constants: tuple[float, ...] = ()
+    constants: tuple[float, ...]
+    #: the partials as textbooks write them, where the rule is written differently to keep its accuracy
+    taught: Rule
     #: the partials themselves when they are the same everywhere (``+``, ``-``), else None
     constant_partials: tuple[float, ...] | None = field(default=None, repr=False)
 
@@ -108,13 +110,16 @@ def operation(
     corners: Mapping[Any, Any] | None = None,
     points: Sequence[Any] = (),
     constants: tuple[float, ...] = (),
+    taught: Rule | None = None,
 ) -> Operation:
     """Make a row, with a call such as ``tanh(x)`` as the default way to write it."""
     constant = partials if isinstance(partials, tuple) else None
+    rule = partials if callable(partials) else lambda out, *operands: constant
     return Operation(
         name=name,
         value=value,
-        partials=partials if callable(partials) else lambda out, *operands: constant,
+        partials=rule,
+        taught=taught or rule,
         symbol=symbol or name,
         text=_writer(text) if text else lambda operands: f"{name}({', '.join(operands)})",
         latex=_writer(latex) if latex else _latex_call(name),
@@ -365,6 +370,7 @@ pow_ = row(  # the bent exponent and the bent base only matter at 0**0 and 0**y:
     symbol="**", text="{0} ** {1}", latex="{0}^{{{1}}}", binds=4, arity=2,
     domain="x > 0, or x = 0 and y >= 0, or x < 0 and an integer y",
     corners={(0.0, 0.0): (0.0, 0.0), (0.0, 2.0): (0.0, 0.0)},
+    taught=lambda out, x, y: (y * x ** (y - 1.0), out * log(x)),
     points=[(2.0, 3.0), (0.3, -1.7), (1e-100, 2.5), (1e100, -2.5), (7.0, 0.0)],
 )  # fmt: skip
 
@@ -372,9 +378,9 @@ pow_ = row(  # the bent exponent and the bent base only matter at 0**0 and 0**y:
 exp = row("exp", math.exp, lambda out, x: (out,), "e ** x.  Derivative e ** x.",
           latex="e^{{{0}}}", points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
 expm1 = row("expm1", math.expm1, lambda out, x: (exp(x),), "e**x - 1, exact near 0.  Derivative e ** x.",
-            latex="e^{{{0}}} - 1", binds=1, text="expm1({0})", points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
+            points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
 log = row("log", math.log, lambda out, x: (1.0 / x,), "The natural logarithm of x.  Derivative 1/x.",
-          latex=r"\ln {0}", domain="x > 0", points=[1e-150, 1e-9, 0.3, 1.5, 7.0, 1e150])  # fmt: skip
+          latex=r"\ln\left({0}\right)", domain="x > 0", points=[1e-150, 1e-9, 0.3, 1.5, 7.0, 1e150])  # fmt: skip
 log1p = row("log1p", math.log1p, lambda out, x: (1.0 / (1.0 + x),), "log(1 + x), exact near 0.  Derivative 1/(1 + x).",
             latex=r"\ln\left(1 + {0}\right)", domain="x > -1",
             points=[*TINY, -0.999, -0.4, 0.3, 7.0, 1e150])  # fmt: skip
@@ -383,47 +389,59 @@ sqrt = row("sqrt", math.sqrt, lambda out, x: (0.5 / out,), "The square root of x
 
 # circular and hyperbolic functions
 sin = row("sin", math.sin, lambda out, x: (cos(x),), "The sine of x radians.  Derivative cos(x).",
-          latex=r"\sin {0}", domain="a finite x", points=[*ANYWHERE, 1e6])  # fmt: skip
+          latex=r"\sin\left({0}\right)", domain="a finite x", points=[*ANYWHERE, 1e6])  # fmt: skip
 cos = row("cos", math.cos, lambda out, x: (-sin(x),), "The cosine of x radians.  Derivative -sin(x).",
-          latex=r"\cos {0}", domain="a finite x", points=[*ANYWHERE, 1e6])  # fmt: skip
+          latex=r"\cos\left({0}\right)", domain="a finite x", points=[*ANYWHERE, 1e6])  # fmt: skip
 tan = row("tan", math.tan, lambda out, x: (1.0 + out * out,), "The tangent of x radians.  Derivative 1 + tan(x)**2.",
-          latex=r"\tan {0}", domain="a finite x", points=[*ANYWHERE, 1e6])  # fmt: skip
+          latex=r"\tan\left({0}\right)", domain="a finite x",
+          taught=lambda out, x: (1.0 + out**2,),
+          points=[*ANYWHERE, 1e6])  # fmt: skip
 asin = row("asin", math.asin, lambda out, x: (1.0 / semicircle(x),),
            "The angle whose sine is x.  Derivative 1/sqrt(1 - x*x).",
-           latex=r"\arcsin {0}", domain="-1 <= x <= 1",
+           latex=r"\arcsin\left({0}\right)", domain="-1 <= x <= 1",
+           taught=lambda out, x: (1.0 / sqrt(1.0 - x**2),),
            points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 0.999999])  # fmt: skip
 acos = row("acos", math.acos, lambda out, x: (-1.0 / semicircle(x),),
            "The angle whose cosine is x.  Derivative -1/sqrt(1 - x*x).",
-           latex=r"\arccos {0}", domain="-1 <= x <= 1",
+           latex=r"\arccos\left({0}\right)", domain="-1 <= x <= 1",
+           taught=lambda out, x: (-1.0 / sqrt(1.0 - x**2),),
            points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 0.999999])  # fmt: skip
 semicircle = row("semicircle", lambda x: math.sqrt((1.0 - x) * (1.0 + x)), lambda out, x: (-x / out,),
                  "sqrt(1 - x*x), the upper half of the unit circle, exact near x = 1.  Derivative -x/semicircle(x).",
-                 latex=r"\sqrt{{1 - {0}^2}}", domain="-1 <= x <= 1",
+                 latex=r"\sqrt{{1 - \left({0}\right)^2}}", domain="-1 <= x <= 1",
                  points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 0.999999])  # fmt: skip
 atan = row("atan", math.atan, lambda out, x: (1.0 / (1.0 + x * x),),
            "The angle whose tangent is x.  Derivative 1/(1 + x*x).",
-           latex=r"\arctan {0}", points=[*ANYWHERE, -1e50, 1e50])  # fmt: skip
+           latex=r"\arctan\left({0}\right)",
+           taught=lambda out, x: (1.0 / (1.0 + x**2),),
+           points=[*ANYWHERE, -1e50, 1e50])  # fmt: skip
 sinh = row("sinh", math.sinh, lambda out, x: (cosh(x),), "(e**x - e**-x) / 2.  Derivative cosh(x).",
-           latex=r"\sinh {0}", points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
+           latex=r"\sinh\left({0}\right)", points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
 cosh = row("cosh", math.cosh, lambda out, x: (sinh(x),), "(e**x + e**-x) / 2.  Derivative sinh(x).",
-           latex=r"\cosh {0}", points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
+           latex=r"\cosh\left({0}\right)", points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
 tanh = row("tanh", math.tanh, lambda out, x: (sech(x) * sech(x),), "sinh(x) / cosh(x).  Derivative sech(x)**2.",
-           latex=r"\tanh {0}", points=[*ANYWHERE, -300.0, -20.0, 20.0, 300.0])  # fmt: skip
+           latex=r"\tanh\left({0}\right)",
+           taught=lambda out, x: (1.0 - out**2,),
+           points=[*ANYWHERE, -300.0, -20.0, 20.0, 300.0])  # fmt: skip
 sech = row("sech", _sech, lambda out, x: (-out * tanh(x),), "1 / cosh(x).  Derivative -sech(x) * tanh(x).",
            points=[*ANYWHERE, -700.0, -20.0, 20.0, 700.0])  # fmt: skip
 
 # the normal distribution's family
 erf = row("erf", math.erf, lambda out, x: (TWO_OVER_SQRT_PI * exp(-x * x),),
           "The error function, 2/sqrt(pi) * integral of exp(-t*t) over 0..x.  Derivative 2/sqrt(pi) * exp(-x*x).",
+          taught=lambda out, x: (TWO_OVER_SQRT_PI * exp(-(x**2)),),
           points=[*ANYWHERE, -26.0, 26.0])  # fmt: skip
 erfc = row("erfc", math.erfc, lambda out, x: (-TWO_OVER_SQRT_PI * exp(-x * x),),
            "1 - erf(x), exact for large x.  Derivative -2/sqrt(pi) * exp(-x*x).",
+           taught=lambda out, x: (-TWO_OVER_SQRT_PI * exp(-(x**2)),),
            points=[*ANYWHERE, -26.0, 26.0])  # fmt: skip
 
 # activations
 sigmoid = row("sigmoid", _sigmoid, lambda out, x: (0.25 * sech(0.5 * x) * sech(0.5 * x),),
               "1 / (1 + e**-x).  Derivative sigmoid(x) * (1 - sigmoid(x)) = sech(x/2)**2 / 4.",
-              symbol="σ", latex=r"\sigma\left({0}\right)", points=[*ANYWHERE, -700.0, -40.0, 40.0, 700.0])  # fmt: skip
+              symbol="σ", latex=r"\sigma\left({0}\right)",
+              taught=lambda out, x: (out * (1.0 - out),),
+              points=[*ANYWHERE, -700.0, -40.0, 40.0, 700.0])  # fmt: skip
 softplus = row("softplus", _softplus, lambda out, x: (sigmoid(x),), "log(1 + e**x).  Derivative sigmoid(x).",
                points=[*ANYWHERE, -700.0, -40.0, 40.0, 1e300])  # fmt: skip
 silu = row("silu", lambda x: x * _sigmoid(x), lambda out, x: (sigmoid(x) * (1.0 + x * sigmoid(-x)),),
@@ -444,11 +462,15 @@ abs_ = row("abs", abs, lambda out, x: (step(x) - step(-x),), "The magnitude of x
 maximum = row("maximum", max, lambda out, x, y: (_share(x - y), _share(y - x)),
               "The larger of x and y, which gets the gradient.",
               symbol="max", latex=r"\max\left({0}, {1}\right)", arity=2,
-              corners={(3.0, 3.0): (0.5, 0.5)}, points=[(2.0, 3.0), (-1e300, 1e-300)])  # fmt: skip
+              corners={(3.0, 3.0): (0.5, 0.5)},
+              taught=lambda out, x, y: (step(x - y), step(y - x)),
+              points=[(2.0, 3.0), (-1e300, 1e-300)])  # fmt: skip
 minimum = row("minimum", min, lambda out, x, y: (_share(y - x), _share(x - y)),
               "The smaller of x and y, which gets the gradient.",
               symbol="min", latex=r"\min\left({0}, {1}\right)", arity=2,
-              corners={(3.0, 3.0): (0.5, 0.5)}, points=[(2.0, 3.0), (-1e300, 1e-300)])  # fmt: skip
+              corners={(3.0, 3.0): (0.5, 0.5)},
+              taught=lambda out, x, y: (step(y - x), step(x - y)),
+              points=[(2.0, 3.0), (-1e300, 1e-300)])  # fmt: skip
 where = row("where", lambda c, x, y: x if c > 0.0 else y,
             lambda out, c, x, y: (0.0, where(c, 1.0, 0.0), where(c, 0.0, 1.0)),
             "x2 where x1 > 0 and x3 elsewhere.  The gradient flows to the chosen one; the condition x1 gets 0.",
@@ -464,13 +486,14 @@ _total_row = row("total", _total, lambda out, *xs: (1.0,) * len(xs),
 dot_row = row("dot", lambda *operands: weighted_sum(*split(operands)),
                lambda out, *operands: dot_partials(*split(operands)),
                "w[0]*x[0] + ... + w[n-1]*x[n-1] + b with operands (*w, *x, b).  Partials x, w and 1.",
-               symbol="·", text=lambda operands: _write_dot("*", operands),
+               symbol="·", text=lambda operands: _write_dot(" * ", operands),
                latex=lambda operands: _write_dot(r" \cdot ", operands), binds=1, arity=None,
                points=[(2.0, 3.0, 1.0), (0.5, -1.5, 2.0, 4.0, 0.25)])  # fmt: skip
 _logsumexp_row = row("logsumexp", _logsumexp, lambda out, *xs: _softmax(out, xs),
                      "log(e**x1 + ... + e**xn).  Partials softmax(x).",
                      symbol="LSE", arity=None, domain="at least one operand",
                      latex=lambda operands: r"\ln\left(" + " + ".join(f"e^{{{x}}}" for x in operands) + r"\right)",
+                     taught=lambda out, *xs: tuple([exp(x - out) for x in xs]),
                      points=[(0.5, -1.5, 2.0), (1000.0, 999.0), (-1e5, -1e5 + 0.5), (3.0,)])  # fmt: skip
 
 
@@ -511,14 +534,15 @@ def power(n: float) -> Operation:
     """The row of ``x**n`` for a constant n.  Its derivative is n * x**(n - 1), and 0 everywhere for n = 0."""
     if not math.isfinite(n):
         raise DomainError(f"x ** n needs a finite exponent, got n = {n}")
+    exponent = int(n) if n.is_integer() and abs(n) < 1e15 else n
     rule: Rule | tuple[float, ...] = lambda out, x: (n * x ** (n - 1.0),)  # noqa: E731
     if n in (0.0, 1.0):
         rule = (n,)
     elif n == 2.0:
         rule = lambda out, x: (2.0 * x,)  # noqa: E731
     return operation(
-        "power", lambda x: math.pow(x, n), rule, f"x ** {n:g}.",
-        symbol=f"**{n:g}", text=f"{{0}} ** {n:g}", latex=f"{{0}}^{{{{{n:g}}}}}", binds=4, constants=(n,),
+        "power", lambda x: math.pow(x, n), rule, f"x ** {exponent}.",
+        symbol=f"**{exponent}", text=f"{{0}} ** {exponent}", latex=f"{{0}}^{{{{{exponent}}}}}", binds=4, constants=(n,),
         domain=("x != 0" if n < 0 else "a finite x") if n.is_integer() else ("x > 0" if n < 0 else "x >= 0"),
         corners={0.0: 0.0} if n == 0.0 else None,
         points=[0.3, 2.0, 1e30, 1e-30] + [-1.5, -7.0] * n.is_integer(),

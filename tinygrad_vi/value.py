@@ -387,14 +387,16 @@ def topological_order(outputs: Iterable[Value], inputs: Iterable[Value] = ()) ->
 
 
 def adjoints(order: Sequence[Value], seeds: dict[Value, Any], create_graph: bool = False) -> dict[Value, Any]:
-    """The sweep of `backward` kept in a dictionary, for any seeds: adjoint of each node that ``order`` reaches.
+    """The sweep of `backward` kept in a dictionary, for any seeds: the adjoint of each node that feeds a seeded one.
 
     ``create_graph`` applies the rules for the partials to the Values themselves instead of taking the numbers that
     were stored, so the adjoints are Values and can be differentiated.  Adjoints that are the same everywhere, such as
     d(x + y)/dx = 1, stay floats.
     """
-    adjoint = {node: seeds.get(node, 0.0) for node in order} | seeds
+    adjoint = dict(seeds)
     for node in reversed(order):
+        if node not in adjoint:
+            continue
         flow = adjoint[node]
         for parent, partial in zip(node.parents, partials_of(node, create_graph), strict=True):
             adjoint[parent] = plus(adjoint.get(parent, 0.0), times(partial, flow))
@@ -402,6 +404,7 @@ def adjoints(order: Sequence[Value], seeds: dict[Value, Any], create_graph: bool
 
 
 def partials_of(node: Value, as_values: bool) -> Sequence[Any]:
+    """The node's partial derivatives: the stored numbers, or the rule applied to Values."""
     if not as_values:
         return node.local_grads
     assert node.op is not None  # it stands in a topological order, so it was recorded

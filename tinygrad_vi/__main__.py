@@ -1,0 +1,161 @@
+"""The command line: ``python -m tinygrad_vi trace "log(x1) + x1*x2 - sin(x2)" x1=2 x2=5`` and ``... demo``."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NoReturn
+
+from tinygrad_vi.derivatives import hessian
+from tinygrad_vi.expression import FUNCTIONS, ExpressionError, evaluate
+from tinygrad_vi.show.formula import Symbol
+from tinygrad_vi.show.table import Table, label_symbol
+from tinygrad_vi.tape import Tape
+from tinygrad_vi.value import Value
+
+GRAPH_FORMATS = (".svg", ".png", ".pdf", ".dot", ".gv")
+
+WRITERS: dict[str, Callable[[Table], str]] = {
+    "text": Table.to_text,
+    "markdown": Table.to_markdown,
+    "latex": lambda table: f"% {table.title}\n{table.to_latex()}",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it went well, 2 with a line on the standard error when its input was wrong."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # tables have lines and v̄; some consoles would refuse them
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args([f" {a}" if re.match(r"-[^-h]", a) else a for a in given])  # "-x**2" is no option
+    try:
+        options.run(options)
+    except (ArithmeticError, ValueError, ImportError, OSError, RuntimeError) as error:
+        print(f"tinygrad_vi {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as for every other mistake."""
+        self.exit(2, f"{self.prog}: {textwrap.shorten(message, 200)} (see --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m tinygrad_vi", description="Scalar automatic differentiation: see every derivative."
+    )
+    parser.add_argument("--version", action="version", version=f"tinygrad_vi {_version()}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    trace = commands.add_parser(
+        "trace",
+        help="print the forward and reverse tables of an expression, its gradient, and draw its graph",
+        description="Print the forward table with tangents, the reverse table with adjoints, and the gradient.",
+        epilog=f"Operations: + - * / ** and {', '.join(sorted(FUNCTIONS))}. Constants: pi, e.",
+    )
+    trace.add_argument("expression", help='for example "log(x1) + x1*x2 - sin(x2)"')
+    trace.add_argument("values", nargs="*", metavar="name=value", help="for example x1=2 x2=5 (or x=pi/2)")
+    trace.add_argument("--seed", metavar="NAME", help="the input to take tangents by (default: the first)")
+    trace.add_argument("--hessian", action="store_true", help="print all second derivatives too")
+    trace.add_argument("--format", choices=WRITERS, default="text", help="how to print tables (default: text)")
+    trace.add_argument("--digits", type=_positive, default=4, help="significant digits in the tables (default: 4)")
+    trace.add_argument(
+        "--graph", type=Path, metavar="FILE", help="draw the graph: .svg, .png, .pdf, or .dot for its source"
+    )
+    trace.set_defaults(run=run_trace)
+
+    demo = commands.add_parser("demo", help="draw two small networks, print their tables and train one")
+    demo.add_argument(
+        "--out", type=Path, default=Path("tinygrad_vi_demo"), help="folder to write to (default: %(default)s)"
+    )
+    demo.add_argument("--seed", type=int, default=1, help="seed of the initial weights (default: %(default)s)")
+    demo.add_argument("--quick", action="store_true", help="fewer training steps")
+    demo.set_defaults(run=run_demo)
+    return parser
+
+
+def run_demo(options: argparse.Namespace) -> None:
+    """The ``demo`` command."""
+    from tinygrad_vi.demo import demo
+
+    demo(options.out, seed=options.seed, quick=options.quick)
+
+
+def run_trace(options: argparse.Namespace) -> None:
+    """The ``trace`` command."""
+    if options.graph and options.graph.suffix.lower() not in GRAPH_FORMATS:
+        raise ValueError(f"cannot draw {options.graph}: its name must end in {', '.join(GRAPH_FORMATS)}")
+    numbers = _assignments(options.values)
+    inputs = {name: Value(x, label=name) for name, x in numbers.items()}
+    y = evaluate(options.expression, inputs)
+    y = y if isinstance(y, Value) else Value(y)
+    y.label = y.label or "y"
+    y.backward()
+    tape = Tape(y, inputs.values())
+    seed = None if options.seed is None else {options.seed: 1.0}
+    tables = [tape.tangent(seed).table(options.digits), tape.adjoint().table(options.digits), _gradient_table(tape)]
+    if options.hessian:
+        second = hessian(lambda *xs: evaluate(options.expression, dict(zip(numbers, xs, strict=True))))
+        tables.append(_hessian_table(tape, second(*numbers.values())))
+    print("\n\n".join(map(WRITERS[options.format], tables)))
+    if options.graph:
+        y.draw(local=True).save(options.graph)
+        print(f"\nwrote {options.graph}", file=sys.stderr)
+
+
+def _assignments(texts: Sequence[str]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name.isidentifier():
+            raise ExpressionError(f"expected name=value, such as x1=2, got {text!r}")
+        if name in numbers:
+            raise ExpressionError(f"{name} is given twice")
+        numbers[name] = float(evaluate(value, {}))
+        if not math.isfinite(numbers[name]):
+            raise ExpressionError(f"{name} must be finite, got {value}")
+    return numbers
+
+
+def _gradient_table(tape: Tape) -> Table:
+    y = label_symbol(tape.output.label)
+    rows = []
+    for v in tape.inputs:
+        x = label_symbol(v.label)
+        derivative = Symbol(f"d{y.text}/d{x.text}", rf"\frac{{\partial {y.latex}}}{{\partial {x.latex}}}")
+        rows.append([derivative, Symbol.of(v.grad, digits=None)])
+    headers = [Symbol("derivative", r"\text{derivative}"), Symbol("value", r"\text{value}")]
+    return Table(f"Gradient of {y.text} = {tape.output.data!r}", headers, rows)
+
+
+def _hessian_table(tape: Tape, matrix: Sequence[Sequence[float]]) -> Table:
+    names = [label_symbol(v.label) for v in tape.inputs]
+    rows = [[name, *[Symbol.of(x, digits=None) for x in row]] for name, row in zip(names, matrix, strict=True)]
+    return Table("Hessian", [Symbol(""), *names], rows)
+
+
+def _positive(text: str) -> int:
+    digits = int(text)
+    if digits < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return digits
+
+
+def _version() -> str:
+    try:
+        return version("tinygrad_vi")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

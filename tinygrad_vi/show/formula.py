@@ -1,0 +1,121 @@
+"""Formulas: the rules of the operation table, run on symbols instead of numbers."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+from tinygrad_vi import ops
+from tinygrad_vi.ops import ATOM, Operation
+
+
+class Symbol:
+    """Text that answers to the rules of the table: a third kind of operand, beside floats and Values.
+
+    text and latex say how it is written, binds how tightly (see `ops.Operation`).
+
+    >>> v = Symbol("v₀", "v_{0}")
+    >>> [partial] = ops.tanh.operation.taught(Symbol("v₁"), v)
+    >>> partial.text
+    '1 - v₁ ** 2'
+    """
+
+    def __init__(self, text: str, latex: str = "", binds: int = ATOM, latex_binds: int = ATOM) -> None:
+        self.text = text
+        self.latex = latex or text
+        self.binds = binds
+        self.latex_binds = latex_binds
+
+    @staticmethod
+    def of(x: Any, digits: int | None = 4) -> Symbol:
+        """The symbol itself, or a number written as one; without ``digits`` with all of them."""
+        if isinstance(x, Symbol):
+            return x
+        written = write_number(x, digits)
+        binds = 0 if written.startswith("-") else ATOM  # -3 always gets parentheses: (-3) ** 2, 1 - (-3)
+        return Symbol(written, latex_number(written), binds, binds)
+
+    @staticmethod
+    def record(op: Operation, *operands: Any) -> Symbol:
+        """The formula of an operation, with the parentheses it needs."""
+        symbols = [Symbol.of(x) for x in operands]
+        if op.name == "mul":
+            for one, other in (symbols, reversed(symbols)):
+                if one.text == "1":
+                    return other
+        if op.binds == ATOM:  # a call brings its own parentheses
+            text = op.text([s.text for s in symbols])
+            return Symbol(text, op.latex([s.latex for s in symbols]), ATOM, 4 if op.name == "exp" else ATOM)
+        return Symbol(
+            op.text([s.text if _fits(op, i, s.binds) else f"({s.text})" for i, s in enumerate(symbols)]),
+            op.latex(
+                [
+                    s.latex if op.name == "div" or _fits(op, i, s.latex_binds) else rf"\left({s.latex}\right)"
+                    for i, s in enumerate(symbols)
+                ]
+            ),
+            op.binds,
+            ATOM if op.name == "div" else op.binds,
+        )
+
+    def __add__(self, other: Any) -> Symbol:
+        return Symbol.record(ops.add.operation, self, other)
+
+    def __radd__(self, other: Any) -> Symbol:
+        return Symbol.record(ops.add.operation, other, self)
+
+    def __sub__(self, other: Any) -> Symbol:
+        return Symbol.record(ops.sub.operation, self, other)
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return Symbol.record(ops.sub.operation, other, self)
+
+    def __mul__(self, other: Any) -> Symbol:
+        return Symbol.record(ops.mul.operation, self, other)
+
+    def __rmul__(self, other: Any) -> Symbol:
+        return Symbol.record(ops.mul.operation, other, self)
+
+    def __truediv__(self, other: Any) -> Symbol:
+        return Symbol.record(ops.div.operation, self, other)
+
+    def __rtruediv__(self, other: Any) -> Symbol:
+        return Symbol.record(ops.div.operation, other, self)
+
+    def __neg__(self) -> Symbol:
+        return Symbol.record(ops.neg.operation, self)
+
+    def __abs__(self) -> Symbol:
+        return Symbol.record(ops.abs_.operation, self)
+
+    def __pow__(self, exponent: Any) -> Symbol:
+        if isinstance(exponent, Real):
+            return Symbol.record(ops.power(float(exponent)), self)
+        return Symbol.record(ops.pow_.operation, self, exponent)
+
+    def __repr__(self) -> str:
+        return f"Symbol({self.text!r})"
+
+
+def _fits(op: Operation, place: int, binds: int) -> bool:
+    """Whether an operand that binds so tightly needs no parentheses: to the right of a sign it must bind tighter."""
+    return binds >= op.binds if place == 0 and op.name not in ("pow", "power") else binds > op.binds
+
+
+def write_number(x: float, digits: int | None = 4) -> str:
+    """A number with so many significant digits, or as many as tell it from any other; -0.0 as 0.
+
+    >>> write_number(-0.95892427), write_number(-0.0), write_number(1e-12)
+    ('-0.9589', '0', '1e-12')
+    """
+    written = f"{x:.{digits}g}" if digits else repr(float(x)).removesuffix(".0")
+    mantissa, e, exponent = written.partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else "0" if written == "-0" else written
+
+
+def latex_number(written: str) -> str:
+    """The same for LaTeX: 1e-12 becomes a power of ten."""
+    mantissa, e, exponent = written.partition("e")
+    if written.lstrip("-") in ("inf", "nan"):
+        return written.replace("inf", r"\infty").replace("nan", r"\mathrm{NaN}")
+    return rf"{mantissa} \cdot 10^{{{exponent}}}" if e else written

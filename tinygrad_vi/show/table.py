@@ -1,0 +1,277 @@
+"""Trace tables: a tape and its sweeps as the textbook prints them, for terminals, notebooks, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tinygrad_vi.show.formula import Symbol, write_number
+
+if TYPE_CHECKING:
+    from tinygrad_vi.tape import Tape, Term, Trace
+    from tinygrad_vi.value import Value
+
+MAX_ROWS = 60  # on a screen; files get them all
+MAX_TERMS = 6  # of a sum in one cell
+
+
+@dataclass(frozen=True, repr=False)
+class Table:
+    """Rows of formulas under headers: prints in a terminal, shows in a notebook, exports to Markdown and LaTeX."""
+
+    title: str
+    headers: Sequence[Symbol]
+    rows: Sequence[Sequence[Symbol]]
+
+    def to_text(self, max_rows: int | None = None) -> str:
+        """The table drawn with lines; beyond ``max_rows`` the rows in the middle are left out."""
+        return f"{self.title}\n{_tabulate(self.headers, self._shown(max_rows), 'rounded_outline', _text)}"
+
+    def to_markdown(self) -> str:
+        """A pipe table; its formulas are plain text and need no mathematics extension."""
+        return f"**{self.title}**\n\n{_tabulate(self.headers, self.rows, 'pipe', _markdown)}"
+
+    def to_html(self, max_rows: int | None = MAX_ROWS) -> str:
+        """An HTML table with its title as the caption."""
+        table = _tabulate(self.headers, self._shown(max_rows), "unsafehtml", lambda cell: html.escape(cell.text))
+        caption = f'<caption style="caption-side: top; text-align: left">{html.escape(self.title)}</caption>'
+        return table.replace("<table>", f"<table>\n{caption}", 1)
+
+    def to_latex(self) -> str:
+        """A tabular environment with its cells in mathematics mode; it needs the package amsmath."""
+        return _tabulate(self.headers, self.rows, "latex_raw", lambda cell: f"${cell.latex}$" if cell.text else "")
+
+    def _shown(self, max_rows: int | None) -> Sequence[Sequence[Symbol]]:
+        if max_rows is None or len(self.rows) <= max_rows:
+            return self.rows
+        half = max_rows // 2
+        gap = [Symbol("⋮", r"\vdots"), Symbol(f"{len(self.rows) - 2 * half} more rows"), *[EMPTY] * len(self.headers)]
+        return [*self.rows[:half], gap[: len(self.headers)], *self.rows[-half:]]
+
+    def __str__(self) -> str:
+        return self.to_text(MAX_ROWS)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+
+EMPTY = Symbol("")
+
+
+def _tabulate(headers: Iterable[Symbol], rows: Iterable[Iterable[Symbol]], form: str, write: object) -> str:
+    try:
+        from tabulate import tabulate
+    except ImportError:
+        raise ImportError('tables need the package tabulate: pip install "tinygrad_vi[tables]"') from None
+    assert callable(write)
+    body = [[write(cell) for cell in row] for row in rows]
+    return str(tabulate(body, [write(header) for header in headers], tablefmt=form, disable_numparse=True))
+
+
+def _text(cell: Symbol) -> str:
+    return cell.text
+
+
+def _markdown(cell: Symbol) -> str:
+    return re.sub(r"([\\|*_`<\[])", r"\\\1", cell.text)
+
+
+# --- The three tables -------------------------------------------------------------------------------------------------
+
+
+def tape_table(tape: Tape, digits: int = 4) -> Table:
+    """The evaluation trace: v[i], its formula, the formula with numbers, its value."""
+    write = _Writer(tape, digits)
+    rows = [[*write.computation(node), write.number(node.data)] for node in tape]
+    rows.append([write.output, write.name(tape.output), EMPTY, write.number(tape.output.data)])
+    return Table("Evaluation trace", _headers("v", "formula", "numbers", "value"), rows)
+
+
+def trace_table(trace: Trace, digits: int = 4) -> Table:
+    """The evaluation trace with its tangents, or its adjoints, beside it."""
+    return _tangent_table(trace, digits) if trace.mode == "tangent" else _adjoint_table(trace, digits)
+
+
+def _tangent_table(trace: Trace, digits: int) -> Table:
+    tape, write = trace.tape, _Writer(trace.tape, digits)
+    rows = []
+    for node in tape:
+        terms = trace.terms.get(node, ())
+        rule = write.rule([(write.tangent(t.operation.parents[t.operand]), write.partial(t)) for t in terms])
+        rule = rule or write.seed(DOT, node)
+        left = [*write.computation(node), write.number(node.data)]
+        rows.append([*left, write.tangent(node), rule, write.factors(terms), write.number(trace[node])])
+    end = tape.output
+    rows.append([write.output, write.name(end), EMPTY, write.number(end.data)])
+    rows[-1] += [write.output_seed(DOT), write.tangent(end), EMPTY, write.number(trace[end])]
+    seeds = [f"{write.seed(DOT, v).text} = {write_number(trace[v], digits)}" for v in tape.inputs]
+    return Table(
+        f"Forward mode with the seed {', '.join(seeds) or 'none'}",
+        _headers("v", "formula", "numbers", "value", "v" + DOT, "chain rule", "factors", "tangent"),
+        rows,
+    )
+
+
+def _adjoint_table(trace: Trace, digits: int) -> Table:
+    tape, write = trace.tape, _Writer(trace.tape, digits)
+    rows = []
+    for node in tape:
+        terms = trace.terms.get(node, ())
+        rule = write.rule([(write.adjoint(t.operation), write.partial(t)) for t in terms])
+        if node is tape.output:
+            rule = write.output_seed(BAR)
+        name, formula, _ = write.computation(node)
+        adjoint = [write.adjoint(node), rule or EMPTY, write.factors(terms), write.contributions(terms, trace[node])]
+        if node in tape.inputs:
+            adjoint[0] = write.equal(write.seed(BAR, node), adjoint[0])
+        rows.append([name, formula, write.number(node.data), *adjoint])
+    end = tape.output
+    seed = write.number(trace[end])
+    rows.append([write.output, write.name(end), write.number(end.data), write.output_seed(BAR), EMPTY, EMPTY, seed])
+    return Table(
+        "Reverse mode (read the right half from the bottom up)",
+        _headers("v", "formula", "value", "v" + BAR, "chain rule", "factors", "adjoint"),
+        rows,
+    )
+
+
+def _headers(*texts: str) -> list[Symbol]:
+    return [Symbol(text, _accent_latex(text) if text.startswith("v") else rf"\text{{{text}}}") for text in texts]
+
+
+# --- Cells ------------------------------------------------------------------------------------------------------------
+
+DOT, BAR = "\u0307", "\u0304"  # combining: v with a dot is a tangent, v with a bar an adjoint
+
+
+class _Writer:
+    """Writes the cells of one tape's tables: names of rows, formulas, sums of products."""
+
+    def __init__(self, tape: Tape, digits: int) -> None:
+        self.tape = tape
+        self.digits = digits
+        self.output = label_symbol(tape.output.label or "y")
+        self._partials: dict[Value, list[Symbol]] = {}
+
+    def number(self, x: float) -> Symbol:
+        return Symbol.of(x, self.digits)
+
+    def name(self, node: Value) -> Symbol:
+        """v₁ for a row, its number for a constant."""
+        number = self.tape.number(node)
+        return self.number(node.data) if number is None else Symbol(self.tape.name(node), f"v_{{{number}}}")
+
+    def label(self, node: Value) -> Symbol:
+        return label_symbol(node.label) if node.label else self.name(node)
+
+    def accented(self, accent: str, symbol: Symbol) -> Symbol:
+        """A letter with its index, such as v₁ or x1, with a dot or a bar."""
+        letter, index = symbol.latex[:1], symbol.latex[1:]
+        return Symbol(symbol.text[:1] + accent + symbol.text[1:], rf"{_ACCENTS[accent]}{{{letter}}}{index}")
+
+    def seed(self, accent: str, node: Value) -> Symbol:
+        """ẋ1 or x̄1 for an input whose label is a letter with an index; else its row's."""
+        label = self.label(node)
+        return self.accented(accent, self.name(node) if label.latex.startswith("\\") else label)
+
+    def output_seed(self, accent: str) -> Symbol:
+        return self.accented(accent, Symbol("y") if self.output.latex.startswith("\\") else self.output)
+
+    def equal(self, left: Symbol, right: Symbol) -> Symbol:
+        if left.text == right.text:
+            return left
+        return Symbol(f"{left.text} = {right.text}", f"{left.latex} = {right.latex}")
+
+    def tangent(self, node: Value) -> Symbol:
+        return self.accented(DOT, self.name(node))
+
+    def adjoint(self, node: Value) -> Symbol:
+        return self.accented(BAR, self.name(node))
+
+    def computation(self, node: Value) -> list[Symbol]:
+        """The row's name, its formula, and the formula with numbers."""
+        if node.op is None or node in self.tape.inputs:
+            return [self.name(node), self.label(node), EMPTY]
+        names = [self.name(parent) for parent in node.parents]
+        numbers = [self.number(parent.data) for parent in node.parents]
+        return [self.name(node), Symbol.record(node.op, *names), Symbol.record(node.op, *numbers)]
+
+    def partial(self, term: Term) -> Symbol:
+        """The derivative of an operation by one operand, as a formula of the rows' names."""
+        node = term.operation
+        if node not in self._partials:
+            assert node.op is not None
+            rules = node.op.taught(self.name(node), *[self.name(parent) for parent in node.parents])
+            self._partials[node] = [Symbol.of(rule, self.digits) for rule in rules]
+        return self._partials[node][term.operand]
+
+    def rule(self, products: Sequence[tuple[Symbol, Symbol]]) -> Symbol | None:
+        """The chain rule in symbols: a sum of flow * partial."""
+        return _sum([_product(flow, partial) for flow, partial in products]) if products else None
+
+    def factors(self, terms: Sequence[Term]) -> Symbol:
+        """The same with numbers, nothing multiplied out: every product of the sum shows both its factors."""
+        products = [(_bracketed(self.number(t.flow)), _bracketed(self.number(t.partial))) for t in terms]
+        return _sum([Symbol(f"{x.text}·{y.text}", rf"{x.latex} \cdot {y.latex}", 2, 2) for x, y in products])
+
+    def contributions(self, terms: Sequence[Term], result: float) -> Symbol:
+        """The products of a sum and what they add up to: -0.2837 + 2 = 1.716."""
+        if len(terms) < 2:
+            return self.number(result)
+        return self.equal(_sum([self.number(t.product) for t in terms]), self.number(result))
+
+
+_ACCENTS = {DOT: r"\dot", BAR: r"\bar"}
+
+
+def _accent_latex(text: str) -> str:
+    return rf"{_ACCENTS[text[1]]}{{v}}" if len(text) == 2 else r"\text{value}" if text == "value" else "v"
+
+
+def _product(flow: Symbol, partial: Symbol) -> Symbol:
+    if partial.text in ("1", "-1"):
+        sign = partial.text[:-1]
+        return Symbol(sign + flow.text, sign + flow.latex, 3, 3)
+    text = partial.text if partial.binds > 3 else f"({partial.text})"
+    latex = partial.latex if partial.latex_binds > 3 else rf"\left({partial.latex}\right)"
+    return Symbol(f"{flow.text}·{text}", rf"{flow.latex} \cdot {latex}", 2, 2)
+
+
+def _bracketed(number: Symbol) -> Symbol:
+    return Symbol(f"({number.text})", f"({number.latex})") if number.text.startswith("-") else number
+
+
+def _sum(terms: Sequence[Symbol]) -> Symbol:
+    """a + b - c, with the middle of a long sum left out."""
+    if len(terms) > MAX_TERMS:
+        terms = [*terms[: MAX_TERMS - 1], Symbol("...", r"\dots"), terms[-1]]
+    return Symbol(_join([t.text for t in terms]), _join([t.latex for t in terms]), 1, 1)
+
+
+def _join(terms: Sequence[str]) -> str:
+    signed = [f" - {t[1:]}" if t.startswith("-") else f" + {t}" for t in terms[1:]]
+    return "".join([*terms[:1], *signed])
+
+
+def label_symbol(label: str) -> Symbol:
+    """A user's label: x1 becomes a letter with an index in LaTeX, anything else escaped text."""
+    text = " ".join(label.split())
+    letter = re.fullmatch(r"([A-Za-z])_?(\d*)", text)
+    if letter:
+        return Symbol(text, f"{letter[1]}_{{{letter[2]}}}" if letter[2] else letter[1])
+    return Symbol(text, rf"\text{{{escape_latex(text)}}}")
+
+
+def escape_latex(text: str) -> str:
+    r"""Text with the characters that LaTeX takes for commands made harmless.
+
+    >>> print(escape_latex("50% of_a"))
+    50\% of\_a
+    """
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(c, rf"\{c}" if c in "&%$#_{}" else c) for c in text)
