@@ -1,0 +1,196 @@
+import math
+
+import numpy as np
+import pytest
+
+from tinygrad_vi import (
+    DomainError,
+    GradientError,
+    ShapeError,
+    Value,
+    cos,
+    dot,
+    exp,
+    grad,
+    gradcheck,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    log,
+    numerical_gradient,
+    ops,
+    relu,
+    sin,
+    sqrt,
+    tanh,
+    total,
+    value_and_grad,
+    vjp,
+)
+from tinygrad_vi.value import NOT_COMPUTED
+
+
+def rosenbrock(x):
+    return total(100 * (x[i + 1] - x[i] ** 2) ** 2 + (1 - x[i]) ** 2 for i in range(len(x) - 1))
+
+
+def polar(r, angle):
+    return [r * cos(angle), r * sin(angle)]
+
+
+def test_results_keep_the_nesting_of_the_arguments():
+    assert grad(lambda x: x * x)(3) == 6.0
+    assert grad(lambda x, y: x * y)(3, 2.0) == (2.0, 3.0)
+    assert grad(lambda w: w[0] * w[1][0] + w[1][1])([2.0, (3.0, 4.0)]) == [3.0, (2.0, 1.0)]
+    assert grad(lambda w, b: dot(w, [1.0, 2.0], b))([2.0, 3.0], 4.0) == ([1.0, 2.0], 1.0)
+    assert grad(lambda x: 5.0)(3.0) == 0.0
+    assert grad(lambda w: w[0])([2.0, []]) == [1.0, []]
+    assert value_and_grad(lambda x: x * x)(3.0) == (9.0, 6.0)
+
+
+def test_numpy_arrays_come_back_as_arrays():
+    x = np.array([1.3, 0.7, 0.8])
+    optimize = pytest.importorskip("scipy.optimize", reason="SciPy's own Rosenbrock function is the judge")
+    np.testing.assert_allclose(grad(rosenbrock)(x), optimize.rosen_der(x), rtol=1e-13)
+    np.testing.assert_allclose(hessian(rosenbrock)(x), optimize.rosen_hess(x), rtol=1e-13)
+    p = np.array([0.3, -1.0, 2.0])
+    np.testing.assert_allclose(hvp(rosenbrock)(x, p), optimize.rosen_hess_prod(x, p), rtol=1e-13)
+    matrix = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert grad(lambda W: (W @ np.array([1.0, 10.0])).sum())(matrix).tolist() == [[1.0, 10.0], [1.0, 10.0]]
+    assert jacobian(lambda v: np.exp(v))(np.array([0.0, 1.0])).tolist() == [[1.0, 0.0], [0.0, math.e]]
+
+
+def test_gradient_and_hessian_product_plug_into_scipy():
+    optimize = pytest.importorskip("scipy.optimize", reason="SciPy is the user here")
+    start = np.array([-1.2, 1.0])
+    found = optimize.minimize(rosenbrock, start, jac=grad(rosenbrock), hessp=hvp(rosenbrock), method="Newton-CG")
+    np.testing.assert_allclose(found.x, [1.0, 1.0], atol=1e-4)
+
+
+def test_jacobian_in_both_modes_is_the_textbooks():
+    r, a = 2.0, 0.7
+    expected = [(math.cos(a), -r * math.sin(a)), (math.sin(a), r * math.cos(a))]
+    assert jacobian(polar)(r, a) == [pytest.approx(row) for row in expected]
+    wide = jacobian(lambda x: [total(x)])([1.0, 2.0, 3.0])  # fewer results than inputs: reverse mode
+    tall = jacobian(lambda x: [x, x * x, x**3])(2.0)  # fewer inputs than results: forward mode
+    assert wide == [[1.0, 1.0, 1.0]]
+    assert tall == [1.0, 4.0, 12.0]
+    assert jacobian(lambda x, y: (x, [y, x * y]))(2.0, 3.0) == ((1.0, 0.0), [(0.0, 1.0), (3.0, 2.0)])
+    assert jacobian(lambda x: [x, 7.0])(2.0) == [1.0, 0.0]
+
+
+def test_jvp_and_vjp_are_the_two_sides_of_the_jacobian():
+    value, tangent = jvp(polar, (2.0, 0.7), (0.5, -1.0))
+    J = jacobian(polar)(2.0, 0.7)
+    assert value == [pytest.approx(2 * math.cos(0.7)), pytest.approx(2 * math.sin(0.7))]
+    assert tangent == [pytest.approx(0.5 * row[0] - row[1]) for row in J]
+    value, pull_back = vjp(polar, 2.0, 0.7)
+    assert pull_back([3.0, 4.0]) == tuple(pytest.approx(3 * J[0][i] + 4 * J[1][i]) for i in range(2))
+    _, same_twice = vjp(lambda x: [x, x], 1.0)
+    assert same_twice([2.0, 3.0]) == 5.0
+
+
+def test_derivatives_of_derivatives():
+    third = grad(grad(grad(tanh)))
+    s = 1 / math.cosh(0.3) ** 2
+    assert third(0.3) == pytest.approx(s * (4 - 6 * s), rel=1e-13)
+    assert grad(lambda x: grad(lambda y: x * x * y)(x))(3.0) == 6.0
+    assert jvp(grad(lambda x: x**4), (2.0,), (1.0,))[1] == 48.0
+    assert grad(lambda x: jvp(lambda y: y**3, (x,), (x,))[1])(2.0) == 36.0  # d/dx of 3 x**3
+    assert grad(lambda x: vjp(lambda y: y**3, x)[1](x))(2.0) == 36.0
+    assert hessian(lambda x, y: jacobian(lambda u: [u * y, u * u])(x)[1] * y)(3.0, 2.0) == ((0.0, 2.0), (2.0, 0.0))
+
+
+def test_an_inner_derivative_does_not_confuse_its_variable_with_an_outer_one():
+    assert grad(lambda x: x * grad(lambda y: x + y)(1.0))(1.0) == 1.0
+    assert grad(lambda x: x * grad(lambda y: x * y)(2.0))(3.0) == 6.0
+    assert grad(lambda x: x * grad(lambda y: x * y)(x))(3.0) == 6.0
+
+
+def test_given_values_the_results_are_values_that_can_be_differentiated():
+    x = Value(2.0)
+    slope = grad(lambda t: t**3)(x)
+    assert isinstance(slope, Value)
+    slope.backward()
+    assert x.grad == 12.0
+
+
+def test_functions_leave_nothing_behind():
+    w = Value(3.0)
+    assert grad(lambda x: w * x)(2.0) == 3.0
+    assert w.grad is NOT_COMPUTED
+
+
+@pytest.mark.parametrize("method", ["forward", "central"])
+def test_numerical_gradients_work_on_plain_float_functions(method):
+    tolerance = 1e-6 if method == "forward" else 1e-9
+    assert numerical_gradient(math.sin, method=method)(1.0) == pytest.approx(math.cos(1.0), rel=tolerance)
+    x = [1.3, 0.7, 0.8]
+    assert numerical_gradient(rosenbrock, method=method)(x) == pytest.approx(grad(rosenbrock)(x), rel=100 * tolerance)
+    assert numerical_gradient(exp, method=method)(-700.0) == pytest.approx(0.0, abs=1e-290)
+
+
+def test_the_check_accepts_right_derivatives_to_the_order_asked():
+    assert gradcheck(lambda a, b: log(a) + a * b - sin(b), order=3)(2.0, 5.0) < 1e-8
+    assert gradcheck(rosenbrock, order=2)([1.3, 0.7, 0.8]) < 1e-6
+
+
+def wrong(factor, second=1.0):
+    """x*x with a first derivative wrong by one factor, or a second derivative wrong by another."""
+    slope = ops.operation("slope", lambda x: 2.0 * x, lambda out, x: (2.0 * second,), "2 x")
+    rule = lambda out, x: (Value.record(slope, x) if isinstance(x, Value) else 2.0 * x * factor,)  # noqa: E731
+    return ops.operation("square", lambda x: x * x, rule, "x * x")
+
+
+def test_the_check_catches_a_rule_wrong_by_a_thousandth_and_names_it():
+    square = wrong(1.001)
+
+    def area(side, height):
+        return Value.record(square, side) * height
+
+    with pytest.raises(GradientError) as error:
+        gradcheck(area)(3.0, 2.0)
+    text = str(error.value)
+    assert text.startswith("area: the derivative by argument 0 at 3.0, 2.0 is 12.01")
+    assert "by automatic and 12.0" in text or "by automatic and 11.99" in text
+    assert "the operation square at 3.0 has the partial 6.00" in text
+
+
+def test_the_check_of_order_two_catches_a_wrong_second_derivative():
+    square = wrong(1.0, second=1.001)
+
+    def area(side):
+        return Value.record(square, side)
+
+    assert gradcheck(area)(3.0) < 1e-9
+    with pytest.raises(GradientError, match=r"darea/d\(argument 0\): the derivative by argument 0 at 3.0 is 2.002"):
+        gradcheck(area, order=2)(3.0)
+
+
+def test_the_check_at_a_kink_says_that_no_operation_is_wrong():
+    with pytest.raises(GradientError, match=r"is there a kink, or does f use \.data\?"):
+        gradcheck(lambda x: getattr(x, "data", x) * x)(3.0)
+    with pytest.raises(GradientError, match="entry 1"):
+        gradcheck(lambda x: relu(x[1]) + x[0])([1.0, 0.0])
+
+
+def test_bad_input_says_what_was_wrong():
+    with pytest.raises(TypeError, match="f must return one number, got 2 in a sequence: use jacobian"):
+        grad(polar)(1.0, 2.0)
+    with pytest.raises(TypeError, match="a derivative takes numbers or Values, got 'x' of type str"):
+        grad(lambda x: x)("x")
+    with pytest.raises(TypeError, match="a derivative takes numbers or Values, got None of type NoneType"):
+        grad(lambda x: None)(1.0)
+    with pytest.raises(ShapeError, match="f has 2 inputs, but there are 1 tangents for them"):
+        jvp(polar, (1.0, 2.0), (1.0,))
+    with pytest.raises(ShapeError, match="f has 2 results, but there are 1 weights for them"):
+        vjp(polar, 1.0, 2.0)[1]([1.0])
+    with pytest.raises(ValueError, match='method is "forward" or "central", got \'middle\''):
+        numerical_gradient(sin, method="middle")
+    with pytest.raises(ValueError, match="step must be positive, got 0"):
+        numerical_gradient(sin, step=0)
+    with pytest.raises(DomainError, match="it was first lost in mul"):
+        grad(lambda x: x * 1e308 * 10)(1.0)
+    with pytest.raises(DomainError, match="no finite derivative"):
+        grad(sqrt)(0.0)

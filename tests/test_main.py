@@ -1,0 +1,208 @@
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tinygrad_vi import DomainError, Value
+from tinygrad_vi.__main__ import main
+from tinygrad_vi.expression import FUNCTIONS, ExpressionError, evaluate
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1 + 2*3 - 4/2**2", 6.0),
+        ("-2**2", -4.0),
+        ("2**-1", 0.5),
+        ("(-2)**3", -8.0),
+        ("+x*e**0 + 0*pi", 3.0),
+        ("ln(e)", 1.0),
+        ("max(x, 7) - min(x, 7)", 4.0),
+        ("total(x, 2, 1) + sum([x, 1])", 10.0),
+        ("dot([1, 2], [x, 4], 5)", 16.0),
+        ("where(x - 1, 10, 20)", 10.0),
+        ("leaky_relu(-x, 0.5)", -1.5),
+        ("abs(-x) + pow(2, x)", 11.0),
+        (" x ", 3.0),
+    ],
+)
+def test_expressions_mean_what_python_means_by_them(text, value):
+    assert evaluate(text, {"x": 3.0}) == pytest.approx(value)
+    with_values = evaluate(text, {"x": Value(3.0)})
+    assert getattr(with_values, "data", with_values) == pytest.approx(value)
+
+
+def test_every_operation_can_be_called_by_name():
+    assert all(callable(function) for function in FUNCTIONS.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("__import__('os')", "unknown function '__import__'"),
+        ("x.data", "not allowed in an expression: x.data"),
+        ("x.__class__.__mro__", "not allowed in an expression: x.__class__.__mro__"),
+        ("tanh.__globals__", "not allowed in an expression: tanh.__globals__"),
+        ("foo(x)", "unknown function 'foo'"),
+        ("sinn(x)", "unknown function 'sinn'; did you mean 'sin'?"),
+        ("y", "'y' has no value: add y=... after the expression"),
+        ("sin", "'sin' is a function: write sin(...)"),
+        ("(lambda: x)()", "not allowed in an expression: (lambda: x)()"),
+        ("[a for a in x]", "not allowed in an expression: [a for a in x]"),
+        ("x if x else 2", "not allowed in an expression: x if x else 2"),
+        ("x == 1", "not allowed in an expression: x == 1"),
+        ("x // 2", "not allowed in an expression: x // 2"),
+        ("'text'", "not allowed in an expression: 'text'"),
+        ("True", "not allowed in an expression: True"),
+        ("2j", "not allowed in an expression: 2j"),
+        ("tanh(x=1)", "not allowed in an expression: tanh(x=1)"),
+        ("tanh(*[x])", "not allowed in an expression: *[x]"),
+        ("f'{x}'", "not allowed in an expression: f'{x}'"),
+        ("(y := 2)", "not allowed in an expression: (y := 2)"),
+        ("where(x, 1)", "where takes 3 operands, got 2"),
+        ("[x, x]", "an expression is one number, got a list of 2"),
+        ("1e999", "a number in the expression is too large for a float"),
+        ("9" * 5000, "cannot read the expression: a number has too many digits"),
+        ("", "the expression is empty"),
+        ("x +", "cannot read the expression"),
+        ("x; x", "cannot read the expression"),
+        ("x\0", "cannot read the expression"),
+        ("(" * 9000 + "x" + ")" * 9000, "too many nested parentheses"),
+        ("(" * 10_000 + "x" + ")" * 10_000, "20001 characters; 20000 is the limit"),
+        ("-" * 15_000 + "x", "nested too deeply"),
+        ("x**" * 6000 + "x", "nested too deeply"),
+        ("sin(" * 3000 + "x" + ")" * 3000, "nest"),
+    ],
+)
+def test_everything_else_is_refused_in_one_line(text, message):
+    with pytest.raises(ExpressionError) as error:
+        evaluate(text, {"x": 3.0})
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_tower_of_powers_overflows_instead_of_running_forever():
+    with pytest.raises(DomainError, match="overflows a float"):
+        evaluate("9**9**9**9", {})
+
+
+# --- the commands -----------------------------------------------------------------------------------------------------
+
+BOOK = ["trace", "log(x1) + x1*x2 - sin(x2)", "x1=2", "x2=5"]
+
+
+def test_trace_prints_both_tables_and_the_gradient(capsys):
+    assert main(BOOK) == 0
+    out = capsys.readouterr().out
+    assert "Forward mode with the seed ẋ1 = 1, ẋ2 = 0" in out
+    assert "-0.2837 + 2 = 1.716" in out
+    assert re.search(r"dy/dx1\s+│ 5\.5 ", out)
+    assert re.search(r"dy/dx2\s+│ 1\.7163378145367738 ", out)
+
+
+def test_trace_with_another_seed_and_the_hessian(capsys):
+    assert main([*BOOK, "--seed", "x2", "--hessian", "--digits", "6"]) == 0
+    out = capsys.readouterr().out
+    assert "Forward mode with the seed ẋ1 = 0, ẋ2 = 1" in out
+    assert "0.283662" in out
+    assert re.search(r"x1 │ -0\.25 │ 1 ", out)
+    assert "-0.9589242746631385" in out
+
+
+def test_trace_in_markdown_and_latex(capsys):
+    assert main([*BOOK, "--format", "markdown"]) == 0
+    assert "| v₂  | v₋₁ \\* v₀ |" in capsys.readouterr().out
+    assert main([*BOOK, "--format", "latex"]) == 0
+    out = capsys.readouterr().out
+    assert out.count(r"\begin{tabular}") == out.count(r"\end{tabular}") == 3
+    assert r"\frac{\partial y}{\partial x_{2}}" in out
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("dot", b"digraph")]
+)
+def test_trace_draws_the_graph(tmp_path, capsys, suffix, start):
+    file = tmp_path / f"đồ thị.{suffix}"
+    assert main([*BOOK, "--graph", str(file)]) == 0
+    assert start in file.read_bytes()[:200]
+    assert f"wrote {file}" in capsys.readouterr().err
+
+
+def test_an_expression_may_begin_with_a_minus_and_a_value_be_an_expression(capsys):
+    assert main(["trace", "-x**2", "x=-1/2"]) == 0
+    assert re.search(r"dy/dx\s+│ 1 ", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trace", "log(x)", "x=-2"], "tinygrad_vi trace: log(x) needs x > 0, got x = -2.0 (node 'x')"),
+        (["trace", "__import__('os')"], "tinygrad_vi trace: unknown function '__import__'"),
+        (["trace", "9**9**9**9"], "tinygrad_vi trace: x ** y overflows a float, got x = 9.0, y = 387420489.0"),
+        (
+            ["trace", "x*1e308*10", "x=1"],
+            "tinygrad_vi trace: the result is inf; it was first lost in mul(1e+308, 10.0)",
+        ),
+        (["trace", "x", "x"], "expected name=value, such as x1=2, got 'x'"),
+        (["trace", "x", "2=x"], "expected name=value, such as x1=2, got '2=x'"),
+        (["trace", "x", "x=1", "x=2"], "x is given twice"),
+        (["trace", "x", "x=a"], "'a' has no value"),
+        (["trace", "x", "x=1", "--seed", "z"], "'z' is not an input of this tape; its inputs are x"),
+        (
+            ["trace", "x", "x=1", "--graph", "a.bmp"],
+            "cannot draw a.bmp: its name must end in .svg, .png, .pdf, .dot, .gv",
+        ),
+        (["trace", "x", "x=1", "--graph", "no/such/folder/a.dot"], "no/such/folder"),
+    ],
+)
+def test_bad_input_is_one_line_on_standard_error_and_exit_code_2(arguments, message, capsys):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == "" or "no/such" in message
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["trace"], ["trace", "x", "--frmat"], ["trace", "x", "--digits", "0"], ["dance"]]
+)
+def test_bad_options_are_one_line_and_exit_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(arguments)
+    assert exit.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def run(*arguments, **options):
+    command = [sys.executable, "-m", "tinygrad_vi", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, **options)
+
+
+def test_the_module_runs_as_a_command():
+    done = run(*BOOK, env={**os.environ, "PYTHONIOENCODING": "ascii"})  # a console that knows no v̄ must not stop it
+    assert done.returncode == 0
+    assert "x̄2 = v̄₀" in done.stdout
+    assert run("trace", "log(x)", "x=-1").returncode == 2
+    for help in (run("--help"), run("trace", "--help"), run("demo", "--help"), run("--version")):
+        assert help.returncode == 0
+        assert "tinygrad_vi" in help.stdout
+
+
+def test_demo_draws_prints_trains_and_says_which_files_it_wrote(tmp_path):
+    done = run("demo", "--out", str(tmp_path / "out"), "--quick")
+    assert done.returncode == 0
+    files = sorted(tmp_path.glob("out/*"))
+    assert [f.name for f in files] == ["network.png", "network.svg", "sigmoid_circuit.png", "sigmoid_circuit.svg"]
+    assert all(str(f) in done.stdout and f.stat().st_size > 1000 for f in files)
+    assert done.stdout.count("Forward mode") == done.stdout.count("Reverse mode") == 2
+    assert "gradient descent: 100%" in done.stderr
+    assert "warning" not in done.stderr.lower()
+
+
+def test_demo_learns_xor(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    outputs = re.findall(r"target (\d), output ([-\d.]+)", capsys.readouterr().out)
+    assert len(outputs) == 4
+    assert all(abs(float(target) - float(output)) < 0.05 for target, output in outputs)

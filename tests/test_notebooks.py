@@ -1,0 +1,59 @@
+"""Every notebook is executed from top to bottom; what is committed carries its outputs and stays small."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+def outputs(notebook):
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def texts(notebook):
+    return [
+        str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in outputs(notebook)
+    ]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the machinery that runs notebooks, not of ours
+def test_it_runs_and_prints_what_is_committed(path):
+    committed = nbformat.read(path, as_version=4)
+    fresh = nbformat.read(path, as_version=4)
+    NotebookClient(
+        fresh, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    ).execute()
+    assert texts(fresh) == texts(committed)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_it_is_committed_executed_small_and_without_errors_or_paths(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    for output in outputs(notebook):
+        assert output.output_type != "error"
+        assert output.get("name") != "stderr"
+        assert len(str(output)) < 300_000
+        assert not re.search(r"/(home|root|tmp|Users|work)/", str(output.get("text", "")) + str(output.get("data", "")))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_every_graph_has_a_picture_for_viewers_with_and_without_svg(path):
+    pictures = [
+        output.data
+        for output in outputs(nbformat.read(path, as_version=4))
+        if "image/svg+xml" in output.get("data", {})
+    ]
+    assert pictures
+    assert all("image/png" in data for data in pictures)
+
+
+def test_there_is_a_first_notebook():
+    assert NOTEBOOKS[0].name.startswith("01_")

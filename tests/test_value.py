@@ -1,0 +1,363 @@
+import copy
+import math
+import operator
+import pickle
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from tinygrad_vi import DomainError, ShapeError, Value, dot, exp, log, maximum, no_grad, sqrt, tanh, total
+from tinygrad_vi.value import NOT_COMPUTED, first_not_finite, topological_order
+
+OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow]
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("number", [3, 3.0, np.float64(3), np.float32(3), np.int64(3), Fraction(3), True + 2])
+def test_operators_take_every_kind_of_number_on_both_sides(operator, number):
+    v = Value(2.0)
+    for left, right in ((v, number), (number, v)):
+        result = operator(left, right)
+        assert isinstance(result, Value)
+        assert result.data == operator(*[x.data if isinstance(x, Value) else float(x) for x in (left, right)])
+
+
+def test_augmented_assignment_makes_a_new_node():
+    a = b = Value(2.0)
+    a += 1
+    a *= b
+    a.backward()
+    assert (a.data, b.data, b.grad) == (6.0, 2.0, 5.0)
+
+
+@pytest.mark.parametrize("other", ["3", None, [1.0], 2j, object()])
+def test_operators_refuse_what_is_not_a_real_number(other):
+    for apply in OPERATORS:
+        with pytest.raises(TypeError):
+            apply(Value(2.0), other)
+        with pytest.raises(TypeError):
+            apply(other, Value(2.0))
+    with pytest.raises(TypeError):
+        Value(2.0) < other  # noqa: B015
+    with pytest.raises(TypeError, match="Value takes numbers or Values, got"):
+        Value(other)
+
+
+def test_an_int_too_large_for_a_float_is_a_domain_error():
+    with pytest.raises(DomainError, match="Value takes numbers that fit a float, got one of about 1e400"):
+        Value(10**400)
+
+
+def test_repeated_operands_count_every_time():
+    for f, slope in (
+        (lambda x: x * x, 6.0),
+        (lambda x: x + x + x, 3.0),
+        (lambda x: x / x, 0.0),
+        (lambda x: x**2 * x, 27.0),
+    ):
+        x = Value(3.0)
+        f(x).backward()
+        assert x.grad == pytest.approx(slope, abs=1e-15)
+
+
+def test_backward_twice_gives_leaves_exactly_twice_and_inner_nodes_once():
+    a, b, f = Value(2.0), Value(-3.0), Value(10.0)
+    d = a * b
+    e = d + f
+    out = e * a
+    out.backward()
+    once = [v.grad for v in (a, b, f, d, e)]
+    out.backward()
+    assert [v.grad for v in (a, b, f)] == [2 * g for g in once[:3]]
+    assert [v.grad for v in (d, e)] == once[3:]
+
+
+def test_the_published_double_backward_example():
+    a = Value(1.0)
+    b = a + a
+    d = b * 5
+    d.backward()
+    d.backward()
+    assert (a.grad, b.grad, d.grad) == (20.0, 5.0, 1.0)
+
+
+def test_backward_on_a_shared_subgraph_accumulates_at_the_leaves():
+    x = Value(3.0)
+    shared = x * x
+    y, z = shared + 1, shared * 2
+    y.backward()
+    z.backward()
+    assert x.grad == 6.0 + 12.0
+
+
+def test_backward_on_a_leaf_is_one_and_accumulates():
+    x = Value(3.0)
+    x.backward()
+    x.backward()
+    assert x.grad == 2.0
+
+
+def test_backward_never_changes_data():
+    x = Value(3.0)
+    y = exp(x * 2)
+    before = (x.data, y.data)
+    y.backward()
+    assert (x.data, y.data) == before
+
+
+def test_grads_by_hand_and_zeroed_by_hand():
+    x = Value(3.0)
+    x.grad = 0
+    (x * x).backward()
+    assert x.grad == 6.0
+    x.data -= 0.1 * x.grad
+    x.grad = 0
+    (x * x).backward()
+    assert x.grad == pytest.approx(4.8)
+
+
+def test_the_recorded_point_wins_over_data_assigned_later():
+    x = Value(3.0)
+    y = x * x
+    x.data = 100.0
+    y.backward()
+    assert x.grad == 6.0
+
+
+def test_create_graph_gives_grads_to_differentiate_again():
+    x = Value(2.0)
+    (x**3).backward(create_graph=True)
+    first, x.grad = x.grad, 0.0
+    assert first.data == 12.0
+    first.backward(create_graph=True)
+    second, x.grad = x.grad, 0.0
+    assert second.data == 12.0
+    second.backward()
+    assert x.grad == 6.0
+
+
+def test_create_graph_accumulates_and_fills_inner_nodes_with_numbers():
+    x = Value(2.0)
+    inner = x * x
+    y = inner * 3
+    y.backward(create_graph=True)
+    y.backward(create_graph=True)
+    assert x.grad.data == 24.0
+    assert inner.grad == 3.0
+
+
+def test_depth_is_limited_by_memory_alone():
+    x = y = Value(1.0)
+    for _ in range(100_000):
+        y = y + 1
+    y.backward()
+    assert x.grad == 1.0
+
+
+def test_a_topological_order_puts_every_node_after_its_parents_once():
+    a, b = Value(1.0), Value(2.0)
+    c = a * b
+    d = c + a
+    e = d * c + c
+    order = topological_order([e])
+    assert len(order) == len(set(order)) == 4
+    assert all(order.index(p) < order.index(v) for v in order for p in v.parents if p.parents)
+
+
+# --- comparisons, conversion, text ------------------------------------------------------------------------------------
+
+
+def test_order_goes_by_value_equality_and_hash_by_identity():
+    a, b = Value(1.0), Value(1.0)
+    assert a <= b
+    assert not a < b
+    assert a < 2
+    assert 2 > a >= np.float32(1)
+    assert a != b
+    assert a == a
+    assert len({a, b}) == 2
+    assert not Value(0.0)
+    assert Value(0.1)
+
+
+@pytest.mark.parametrize("cut", [math.exp, float, int, lambda v: np.array([v], dtype=float)])
+def test_a_value_never_becomes_a_float_by_itself(cut):
+    with pytest.raises((TypeError, ValueError)):
+        cut(Value(1.0))
+
+
+def test_the_refusal_says_what_to_do_instead():
+    with pytest.raises(TypeError, match=r"take v\.data for the number, or the function of tinygrad_vi, exp\(v\)"):
+        math.exp(Value(1.0))
+
+
+def test_repr_and_format():
+    x = Value(2.0, label="x1")
+    assert repr(Value(2)) == "Value(data=2.0, grad=0.0)"
+    assert repr(x) == "Value(data=2.0, grad=0.0, label='x1')"
+    assert f"{x:.3f}|{x:>6.1f}|{x}" == "2.000|   2.0|" + repr(x)
+
+
+def test_micrograd_names_are_kept_and_cannot_be_assigned():
+    a, b = Value(-2), Value(3)
+    c = (a * b).relu()
+    assert (a._op, c._op, (a * b)._op, (a**2)._op, (a + 1)._op) == ("", "ReLU", "*", "**2", "+")
+    assert (a * b)._prev == {a, b}
+    assert a._prev == set()
+    for name in ("_prev", "_op"):
+        with pytest.raises(AttributeError):
+            setattr(a, name, "x")
+    assert sum([a, b, 1]).data == 2.0
+    assert (Value(2).tanh().data, Value(2).exp().data) == (math.tanh(2), math.exp(2))
+    assert Value(2).log().data == math.log(2)
+
+
+def test_attributes_of_the_users_own():
+    p = Value(1.0)
+    p.momentum = 0.5
+    assert p.momentum == 0.5
+
+
+# --- NumPy ------------------------------------------------------------------------------------------------------------
+
+
+def test_object_arrays_of_values():
+    W = np.array([[Value(1.0), Value(2.0)], [Value(3.0), Value(4.0)]])
+    x = np.array([Value(5.0), Value(6.0)])
+    y = np.sum(np.tanh(W @ x * 0.01) + np.exp(x * 0.1) + np.sqrt(x) + np.arctan(x))
+    y.backward()
+    assert W[0, 0].grad == pytest.approx((1 - math.tanh(0.17) ** 2) * 0.01 * 5)
+    assert [v.data for v in W @ np.array([5.0, 6.0])] == [17.0, 39.0]
+    assert [v.data for v in np.array([5.0, 6.0]) * x[0]] == [25.0, 30.0]
+    assert [v.data for v in x[0] * np.array([5.0, 6.0])] == [25.0, 30.0]
+    assert np.maximum(x[0], x[1]) is x[1]
+    assert [v.data for v in np.abs(-x)] == [5.0, 6.0]
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("compute", "text"),
+    [
+        (lambda z: log(z), "log(x) needs x > 0, got x = -1.0 (node 'z')"),
+        (lambda z: sqrt(z), "sqrt(x) needs x >= 0, got x = -1.0 (node 'z')"),
+        (lambda z: z**0.5, "x ** 0.5 needs x >= 0, got x = -1.0 (node 'z')"),
+        (lambda z: 2 / (z + 1), "x / y needs y != 0, got x = 2.0, y = 0.0"),
+        (lambda z: exp(z * -1000), "exp(x) overflows a float, got x = 1000.0"),
+        (lambda z: (z * 1e200) ** 2, "x ** 2 overflows a float, got x = -1e+200"),
+        (
+            lambda z: z ** Value(3.0),
+            "x ** y has no finite derivative at x = -1.0 (node 'z'), y = 3.0; for a base below 0 write the exponent "
+            "as a plain number, x ** 3; inside no_grad() it still has its value",
+        ),
+    ],
+)
+def test_leaving_the_domain_names_operation_operands_and_labels(compute, text):
+    z = Value(-1.0, label="z")
+    with pytest.raises(DomainError) as error:
+        compute(z)
+    assert str(error.value) == text
+    assert isinstance(error.value, ArithmeticError)
+    assert isinstance(error.value, ValueError)
+    assert z.grad is NOT_COMPUTED
+
+
+def test_an_infinity_is_traced_to_the_first_node_that_made_it():
+    x = Value(1e308, label="x")
+    big = x * 10
+    big.label = "big"
+    y = big - big
+    with pytest.raises(DomainError) as error:
+        y.backward()
+    assert str(error.value) == (
+        "the result is nan; it was first lost in mul(1e+308 (node 'x'), 10.0) = inf (node 'big')"
+    )
+    assert first_not_finite(y) is big
+    assert (x.grad, big.grad) == (0.0, 0.0)
+    assert x.grad is NOT_COMPUTED
+
+
+def test_a_leaf_that_is_nan_is_named():
+    x = Value(math.nan, label="hours")
+    with pytest.raises(DomainError, match=r"the result is nan because the leaf \(node 'hours'\) is nan"):
+        (x * 2).backward()
+
+
+def test_dot_and_total_check_their_lengths():
+    with pytest.raises(ShapeError, match="dot needs as many weights as inputs, got 1 weights and 2 inputs"):
+        dot([Value(1.0)], [1.0, 2.0])
+    with pytest.raises(TypeError, match="takes numbers or Values, got 'a' of type str"):
+        dot([Value(1.0)], ["a"])
+    assert total([]) == 0.0
+    assert dot([], [], Value(2.0)).data == 2.0
+    assert dot([1.0, 2.0], [3, 4], 5) == 16.0
+    assert dot([1.0], [Value(3.0)]).data == 3.0
+
+
+# --- no_grad ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_grad_records_nothing_and_comes_back_after_an_error():
+    x = Value(0.0)
+    with no_grad():
+        y = tanh(x) + maximum(x, 2.0) * dot([x], [x], 1.0)
+        assert sqrt(x).data == 0.0  # its value exists, though its derivative does not
+        with pytest.raises(DomainError), no_grad():
+            log(x)
+        assert (x + 1).parents == ()
+    assert (y.data, y.parents, y.op, y.local_grads) == (2.0, (), None, ())
+    assert (x + 1).parents != ()
+    with pytest.raises(DomainError, match="no finite derivative"):
+        sqrt(x)
+
+
+# --- copies and pickles -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))], ids=["deepcopy", "pickle"]
+)
+def test_a_copied_graph_is_independent_and_complete(duplicate):
+    x = Value(0.0, label="x")
+    x.momentum = [1.0]
+    inner = x * 3 + dot([x], [2.0])
+    y = inner**2 + x.exp() + 0.0 * inner
+    y.label = "y"
+    y.backward()
+    before = x.grad
+    twin = duplicate(y)
+    leaf = next(p for v in topological_order([twin]) for p in v.parents if p.label == "x")
+    assert (twin.data, twin.label, twin.grad) == (y.data, "y", 1.0)
+    assert leaf.grad == before
+    assert leaf.momentum == [1.0]
+    assert leaf.momentum is not x.momentum
+    assert twin.op is y.op
+    twin.backward()
+    assert (leaf.grad, x.grad) == (2 * before, before)
+    assert len(topological_order([twin])) == len(topological_order([y]))
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))], ids=["deepcopy", "pickle"]
+)
+def test_graphs_of_100000_nodes_are_copied_without_recursion(duplicate):
+    x = y = Value(1.0)
+    for _ in range(100_000):
+        y = y * 1.0 + x
+    twin = duplicate(y)
+    assert twin.data == y.data == 100_001.0
+    twin.backward()
+    assert x.grad is NOT_COMPUTED
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))], ids=["deepcopy", "pickle"]
+)
+def test_leaves_shared_by_two_results_stay_shared(duplicate):
+    w = Value(2.0)
+    leaf, first, second = duplicate([w, w * 3, w * w])
+    assert first.parents[0] is leaf
+    assert second.parents == (leaf, leaf)
+    assert leaf.grad is NOT_COMPUTED
