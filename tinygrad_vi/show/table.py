@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -172,7 +173,8 @@ class _Writer:
     def accented(self, accent: str, symbol: Symbol) -> Symbol:
         """A letter with its index, such as v₁ or x1, with a dot or a bar."""
         letter, index = symbol.latex[:1], symbol.latex[1:]
-        return Symbol(symbol.text[:1] + accent + symbol.text[1:], rf"{_ACCENTS[accent]}{{{letter}}}{index}")
+        text = unicodedata.normalize("NFC", symbol.text[:1] + accent + symbol.text[1:])
+        return Symbol(text, rf"{_ACCENTS[accent]}{{{letter}}}{index}")
 
     def seed(self, accent: str, node: Value) -> Symbol:
         """ẋ1 or x̄1 for an input whose label is a letter with an index; else its row's."""

@@ -1,0 +1,120 @@
+"""An independent judge of the table of operations.
+
+Each operation is defined once more, as a formula in SymPy; SymPy differentiates it and mpmath evaluates it at 450
+digits: enough that no formula cancels, however naive (1 - tanh(350)**2 is 1e-303, and is computed from 450 digits).
+"""
+
+from __future__ import annotations
+
+from functools import cache, reduce
+from itertools import product
+
+import sympy
+from mpmath import mp, mpf
+from sympy import Piecewise, Rational, erf, erfc, exp, log, sqrt
+
+from tinygrad_vi import Value
+from tinygrad_vi.value import adjoints, topological_order
+
+DIGITS = 450
+
+
+def sigmoid(x):
+    return 1 / (1 + exp(-x))
+
+
+def _dot(*operands):
+    n = len(operands) // 2
+    return sum((w * x for w, x in zip(operands[:n], operands[n:-1], strict=True)), operands[-1])
+
+
+#: name -> the operation as a formula of its operands, then of its row's constants
+DEFINITIONS = {
+    "add": lambda x, y: x + y,
+    "sub": lambda x, y: x - y,
+    "mul": lambda x, y: x * y,
+    "div": lambda x, y: x / y,
+    "neg": lambda x: -x,
+    "pow": lambda x, y: x**y,
+    "power": lambda x, n: x**n,
+    "exp": exp,
+    "expm1": lambda x: exp(x) - 1,
+    "log": log,
+    "log1p": lambda x: log(1 + x),
+    "sqrt": sqrt,
+    "sin": sympy.sin,
+    "cos": sympy.cos,
+    "tan": sympy.tan,
+    "asin": sympy.asin,
+    "acos": sympy.acos,
+    "semicircle": lambda x: sqrt(1 - x**2),
+    "atan": sympy.atan,
+    "sinh": sympy.sinh,
+    "cosh": sympy.cosh,
+    "tanh": lambda x: (exp(x) - exp(-x)) / (exp(x) + exp(-x)),
+    "sech": lambda x: 2 / (exp(x) + exp(-x)),
+    "erf": erf,
+    "erfc": erfc,
+    "sigmoid": sigmoid,
+    "softplus": lambda x: log(1 + exp(x)),
+    "silu": lambda x: x * sigmoid(x),
+    "gelu": lambda x: x * erfc(-x / sqrt(2)) / 2,
+    "step": lambda x: Piecewise((1, x > 0), (0, True)),
+    "relu": lambda x: Piecewise((x, x > 0), (0, True)),
+    "leaky_relu": lambda x, slope: Piecewise((x, x > 0), (slope * x, True)),
+    "elu": lambda x, alpha: Piecewise((x, x > 0), (alpha * (exp(x) - 1), True)),
+    "abs": lambda x: Piecewise((x, x > 0), (-x, True)),
+    "maximum": lambda x, y: Piecewise((x, x > y), (y, True)),
+    "minimum": lambda x, y: Piecewise((x, x < y), (y, True)),
+    "where": lambda c, x, y: Piecewise((x, c > 0), (y, True)),
+    "total": lambda *xs: sum(xs),
+    "dot": _dot,
+    "logsumexp": lambda *xs: log(sum(map(exp, xs))),
+}
+
+
+def _erfc(x):
+    return mp.erfc(x) if abs(x) < 1e6 else mpf(1 - mp.sign(x))  # mpmath's own overflows far out
+
+
+@cache
+def _evaluator(name, constants, count):
+    """mpmath's function for (partials, conditions) of all orders: see `truth` and `condition`."""
+    xs = sympy.symbols(f"x:{count}", real=True)
+    f = DEFINITIONS[name](*xs, *map(Rational, constants))
+    partials = {indices: reduce(sympy.diff, [xs[i] for i in indices], f) for indices in _indices(count)}
+    swings = {indices: sum(abs(x * sympy.diff(g, x)) for x in xs) for indices, g in partials.items()}
+    modules = [{"erfc": _erfc}, "mpmath"]
+    return tuple(sympy.lambdify(xs, list(table.values()), modules) for table in (partials, swings))
+
+
+def _indices(count):
+    """() for the value, (i,) for the first partials, (i, j) for the second, both (i, j) and (j, i)."""
+    return [where for order in range(3) for where in product(range(count), repeat=order)]
+
+
+def truth(op, point):
+    """The true value () and partials (i,), (i, j) of a row at a point, to 450 digits."""
+    with mp.workdps(DIGITS):
+        values = _evaluator(op.name, op.constants, len(point))[0](*map(mpf, point))
+    return dict(zip(_indices(len(point)), values, strict=True))
+
+
+def swing(op, point):
+    """How much each of them changes when the operands change by a relative 1: its conditioning."""
+    with mp.workdps(DIGITS):
+        values = _evaluator(op.name, op.constants, len(point))[1](*map(mpf, point))
+    return dict(zip(_indices(len(point)), values, strict=True))
+
+
+def measured(op, point):
+    """The same from the engine: the row's value, its rule on floats, its rule on Values differentiated once more."""
+    xs = [Value(x) for x in point]
+    y = Value.record(op, *xs)
+    found = {(): y.data} | {(i,): partial for i, partial in enumerate(y.local_grads)}
+    slopes = adjoints(topological_order([y]), {y: 1.0}, create_graph=True)
+    for i, x in enumerate(xs):
+        slope = slopes.get(x, 0.0)
+        curvatures = adjoints(topological_order([slope]), {slope: 1.0}) if isinstance(slope, Value) else {}
+        found |= {(i, j): curvatures.get(z, 0.0) for j, z in enumerate(xs)}
+    return found

@@ -1,0 +1,75 @@
+"""The package as a whole: what importing it loads, what it exports, whether its papers tell the truth."""
+
+import doctest
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinygrad_vi
+from tinygrad_vi import ops
+
+ROOT = Path(tinygrad_vi.__file__).resolve().parent.parent
+PUBLIC = {
+    name: thing for name, thing in vars(tinygrad_vi).items() if not name.startswith("_") and not inspect.ismodule(thing)
+}
+
+
+def modules_loaded_by(code: str) -> set[str]:
+    """What a fresh interpreter without site-packages has loaded after the code."""
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+def test_importing_it_loads_the_standard_library_only() -> None:
+    loaded = modules_loaded_by("import tinygrad_vi") - modules_loaded_by("pass")
+    assert "tinygrad_vi.value" in loaded
+    assert {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names == {"tinygrad_vi"}
+
+
+def test_importing_it_leaves_the_upper_rooms_closed() -> None:
+    rooms = {name.split(".")[1] for name in modules_loaded_by("import tinygrad_vi") if name.startswith("tinygrad_vi.")}
+    assert rooms.isdisjoint({"show", "compiler", "nn", "optim", "training", "data"})
+
+
+def test_it_computes_with_the_standard_library_alone() -> None:
+    code = (
+        "from tinygrad_vi import Value, dot, tanh; w, x = Value(2.0), Value(0.5)"
+        "; y = tanh(dot([w], [x], -1.0)); y.backward(); assert (y.data, w.grad, x.grad) == (0.0, 0.5, 2.0)"
+    )
+    assert not {"numpy", "graphviz", "tabulate"} & modules_loaded_by(code)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_has_a_docstring_of_its_own(name: str) -> None:
+    doc = PUBLIC[name].__doc__
+    assert doc
+    assert doc.strip()
+    assert PUBLIC[name].__module__.startswith("tinygrad_vi"), f"{name} is not ours to export"
+
+
+def test_every_operation_can_be_reached_from_the_package() -> None:
+    operators = {"add", "sub", "mul", "div", "neg", "pow", "power", "abs"}
+    assert set(ops.OPERATIONS) - operators - set(PUBLIC) == set()
+
+
+def test_it_exports_what_everyone_needs() -> None:
+    assert {"Value", "dot", "total", "no_grad", "DomainError", "ShapeError"} <= set(PUBLIC)
+
+
+def test_it_says_that_it_is_typed() -> None:
+    assert (ROOT / "tinygrad_vi" / "py.typed").exists()
+
+
+def test_the_examples_of_contributing_run() -> None:
+    rows = dict(ops.OPERATIONS)
+    try:
+        result = doctest.testfile(str(ROOT / "CONTRIBUTING.md"), module_relative=False)
+    finally:  # its worked example adds a row, which the other tests need not know
+        ops.OPERATIONS.clear()
+        ops.OPERATIONS.update(rows)
+    assert result.attempted > 0
+    assert result.failed == 0
