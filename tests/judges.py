@@ -1,11 +1,11 @@
-"""An independent judge of the table of operations.
+"""A judge of the table of operations that shares no code with it.
 
 Each operation is defined once more, as a formula in SymPy; SymPy differentiates it and mpmath evaluates it at 450
 digits: enough that no formula cancels, however naive (1 - tanh(350)**2 is 1e-303, and is computed from 450 digits).
 """
 
-from __future__ import annotations
-
+import math
+import random
 from functools import cache, reduce
 from itertools import product
 
@@ -85,7 +85,7 @@ def _evaluator(name, constants, count):
     partials = {indices: reduce(sympy.diff, [xs[i] for i in indices], f) for indices in _indices(count)}
     swings = {indices: sum(abs(x * sympy.diff(g, x)) for x in xs) for indices, g in partials.items()}
     modules = [{"erfc": _erfc}, "mpmath"]
-    return tuple(sympy.lambdify(xs, list(table.values()), modules) for table in (partials, swings))
+    return tuple(sympy.lambdify(xs, list(table.values()), modules, cse=True) for table in (partials, swings))
 
 
 def _indices(count):
@@ -118,3 +118,65 @@ def measured(op, point):
         curvatures = adjoints(topological_order([slope]), {slope: 1.0}) if isinstance(slope, Value) else {}
         found |= {(i, j): curvatures.get(z, 0.0) for j, z in enumerate(xs)}
     return found
+
+
+# --- Where to look ----------------------------------------------------------------------------------------------------
+
+
+def _real(r):
+    """Ordinary numbers, tails as far as exp reaches, and all magnitudes a float has."""
+    sign = r.choice((-1, 1))
+    return r.choice(
+        (
+            lambda: r.uniform(-5, 5),
+            lambda: r.uniform(-50, 50),
+            lambda: r.uniform(-745, 745),
+            lambda: sign * 10 ** r.uniform(-307, 0),
+            lambda: sign * 10 ** r.uniform(0, 308),
+        )
+    )()
+
+
+def _positive(r):
+    return abs(_real(r))
+
+
+def _within_one(r):
+    """Between -1 and 1, often very near them."""
+    x = _real(r)
+    return x if abs(x) < 1 else math.copysign(1 - max(1 / abs(x), 2**-53), x)
+
+
+def _above_minus_one(r):
+    x = _real(r)
+    return x if x > -1 else -1 + max(1 / abs(x), 2**-53)
+
+
+DOMAINS = {
+    "log": _positive,
+    "sqrt": _positive,
+    "log1p": _above_minus_one,
+    "asin": _within_one,
+    "acos": _within_one,
+    "semicircle": _within_one,
+}
+
+
+def random_points(op, count, seed):
+    """Points of the row's domain; of `pow` and `power` such that the result is a float."""
+    r = random.Random(f"{op}{seed}")
+    for _ in range(count):
+        if op.name == "pow":
+            base = _positive(r)
+            yield base, r.choice((r.uniform(-3, 3), r.uniform(-700, 700) / abs(math.log(base))))
+        else:
+            root = op.name == "power" and not op.constants[0].is_integer()
+            draw = DOMAINS.get(op.name, _positive if root else _real)
+            yield tuple(draw(r) for _ in range(3 if op.arity is None else op.arity))
+
+
+def ordinary_points(op):
+    """Points where every engine keeps its accuracy: of magnitude 0.01 to 5, and not near the ends of a domain."""
+    limit = 0.9 if DOMAINS.get(op.name) is _within_one else 5
+    points = [*op.points, *random_points(op, 200, seed="ordinary")]
+    return [at for at in points if all(0.01 < abs(x) < limit for x in at)]

@@ -301,9 +301,11 @@ def _rounding_of_product(x: float, y: float) -> float:
 
 def _logsumexp(*xs: float) -> float:
     shift = max(xs)
-    if math.isinf(shift):  # all -inf, or some +inf
+    if not math.isfinite(shift):  # all -inf, or some +inf
         return shift
-    return shift + math.log(math.fsum([math.exp(x - shift) for x in xs]))
+    terms = [math.exp(x - shift) for x in xs]
+    terms.remove(1.0)  # the largest: log1p keeps what log(1 + the others) would round off
+    return shift + math.log1p(math.fsum(terms))
 
 
 def _total(*xs: float) -> float:

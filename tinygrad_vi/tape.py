@@ -62,7 +62,7 @@ class Tape:
         chosen = [_value(v, f"inputs[{i}]") for i, v in enumerate(() if inputs is None else inputs)]
         if len(set(chosen)) < len(chosen):
             raise ValueError("an input of a tape was given twice")
-        self.operations = _by_level(topological_order([output], chosen))
+        self.operations = by_level(topological_order([output], chosen))
         if inputs is None:
             leaves = [v for node in self.operations for v in node.parents if not v.parents] or [output]
             chosen = [v for v in dict.fromkeys(leaves) if v.label] or list(dict.fromkeys(leaves))
@@ -205,7 +205,7 @@ def _value(x: Any, role: str) -> Value:
     return x
 
 
-def _by_level(order: list[Value]) -> list[Value]:
+def by_level(order: list[Value]) -> list[Value]:
     """Nodes by their longest distance from the inputs, and from left to right within a level, as textbooks number."""
     level: dict[Value, int] = {}
     for node in order:

@@ -1,0 +1,1 @@
+"""Agreement with other engines: PyTorch, JAX, micrograd."""

@@ -1,0 +1,71 @@
+"""The operations of the table as PyTorch and JAX have them: row's name -> function(*operands, *constants of the row)."""
+
+import operator
+from functools import partial
+
+ARITHMETIC = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "neg": operator.neg,
+    "pow": operator.pow,
+    "power": operator.pow,
+    "total": lambda *xs: sum(xs),
+    "dot": lambda *o: sum((w * x for w, x in zip(o[: len(o) // 2], o[len(o) // 2 : -1], strict=True)), o[-1]),
+}
+#: names that `torch` and `jax.numpy` share
+SHARED = [
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "sqrt",
+    "sin",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "abs",
+    "maximum",
+    "minimum",
+]
+ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
+
+
+def torch_functions():
+    import torch
+    from torch.nn import functional
+
+    table = ARITHMETIC | {name: getattr(torch, ALIASES.get(name, name)) for name in [*SHARED, *ALIASES]}
+    table |= {name: getattr(functional, name) for name in ["softplus", "silu", "gelu", "relu", "leaky_relu", "elu"]}
+    return table | {
+        "sech": lambda x: 1 / torch.cosh(x),
+        "semicircle": lambda x: torch.sqrt(1 - x * x),
+        "erf": torch.erf,
+        "erfc": torch.erfc,
+        "sigmoid": torch.sigmoid,
+        "step": lambda x: (x > 0) * torch.ones_like(x) + 0 * x,
+        "where": lambda c, x, y: torch.where(c > 0, x, y),
+        "logsumexp": lambda *xs: torch.logsumexp(torch.stack(xs), 0),
+    }
+
+
+def jax_functions():
+    import jax
+    from jax import nn
+    from jax import numpy as jnp
+
+    table = ARITHMETIC | {name: getattr(jnp, ALIASES.get(name, name)) for name in [*SHARED, *ALIASES]}
+    table |= {name: getattr(nn, name) for name in ["sigmoid", "softplus", "silu", "relu", "leaky_relu", "elu"]}
+    return table | {
+        "sech": lambda x: 1 / jnp.cosh(x),
+        "semicircle": lambda x: jnp.sqrt(1 - x * x),
+        "erf": jax.scipy.special.erf,
+        "erfc": jax.scipy.special.erfc,
+        "gelu": partial(nn.gelu, approximate=False),
+        "step": lambda x: jnp.where(x > 0, 1.0, 0.0),
+        "where": lambda c, x, y: jnp.where(c > 0, x, y),
+        "logsumexp": lambda *xs: nn.logsumexp(jnp.stack(xs)),
+    }

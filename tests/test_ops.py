@@ -1,0 +1,342 @@
+"""Each row of the table against its definition in SymPy, evaluated by mpmath: see `judges`."""
+
+import copy
+import pickle
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from judges import DEFINITIONS, measured, random_points, swing, truth
+from mpmath import mpf
+
+from tinygrad_vi import DomainError, ShapeError, Value, logsumexp, no_grad, ops, softmax
+from tinygrad_vi.value import NOT_COMPUTED, adjoints, topological_order
+
+POWERS = [ops.power(float(n)) for n in (0, 1, 2, 3, -1, -2, 0.5, -0.5, 1.5, 2.5)]
+ROWS = [*ops.OPERATIONS.values(), *POWERS, ops.FAMILIES["leaky_relu"](0.2), ops.FAMILIES["elu"](0.7)]
+
+every_row = pytest.mark.parametrize("op", ROWS, ids=repr)
+
+# --- values, first and second derivatives -----------------------------------------------------------------------------
+
+RELATIVE = 1e-13
+LARGEST, SMALLEST = 1.797e308, 2.3e-308  # floats with all their digits
+LAST_DIGIT = 3e-318  # of a subnormal factor, 5e-324, times two logarithms of up to 745
+
+#: (row, order) where the function passes through 0, or is exp of a rounded exponent of up to 745: no formula keeps more
+#: than what a change of the operands in their last digits leaves, so 4 ulp of every operand are allowed on top.
+CONDITIONED = {
+    ("silu", 1), ("silu", 2),  # zeros at -1.28 and +-2.4
+    ("gelu", 1), ("gelu", 2),  # zeros at -0.75 and +-1.41
+    ("sech", 2),  # zeros at +-0.88
+    ("dot", 0), ("logsumexp", 0),  # terms of both signs
+    ("pow", 2),  # 1 + y*log(x) has a zero; x**(y - 2) has its exponent rounded twice
+}  # fmt: skip
+
+
+def exceptions(op, at, where, true):
+    """The absolute error allowed where a row is known to give less than RELATIVE, because an intermediate underflows.
+
+    atan' = 1/x**2: x*x is infinite beyond 1.3e154, where atan' is subnormal.
+    atan'' = -2/x**3: (1 + x*x)**-2 on the way is 0 beyond 1e81.
+    d/dx of d/dy of x**y = x**(y - 1) * (y*log(x) + 1): the 1 comes from x**y / x, where x**y may have been 0.
+    """
+    if op.name == "atan" and len(where) == 1 and abs(at[0]) > 1e154:
+        return 6e-309
+    if op.name == "atan" and len(where) == 2 and abs(at[0]) > 1e77:
+        return 1e-242
+    if op.name == "pow" and where == (1, 0) and true[()] < SMALLEST:
+        return abs(true[0,] / at[1])
+    return 0.0
+
+
+def disagreements(op, points):
+    """All that the engine has wrong at these points, as (point, which derivative, got, true)."""
+    for at in points:
+        true = truth(op, at)
+        try:
+            got = measured(op, at)
+        except DomainError as error:
+            if all(abs(t) < LARGEST for t in true.values()):
+                yield at, str(error), None, None
+            continue
+        for where, t in true.items():
+            if abs(t) > LARGEST:
+                continue
+            allowed = RELATIVE * abs(t) + LAST_DIGIT + exceptions(op, at, where, true)
+            if (op.name, len(where)) in CONDITIONED:
+                allowed += 4 * 2**-52 * swing(op, at)[where]
+            if not abs(mpf(got[where]) - t) <= allowed:  # "not" because NaN compares False
+                yield at, where, got[where], float(t)
+
+
+@every_row
+def test_value_and_derivatives_are_right_to_13_digits_at_the_points_of_the_row(op):
+    assert len(op.points) >= 2
+    assert list(disagreements(op, op.points)) == []
+
+
+@every_row
+def test_value_and_derivatives_are_right_to_13_digits_at_random_ordinary_and_extreme_points(op):
+    assert list(disagreements(op, random_points(op, count=60, seed=1))) == []
+
+
+TAMPERED = {
+    "a derivative wrong by 0.1 %": lambda partial: partial * 1.001 or 0.001,
+    "a derivative wrong in its 12th digit": lambda partial: partial * (1 + 1e-12) or 1e-12,
+    "a rule that cuts the graph": lambda partial: float(getattr(partial, "data", partial)),
+}
+
+
+@pytest.mark.parametrize("change", TAMPERED.values(), ids=TAMPERED)
+@every_row
+def test_the_checker_notices(op, change):
+    n = len(op.points[0])
+    for spoiled in range(n):
+        if change(2.0) == 2.0 and all(truth(op, at)[spoiled, j] == 0 for at in op.points for j in range(len(at))):
+            continue  # a constant partial has nothing to cut
+
+        def partials(out, *xs, spoiled=spoiled):
+            return [change(p) if i == spoiled else p for i, p in enumerate(op.partials(out, *xs))]
+
+        assert list(disagreements(replace(op, partials=partials, constant_partials=None), op.points)) != []
+
+
+def test_the_checker_notices_a_value_wrong_in_its_12th_digit():
+    for op in ROWS:
+        spoiled = replace(op, value=lambda *xs, op=op: op.value(*xs) * (1 + 1e-12))
+        assert op.name == "step" or list(disagreements(spoiled, op.points)) != []
+
+
+# --- the facts of a row -----------------------------------------------------------------------------------------------
+
+
+def test_every_row_has_a_definition_to_be_judged_by():
+    assert set(DEFINITIONS) == {op.name for op in ROWS} == {*ops.OPERATIONS, *ops.FAMILIES}
+
+
+@every_row
+def test_one_rule_gives_the_same_on_floats_and_on_values(op):
+    for at in [*op.points, *op.corners]:
+        xs = [Value(x) for x in at]
+        y = Value.record(op, *xs)
+        assert [getattr(p, "data", p) for p in op.partials(y, *xs)] == list(op.partials(y.data, *at))
+        assert list(y.local_grads) == list(op.partials(y.data, *at))
+
+
+@every_row
+def test_numbers_of_every_kind_give_a_float_and_values_the_same_float(op):
+    for at in op.points:
+        expected = op.value(*at)
+        for kind in (float, np.float64, Fraction, Value):
+            result = ops.apply(op, *map(kind, at))
+            assert result.__class__ is (Value if kind is Value else float)
+            assert getattr(result, "data", result) == expected
+
+
+@every_row
+def test_every_row_says_how_it_is_written_and_where_it_is_defined(op):
+    names = [f"operand{i}" for i in range(len(op.points[0]))]
+    text, latex = op.text(names), op.latex(names)
+    assert all(name in text and name in latex for name in names)
+    assert latex.count("{") == latex.count("}")
+    assert latex.count(r"\left") == latex.count(r"\right")
+    assert op.doc.endswith(".")
+    assert op.domain
+    assert op.symbol
+    assert 1 <= op.binds <= ops.ATOM
+
+
+@pytest.mark.parametrize("op", [op for op in ROWS if op.arity], ids=repr)
+def test_a_wrong_number_of_operands_is_refused(op):
+    with pytest.raises(TypeError, match=rf"{op.name} takes {op.arity} operands?, got {op.arity + 1}"):
+        ops.apply(op, *[1.0] * (op.arity + 1))
+
+
+@every_row
+def test_copies_and_pickles_find_the_row_itself(op):
+    in_table = op in ops.OPERATIONS.values()
+    assert in_table or op is ops.FAMILIES[op.name](*op.constants)
+    assert pickle.loads(pickle.dumps(op)) is op
+    assert copy.deepcopy(op) is op
+    assert copy.copy(op) is op
+
+
+# --- corners ----------------------------------------------------------------------------------------------------------
+
+CONVENTIONS = [  # row, operands, value, partials
+    (ops.OPERATIONS["relu"], (0.0,), 0.0, (0.0,)),
+    (ops.OPERATIONS["step"], (0.0,), 0.0, (0.0,)),
+    (ops.OPERATIONS["abs"], (0.0,), 0.0, (0.0,)),
+    (ops.OPERATIONS["leaky_relu"], (0.0,), 0.0, (0.01,)),
+    (ops.OPERATIONS["elu"], (0.0,), 0.0, (1.0,)),
+    (ops.FAMILIES["leaky_relu"](0.2), (0.0,), 0.0, (0.2,)),
+    (ops.FAMILIES["elu"](0.7), (0.0,), 0.0, (0.7,)),
+    (ops.OPERATIONS["maximum"], (3.0, 3.0), 3.0, (0.5, 0.5)),
+    (ops.OPERATIONS["minimum"], (3.0, 3.0), 3.0, (0.5, 0.5)),
+    (ops.OPERATIONS["where"], (0.0, 2.0, 3.0), 3.0, (0.0, 0.0, 1.0)),
+    (ops.power(0.0), (0.0,), 1.0, (0.0,)),
+    (ops.OPERATIONS["pow"], (0.0, 0.0), 1.0, (0.0, 0.0)),
+    (ops.OPERATIONS["pow"], (0.0, 2.0), 0.0, (0.0, 0.0)),
+]
+
+
+@pytest.mark.parametrize(("op", "at", "value", "partials"), CONVENTIONS, ids=lambda x: repr(x))
+def test_the_conventions_at_corners(op, at, value, partials):
+    got = measured(op, at)
+    assert got[()] == value
+    assert tuple(got[i,] for i in range(len(at))) == partials == op.corners[at]
+    assert all(np.isfinite(list(got.values())))  # second derivatives too
+
+
+def test_every_corner_of_the_table_is_among_the_conventions():
+    assert {(op, at) for op in ROWS for at in op.corners} == {(op, at) for op, at, *_ in CONVENTIONS}
+
+
+def test_a_negative_zero_is_a_corner_too():
+    for name, slope in (("relu", 0.0), ("abs", 0.0), ("step", 0.0), ("elu", 1.0), ("leaky_relu", 0.01)):
+        assert measured(ops.OPERATIONS[name], (-0.0,))[0,] == slope
+    assert measured(ops.OPERATIONS["maximum"], (0.0, -0.0))[0,] == 0.5
+
+
+@pytest.mark.parametrize("number", [float, Value], ids=["constant", "Value"])
+@pytest.mark.parametrize(
+    ("base", "exponent", "value", "slope", "curvature"),
+    [
+        (0.0, 0.0, 1.0, 0.0, 0.0),
+        (0.0, 1.0, 0.0, 1.0, 0.0),
+        (0.0, 2.0, 0.0, 0.0, 2.0),
+        (0.0, 3.0, 0.0, 0.0, 0.0),
+        (5.0, 0.0, 1.0, 0.0, 0.0),
+        (5.0, 1.0, 5.0, 1.0, 0.0),
+        (5.0, 3.0, 125.0, 75.0, 30.0),
+        (0.25, -0.5, 2.0, -4.0, 24.0),
+    ],
+)
+def test_integer_powers_by_a_constant_and_by_a_value(number, base, exponent, value, slope, curvature):
+    x = Value(base)
+    y = x ** number(exponent)
+    first = adjoints(topological_order([y]), {y: 1.0}, create_graph=True).get(x, 0.0)
+    second = 0.0
+    if isinstance(first, Value):
+        second = adjoints(topological_order([first]), {first: 1.0}).get(x, 0.0)
+        first = first.data
+    assert (y.data, y.local_grads[0], first, second) == (value, slope, slope, curvature)
+
+
+@pytest.mark.parametrize(("n", "value", "slope"), [(3, -8.0, 12.0), (2, 4.0, -4.0), (-1, -0.5, -0.25), (0, 1.0, 0.0)])
+def test_a_negative_base_takes_any_constant_integer_exponent(n, value, slope):
+    y = Value(-2.0) ** n
+    assert (y.data, *y.local_grads) == (value, slope)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+NO_SLOPE = "; inside no_grad() it still has its value"
+PLAIN_EXPONENT = "; for a base below 0 write the exponent as a plain number, x ** 3"
+POW_DOMAIN = "x > 0, or x = 0 and y >= 0, or x < 0 and an integer y"
+
+
+@pytest.mark.parametrize(
+    ("compute", "text"),
+    [
+        (lambda z: ops.log(z(-1.0)), "log(x) needs x > 0, got x = -1.0 (node 'z')"),
+        (lambda z: ops.log(z(0.0)), "log(x) needs x > 0, got x = 0.0 (node 'z')"),
+        (lambda z: ops.log1p(z(-1.0)), "log1p(x) needs x > -1, got x = -1.0 (node 'z')"),
+        (lambda z: ops.sqrt(z(-4.0)), "sqrt(x) needs x >= 0, got x = -4.0 (node 'z')"),
+        (lambda z: ops.asin(z(2.0)), "asin(x) needs -1 <= x <= 1, got x = 2.0 (node 'z')"),
+        (lambda z: ops.acos(z(-2.0)), "acos(x) needs -1 <= x <= 1, got x = -2.0 (node 'z')"),
+        (lambda z: ops.semicircle(z(1.5)), "semicircle(x) needs -1 <= x <= 1, got x = 1.5 (node 'z')"),
+        (lambda z: ops.sin(z(np.inf)), "sin(x) needs a finite x, got x = inf (node 'z')"),
+        (lambda z: ops.div(1.0, z(0.0)), "x / y needs y != 0, got x = 1.0, y = 0.0 (node 'z')"),
+        (lambda z: ops.apply(ops.power(-1.0), z(0.0)), "x ** -1 needs x != 0, got x = 0.0 (node 'z')"),
+        (lambda z: ops.apply(ops.power(0.5), z(-2.0)), "x ** 0.5 needs x >= 0, got x = -2.0 (node 'z')"),
+        (lambda z: ops.apply(ops.power(-0.5), z(0.0)), "x ** -0.5 needs x > 0, got x = 0.0 (node 'z')"),
+        (lambda z: ops.pow_(z(0.0), -1.0), f"x ** y needs {POW_DOMAIN}, got x = 0.0 (node 'z'), y = -1.0"),
+        (lambda z: ops.pow_(z(-2.0), 0.5), f"x ** y needs {POW_DOMAIN}, got x = -2.0 (node 'z'), y = 0.5"),
+        (lambda z: ops.pow_(z(1e200), 2.0), "x ** y overflows a float, got x = 1e+200 (node 'z'), y = 2.0"),
+        (lambda z: ops.exp(z(1000.0)), "exp(x) overflows a float, got x = 1000.0 (node 'z')"),
+        (lambda z: ops.expm1(z(710.0)), "expm1(x) overflows a float, got x = 710.0 (node 'z')"),
+        (lambda z: ops.sinh(z(-711.0)), "sinh(x) overflows a float, got x = -711.0 (node 'z')"),
+        (lambda z: ops.cosh(z(711.0)), "cosh(x) overflows a float, got x = 711.0 (node 'z')"),
+        (
+            lambda z: ops.total([z(1e308), 1e308, 1e308, 0.0, 0.0]),
+            "x1 + x2 + ... + x5 overflows a float, got x1 = 1e+308 (node 'z'), x2 = 1e+308, x3 = 1e+308, "
+            "... (5 operands)",
+        ),
+    ],
+)
+def test_leaving_the_domain_says_what_was_wanted_and_what_came(compute, text):
+    z = Value(0.0, label="z")
+
+    def labelled(x):
+        z.data = x
+        return z
+
+    for operand, message in ((labelled, text), (float, text.replace(" (node 'z')", ""))):
+        with pytest.raises(DomainError) as error:
+            compute(operand)
+        assert str(error.value) == message
+        assert isinstance(error.value, ArithmeticError)
+        assert isinstance(error.value, ValueError)
+    assert (z.grad, z.parents, z.op) == (0.0, (), None)
+    assert z.grad is NOT_COMPUTED
+
+
+@pytest.mark.parametrize(
+    ("op", "at", "value", "text"),
+    [
+        (ops.OPERATIONS["sqrt"], (0.0,), 0.0, f"sqrt(x) has no finite derivative at x = 0.0{NO_SLOPE}"),
+        (ops.OPERATIONS["asin"], (1.0,), np.pi / 2, f"asin(x) has no finite derivative at x = 1.0{NO_SLOPE}"),
+        (ops.OPERATIONS["acos"], (-1.0,), np.pi, f"acos(x) has no finite derivative at x = -1.0{NO_SLOPE}"),
+        (ops.OPERATIONS["semicircle"], (1.0,), 0.0, f"semicircle(x) has no finite derivative at x = 1.0{NO_SLOPE}"),
+        (ops.power(0.5), (0.0,), 0.0, f"x ** 0.5 has no finite derivative at x = 0.0{NO_SLOPE}"),
+        (
+            ops.OPERATIONS["pow"],
+            (-2.0, 3.0),
+            -8.0,
+            f"x ** y has no finite derivative at x = -2.0, y = 3.0{PLAIN_EXPONENT}{NO_SLOPE}",
+        ),
+    ],
+)
+def test_a_missing_derivative_is_an_error_but_the_value_stays_within_reach(op, at, value, text):
+    with pytest.raises(DomainError) as error:
+        Value.record(op, *at)
+    assert str(error.value) == text
+    assert ops.apply(op, *at) == value
+    with no_grad():
+        assert Value.record(op, *at).data == value
+
+
+def test_a_power_needs_a_finite_exponent():
+    with pytest.raises(DomainError, match="needs a finite exponent, got n = inf"):
+        Value(2.0) ** float("inf")
+
+
+@pytest.mark.parametrize("bad", ["2", None, 1j, [1.0], np.array([1.0, 2.0])])
+def test_what_is_not_a_number_is_a_type_error(bad):
+    with pytest.raises(TypeError, match="exp takes numbers or Values, got"):
+        ops.exp(bad)
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+def test_softmax_adds_up_to_one_and_does_not_overflow():
+    for logits in ([1e5, 1e5 - 0.5, -1e5], [0.3], [-745.0, 0.0, 700.0]):
+        assert sum(softmax(logits)) == pytest.approx(1.0, rel=1e-15)
+        assert softmax([x + 1024.0 for x in logits]) == pytest.approx(softmax(logits), rel=1e-12)
+        assert [v.data for v in softmax(map(Value, logits))] == softmax(logits)
+
+
+def test_logsumexp_with_the_largest_logit_0_is_softplus():
+    assert logsumexp([0.0, -40.0]) == pytest.approx(ops.softplus(-40.0), rel=1e-15)
+
+
+def test_lists_that_make_no_sense_are_shape_errors():
+    for function in (logsumexp, softmax):
+        with pytest.raises(ShapeError, match="logsumexp needs at least one operand, got an empty list"):
+            function([])
+    with pytest.raises(ShapeError, match="dot needs as many weights as inputs, got 1 weights and 2 inputs"):
+        ops.dot([1.0], [1.0, 2.0])

@@ -1,0 +1,241 @@
+"""Random expressions of up to 200 steps with shared nodes and repeated operands, against PyTorch, JAX and forward mode.
+
+An expression is a program, a list of instructions (row, operands), which each engine runs with its own operations.
+Every step keeps values within -1..1, and none of its sums of partials exceeds 1 by much: rounding errors are then not
+magnified from step to step, so after 200 steps engines that round differently still agree.
+"""
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tinygrad_vi import Value, ops
+from tinygrad_vi.tape import tangents
+from tinygrad_vi.value import adjoints, topological_order
+
+REASON = "{0} is not installed: pip install 'tinygrad_vi[peers]'"
+SHIFT = 0.1234567  # moves corners to where no expression lands by chance, so that no rounding decides on the branch
+
+
+class Program:
+    """A list of instructions that writes itself down when it is called like a module: ``p.add(x, p.sin(y))``.
+
+    An operand is the index of a node (an int: inputs come first) or a constant (a float).
+    """
+
+    def __init__(self, n_inputs):
+        self.n_inputs = n_inputs
+        self.instructions = []
+
+    def __getattr__(self, name):
+        return lambda *operands: self.emit(ops.OPERATIONS[name], *operands)
+
+    def power(self, n, x):
+        return self.emit(ops.power(n), x)
+
+    def emit(self, op, *operands):
+        self.instructions.append((op, operands))
+        return self.n_inputs + len(self.instructions) - 1
+
+    def run(self, inputs, apply):
+        """The value of the last instruction, in the arithmetic of ``apply(op, *operands)``."""
+        nodes = list(inputs)
+        for op, operands in self.instructions:
+            nodes.append(apply(op, *[nodes[i] if isinstance(i, int) else i for i in operands]))
+        return nodes[-1]
+
+
+#: A step takes three earlier nodes, of magnitude at most 1, and gives another.
+STEPS = {
+    "add": lambda p, x, y, z: p.mul(0.5, p.add(x, y)),
+    "sub": lambda p, x, y, z: p.mul(p.sub(x, y), 0.5),
+    "mul": lambda p, x, y, z: p.mul(p.mul(x, y), 0.5),
+    "div": lambda p, x, y, z: p.div(x, p.add(3.0, p.sin(y))),
+    "neg": lambda p, x, y, z: p.neg(x),
+    "pow": lambda p, x, y, z: p.mul(0.4, p.pow(p.add(1.5, p.mul(0.5, x)), y)),
+    "pow of a constant": lambda p, x, y, z: p.mul(0.5, p.pow(1.5, x)),
+    "x**3": lambda p, x, y, z: p.mul(0.3, p.power(3.0, x)),
+    "x**2": lambda p, x, y, z: p.mul(0.5, p.power(2.0, x)),
+    "x**1": lambda p, x, y, z: p.power(1.0, x),
+    "x**0": lambda p, x, y, z: p.mul(p.power(0.0, x), y),
+    "x**-1": lambda p, x, y, z: p.power(-1.0, p.add(2.0, x)),
+    "x**-2": lambda p, x, y, z: p.mul(0.5, p.power(-2.0, p.add(2.0, x))),
+    "x**1.5": lambda p, x, y, z: p.mul(0.3, p.power(1.5, p.add(1.5, x))),
+    "exp": lambda p, x, y, z: p.mul(0.36, p.exp(x)),
+    "expm1": lambda p, x, y, z: p.mul(0.36, p.expm1(x)),
+    "log": lambda p, x, y, z: p.log(p.add(1.0, p.mul(x, x))),
+    "log1p": lambda p, x, y, z: p.log1p(p.mul(0.5, x)),
+    "sqrt": lambda p, x, y, z: p.sub(p.sqrt(p.add(1.0, p.mul(x, x))), 0.5),
+    "sin": lambda p, x, y, z: p.sin(x),
+    "cos": lambda p, x, y, z: p.cos(x),
+    "tan": lambda p, x, y, z: p.tan(p.mul(0.6, x)),
+    "asin": lambda p, x, y, z: p.asin(p.mul(0.9, p.sin(x))),
+    "acos": lambda p, x, y, z: p.mul(0.4, p.acos(p.mul(0.9, p.sin(x)))),
+    "semicircle": lambda p, x, y, z: p.semicircle(p.mul(0.9, p.sin(x))),
+    "atan": lambda p, x, y, z: p.atan(x),
+    "sinh": lambda p, x, y, z: p.mul(0.6, p.sinh(x)),
+    "cosh": lambda p, x, y, z: p.mul(0.6, p.cosh(x)),
+    "tanh": lambda p, x, y, z: p.tanh(x),
+    "sech": lambda p, x, y, z: p.sech(x),
+    "erf": lambda p, x, y, z: p.mul(0.8, p.erf(x)),
+    "erfc": lambda p, x, y, z: p.mul(0.5, p.erfc(x)),
+    "sigmoid": lambda p, x, y, z: p.sigmoid(x),
+    "softplus": lambda p, x, y, z: p.mul(0.7, p.softplus(x)),
+    "silu": lambda p, x, y, z: p.silu(x),
+    "gelu": lambda p, x, y, z: p.mul(0.9, p.gelu(x)),
+    "step": lambda p, x, y, z: p.mul(y, p.step(p.sub(x, SHIFT))),
+    "relu": lambda p, x, y, z: p.relu(p.sub(x, SHIFT)),
+    "leaky_relu": lambda p, x, y, z: p.leaky_relu(p.sub(x, SHIFT)),
+    "elu": lambda p, x, y, z: p.elu(p.sub(x, SHIFT)),
+    "abs": lambda p, x, y, z: p.mul(0.8, p.abs(p.sub(x, SHIFT))),
+    "maximum": lambda p, x, y, z: p.maximum(x, y),
+    "minimum": lambda p, x, y, z: p.minimum(x, y),
+    "where": lambda p, x, y, z: p.where(p.sub(x, SHIFT), y, z),
+    "total": lambda p, x, y, z: p.mul(p.total(x, y, z), 0.3),
+    "dot": lambda p, x, y, z: p.mul(0.25, p.dot(x, y, z, 0.5, x)),
+    "logsumexp": lambda p, x, y, z: p.sub(p.logsumexp(x, y, z), 1.1),
+}
+
+
+def test_the_steps_use_every_operation_of_the_table():
+    used = set()
+    for step in STEPS.values():
+        program = Program(3)
+        step(program, 0, 1, 2)
+        used |= {op.name for op, _ in program.instructions}
+    assert used == {*ops.OPERATIONS, *ops.FAMILIES}
+
+
+@st.composite
+def programs(draw, most_steps):
+    """A program, the point to run it at, and a direction."""
+    n_inputs = draw(st.integers(1, 4))
+    program = Program(n_inputs)
+    nodes = list(range(n_inputs))
+    near, far = st.integers(0, 2), st.integers(0, 255)  # mostly a long chain, with arms back to anywhere
+    for _ in range(draw(st.integers(1, most_steps))):
+        step = STEPS[draw(st.sampled_from(list(STEPS)))]
+        x, y, z = (nodes[-1 - draw(reach) % len(nodes)] for reach in (near, far, far))
+        nodes.append(step(program, x, y, z))
+    program.total(*nodes[-8:])
+    numbers = st.lists(st.floats(-1.0, 1.0, width=32, allow_subnormal=False), min_size=n_inputs, max_size=n_inputs)
+    return program, draw(numbers), draw(numbers)
+
+
+SAME_EVERY_TIME = settings(
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+
+
+# --- the engines: each gives the value, the gradient, and the Hessian times the direction ----------------------------
+
+
+def product(us, vs):
+    return sum((u * v for u, v in zip(us, vs, strict=True)), 0.0)
+
+
+def by_us(program, at, direction):
+    xs = [Value(x) for x in at]
+    y = program.run(xs, ops.apply)
+    slopes = adjoints(topological_order([y]), {y: 1.0}, create_graph=True)
+    along = product([slopes.get(x, 0.0) for x in xs], direction) + Value(0.0)
+    gradient, gradient_scale = swept(y, xs)
+    curvature, curvature_scale = swept(along, xs)
+    return (y.data, gradient, curvature), (1.0, gradient_scale, curvature_scale)
+
+
+def swept(y, xs):
+    """The gradient by the reverse sweep, and what it would be if contributions had one sign and did not cancel."""
+    order = topological_order([y])
+    gradient = adjoints(order, {y: 1.0})
+    scale = {y: 1.0}
+    for node in reversed(order):
+        for parent, partial in zip(node.parents, node.local_grads, strict=True):
+            scale[parent] = scale.get(parent, 0.0) + abs(partial) * scale[node]
+    return [gradient.get(x, 0.0) for x in xs], [scale.get(x, 0.0) for x in xs]
+
+
+def by_torch(program, at, direction):
+    import torch
+
+    functions = torch_functions()
+    xs = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in at]
+    y = program.run(xs, lambda op, *operands: functions[op.name](*operands, *op.constants))
+    gradient = torch.autograd.grad(y, xs, create_graph=True, materialize_grads=True)
+    along = product(gradient, direction)
+    curvature = (
+        torch.autograd.grad(along, xs, materialize_grads=True) if along.requires_grad else [torch.zeros(())] * len(xs)
+    )
+    return y.item(), [g.item() for g in gradient], [c.item() for c in curvature]
+
+
+def by_jax(program, at, direction):
+    import jax
+
+    functions = jax_functions()
+
+    def f(xs):
+        return program.run(xs, lambda op, *operands: functions[op.name](*operands, *op.constants))
+
+    with jax.enable_x64(True):
+        (y, gradient), (_, curvature) = jax.jvp(jax.value_and_grad(f), ([*at],), ([*direction],))
+    return float(y), [float(g) for g in gradient], [float(c) for c in curvature]
+
+
+def assert_close(got, expected, scale):
+    """To a relative 1e-10 of the scale: what cancels leaves the rounding of what was cancelled."""
+    for g, e, s in zip(got, expected, scale, strict=True):
+        assert abs(g - e) <= 1e-10 * max(s, abs(e))
+
+
+# --- the tests --------------------------------------------------------------------------------------------------------
+
+
+@settings(SAME_EVERY_TIME, max_examples=200)
+@given(programs(200))
+def test_forward_and_reverse_mode_agree(drawn):
+    program, at, direction = drawn
+    xs = [Value(x) for x in at]
+    y = program.run(xs, ops.apply)
+    gradient, scale = swept(y, xs)
+    tangent = tangents(topological_order([y]), dict(zip(xs, direction, strict=True)))[y]
+    assert_close([tangent], [product(gradient, direction)], [product(scale, map(abs, direction))])
+
+
+@settings(SAME_EVERY_TIME, max_examples=200)
+@given(programs(200))
+def test_gradients_and_second_derivatives_agree_with_pytorch(drawn):
+    pytest.importorskip("torch", reason=REASON.format("PyTorch"))
+    assert_engines_agree(by_torch, *drawn)
+
+
+@settings(SAME_EVERY_TIME, max_examples=15)
+@given(programs(20))
+def test_gradients_and_second_derivatives_agree_with_jax(drawn):
+    pytest.importorskip("jax", reason=REASON.format("JAX"))
+    assert_engines_agree(by_jax, *drawn)
+
+
+def assert_engines_agree(engine, program, at, direction):
+    (value, gradient, curvature), (size, gradient_scale, curvature_scale) = by_us(program, at, direction)
+    their_value, their_gradient, their_curvature = engine(program, at, direction)
+    assert_close([value], [their_value], [size])
+    assert_close(gradient, their_gradient, gradient_scale)
+    assert_close(curvature, their_curvature, curvature_scale)
+
+
+def test_the_comparison_notices_one_wrong_partial_in_a_program_of_every_step():
+    program = Program(3)
+    nodes = [0, 1, 2]
+    for step in STEPS.values():
+        nodes.append(step(program, *nodes[:-4:-1]))
+    program.total(*nodes)
+    at, direction = (0.3, -0.7, 0.9), (1.0, 0.5, -0.25)
+    honest = [by_us(program, at, direction)[0]]
+
+    assert_engines_agree(lambda *_: honest[0], program, at, direction)
+    value, (first, *others), curvature = honest[0]
+    with pytest.raises(AssertionError):
+        assert_engines_agree(lambda *_: (value, [first * 1.001, *others], curvature), program, at, direction)

@@ -1,0 +1,276 @@
+"""Computation graphs as pictures: boxes are values, circles are operations, as in the picture micrograd made known."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_vi.show.formula import write_number
+from tinygrad_vi.show.render import DOTS_PER_INCH, render
+from tinygrad_vi.tape import by_level
+from tinygrad_vi.value import NOT_COMPUTED, Value, topological_order
+
+if TYPE_CHECKING:
+    from graphviz import Digraph
+
+PICTURES = ("svg", "png", "pdf")
+SOURCES = ("dot", "gv")
+DIRECTIONS = ("LR", "TB")
+LONGEST_LABEL = 40
+
+FONT = "Helvetica,Arial,DejaVu Sans,sans-serif"
+FONT_SIZE = 11.0
+MARGIN = 0.12  # inches to the left and to the right of a text
+
+# fill, border; told apart by their borders too: an output's is double, a constant's dashed
+LEAF = ("#dbeafe", "#1d4ed8")
+RESULT = ("#ffffff", "#64748b")
+OUTPUT = ("#dcfce7", "#15803d")
+CONSTANT = ("#f8fafc", "#94a3b8")
+OPERATION = ("#fef3c7", "#b45309")
+PATH = "#be123c"
+TEXT = "#0f172a"
+
+#: what each gate does to the gradient on the way back, in the words of the CS231n notes
+ROLES = {
+    "add": "add: distributor",
+    "sub": "add: distributor",
+    "total": "add: distributor",
+    "mul": "multiply: swap",
+    "dot": "multiply: swap",
+    "maximum": "max: router",
+    "minimum": "max: router",
+    "relu": "max: router",
+}
+COPY_ROLE = "copy: adder"
+
+
+def draw(
+    output: Value | Sequence[Value],
+    *,
+    local: bool = False,
+    direction: str = "LR",
+    highlight: Value | None = None,
+    roles: bool = False,
+    max_nodes: int = 400,
+    digits: int = 4,
+) -> Drawing:
+    """Draw the graph of one or several outputs.
+
+    local: write the local derivative on each edge, with its ``×``: what the gradient is multiplied by on the way back.
+    direction: "LR" or "TB", from left to right or from the top down.  highlight: mark all paths from this Value.
+    roles: write what each gate does in the backward pass.  digits: significant digits of the numbers.  A gradient that
+    no backward pass has computed yet shows as ``grad —``.
+
+    Raises ValueError for a graph of more than ``max_nodes`` values, an unknown direction, or a highlighted Value that
+    is not in the graph; ImportError when the package graphviz is missing.
+
+    >>> x = Value(3.0, "x")
+    >>> draw(x * x)
+    <Drawing of 2 values and 1 operation; .save("graph.svg") writes it>
+    """
+    if direction not in DIRECTIONS:
+        raise ValueError(f'direction must be "LR" or "TB", got {direction!r}')
+    outputs = [output] if isinstance(output, Value) else list(output)
+    for v in outputs:
+        if not isinstance(v, Value):
+            raise TypeError(f"draw takes a Value or a list of Values, got {v!r} of type {type(v).__name__}")
+    sketch = _Sketch(outputs, max_nodes, local, highlight, roles, digits)
+    return Drawing(sketch.digraph(direction), len(sketch.nodes), sum(node.op is not None for node in sketch.nodes))
+
+
+class Drawing:
+    """A picture of a graph, shown by a notebook as it is, and kept by `save`.
+
+    source: the text in Graphviz's language DOT; equal graphs give equal texts.
+    """
+
+    def __init__(self, digraph: Digraph, values: int, operations: int) -> None:
+        self.source: str = digraph.source
+        self.values = values
+        self.operations = operations
+
+    @cached_property
+    def svg(self) -> str:
+        """The picture as SVG text."""
+        return render(self.source, "svg").decode()
+
+    @cached_property
+    def png(self) -> bytes:
+        """The picture as PNG data."""
+        return render(self.source, "png")
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture as .svg, .png or .pdf, or its source as .dot or .gv; returns the path.
+
+        Raises ValueError for another ending, OSError when the file cannot be written.
+        """
+        path = Path(path)
+        form = path.suffix.lower().lstrip(".")
+        if form in PICTURES:
+            data = self.png if form == "png" else render(self.source, form)
+        elif form in SOURCES:
+            data = self.source.encode()
+        else:
+            endings = ", ".join(f".{ending}" for ending in (*PICTURES, *SOURCES))
+            raise ValueError(f"cannot save a drawing as {path.name!r}: the name must end in {endings}")
+        path.write_bytes(data)  # only now: a picture that could not be made leaves no file
+        return path
+
+    def __repr__(self) -> str:
+        counts = [f"{n} {noun}{'s' * (n != 1)}" for n, noun in ((self.values, "value"), (self.operations, "operation"))]
+        return f'<Drawing of {" and ".join(counts)}; .save("graph.svg") writes it>'
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
+        """SVG, and PNG for viewers that show no SVG."""
+        width, height = struct.unpack(">II", self.png[16:24])  # the header of every PNG file
+        size = {"width": width * 72 // DOTS_PER_INCH, "height": height * 72 // DOTS_PER_INCH}
+        svg, png = self.svg, base64.b64encode(self.png).decode()
+        return {"image/svg+xml": svg, "image/png": png, "text/plain": repr(self)}, {"image/png": size}
+            "image/png": base64.b64encode(self.png).decode(),
+            "text/plain": repr(self),
+        }
+        return pictures, {"image/png": size}
+
+
+class _Sketch:
+    """Turns a graph into a Digraph.  A node's id is its position, so equal graphs give equal pictures."""
+
+    def __init__(
+        self, outputs: list[Value], max_nodes: int, local: bool, highlight: Value | None, roles: bool, digits: int
+    ) -> None:
+        results = by_level(topological_order(outputs))
+        operands = dict.fromkeys([*(v for node in results for v in node.parents), *outputs])
+        self.nodes = [*(v for v in operands if not v.parents), *results]
+        if len(self.nodes) > max_nodes:
+            raise ValueError(
+                f"the graph has {len(self.nodes)} values, more than max_nodes = {max_nodes}: draw a smaller part of it, "
+                f"such as one neuron or one example, or call draw(..., max_nodes={len(self.nodes)})"
+            )
+        self.outputs = set(outputs)
+        self.uses = Counter(parent for node in self.nodes for parent in node.parents)
+        self.on_path: set[Value] = set() if highlight is None else self._reached_from(highlight)
+        self.local, self.roles, self.digits = local, roles, digits
+
+    def _reached_from(self, start: Value) -> set[Value]:
+        if start not in self.nodes:
+            raise ValueError(f"cannot highlight {start!r}: it is not in the graph")
+        reached = {start}
+        for node in self.nodes:
+            if not reached.isdisjoint(node.parents):
+                reached.add(node)
+        return reached
+
+    def digraph(self, direction: str) -> Digraph:
+        try:
+            from graphviz import Digraph
+        except ImportError:
+            raise ImportError('drawing needs the package graphviz: pip install "tinygrad_vi[draw]"') from None
+        text = {"fontname": FONT, "fontsize": f"{FONT_SIZE:g}", "fontcolor": TEXT}
+        graph = Digraph(
+            graph_attr={
+                "rankdir": direction,
+                "bgcolor": "white",
+                "nodesep": "0.25",
+                "ranksep": "0.35",
+                "charset": "UTF-8",
+            },
+            node_attr={**text, "margin": f"{MARGIN},0.06", "height": "0.3", "penwidth": "1.2"},
+            edge_attr={**text, "color": "#64748b", "arrowsize": "0.6"},
+        )
+        for i, node in enumerate(self.nodes):
+            self._draw_value(graph, f"v{i}", node)
+        position = {node: i for i, node in enumerate(self.nodes)}
+        for i, node in enumerate(self.nodes):
+            if node.op is not None:
+                self._draw_operation(graph, f"o{i}", f"v{i}", node, [f"v{position[p]}" for p in node.parents])
+        return graph
+
+    def _draw_value(self, graph: Digraph, name: str, node: Value) -> None:
+        constant = not node.parents and not node.label and node not in self.outputs
+        lines = [_shorten(node.label)] if node.label else []
+        lines += (
+            [write_number(node.data, self.digits)] if constant else [f"data {write_number(node.data, self.digits)}"]
+        )
+        if not constant:
+            lines.append(f"grad {self._grad(node)}")
+        if self.roles and self.uses[node] > 1:
+            lines.append(COPY_ROLE)
+        kind = OUTPUT if node in self.outputs else RESULT if node.parents else CONSTANT if constant else LEAF
+        style = {"shape": "box", "peripheries": "2" if kind is OUTPUT else "1"}
+        style["style"] = "filled,dashed" if constant else "filled,rounded"
+        self._draw_box(graph, name, lines, kind, style, node in self.on_path)
+
+    def _draw_operation(self, graph: Digraph, name: str, result: str, node: Value, operands: list[str]) -> None:
+        assert node.op is not None
+        lines = [node.op.symbol]
+        if self.roles and node.op.name in ROLES:
+            lines.append(ROLES[node.op.name])
+        shape = "box" if len(lines) > 1 else "circle" if len(node.op.symbol) <= 2 else "ellipse"
+        marked = node in self.on_path and not self.on_path.isdisjoint(node.parents)
+        self._draw_box(
+            graph,
+            name,
+            lines,
+            OPERATION,
+            {"shape": shape, "style": "filled,rounded" if shape == "box" else "filled"},
+            marked,
+        )
+        for parent, operand, partial in zip(node.parents, operands, node.local_grads, strict=True):
+            caption = {"label": f" ×{_bracketed(write_number(partial, self.digits))} "} if self.local else {}
+            graph.edge(operand, name, **caption, **self._edge_style(marked and parent in self.on_path))
+        graph.edge(name, result, **self._edge_style(marked))
+
+    def _draw_box(
+        self, graph: Digraph, name: str, lines: list[str], colors: tuple[str, str], style: dict[str, str], marked: bool
+    ) -> None:
+        from graphviz import escape, nohtml
+
+        fill, border = colors
+        if marked:
+            style |= {"penwidth": "2.8"}
+            border = PATH
+        # wide enough for any font: the viewer's may be wider than the one that Graphviz measured
+        width = max(map(text_width, lines)) * FONT_SIZE / 72 * (1.25 if style["shape"] == "ellipse" else 1) + 2 * MARGIN
+        label = nohtml("\\n".join(escape(line.replace("&", "&amp;")) for line in lines))
+        graph.node(name, label, fillcolor=fill, color=border, width=f"{width:.2f}", **style)
+
+    def _edge_style(self, marked: bool) -> dict[str, str]:
+        return {"color": PATH, "penwidth": "2.4", "fontcolor": PATH} if marked else {}
+
+    def _grad(self, node: Value) -> str:
+        if node.grad is NOT_COMPUTED:
+            return "—"
+        return write_number(getattr(node.grad, "data", node.grad), self.digits)
+
+
+def _bracketed(number: str) -> str:
+    return f"({number})" if number.startswith("-") else number
+
+
+def _shorten(label: str) -> str:
+    """A label on one line, in composed letters, with an ellipsis where it is too long."""
+    text = unicodedata.normalize("NFC", " ".join("".join(c if c.isprintable() else " " for c in label).split()))
+    return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
+
+
+def text_width(text: str) -> float:
+    """An upper estimate of a text's width in a wide font such as DejaVu Sans, in units of the font size."""
+    return sum(_letter_width(c) for c in text)
+
+
+def _letter_width(c: str) -> float:
+    if unicodedata.combining(c):
+        return 0.0
+    if unicodedata.east_asian_width(c) in "WF" or unicodedata.decomposition(c)[:1] == "<":
+        return 1.05
+    base = unicodedata.normalize("NFD", c)[0]
+    if base in "ijlt.,:;'|!()[] ":
+        return 0.42
+    return 1.0 if base in "mwMW@%—…σΣ×∂" or ord(base) > 0x2000 else 0.8 if base.isupper() or ord(base) > 0x7F else 0.65

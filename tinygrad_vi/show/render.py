@@ -1,0 +1,42 @@
+"""From DOT source to a picture, by the program `dot` or else by the Graphviz inside the pygraphviz wheel."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+
+DOTS_PER_INCH = 144  # of PNG pictures: twice what a screen used to have
+
+# In a process of its own, so that what font libraries have to say never reaches the user's screen, and a crash of
+# Graphviz never ends the user's Python.
+PYGRAPHVIZ = """
+import sys, pygraphviz
+graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode("utf-8"))
+if sys.argv[1] == "png":
+    graph.graph_attr["dpi"] = sys.argv[2]
+sys.stdout.buffer.write(graph.draw(format=sys.argv[1], prog="dot"))
+"""
+
+
+def render(source: str, form: str) -> bytes:
+    """The picture of a graph in the format "svg", "png" or "pdf".
+
+    Raises ImportError when neither `dot` nor pygraphviz is there, RuntimeError with Graphviz's own words when it fails.
+    """
+    command = _renderer(form)
+    done = subprocess.run(command, input=source.encode(), capture_output=True, check=False)
+    if done.returncode or not done.stdout:
+        said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode} and no picture"
+        raise RuntimeError(f"Graphviz could not draw the graph as {form}: {said}")
+    return done.stdout
+
+
+def _renderer(form: str) -> list[str]:
+    dot = shutil.which("dot")
+    if dot:
+        return [dot, f"-T{form}", *([f"-Gdpi={DOTS_PER_INCH}"] if form == "png" else [])]
+    if find_spec("pygraphviz"):
+        return [sys.executable, "-c", PYGRAPHVIZ, form, str(DOTS_PER_INCH)]
+    raise ImportError('drawing needs Graphviz: pip install "tinygrad_vi[draw]" brings it along')
