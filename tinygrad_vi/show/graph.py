@@ -133,10 +133,6 @@ class Drawing:
         size = {"width": width * 72 // DOTS_PER_INCH, "height": height * 72 // DOTS_PER_INCH}
         svg, png = self.svg, base64.b64encode(self.png).decode()
         return {"image/svg+xml": svg, "image/png": png, "text/plain": repr(self)}, {"image/png": size}
-            "image/png": base64.b64encode(self.png).decode(),
-            "text/plain": repr(self),
-        }
-        return pictures, {"image/png": size}
 
 
 class _Sketch:
@@ -150,7 +146,7 @@ class _Sketch:
         self.nodes = [*(v for v in operands if not v.parents), *results]
         if len(self.nodes) > max_nodes:
             raise ValueError(
-                f"the graph has {len(self.nodes)} values, more than max_nodes = {max_nodes}: draw a smaller part of it, "
+                f"the graph has {len(self.nodes)} values, more than max_nodes = {max_nodes}: draw a smaller part, "
                 f"such as one neuron or one example, or call draw(..., max_nodes={len(self.nodes)})"
             )
         self.outputs = set(outputs)
