@@ -1,4 +1,4 @@
-"""The operations of the table as PyTorch and JAX have them: row's name -> function(*operands, *constants of the row)."""
+"""The operations of the table as PyTorch and JAX have them: name -> function(*operands, *constants of the row)."""
 
 import operator
 from functools import partial

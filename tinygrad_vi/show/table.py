@@ -39,6 +39,7 @@ class Table:
         """An HTML table with its title as the caption."""
         table = _tabulate(self.headers, self._shown(max_rows), "unsafehtml", lambda cell: html.escape(cell.text))
         caption = f'<caption style="caption-side: top; text-align: left">{html.escape(self.title)}</caption>'
+        table = re.sub(r"<(t[hd])>", r'<\1 style="text-align: left">', table)  # notebooks push cells to the right
         return table.replace("<table>", f"<table>\n{caption}", 1)
 
     def to_latex(self) -> str:
