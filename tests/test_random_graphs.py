@@ -192,9 +192,9 @@ def by_jax(program, at, direction):
 
 
 def assert_close(got, expected, scale):
-    """To a relative 1e-10 of the scale: what cancels leaves the rounding of what was cancelled."""
+    """To a relative 1e-12 of the scale: what cancels leaves the rounding of what was cancelled."""
     for g, e, s in zip(got, expected, scale, strict=True):
-        assert abs(g - e) <= 1e-10 * max(s, abs(e))
+        assert abs(g - e) <= 1e-12 * max(s, abs(e))
 
 
 # --- the tests --------------------------------------------------------------------------------------------------------
