@@ -143,7 +143,7 @@ def hvp(f: F) -> F:
 
 # --- Numerical derivatives and the check ------------------------------------------------------------------------------
 
-#: Step times max(1, |x|): it balances the error of the formula, h or h*h, against the rounding error, 1/h.
+#: For x around 1: it balances the error of the formula, h or h*h, against the rounding error, 1/h.
 FORWARD_STEP = 2.0**-26
 CENTRAL_STEP = 2.0**-17
 
@@ -152,8 +152,9 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None)
     """The gradient by finite differences: n or 2n evaluations of f, and about half or two thirds of the digits.
 
     method "forward": (f(x + h) - f(x)) / h, error O(h).  "central": (f(x + h) - f(x - h)) / (2h), error O(h*h).
-    One entry of the arguments moves at a time.  The step h is 2**-26 (forward) or 2**-17 (central) times max(1, |x|),
-    near the square and the cube root of the machine epsilon, unless ``step`` is given.
+    One entry of the arguments moves at a time.  Unless ``step`` is given, h is 2**-26 (forward) or 2**-17 (central),
+    near the square and the cube root of the machine epsilon, times max(1, |x|) rounded down to a power of two, so that
+    x + h is exact.
 
     >>> round(numerical_gradient(lambda x: x**3)(2.0), 6)
     12.0
@@ -178,9 +179,10 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None)
 
 
 def _difference(f: Callable[[int, float], float], i: int, x: float, method: str, step: float | None) -> float:
-    h = step or (FORWARD_STEP if method == "forward" else CENTRAL_STEP) * max(1.0, abs(x))
-    right, left = x + h, x - h if method == "central" else x
-    return (f(i, right) - f(i, left)) / (right - left)  # right - left, since x + h is rounded
+    h = step or (FORWARD_STEP if method == "forward" else CENTRAL_STEP) * 2.0 ** (math.frexp(max(1.0, abs(x)))[1] - 1)
+    if method == "forward":
+        return (f(i, x + h) - f(i, x)) / h
+    return (f(i, x + h) - f(i, x - h)) / (2.0 * h)
 
 
 class GradientError(AssertionError):

@@ -131,9 +131,8 @@ class Drawing:
         """SVG, and PNG for viewers that show no SVG."""
         width, height = struct.unpack(">II", self.png[16:24])  # the header of every PNG file
         size = {"width": width * 72 // DOTS_PER_INCH, "height": height * 72 // DOTS_PER_INCH}
-        svg = self.svg.replace("<svg ", '<svg style="max-width: 100%; height: auto" ', 1)  # never wider than the page
         png = base64.b64encode(self.png).decode()
-        return {"image/svg+xml": svg, "image/png": png, "text/plain": repr(self)}, {"image/png": size}
+        return {"image/svg+xml": self.svg, "image/png": png, "text/plain": repr(self)}, {"image/png": size}
 
 
 class _Sketch:
