@@ -85,7 +85,7 @@ class Function(Protocol):
         """Apply the operation."""
 
 
-#: Every row by name.  Families (`power`, `leaky_relu`, `elu`) appear with their usual constant.
+#: Every row by name.  Of the families, `leaky_relu` and `elu` appear with their usual constant, `power` does not.
 OPERATIONS: dict[str, Operation] = {}
 #: Rows that depend on a constant, such as ``x**n`` for one n: each is made when it is first asked for.
 FAMILIES: dict[str, Callable[..., Operation]] = {}
@@ -210,7 +210,7 @@ def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:
         return DomainError(f"{call} needs {op.domain}, got {got}")
     return DomainError(
         f"{call} has no finite derivative at {got}"
-        + ("; for a base below 0 write the exponent as a plain number, x ** 3" if op.name == "pow" else "")
+        + "; for a base below 0 write the exponent as a plain number, x ** 3" * (op.name == "pow" and xs[0] < 0.0)
         + "; inside no_grad() it still has its value"
     )
 
@@ -359,7 +359,7 @@ mul = row("mul", operator.mul, lambda out, x, y: (y, x), "x * y.  Partials y, x.
           points=[(2.0, 3.0), (-1e200, 1e100), (1e-200, -1e-100), (0.0, 4.0)])  # fmt: skip
 div = row("div", operator.truediv, lambda out, x, y: (1.0 / y, -out / y), "x / y.  Partials 1/y, -x/y**2.",
           symbol="/", text="{0} / {1}", latex=r"\frac{{{0}}}{{{1}}}", binds=2, arity=2, domain="y != 0",
-          points=[(2.0, 3.0), (-1e150, 1e-100), (1e-150, 1e60), (0.0, -4.0)])  # fmt: skip
+          points=[(2.0, 3.0), (-1e150, 1e-100), (1e-150, 1e60), (0.0, -4.0), (1e150, -1e100)])  # fmt: skip
 neg = row("neg", operator.neg, (-1.0,), "-x.  Derivative -1.",
           symbol="-", text="-{0}", latex="-{0}", binds=3, points=[2.0, -1e300])  # fmt: skip
 pow_ = row(  # the bent exponent and the bent base only matter at 0**0 and 0**y: there they keep 0*infinity away
@@ -373,7 +373,7 @@ pow_ = row(  # the bent exponent and the bent base only matter at 0**0 and 0**y:
     domain="x > 0, or x = 0 and y >= 0, or x < 0 and an integer y",
     corners={(0.0, 0.0): (0.0, 0.0), (0.0, 2.0): (0.0, 0.0)},
     taught=lambda out, x, y: (y * x ** (y - 1.0), out * log(x)),
-    points=[(2.0, 3.0), (0.3, -1.7), (1e-100, 2.5), (1e100, -2.5), (7.0, 0.0)],
+    points=[(2.0, 3.0), (0.3, -1.7), (1e-100, 2.5), (1e100, -2.5), (7.0, 0.0), (1.0, 3.0), (5.0, 1.0)],
 )  # fmt: skip
 
 # exponentials and logarithms
@@ -402,16 +402,16 @@ asin = row("asin", math.asin, lambda out, x: (1.0 / semicircle(x),),
            "The angle whose sine is x.  Derivative 1/sqrt(1 - x*x).",
            latex=r"\arcsin\left({0}\right)", domain="-1 <= x <= 1",
            taught=lambda out, x: (1.0 / sqrt(1.0 - x**2),),
-           points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 0.999999])  # fmt: skip
+           points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 1.0 - 1e-15])  # fmt: skip
 acos = row("acos", math.acos, lambda out, x: (-1.0 / semicircle(x),),
            "The angle whose cosine is x.  Derivative -1/sqrt(1 - x*x).",
            latex=r"\arccos\left({0}\right)", domain="-1 <= x <= 1",
            taught=lambda out, x: (-1.0 / sqrt(1.0 - x**2),),
-           points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 0.999999])  # fmt: skip
+           points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 1.0 - 1e-15])  # fmt: skip
 semicircle = row("semicircle", lambda x: math.sqrt((1.0 - x) * (1.0 + x)), lambda out, x: (-x / out,),
                  "sqrt(1 - x*x), the upper half of the unit circle, exact near x = 1.  Derivative -x/semicircle(x).",
                  latex=r"\sqrt{{1 - \left({0}\right)^2}}", domain="-1 <= x <= 1",
-                 points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 0.999999])  # fmt: skip
+                 points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 1.0 - 1e-15])  # fmt: skip
 atan = row("atan", math.atan, lambda out, x: (1.0 / (1.0 + x * x),),
            "The angle whose tangent is x.  Derivative 1/(1 + x*x).",
            latex=r"\arctan\left({0}\right)",
@@ -452,9 +452,9 @@ silu = row("silu", lambda x: x * _sigmoid(x), lambda out, x: (sigmoid(x) * (1.0 
 gelu = row("gelu", _gelu,
            lambda out, x: (0.5 * erfc(-x * SQRT_HALF) + ONE_OVER_SQRT_TWO_PI * x * exp(-0.5 * x * x),),
            "x * P(N <= x) for a standard normal N.  Derivative P(N <= x) + x * density(x).",
-           symbol="GELU", points=[*ANYWHERE, -37.0, -10.0, 10.0, 1e150])  # fmt: skip
+           symbol="GELU", points=[*ANYWHERE, -37.0, -10.0, -0.7518, 10.0, 1e150])  # fmt: skip
 step = row("step", lambda x: 1.0 if x > 0.0 else 0.0, (0.0,), "1 for x > 0, else 0.  Derivative 0, at the jump too.",
-           corners={0.0: 0.0}, points=PLAIN)  # fmt: skip
+           corners={0.0: 0.0}, points=[*PLAIN, *TINY])  # fmt: skip
 relu = row("relu", lambda x: x if x > 0.0 else 0.0, lambda out, x: (step(x),), "max(x, 0).  Derivative step(x).",
            symbol="ReLU", corners={0.0: 0.0}, points=[*PLAIN, *TINY, 1e300])  # fmt: skip
 abs_ = row("abs", abs, lambda out, x: (step(x) - step(-x),), "The magnitude of x.  Derivative the sign of x.",
@@ -466,18 +466,19 @@ maximum = row("maximum", max, lambda out, x, y: (_share(x - y), _share(y - x)),
               symbol="max", latex=r"\max\left({0}, {1}\right)", arity=2,
               corners={(3.0, 3.0): (0.5, 0.5)},
               taught=lambda out, x, y: (step(x - y), step(y - x)),
-              points=[(2.0, 3.0), (-1e300, 1e-300)])  # fmt: skip
+              points=[(2.0, 3.0), (3.0, 2.0), (-1e300, 1e-300)])  # fmt: skip
 minimum = row("minimum", min, lambda out, x, y: (_share(y - x), _share(x - y)),
               "The smaller of x and y, which gets the gradient.",
               symbol="min", latex=r"\min\left({0}, {1}\right)", arity=2,
               corners={(3.0, 3.0): (0.5, 0.5)},
               taught=lambda out, x, y: (step(y - x), step(x - y)),
-              points=[(2.0, 3.0), (-1e300, 1e-300)])  # fmt: skip
+              points=[(2.0, 3.0), (3.0, 2.0), (-1e300, 1e-300)])  # fmt: skip
 where = row("where", lambda c, x, y: x if c > 0.0 else y,
             lambda out, c, x, y: (0.0, where(c, 1.0, 0.0), where(c, 0.0, 1.0)),
             "x2 where x1 > 0 and x3 elsewhere.  The gradient flows to the chosen one; the condition x1 gets 0.",
             latex=r"\begin{{cases}}{1} & {0} > 0\\{2} & \text{{else}}\end{{cases}}", arity=3,
-            corners={(0.0, 2.0, 3.0): (0.0, 0.0, 1.0)}, points=[(1.0, 2.0, 3.0), (-1.0, 2.0, 3.0)])  # fmt: skip
+            corners={(0.0, 2.0, 3.0): (0.0, 0.0, 1.0)},
+            points=[(1.0, 2.0, 3.0), (-1.0, 2.0, 3.0), (1e-300, 2.0, 3.0)])  # fmt: skip
 
 # any number of operands in one node
 _total_row = row("total", _total, lambda out, *xs: (1.0,) * len(xs),
