@@ -15,8 +15,13 @@ def outputs(notebook):
 
 
 def texts(notebook):
+    """What each cell printed or showed as text, however many pieces it arrived in."""
     return [
-        str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in outputs(notebook)
+        "".join(
+            str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in cell.outputs
+        )
+        for cell in notebook.cells
+        if cell.cell_type == "code"
     ]
 
 
