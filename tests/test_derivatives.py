@@ -56,6 +56,7 @@ def test_numpy_arrays_come_back_as_arrays():
     np.testing.assert_allclose(hessian(rosenbrock)(x), optimize.rosen_hess(x), rtol=1e-13)
     p = np.array([0.3, -1.0, 2.0])
     np.testing.assert_allclose(hvp(rosenbrock)(x, p), optimize.rosen_hess_prod(x, p), rtol=1e-13)
+    assert grad(lambda x: x * x)(np.array(3.0)) == 6.0
     matrix = np.array([[1.0, 2.0], [3.0, 4.0]])
     assert grad(lambda W: (W @ np.array([1.0, 10.0])).sum())(matrix).tolist() == [[1.0, 10.0], [1.0, 10.0]]
     assert jacobian(lambda v: np.exp(v))(np.array([0.0, 1.0])).tolist() == [[1.0, 0.0], [0.0, math.e]]
@@ -128,6 +129,9 @@ def test_numerical_gradients_work_on_plain_float_functions(method):
     assert numerical_gradient(math.sin, method=method)(1.0) == pytest.approx(math.cos(1.0), rel=tolerance)
     x = [1.3, 0.7, 0.8]
     assert numerical_gradient(rosenbrock, method=method)(x) == pytest.approx(grad(rosenbrock)(x), rel=100 * tolerance)
+    assert numerical_gradient(lambda v: v @ v, method=method)(np.array([1.0, 2.0])) == pytest.approx(
+        [2.0, 4.0], rel=1e-6
+    )
     assert numerical_gradient(exp, method=method)(-700.0) == pytest.approx(0.0, abs=1e-290)
 
 

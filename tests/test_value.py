@@ -291,6 +291,7 @@ def test_dot_and_total_check_their_lengths():
     with pytest.raises(TypeError, match="takes numbers or Values, got 'a' of type str"):
         dot([Value(1.0)], ["a"])
     assert total([]) == 0.0
+    assert total([1e308, 1e308, -1e308]) == 1e308  # no partial sum overflows it
     assert dot([], [], Value(2.0)).data == 2.0
     assert dot([1.0, 2.0], [3, 4], 5) == 16.0
     assert dot([1.0], [Value(3.0)]).data == 3.0

@@ -166,16 +166,20 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None)
 
     def gradient(*arguments: Any) -> Any:
         xs, nest = _flatten(_one_or_all(arguments))
-        xs = [number(getattr(x, "data", x), "numerical_gradient") for x in xs]
+        xs = [_number(x) for x in xs]
 
         def at(i: int, x: float) -> float:
             moved = nest([*xs[:i], x, *xs[i + 1 :]])
             y = f(moved) if len(arguments) == 1 else f(*moved)
-            return number(getattr(y, "data", y), "numerical_gradient")
+            return _number(y)
 
         return nest([_difference(at, i, x, method, step) for i, x in enumerate(xs)])
 
     return gradient
+
+
+def _number(x: Any) -> float:
+    return x.data if isinstance(x, Value) else number(x, "numerical_gradient")
 
 
 def _difference(f: Callable[[int, float], float], i: int, x: float, method: str, step: float | None) -> float:

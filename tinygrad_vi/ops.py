@@ -176,9 +176,12 @@ def apply(op: Operation, *operands: Any) -> Any:
 
 
 def number(x: Any, wanted_by: str) -> float:
-    """The float of a real number (int, float, Fraction, NumPy scalar); TypeError for anything else."""
+    """The float of a real number (int, float, Fraction, NumPy scalar, 0-d array); TypeError for anything else."""
+    if getattr(x, "shape", None) == () and hasattr(x, "item"):
+        x = x.item()
     if not isinstance(x, Real):
-        hint = ": apply it to each entry, or use the NumPy function on an object array" if hasattr(x, "__len__") else ""
+        several = isinstance(x, (list, tuple)) or hasattr(x, "shape")
+        hint = ": apply it to each entry, or use the NumPy function on an object array" if several else ""
         raise TypeError(f"{wanted_by} takes numbers or Values, got {_brief(x)} of type {type(x).__name__}{hint}")
     try:
         return float(x)
@@ -309,7 +312,10 @@ def _logsumexp(*xs: float) -> float:
 
 
 def _total(*xs: float) -> float:
-    return math.fsum(xs)  # rounded once: the order of the terms does not matter, and every Python gives the same bits
+    try:
+        return math.fsum(xs)  # rounded once: the order of the terms does not matter, every Python gives the same bits
+    except OverflowError:  # of a partial sum; all of it may still be a float
+        return math.ldexp(math.fsum([math.ldexp(x, -64) for x in xs]), 64)
 
 
 def weighted_sum(w: Iterable[float], x: Iterable[float], b: float) -> float:
