@@ -20,6 +20,8 @@ from tinygrad_vi.expression import FUNCTIONS, ExpressionError, evaluate
         ("leaky_relu(-x, 0.5)", -1.5),
         ("abs(-x) + pow(2, x)", 11.0),
         (" x ", 3.0),
+        ("pow(-x, 2)", 9.0),
+        ("+".join(["x"] * 2000), 6000.0),
     ],
 )
 def test_expressions_mean_what_python_means_by_them(text, value):
@@ -47,6 +49,11 @@ def test_every_operation_can_be_called_by_name():
         ("[a for a in x]", "not allowed in an expression: [a for a in x]"),
         ("x if x else 2", "not allowed in an expression: x if x else 2"),
         ("x == 1", "not allowed in an expression: x == 1"),
+        ("x^2", "not allowed in an expression: x ^ 2; a power is written x ** 2"),
+        ("2x", "write products as 2*x and calls as sin(x)"),
+        ("sin x", "write products as 2*x and calls as sin(x)"),
+        ("log10(x)", "unknown function 'log10': write log(x)/log(10)"),
+        ("3,5", "a decimal is written with a point: 3.5"),
         ("x // 2", "not allowed in an expression: x // 2"),
         ("'text'", "not allowed in an expression: 'text'"),
         ("True", "not allowed in an expression: True"),

@@ -47,6 +47,13 @@ def test_trace_draws_the_graph(tmp_path, capsys, suffix, start):
     assert f"wrote {file}" in capsys.readouterr().err
 
 
+def test_an_input_called_y_is_not_taken_for_the_output(capsys):
+    assert main(["trace", "x*y", "x=2", "y=3"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"df/dy\s+│ 2 ", out)
+    assert "Gradient of f = 6.0" in out
+
+
 def test_an_expression_may_begin_with_a_minus_and_a_value_be_an_expression(capsys):
     assert main(["trace", "-x**2", "x=-1/2"]) == 0
     assert re.search(r"dy/dx\s+│ 1 ", capsys.readouterr().out)

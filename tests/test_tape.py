@@ -48,6 +48,15 @@ def test_tapes_of_a_leaf_and_of_a_constant():
     assert "3" in str(trace)
 
 
+def test_the_output_is_named_so_that_no_input_has_its_name():
+    x, y = Value(2.0, "x"), Value(3.0, "y")
+    assert Tape(x * x).output_name == "y"
+    assert Tape(x * y).output_name == "f"
+    z = x * y
+    z.label = "area"
+    assert Tape(z).output_name == "area"
+
+
 def test_bad_arguments_say_what_was_wrong(tape):
     x = tape.inputs[0]
     with pytest.raises(TypeError, match=r"a tape needs Values, got 3\.0 of type float for the output"):

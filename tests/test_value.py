@@ -7,8 +7,26 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tinygrad_vi import DomainError, ShapeError, Value, dot, exp, log, maximum, no_grad, sqrt, tanh, total
-from tinygrad_vi.value import NOT_COMPUTED, first_not_finite, topological_order
+from tinygrad_vi import (
+    DomainError,
+    ShapeError,
+    Value,
+    dot,
+    elu,
+    exp,
+    first_not_finite,
+    leaky_relu,
+    log,
+    maximum,
+    minimum,
+    no_grad,
+    relu,
+    sqrt,
+    step,
+    tanh,
+    total,
+)
+from tinygrad_vi.value import NOT_COMPUTED, topological_order
 
 OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow]
 
@@ -40,8 +58,22 @@ def test_operators_refuse_what_is_not_a_real_number(other):
             apply(other, Value(2.0))
     with pytest.raises(TypeError):
         Value(2.0) < other  # noqa: B015
-    with pytest.raises(TypeError, match="Value takes numbers or Values, got"):
+    with pytest.raises(TypeError, match="Value takes real numbers, got"):
         Value(other)
+
+
+def test_a_value_of_a_value_says_how_to_get_its_number():
+    with pytest.raises(
+        TypeError, match=r"Value takes real numbers, got Value\(.*\) of type Value; its number is v\.data"
+    ):
+        Value(Value(2.0))
+
+
+def test_a_grad_set_to_none_says_to_set_it_to_zero():
+    x = Value(2.0)
+    x.grad = None
+    with pytest.raises(TypeError, match=r"the grad of a leaf is not a number; set it to 0\.0 before backward\(\)"):
+        (x * x).backward()
 
 
 def test_an_int_too_large_for_a_float_is_a_domain_error():
@@ -279,6 +311,26 @@ def test_an_infinity_is_traced_to_the_first_node_that_made_it():
     assert x.grad is NOT_COMPUTED
 
 
+@pytest.mark.parametrize(
+    "choose", [relu, step, abs, leaky_relu, elu, lambda v: maximum(v, 1.0), lambda v: maximum(1.0, v)]
+)
+def test_no_choice_swallows_a_nan(choose):
+    big = Value(1e308) * 10
+    with pytest.raises(DomainError, match="it was first lost in mul"):
+        choose(big - big).backward()
+    with pytest.raises(DomainError):
+        minimum(1.0, choose(big - big)).backward()
+
+
+def test_a_gradient_that_overflows_is_found_by_its_cause():
+    x = Value(1e-170, "x")
+    y = -(1 / x)
+    y.label = "inverse"
+    y.backward()
+    assert x.grad == math.inf
+    assert first_not_finite(y).op.name == "div"
+
+
 def test_a_leaf_that_is_nan_is_named():
     x = Value(math.nan, label="hours")
     with pytest.raises(DomainError, match=r"the result is nan because the leaf \(node 'hours'\) is nan"):
@@ -288,7 +340,7 @@ def test_a_leaf_that_is_nan_is_named():
 def test_dot_and_total_check_their_lengths():
     with pytest.raises(ShapeError, match="dot needs as many weights as inputs, got 1 weights and 2 inputs"):
         dot([Value(1.0)], [1.0, 2.0])
-    with pytest.raises(TypeError, match="takes numbers or Values, got 'a' of type str"):
+    with pytest.raises(TypeError, match="takes real numbers, got 'a' of type str"):
         dot([Value(1.0)], ["a"])
     assert total([]) == 0.0
     assert total([1e308, 1e308, -1e308]) == 1e308  # no partial sum overflows it

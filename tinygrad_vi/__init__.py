@@ -1,4 +1,4 @@
-"""tinygrad_vi: write scalar code, see every derivative, run at matrix speed."""
+"""tinygrad_vi: write scalar code, see every derivative."""
 
 from tinygrad_vi.derivatives import GradientError as GradientError
 from tinygrad_vi.derivatives import grad as grad
@@ -47,4 +47,5 @@ from tinygrad_vi.ops import where as where
 from tinygrad_vi.tape import Tape as Tape
 from tinygrad_vi.value import Value as Value
 from tinygrad_vi.value import dot as dot
+from tinygrad_vi.value import first_not_finite as first_not_finite
 from tinygrad_vi.value import no_grad as no_grad

@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except (ArithmeticError, ValueError, ImportError, OSError, RuntimeError) as error:
-        print(f"tinygrad_vi {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        reason = " ".join(str(error).split()).removesuffix("; inside no_grad() it still has its value")
+        print(f"tinygrad_vi {options.command}: {reason}", file=sys.stderr)
         return 2
     return 0
 
@@ -98,9 +99,9 @@ def run_trace(options: argparse.Namespace) -> None:
     inputs = {name: Value(x, label=name) for name, x in numbers.items()}
     y = evaluate(options.expression, inputs)
     y = y if isinstance(y, Value) else Value(y)
-    y.label = y.label or "y"
     y.backward()
     tape = Tape(y, inputs.values())
+    y.label = tape.output_name
     seed = None if options.seed is None else {options.seed: 1.0}
     tables = [tape.tangent(seed).table(options.digits), tape.adjoint().table(options.digits), _gradient_table(tape)]
     if options.hessian:

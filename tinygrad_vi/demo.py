@@ -54,14 +54,14 @@ class Network:
         draw = random.Random(seed)
         self.w = [[Value(draw.uniform(-2, 2), f"w{j}{i}") for i in (1, 2)] for j in (1, 2)]
         self.b = [Value(draw.uniform(-2, 2), f"b{j}") for j in (1, 2)]
-        self.v = [Value(draw.uniform(-2, 2), f"v{j}") for j in (1, 2)]
+        self.u = [Value(draw.uniform(-2, 2), f"u{j}") for j in (1, 2)]
         self.c = Value(0.0, "c")
-        self.parameters = [*self.w[0], *self.w[1], *self.b, *self.v, self.c]
+        self.parameters = [*self.w[0], *self.w[1], *self.b, *self.u, self.c]
 
     def __call__(self, x: tuple[float, float]) -> Value:
         """The output for one example."""
         h = [sigmoid(dot(w, x, b)) for w, b in zip(self.w, self.b, strict=True)]
-        y: Value = dot(self.v, h, self.c)
+        y: Value = dot(self.u, h, self.c)
         return y
 
     def loss(self, examples: list[tuple[tuple[float, float], float]]) -> Value:
@@ -85,7 +85,7 @@ class Network:
                 for p in self.parameters:
                     p.data -= LEARNING_RATE * p.grad
                 if step % 50 == 0 or step == steps - 1:
-                    progress.set_postfix(loss=f"{loss.data:.5f}")
+                    progress.set_postfix(loss=f"{loss.data:.5f}", refresh=False)
         return loss
 
 

@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from tinygrad_vi.ops import DomainError, ShapeError, number
+from tinygrad_vi.ops import DomainError, ShapeError, number, total
 from tinygrad_vi.tape import tangents
-from tinygrad_vi.value import Value, adjoints, topological_order
+from tinygrad_vi.value import Value, adjoints, not_finite, recording, topological_order
 
 F = Callable[..., Any]
 
@@ -31,8 +31,8 @@ F = Callable[..., Any]
 def grad(f: F) -> F:
     """The gradient of a function with one result, by one reverse sweep: x -> (df/dx1, ..., df/dxn).
 
-    Raises TypeError when f returns something other than one number (use `jacobian`), DomainError when the result is
-    infinite or NaN.
+    Raises TypeError when f returns something other than one number (use `jacobian`), DomainError when the result or a
+    derivative is infinite or NaN.
 
     >>> grad(lambda x, y: x * x * y)(3.0, 2.0)
     (12.0, 9.0)
@@ -149,7 +149,7 @@ CENTRAL_STEP = 2.0**-17
 
 
 def numerical_gradient(f: F, method: str = "central", step: float | None = None) -> F:
-    """The gradient by finite differences: n or 2n evaluations of f, and about half or two thirds of the digits.
+    """The gradient by finite differences: n or 2n evaluations of f on floats, about half or two thirds of the digits.
 
     method "forward": (f(x + h) - f(x)) / h, error O(h).  "central": (f(x + h) - f(x - h)) / (2h), error O(h*h).
     One entry of the arguments moves at a time.  Unless ``step`` is given, h is 2**-26 (forward) or 2**-17 (central),
@@ -196,7 +196,7 @@ class GradientError(AssertionError):
 def gradcheck(f: F, order: int = 1, tolerance: float = 1e-6) -> F:
     """Compare the derivatives of f, up to ``order``, with central differences; return the largest difference.
 
-    The difference is relative to max(1, |derivative|).  Choose points away from kinks: there the check fails, and
+    The difference is relative to max(1, |derivative|).  Choose points away from kinks: there the check may fail though
     neither side is wrong.
 
     Raises GradientError when a difference exceeds ``tolerance``.  It names f, the argument, the point and both numbers,
@@ -215,7 +215,8 @@ def gradcheck(f: F, order: int = 1, tolerance: float = 1e-6) -> F:
 
 def _check(f: F, name: str, arguments: tuple[Any, ...], order: int, tolerance: float) -> float:
     automatic, _ = _flatten(grad(f)(*arguments))
-    numerical, _ = _flatten(numerical_gradient(f)(*arguments))
+    # through Values, since f may use their methods: x.relu()
+    numerical, _ = _flatten(numerical_gradient(lambda *xs: _Call(f, xs).only_output().data)(*arguments))
     worst = 0.0
     for i, (a, n) in enumerate(zip(automatic, numerical, strict=True)):
         difference = abs(a - n) / max(1.0, abs(n))
@@ -279,7 +280,8 @@ _inside = ContextVar("tinygrad_vi_inside_a_derivative", default=False)
 def _differentiating() -> Iterator[None]:
     token = _inside.set(True)
     try:
-        yield
+        with recording(True):  # a derivative inside no_grad() is still a derivative
+            yield
     finally:
         _inside.reset(token)
 
@@ -306,16 +308,22 @@ class _Call:
             raise TypeError(f"f must return one number, got {len(self.outputs)} in a sequence: use jacobian")
         y = self.outputs[0]
         if not math.isfinite(y.data):
-            y.backward()  # raises the error that names where it was lost
+            raise not_finite(y)
         return y
 
     def pull_back(self, seeds: dict[Value, Any]) -> list[Any]:
         adjoint = adjoints(self.order, seeds, self.create_graph)
-        return [self.result(adjoint.get(x, 0.0)) for x in self.inputs]
+        return self._finite([self.result(adjoint.get(x, 0.0)) for x in self.inputs])
 
     def push_forward(self, seeds: dict[Value, Any]) -> list[Any]:
         tangent = tangents(self.order, seeds, self.create_graph)
-        return [self.result(tangent.get(y, 0.0)) for y in self.outputs]
+        return self._finite([self.result(tangent.get(y, 0.0)) for y in self.outputs])
+
+    def _finite(self, derivatives: list[Any]) -> list[Any]:
+        for d in derivatives:
+            if not math.isfinite(d.data if isinstance(d, Value) else d):
+                raise not_finite(total(self.outputs) * 1.0, f"a derivative is {d.data if isinstance(d, Value) else d}")
+        return derivatives
 
     def directions(self, tangents: Sequence[Any]) -> dict[Value, Any]:
         numbers, _ = _flatten(_one_or_all(tangents))

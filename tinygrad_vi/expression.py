@@ -16,15 +16,29 @@ from tinygrad_vi.value import dot
 
 MAX_LENGTH = 20_000
 
-CONSTANTS = {"pi": math.pi, "e": math.e}
+CONSTANTS = {"pi": math.pi, "π": math.pi, "e": math.e}
 
-_BINARY = {ast.Add: ops.add, ast.Sub: ops.sub, ast.Mult: ops.mul, ast.Div: ops.div, ast.Pow: ops.pow_}
+
+def _power(base: Any, exponent: Any) -> Any:
+    """A constant exponent is part of the operation, as in Python code."""
+    if isinstance(exponent, float) and not isinstance(base, float):
+        return base**exponent
+    return ops.pow_(base, exponent)
+
+
+_BINARY: dict[type, Any] = {ast.Add: ops.add, ast.Sub: ops.sub, ast.Mult: ops.mul, ast.Div: ops.div, ast.Pow: _power}
 
 FUNCTIONS: dict[str, Any] = {name: getattr(ops, name, None) for name in ops.OPERATIONS}
-FUNCTIONS.update({"abs": ops.abs_, "pow": ops.pow_, "dot": dot})
+FUNCTIONS.update({"abs": ops.abs_, "pow": _power, "dot": dot})
 #: what people type beside the names of the table
 FUNCTIONS.update({"ln": ops.log, "max": ops.maximum, "min": ops.minimum, "arcsin": ops.asin, "arccos": ops.acos})
 FUNCTIONS.update({"arctan": ops.atan, "swish": ops.silu, "sum": ops.total})
+
+#: what people type in vain, and what to type instead
+INSTEAD = {"log10": "log(x)/log(10)", "log2": "log(x)/log(2)", "cot": "1/tan(x)", "sec": "1/cos(x)", "csc": "1/sin(x)"}
+INSTEAD.update(
+    {"tg": "tan(x)", "cotg": "1/tan(x)", "sh": "sinh(x)", "ch": "cosh(x)", "th": "tanh(x)", "sign": "x/abs(x)"}
+)
 
 OF_LISTS = {"total", "sum", "logsumexp"}
 
@@ -50,7 +64,9 @@ def evaluate(text: str, variables: Mapping[str, Any]) -> Any:
     except RecursionError:
         raise ExpressionError("the expression is nested too deeply") from None
     if isinstance(result, list):
-        raise ExpressionError(f"an expression is one number, got a list of {len(result)}")
+        raise ExpressionError(
+            f"an expression is one number, got a list of {len(result)} (a decimal is written with a point: 3.5)"
+        )
     return result
 
 
@@ -65,7 +81,8 @@ def _parse(text: str) -> ast.expr:
         if "digits" in error.msg:
             raise ExpressionError("cannot read the expression: a number has too many digits") from None
         at = f" at character {error.offset}" if error.offset else ""
-        raise ExpressionError(f"cannot read the expression{at}: {error.msg}") from None
+        advice = "write products as 2*x and calls as sin(x)"
+        raise ExpressionError(f"cannot read the expression{at}: {error.msg}; {advice}") from None
     except (MemoryError, RecursionError):
         raise ExpressionError("the expression is nested too deeply") from None
     except ValueError as error:  # a null byte
@@ -82,10 +99,8 @@ def _walk(node: ast.expr, variables: Mapping[str, Any]) -> Any:
             return _walk(operand, variables)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_walk(operand, variables)
-        case ast.BinOp(left=left, op=ast.Pow(), right=right):
-            return _power(_walk(left, variables), _walk(right, variables))
-        case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _BINARY:
-            return _BINARY[type(operator)](_walk(left, variables), _walk(right, variables))
+        case ast.BinOp():
+            return _chain(node, variables)
         case ast.List(elts=entries) | ast.Tuple(elts=entries):
             return [_walk(entry, variables) for entry in entries]
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
@@ -93,6 +108,22 @@ def _walk(node: ast.expr, variables: Mapping[str, Any]) -> Any:
                 raise ExpressionError(f"unknown function {name!r}{_suggest(name, FUNCTIONS)}")
             return _call(name, [_walk(argument, variables) for argument in arguments])
     raise ExpressionError(f"not allowed in an expression: {_excerpt(node)}")
+
+
+def _chain(node: ast.expr, variables: Mapping[str, Any]) -> Any:
+    """a + b - c + ..., which Python nests to the left, in a loop: a sum may be long without being deep."""
+    links: list[ast.BinOp] = []
+    while isinstance(node, ast.BinOp):
+        if isinstance(node.op, ast.BitXor):
+            raise ExpressionError(f"not allowed in an expression: {_excerpt(node)}; a power is written x ** 2")
+        if type(node.op) not in _BINARY:
+            raise ExpressionError(f"not allowed in an expression: {_excerpt(node)}")
+        links.append(node)
+        node = node.left
+    result = _walk(node, variables)
+    for link in reversed(links):
+        result = _BINARY[type(link.op)](result, _walk(link.right, variables))
+    return result
 
 
 def _finite(x: float) -> float:
@@ -115,13 +146,6 @@ def _named(name: str, variables: Mapping[str, Any]) -> Any:
     raise ExpressionError(f"{name!r} has no value: add {name}=... after the expression")
 
 
-def _power(base: Any, exponent: Any) -> Any:
-    """A constant exponent is part of the operation, as in Python code."""
-    if isinstance(exponent, float) and not isinstance(base, float):
-        return base**exponent
-    return ops.pow_(base, exponent)
-
-
 def _call(name: str, arguments: list[Any]) -> Any:
     if name in OF_LISTS and not (len(arguments) == 1 and isinstance(arguments[0], list)):
         arguments = [arguments]  # total(x, y) is total([x, y])
@@ -135,6 +159,8 @@ def _call(name: str, arguments: list[Any]) -> Any:
 
 
 def _suggest(name: str, known: Mapping[str, Any]) -> str:
+    if name in INSTEAD:
+        return f": write {INSTEAD[name]}"
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, 1)

@@ -10,6 +10,9 @@ Values it returns new Values (second derivatives), given symbols it returns form
 
 Rules are chosen not to cancel.  ``tanh'(20)`` is ``sech(20)**2 = 1.7e-17`` and not ``1 - tanh(20)**2``, which is 0;
 that is why the table has the rows ``sech`` and ``semicircle``, which only other rows need.
+
+Functions raise DomainError outside their domain and where they overflow.  Plain arithmetic (+ - * / and `dot`)
+overflows to infinity as floats do; `Value.backward` then names the node where that happened.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from typing import Any, Protocol
 
 Rule = Callable[..., Any]
 Writer = Callable[[Sequence[str]], str]
+
+EVERYWHERE = "finite operands"
 
 ATOM = 5  # binds like a name or a call: never needs parentheses
 
@@ -64,6 +69,8 @@ class Operation:
     points: Sequence[tuple[float, ...]]
     #: what tells this row from others of its family: (n,) for ``x**n``
     constants: tuple[float, ...]
+    #: what it does to the gradient on the way back, in the words of the CS231n notes; empty when it has no name
+    role: str
     #: the partials as textbooks write them, where the rule is written differently to keep its accuracy
     taught: Rule
     #: the partials themselves when they are the same everywhere (``+``, ``-``), else None
@@ -106,11 +113,12 @@ def operation(
     latex: str | Writer = "",
     binds: int = ATOM,
     arity: int | None = 1,
-    domain: str = "finite operands",
+    domain: str = EVERYWHERE,
     corners: Mapping[Any, Any] | None = None,
     points: Sequence[Any] = (),
     constants: tuple[float, ...] = (),
     taught: Rule | None = None,
+    role: str = "",
 ) -> Operation:
     """Make a row, with a call such as ``tanh(x)`` as the default way to write it."""
     constant = partials if isinstance(partials, tuple) else None
@@ -130,6 +138,7 @@ def operation(
         corners={_tuple(at): _tuple(agreed) for at, agreed in (corners or {}).items()},
         points=[_tuple(point) for point in points],
         constants=constants,
+        role=role,
         constant_partials=constant,
     )
 
@@ -182,7 +191,9 @@ def number(x: Any, wanted_by: str) -> float:
     if not isinstance(x, Real):
         several = isinstance(x, (list, tuple)) or hasattr(x, "shape")
         hint = ": apply it to each entry, or use the NumPy function on an object array" if several else ""
-        raise TypeError(f"{wanted_by} takes numbers or Values, got {_brief(x)} of type {type(x).__name__}{hint}")
+        takes = "real numbers" if wanted_by == "Value" else "numbers or Values"
+        hint = "; its number is v.data" if hasattr(x, "record") else hint
+        raise TypeError(f"{wanted_by} takes {takes}, got {_brief(x)} of type {type(x).__name__}{hint}")
     try:
         return float(x)
     except OverflowError:
@@ -233,17 +244,18 @@ def _latex_call(name: str) -> Writer:
 def _docstring(op: Operation) -> str:
     names = _operand_names(op.arity) if op.arity else ["*operands"]
     corners = [
-        f"{op.name}{tuple(at)} has the partials {agreed}".replace(",)", ")") for at, agreed in op.corners.items()
+        f"{op.name}({', '.join(map(repr, at))}) has the partials {', '.join(map(repr, agreed))}"
+        for at, agreed in op.corners.items()
     ]
     return (
         f"{op.doc}\n\nFloats give a float; a Value among the operands ({', '.join(names)}) gives a recorded Value.\n"
         + (f"By convention {'; '.join(corners)}.\n" if corners else "")
-        + f"\nRaises DomainError unless it gets {op.domain}, and when the result overflows.\n"
+        + (f"Raises DomainError unless {op.domain}.\n" if op.domain != EVERYWHERE else "")
     )
 
 
 def _operand_names(count: int) -> list[str]:
-    return ["x"] if count == 1 else ["x", "y"] if count == 2 else [f"x{i}" for i in range(1, count + 1)]
+    return {1: ["x"], 2: ["x", "y"], 3: ["c", "x", "y"]}.get(count) or [f"x{i}" for i in range(1, count + 1)]
 
 
 def _tuple(x: Any) -> tuple[float, ...]:
@@ -339,6 +351,8 @@ ONE_OVER_SQRT_TWO_PI = 1.0 / math.sqrt(2.0 * math.pi)
 # --- The table --------------------------------------------------------------------------------------------------------
 # Sample points: ordinary ones, both tails, tiny numbers, both sides of each corner.
 
+# A NaN among the operands gives NaN: conditions are written so that it takes neither branch for 0.
+
 TINY = (1e-300, -1e-300, 1e-9, -1e-9)
 PLAIN = (-3.2, -1.5, -0.4, 0.3, 0.75, 2.0, 4.6)
 ANYWHERE = (*TINY, *PLAIN, 0.0)
@@ -356,12 +370,15 @@ sech: Function
 # arithmetic
 add = row("add", operator.add, (1.0, 1.0), "x + y.  Partials 1, 1.",
           symbol="+", text="{0} + {1}", latex="{0} + {1}", binds=1, arity=2,
+          role="add: distributor",
           points=[(2.0, 3.0), (-1e308, 5e307), (1e-300, 2e-300)])  # fmt: skip
 sub = row("sub", operator.sub, (1.0, -1.0), "x - y.  Partials 1, -1.",
           symbol="-", text="{0} - {1}", latex="{0} - {1}", binds=1, arity=2,
+          role="subtract: distributor, second negated",
           points=[(2.0, 3.5), (-1e308, -5e307), (1e-300, 3e-300)])  # fmt: skip
 mul = row("mul", operator.mul, lambda out, x, y: (y, x), "x * y.  Partials y, x.",
           symbol="*", text="{0} * {1}", latex=r"{0} \cdot {1}", binds=2, arity=2,
+          role="multiply: swap",
           points=[(2.0, 3.0), (-1e200, 1e100), (1e-200, -1e-100), (0.0, 4.0)])  # fmt: skip
 div = row("div", operator.truediv, lambda out, x, y: (1.0 / y, -out / y), "x / y.  Partials 1/y, -x/y**2.",
           symbol="/", text="{0} / {1}", latex=r"\frac{{{0}}}{{{1}}}", binds=2, arity=2, domain="y != 0",
@@ -459,29 +476,31 @@ gelu = row("gelu", _gelu,
            lambda out, x: (0.5 * erfc(-x * SQRT_HALF) + ONE_OVER_SQRT_TWO_PI * x * exp(-0.5 * x * x),),
            "x * P(N <= x) for a standard normal N.  Derivative P(N <= x) + x * density(x).",
            symbol="GELU", points=[*ANYWHERE, -37.0, -10.0, -0.7518, 10.0, 1e150])  # fmt: skip
-step = row("step", lambda x: 1.0 if x > 0.0 else 0.0, (0.0,), "1 for x > 0, else 0.  Derivative 0, at the jump too.",
+step = row("step", lambda x: (0.0 if x <= 0.0 else 1.0) if x == x else x, (0.0,),
+           "1 for x > 0, else 0.  Derivative 0, at the jump too.",
            corners={0.0: 0.0}, points=[*PLAIN, *TINY])  # fmt: skip
-relu = row("relu", lambda x: x if x > 0.0 else 0.0, lambda out, x: (step(x),), "max(x, 0).  Derivative step(x).",
-           symbol="ReLU", corners={0.0: 0.0}, points=[*PLAIN, *TINY, 1e300])  # fmt: skip
+relu = row("relu", lambda x: 0.0 if x <= 0.0 else x, lambda out, x: (step(x),), "max(x, 0).  Derivative step(x).",
+           symbol="ReLU", role="max: router", corners={0.0: 0.0}, points=[*PLAIN, *TINY, 1e300])  # fmt: skip
 abs_ = row("abs", abs, lambda out, x: (step(x) - step(-x),), "The magnitude of x.  Derivative the sign of x.",
-           symbol="|·|", latex=r"\left|{0}\right|", corners={0.0: 0.0}, points=[*PLAIN, *TINY, -1e300])  # fmt: skip
+           symbol="|·|", latex=r"\left|{0}\right|", corners={0.0: 0.0},
+           taught=lambda out, x: (x / out,), points=[*PLAIN, *TINY, -1e300])  # fmt: skip
 
 # choices
-maximum = row("maximum", max, lambda out, x, y: (_share(x - y), _share(y - x)),
+maximum = row("maximum", lambda x, y: x if x >= y or x != x else y, lambda out, x, y: (_share(x - y), _share(y - x)),
               "The larger of x and y, which gets the gradient.",
               symbol="max", latex=r"\max\left({0}, {1}\right)", arity=2,
-              corners={(3.0, 3.0): (0.5, 0.5)},
+              role="max: router", corners={(3.0, 3.0): (0.5, 0.5)},
               taught=lambda out, x, y: (step(x - y), step(y - x)),
               points=[(2.0, 3.0), (3.0, 2.0), (-1e300, 1e-300)])  # fmt: skip
-minimum = row("minimum", min, lambda out, x, y: (_share(y - x), _share(x - y)),
+minimum = row("minimum", lambda x, y: x if x <= y or x != x else y, lambda out, x, y: (_share(y - x), _share(x - y)),
               "The smaller of x and y, which gets the gradient.",
               symbol="min", latex=r"\min\left({0}, {1}\right)", arity=2,
-              corners={(3.0, 3.0): (0.5, 0.5)},
+              role="min: router", corners={(3.0, 3.0): (0.5, 0.5)},
               taught=lambda out, x, y: (step(y - x), step(x - y)),
               points=[(2.0, 3.0), (3.0, 2.0), (-1e300, 1e-300)])  # fmt: skip
 where = row("where", lambda c, x, y: x if c > 0.0 else y,
             lambda out, c, x, y: (0.0, where(c, 1.0, 0.0), where(c, 0.0, 1.0)),
-            "x2 where x1 > 0 and x3 elsewhere.  The gradient flows to the chosen one; the condition x1 gets 0.",
+            "x where c > 0 and y elsewhere.  The gradient flows to the chosen one; the condition c gets 0.",
             latex=r"\begin{{cases}}{1} & {0} > 0\\{2} & \text{{else}}\end{{cases}}", arity=3,
             corners={(0.0, 2.0, 3.0): (0.0, 0.0, 1.0)},
             points=[(1.0, 2.0, 3.0), (-1.0, 2.0, 3.0), (1e-300, 2.0, 3.0)])  # fmt: skip
@@ -489,13 +508,13 @@ where = row("where", lambda c, x, y: x if c > 0.0 else y,
 # any number of operands in one node
 _total_row = row("total", _total, lambda out, *xs: (1.0,) * len(xs),
                  "The sum of all operands, rounded once.  Partials 1.",
-                 symbol="Σ", text=" + ".join, latex=" + ".join, binds=1, arity=None,
+                 symbol="Σ", text=" + ".join, latex=" + ".join, binds=1, arity=None, role="add: distributor",
                  domain="operands whose sum is a number",
                  points=[(1.0, 2.0, 4.0), (1e300, -1e300, 1e-9), (0.1,) * 10])  # fmt: skip
 dot_row = row("dot", lambda *operands: weighted_sum(*split(operands)),
                lambda out, *operands: dot_partials(*split(operands)),
                "w[0]*x[0] + ... + w[n-1]*x[n-1] + b with operands (*w, *x, b).  Partials x, w and 1.",
-               symbol="·", text=lambda operands: _write_dot(" * ", operands),
+               symbol="·", role="multiply: swap", text=lambda operands: _write_dot(" * ", operands),
                latex=lambda operands: _write_dot(r" \cdot ", operands), binds=1, arity=None,
                points=[(2.0, 3.0, 1.0), (0.5, -1.5, 2.0, 4.0, 0.25)])  # fmt: skip
 _logsumexp_row = row("logsumexp", _logsumexp, lambda out, *xs: _softmax(out, xs),
@@ -519,7 +538,7 @@ def dot_partials(w: Sequence[Any], x: Sequence[Any], b: Any) -> tuple[Any, ...]:
 def _write_dot(times: str, operands: Sequence[str]) -> str:
     w, x, b = split(operands)
     terms = [f"{u}{times}{v}" for u, v in zip(w, x, strict=True)]
-    return " + ".join([*terms, b] if b != "0" or not terms else terms)
+    return " + ".join([*terms, b] if b else terms)
 
 
 def _softmax(out: Any, xs: Sequence[Any]) -> tuple[Any, ...]:
@@ -561,7 +580,7 @@ def power(n: float) -> Operation:
 @_family
 def _leaky_relu(slope: float) -> Operation:
     return operation(
-        "leaky_relu", lambda x: x if x > 0.0 else slope * x, lambda out, x: (where(x, 1.0, slope),),
+        "leaky_relu", lambda x: slope * x if x <= 0.0 else x, lambda out, x: (where(x, 1.0, slope),),
         f"x for x > 0, else {slope:g}*x.  Derivative 1 or {slope:g}.",
         symbol="LeakyReLU", constants=(slope,), corners={0.0: slope}, points=[*PLAIN, *TINY, -1e300],
     )  # fmt: skip
@@ -570,10 +589,11 @@ def _leaky_relu(slope: float) -> Operation:
 @_family
 def _elu(alpha: float) -> Operation:
     return operation(
-        "elu", lambda x: x if x > 0.0 else alpha * math.expm1(x),
+        "elu", lambda x: alpha * math.expm1(x) if x <= 0.0 else x,
         lambda out, x: (where(x, 1.0, alpha * exp(-relu(-x))),),
         f"x for x > 0, else {alpha:g}*(e**x - 1).  Derivative 1 or {alpha:g}*e**x.",
-        symbol="ELU", constants=(alpha,), corners={0.0: alpha}, points=[*PLAIN, *TINY, -700.0, 1e300],
+        symbol="ELU", constants=(alpha,), corners={0.0: alpha}, taught=lambda out, x: (where(x, 1.0, out + alpha),),
+        points=[*PLAIN, *TINY, -700.0, 1e300],
     )  # fmt: skip
 
 

@@ -85,6 +85,12 @@ class Tape:
         number = self.number(node)
         return f"{node.data:g}" if number is None else "v" + str(number).translate(SUBSCRIPTS)
 
+    @property
+    def output_name(self) -> str:
+        """The output's label, or the first of y, f, z, w, L that no input has."""
+        taken = {v.label for v in self.inputs}
+        return self.output.label or next((name for name in "yfzwL" if name not in taken), "output")
+
     def tangent(self, seeds: Mapping[Value | str, float] | None = None) -> Trace:
         """Forward mode: the tangent of every row, when the inputs move along ``seeds`` (input or label -> speed).
 
@@ -130,7 +136,9 @@ class Tape:
 
     def __repr__(self) -> str:
         n, m = len(self.inputs), len(self.operations)
-        return f"<Tape: {n} input{'s' * (n != 1)}, {m} operation{'s' * (m != 1)}, y = {self.output.data}>"
+        return (
+            f"<Tape: {n} input{'s' * (n != 1)}, {m} operation{'s' * (m != 1)}, {self.output_name} = {self.output.data}>"
+        )
 
     def table(self, digits: int = 4) -> Table:
         """The rows with their formulas and values, as a table."""
@@ -180,7 +188,7 @@ class Trace:
 
     @property
     def multiplications(self) -> int:
-        """How many products of a derivative and a partial the sweep took: its cost, one for each edge of the graph."""
+        """How many products of a derivative and a partial the sweep took: its cost, one for each edge between rows."""
         return sum(len(terms) for terms in self.terms.values())
 
     def table(self, digits: int = 4) -> Table:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -34,7 +34,17 @@ _recording = True
 
 
 @contextmanager
-def no_grad() -> Iterator[None]:
+def recording(on: bool) -> Iterator[None]:
+    """Switch recording on or off for a while, in the whole process and not for one thread alone."""
+    global _recording
+    before, _recording = _recording, on
+    try:
+        yield
+    finally:
+        _recording = before
+
+
+def no_grad() -> AbstractContextManager[None]:
     """Compute without recording: results made inside are leaves, and cost no memory for a graph.
 
     It holds for the whole process, not for one thread.
@@ -44,12 +54,7 @@ def no_grad() -> Iterator[None]:
     >>> y, y.parents
     (Value(data=6.0, grad=0.0), ())
     """
-    global _recording
-    before, _recording = _recording, False
-    try:
-        yield
-    finally:
-        _recording = before
+    return recording(False)
 
 
 # --- Recording --------------------------------------------------------------------------------------------------------
@@ -181,6 +186,8 @@ class Value:
         same and leaves nothing behind on the nodes).
 
         Raises DomainError, and changes nothing, when this value is infinite or NaN; it names the first node that was.
+        A gradient that overflows on the way back is infinite, as + and * overflow: `first_not_finite` finds its cause.
+        Raises TypeError when a grad was set to something that is no number, such as None.
         """
         if not math.isfinite(self.data):
             raise not_finite(self)
@@ -196,16 +203,19 @@ class Value:
             return
         for node in order:
             node.grad = 0.0
-        self.grad += 1.0
-        for node in reversed(order):
-            adjoint, parents = node.grad, node.parents
-            if len(parents) == 2:  # the rule below, unrolled: making no iterator halves the sweep's time
-                (x, y), (dx, dy) = parents, node.local_grads
-                x.grad += dx * adjoint
-                y.grad += dy * adjoint
-            else:
-                for parent, partial in zip(parents, node.local_grads, strict=True):
-                    parent.grad += partial * adjoint
+        try:
+            self.grad += 1.0
+            for node in reversed(order):
+                adjoint, parents = node.grad, node.parents
+                if len(parents) == 2:  # the rule below, unrolled: making no iterator halves the sweep's time
+                    (x, y), (dx, dy) = parents, node.local_grads
+                    x.grad += dx * adjoint
+                    y.grad += dy * adjoint
+                else:
+                    for parent, partial in zip(parents, node.local_grads, strict=True):
+                        parent.grad += partial * adjoint
+        except TypeError as error:
+            raise TypeError("the grad of a leaf is not a number; set it to 0.0 before backward()") from error
 
     # -- operators -----------------------------------------------------------------------------------------------------
 
@@ -249,8 +259,8 @@ class Value:
     asin, acos, atan = _method(ops.asin), _method(ops.acos), _method(ops.atan)
     arcsin, arccos, arctan = asin, acos, atan  # the names NumPy asks an object for
     sinh, cosh, tanh, sech = _method(ops.sinh), _method(ops.cosh), _method(ops.tanh), _method(ops.sech)
-    semicircle, erf, erfc = _method(ops.semicircle), _method(ops.erf), _method(ops.erfc)
-    sigmoid, softplus, relu = _method(ops.sigmoid), _method(ops.softplus), _method(ops.relu)
+    erf, erfc, sigmoid, softplus = _method(ops.erf), _method(ops.erfc), _method(ops.sigmoid), _method(ops.softplus)
+    relu = _method(ops.relu)
     silu, gelu, step = _method(ops.silu), _method(ops.gelu), _method(ops.step)
 
     def leaky_relu(self, slope: float = 0.01) -> Value:
@@ -415,7 +425,10 @@ def partials_of(node: Value, as_values: bool) -> Sequence[Any]:
 
 
 def times(x: Any, y: Any) -> Any:
-    """x * y without recording a product by a constant 1 or 0."""
+    """x * y without recording a product by a constant 1 or 0.
+
+    A partial that is 0 everywhere says that nothing depends on the operand: nothing flows, not even from an infinity.
+    """
     for u, v in ((x, y), (y, x)):
         if u.__class__ is float and v.__class__ is Value and u in (0.0, 1.0):
             return v if u else u
@@ -439,16 +452,20 @@ def first_not_finite(output: Value) -> Value | None:
     return None
 
 
-def not_finite(output: Value) -> DomainError:
-    """The error that names the first node that was infinite or NaN."""
-    culprit = first_not_finite(output) or output
+def not_finite(output: Value, found: str = "") -> DomainError:
+    """The error that says what was found to be infinite or NaN, and which node was so first."""
+    found = found or f"the result is {output.data}"
+    culprit = first_not_finite(output)
+    if culprit is None:
+        return DomainError(
+            f"{found}: it overflowed on the way back, though every value and partial derivative is finite"
+        )
     named = f" (node {culprit.label!r})" if culprit.label else ""
     if culprit.op is None:
-        return DomainError(f"the result is {output.data} because the leaf{named or ''} is {culprit.data}")
+        return DomainError(f"{found} because the leaf{named} is {culprit.data}")
     operands = ", ".join(f"{p.data!r}" + (f" (node {p.label!r})" if p.label else "") for p in culprit.parents[:4])
     more = ", ..." if len(culprit.parents) > 4 else ""
     partials = " with a partial derivative that is not finite" * math.isfinite(culprit.data)
     return DomainError(
-        f"the result is {output.data}; it was first lost in "
-        f"{culprit.op.name}({operands}{more}) = {culprit.data}{named}{partials}"
+        f"{found}; it was first lost in {culprit.op.name}({operands}{more}) = {culprit.data}{named}{partials}"
     )

@@ -35,4 +35,4 @@ def test_symbols_get_the_parentheses_they_need():
     assert (2.0 * (a + 1.0)).latex == r"2 \cdot \left(a + 1\right)"
     assert Symbol.record(OPERATIONS["exp"], a + b).latex == "e^{a + b}"
     assert (Symbol.of(-3.0) * a).text == "(-3) * a"
-    assert (1.0 * a).text == "a"
+    assert (1.0 * a).text == "1 * a"  # a table shows the program as it is

@@ -126,6 +126,7 @@ def test_roles_of_the_gates():
     found = texts(draw(maximum(a, b) * a + total([a, dot([a], [b])]), roles=True))
     roles = {text for lines in found.values() for text in lines if ":" in text}
     assert roles == {"add: distributor", "multiply: swap", "max: router", "copy: adder"}
+    assert ["-", "subtract: distributor, second negated"] in texts(draw(a - b, roles=True)).values()
     assert found["v0"][-1] == found["v1"][-1] == "copy: adder"
 
 

@@ -74,6 +74,17 @@ def test_the_printed_factors_multiply_and_add_up_to_the_printed_result(mode, dig
     assert checked >= len(tape.operations) - 1
 
 
+def test_a_formula_shows_the_program_as_it_was_written():
+    def formulas(y):
+        return [row[1:3] for row in cells(Tape(y).table()) if row[2]]
+
+    x, y, b = Value(1.0, "x"), Value(5.0, "y"), Value(0.0, "b")
+    assert formulas(x * y) == [["v₋₁ * v₀", "1 * 5"]]
+    assert formulas(x * 1.0) == [["v₀ * 1", "1 * 1"]]
+    assert formulas(dot([x], [y], b)) == [["v₋₂ * v₋₁ + v₀", "1 * 5 + 0"]]
+    assert formulas(dot([x], [y])) == [["v₋₁ * v₀", "1 * 5"]]
+
+
 def test_exports_to_markdown_latex_and_html(tape):
     table = tape.adjoint().table()
     assert r"\bar{v}_{3} \cdot \cos\left(v_{0}\right) + \bar{v}_{2} \cdot v_{-1}" in table.to_latex()

@@ -39,10 +39,6 @@ class Symbol:
     def record(op: Operation, *operands: Any) -> Symbol:
         """The formula of an operation, with the parentheses it needs."""
         symbols = [Symbol.of(x) for x in operands]
-        if op.name == "mul":
-            for one, other in (symbols, reversed(symbols)):
-                if one.text == "1":
-                    return other
         if op.binds == ATOM:  # a call brings its own parentheses
             text = op.text([s.text for s in symbols])
             return Symbol(text, op.latex([s.latex for s in symbols]), ATOM, 4 if op.name == "exp" else ATOM)

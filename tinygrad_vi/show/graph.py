@@ -37,17 +37,7 @@ OPERATION = ("#fef3c7", "#b45309")
 PATH = "#be123c"
 TEXT = "#0f172a"
 
-#: what each gate does to the gradient on the way back, in the words of the CS231n notes
-ROLES = {
-    "add": "add: distributor",
-    "sub": "add: distributor",
-    "total": "add: distributor",
-    "mul": "multiply: swap",
-    "dot": "multiply: swap",
-    "maximum": "max: router",
-    "minimum": "max: router",
-    "relu": "max: router",
-}
+#: what a value used more than once does to the gradient; the roles of operations stand in their rows
 COPY_ROLE = "copy: adder"
 
 
@@ -190,7 +180,7 @@ class _Sketch:
 
     def _draw_value(self, graph: Digraph, name: str, node: Value) -> None:
         constant = not node.parents and not node.label and node not in self.outputs
-        lines = [_shorten(node.label)] if node.label else []
+        lines = [_shorten(str(node.label))] if node.label else []
         lines += (
             [write_number(node.data, self.digits)] if constant else [f"data {write_number(node.data, self.digits)}"]
         )
@@ -206,8 +196,8 @@ class _Sketch:
     def _draw_operation(self, graph: Digraph, name: str, result: str, node: Value, operands: list[str]) -> None:
         assert node.op is not None
         lines = [node.op.symbol]
-        if self.roles and node.op.name in ROLES:
-            lines.append(ROLES[node.op.name])
+        if self.roles and node.op.role:
+            lines.append(node.op.role)
         shape = "box" if len(lines) > 1 else "circle" if len(node.op.symbol) <= 2 else "ellipse"
         marked = node in self.on_path and not self.on_path.isdisjoint(node.parents)
         self._draw_box(

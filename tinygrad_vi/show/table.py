@@ -157,7 +157,7 @@ class _Writer:
     def __init__(self, tape: Tape, digits: int) -> None:
         self.tape = tape
         self.digits = digits
-        self.output = label_symbol(tape.output.label or "y")
+        self.output = label_symbol(tape.output_name)
         self._partials: dict[Value, list[Symbol]] = {}
 
     def number(self, x: float) -> Symbol:
@@ -202,6 +202,8 @@ class _Writer:
             return [self.name(node), self.label(node), EMPTY]
         names = [self.name(parent) for parent in node.parents]
         numbers = [self.number(parent.data) for parent in node.parents]
+        if node.op.name == "dot" and self.tape.number(node.parents[-1]) is None and node.parents[-1].data == 0.0:
+            names[-1] = numbers[-1] = EMPTY  # a neuron without a bias
         return [self.name(node), Symbol.record(node.op, *names), Symbol.record(node.op, *numbers)]
 
     def partial(self, term: Term) -> Symbol:
@@ -263,7 +265,7 @@ def _join(terms: Sequence[str]) -> str:
 
 def label_symbol(label: str) -> Symbol:
     """A user's label: x1 becomes a letter with an index in LaTeX, anything else escaped text."""
-    text = " ".join(label.split())
+    text = " ".join(str(label).split())
     letter = re.fullmatch(r"([A-Za-z])_?(\d*)", text)
     if letter:
         return Symbol(text, f"{letter[1]}_{{{letter[2]}}}" if letter[2] else letter[1])
