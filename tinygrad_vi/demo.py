@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tinygrad_vi.ops import sigmoid, total
 from tinygrad_vi.tape import Tape
@@ -22,9 +24,12 @@ def demo(folder: Path, seed: int = 1, quick: bool = False) -> list[Path]:
     files = [circuit.draw(local=True).save(folder / f"sigmoid_circuit.{suffix}") for suffix in ("svg", "png")]
 
     network = Network(seed)
-    (x, t), loss = XOR[1], network.loss([XOR[1]])
-    _print_tables(f"A 2-2-1 network on one example: input {x}, target {t:g}", loss)
-    files += [loss.draw().save(folder / f"network.{suffix}") for suffix in ("svg", "png")]
+    (x, t), labels = XOR[1], ("x1", "x2")
+    error = network.squared_error([Value(xi, label) for xi, label in zip(x, labels, strict=True)], t)
+    error.label = "E"
+    error.backward()
+    _print_tables(f"A 2-2-1 network on one example: input {x}, target {t:g}", error)
+    files += [error.draw().save(folder / f"network.{suffix}") for suffix in ("svg", "png")]
 
     print("Training the network on XOR: plain gradient descent, all four examples in every step")
     loss = network.train(steps=200 if quick else 1500)
@@ -58,16 +63,19 @@ class Network:
         self.c = Value(0.0, "c")
         self.parameters = [*self.w[0], *self.w[1], *self.b, *self.u, self.c]
 
-    def __call__(self, x: tuple[float, float]) -> Value:
+    def __call__(self, x: Sequence[Any]) -> Value:
         """The output for one example."""
         h = [sigmoid(dot(w, x, b)) for w, b in zip(self.w, self.b, strict=True)]
         y: Value = dot(self.u, h, self.c)
         return y
 
-    def loss(self, examples: list[tuple[tuple[float, float], float]]) -> Value:
+    def squared_error(self, x: Sequence[Any], t: float) -> Value:
+        """(output - target) ** 2 for one example."""
+        return (self(x) - t) ** 2
+
+    def loss(self, examples: Sequence[tuple[Sequence[float], float]]) -> Value:
         """The mean squared error, with its gradient."""
-        loss: Value = total((self(x) - t) ** 2 for x, t in examples) / len(examples)
-        loss.label = "L"
+        loss: Value = total(self.squared_error(x, t) for x, t in examples) / len(examples)
         for p in self.parameters:
             p.grad = 0.0
         loss.backward()
