@@ -24,7 +24,7 @@ def demo(folder: Path, seed: int = 1, quick: bool = False) -> list[Path]:
     files = [circuit.draw(local=True).save(folder / f"sigmoid_circuit.{suffix}") for suffix in ("svg", "png")]
 
     network = Network(seed)
-    (x, t), labels = XOR[1], ("x1", "x2")
+    (x, t), labels = XOR[2], ("x1", "x2")
     error = network.squared_error([Value(xi, label) for xi, label in zip(x, labels, strict=True)], t)
     error.label = "E"
     error.backward()
