@@ -54,6 +54,18 @@ def test_an_input_called_y_is_not_taken_for_the_output(capsys):
     assert "Gradient of f = 6.0" in out
 
 
+def test_values_may_stand_behind_options(tmp_path, capsys):
+    assert main(["trace", "x*y", "--graph", str(tmp_path / "G.SVG"), "x=2", "--digits", "3", "y=3"]) == 0
+    assert "Gradient of f = 6.0" in capsys.readouterr().out
+    assert (tmp_path / "G.SVG").exists()
+
+
+def test_a_reader_that_stops_early_is_no_error():
+    command = f'{sys.executable} -m tinygrad_vi trace "{"+".join(["x"] * 900)}" x=1 | head -1'
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_an_expression_may_begin_with_a_minus_and_a_value_be_an_expression(capsys):
     assert main(["trace", "-x**2", "x=-1/2"]) == 0
     assert re.search(r"dy/dx\s+│ 1 ", capsys.readouterr().out)

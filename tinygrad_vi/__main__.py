@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import os
 import re
 import sys
 import textwrap
@@ -33,15 +34,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it went well, 2 with a line on the standard error when its input was wrong."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # tables have lines and v̄; some consoles would refuse them
-    given = sys.argv[1:] if arguments is None else arguments
-    options = _parser().parse_args([f" {a}" if re.match(r"-[^-h]", a) else a for a in given])  # "-x**2" is no option
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
     try:
         options.run(options)
+    except BrokenPipeError:  # the reader, `head` or a pager, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print(f"tinygrad_vi {options.command}: interrupted", file=sys.stderr)
+        return 130
     except (ArithmeticError, ValueError, ImportError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split()).removesuffix("; inside no_grad() it still has its value")
         print(f"tinygrad_vi {options.command}: {reason}", file=sys.stderr)
         return 2
     return 0
+
+
+def _parse(given: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    # "-x**2" is an expression and no option; values may stand behind options, which argparse alone does not allow
+    options, rest = parser.parse_known_args([f" {a}" if re.match(r"-[^-h]", a) else a for a in given])
+    if any(a.startswith("-") or options.command != "trace" for a in rest):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.values += rest
+    return options
 
 
 class _Parser(argparse.ArgumentParser):
