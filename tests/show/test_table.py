@@ -108,7 +108,7 @@ def test_labels_are_escaped_everywhere():
     table = Tape(nasty * 2, inputs=[nasty]).adjoint().table()
     assert r"a\|b\_\<i>" in table.to_markdown()
     assert "&lt;i&gt;" in table.to_html()
-    assert r"\text{a|b\_<i>\$\%\&\textbackslash{}\{\}}" in table.to_latex()
+    assert r"\text{a\textbar{}b\_\textless{}i\textgreater{}\$\%\&\textbackslash{}\{\}}" in table.to_latex()
 
 
 def test_a_long_tape_shows_its_ends_on_a_screen_and_all_rows_in_a_file():
