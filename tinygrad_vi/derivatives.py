@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from tinygrad_vi.ops import DomainError, ShapeError, number, total
+from tinygrad_vi.ops import DomainError, ShapeError, number
 from tinygrad_vi.tape import tangents
-from tinygrad_vi.value import Value, adjoints, not_finite, recording, topological_order
+from tinygrad_vi.value import Value, adjoints, first_not_finite, not_finite, recording, topological_order
 
 F = Callable[..., Any]
 
@@ -321,8 +321,10 @@ class _Call:
 
     def _finite(self, derivatives: list[Any]) -> list[Any]:
         for d in derivatives:
-            if not math.isfinite(d.data if isinstance(d, Value) else d):
-                raise not_finite(total(self.outputs) * 1.0, f"a derivative is {d.data if isinstance(d, Value) else d}")
+            number = d.data if isinstance(d, Value) else d
+            if not math.isfinite(number):
+                culprits = [y for y in self.outputs if first_not_finite(y)] or self.outputs
+                raise not_finite(culprits[0], f"a derivative is {number}")
         return derivatives
 
     def directions(self, tangents: Sequence[Any]) -> dict[Value, Any]:
