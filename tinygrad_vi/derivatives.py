@@ -323,7 +323,7 @@ class _Call:
         for d in derivatives:
             number = d.data if isinstance(d, Value) else d
             if not math.isfinite(number):
-                culprits = [y for y in self.outputs if first_not_finite(y)] or self.outputs
+                culprits = [y for y in self.outputs if first_not_finite(y) is not None] or self.outputs
                 raise not_finite(culprits[0], f"a derivative is {number}")
         return derivatives
 
