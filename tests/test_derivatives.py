@@ -212,6 +212,8 @@ def test_bad_input_says_what_was_wrong():
         grad(lambda x: None)(1.0)
     with pytest.raises(ShapeError, match="f has 2 inputs, but there are 1 tangents for them"):
         jvp(polar, (1.0, 2.0), (1.0,))
+    with pytest.raises(TypeError, match=r"as sequences: jvp\(f, \(x,\), \(v,\)\)"):
+        jvp(sin, 1.0, 1.0)
     with pytest.raises(ShapeError, match="f has 2 results, but there are 1 weights for them"):
         vjp(polar, 1.0, 2.0)[1]([1.0])
     with pytest.raises(ValueError, match='method is "forward" or "central", got \'middle\''):

@@ -76,6 +76,17 @@ def test_a_grad_set_to_none_says_to_set_it_to_zero():
         (x * x).backward()
 
 
+def test_a_subclass_of_value_is_an_operand_like_any_other():
+    class Parameter(Value):
+        pass
+
+    p, v = Parameter(2.0), Value(3.0)
+    for y in (p * v, v * p, dot([p], [v]), dot([v], [p]), total([p, p, p, 0.0]), 3 * p, p**2 + p):
+        assert y.data == 6.0
+    exp(p * 2 - p).backward()
+    assert p.grad == math.exp(2.0)
+
+
 def test_an_int_too_large_for_a_float_is_a_domain_error():
     with pytest.raises(DomainError, match="Value takes numbers that fit a float, got one of about 1e400"):
         Value(10**400)

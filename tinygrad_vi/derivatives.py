@@ -60,11 +60,14 @@ def value_and_grad(f: F) -> F:
 def jvp(f: F, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """Value of f at ``primals`` and its derivative along ``tangents``, by one forward sweep: (f(x), J v).
 
-    Both are sequences with one entry for each argument of f, nested like it.  Raises ShapeError when they differ.
+    Both are sequences with one entry for each argument of f, nested like it.  Raises ShapeError when they differ,
+    TypeError for a bare number.
 
     >>> jvp(lambda x, y: x * y, (3.0, 2.0), (1.0, 0.0))
     (6.0, 2.0)
     """
+    if not isinstance(primals, (list, tuple)) or not isinstance(tangents, (list, tuple)):
+        raise TypeError("jvp takes the arguments and their tangents as sequences: jvp(f, (x,), (v,))")
     call = _Call(f, primals)
     tangent = call.push_forward(call.directions(tangents))
     return call.like_outputs(call.outputs), call.like_outputs(tangent)

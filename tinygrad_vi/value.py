@@ -89,7 +89,7 @@ def _operator(function: Function) -> tuple[Callable[[Value, Any], Value], Callab
     value, partials, constant = op.value, op.partials, op.constant_partials
 
     def forward(self: Value, other: Any) -> Value:
-        if other.__class__ is not Value:
+        if not isinstance(other, Value):
             if not isinstance(other, (float, int, Real)):  # float first: asking the abstract class is slow
                 return NotImplemented  # type: ignore[no-any-return]
             other = Value(other)
@@ -165,7 +165,7 @@ class Value:
     @staticmethod
     def record(op: Operation, *operands: Any) -> Value:
         """Apply an operation to operands of which some are Values, and remember it."""
-        parents = tuple([v if v.__class__ is Value else Value(v) for v in operands])
+        parents = tuple([v if isinstance(v, Value) else Value(v) for v in operands])
         xs = [v.data for v in parents]
         try:
             out = op.value(*xs)
@@ -430,7 +430,7 @@ def times(x: Any, y: Any) -> Any:
     A partial that is 0 everywhere says that nothing depends on the operand: nothing flows, not even from an infinity.
     """
     for u, v in ((x, y), (y, x)):
-        if u.__class__ is float and v.__class__ is Value and u in (0.0, 1.0):
+        if isinstance(u, float) and isinstance(v, Value) and u in (0.0, 1.0):
             return v if u else u
     return x * y
 
@@ -438,7 +438,7 @@ def times(x: Any, y: Any) -> Any:
 def plus(x: Any, y: Any) -> Any:
     """x + y without recording a sum with a constant 0."""
     for u, v in ((x, y), (y, x)):
-        if u.__class__ is float and v.__class__ is Value and u == 0.0:
+        if isinstance(u, float) and isinstance(v, Value) and u == 0.0:
             return v
     return x + y
 
