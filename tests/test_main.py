@@ -60,6 +60,11 @@ def test_values_may_stand_behind_options(tmp_path, capsys):
     assert (tmp_path / "G.SVG").exists()
 
 
+def test_names_may_be_vietnamese_composed_or_not(capsys):
+    assert main(["trace", "sai_số ** 2", "sai_s\u006f\u0302\u0301=3"]) == 0
+    assert "dy/dsai_số" in capsys.readouterr().out
+
+
 def test_a_reader_that_stops_early_is_no_error():
     command = f'{sys.executable} -m tinygrad_vi trace "{"+".join(["x"] * 900)}" x=1 | head -1'
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=60)

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -133,6 +134,7 @@ def _assignments(texts: Sequence[str]) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
+        name = unicodedata.normalize("NFKC", name)  # as Python's parser does with the names of the expression
         if not equals or not name.isidentifier():
             raise ExpressionError(f"expected name=value, such as x1=2, got {text!r}")
         if name in numbers:
