@@ -137,6 +137,13 @@ def test_a_derivative_that_is_not_finite_is_an_error_that_names_its_cause():
         jacobian(lambda x: [1 / x, x])(1e-170)
 
 
+def test_weights_and_tangents_that_are_values_are_differentiated_too():
+    pull_back = vjp(lambda y: y**3, 2.0)[1]
+    assert pull_back(1.0) == 12.0
+    assert grad(pull_back)(3.0) == 12.0
+    assert grad(lambda t: jvp(lambda y: y**3, (2.0,), (t,))[1])(1.0) == 12.0
+
+
 def test_functions_leave_nothing_behind():
     w = Value(3.0)
     assert grad(lambda x: w * x)(2.0) == 3.0

@@ -49,6 +49,8 @@ def test_every_operation_can_be_called_by_name():
         ("[a for a in x]", "not allowed in an expression: [a for a in x]"),
         ("x if x else 2", "not allowed in an expression: x if x else 2"),
         ("x == 1", "not allowed in an expression: x == 1"),
+        ("-[x]", "a list may only stand inside"),
+        ("[x]*2", "a list may only stand inside"),
         ("x^2", "not allowed in an expression: x ^ 2; a power is written x ** 2"),
         ("2x", "write products as 2*x and calls as sin(x)"),
         ("sin x", "write products as 2*x and calls as sin(x)"),

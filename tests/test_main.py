@@ -65,6 +65,11 @@ def test_names_may_be_vietnamese_composed_or_not(capsys):
     assert "dy/dsai_số" in capsys.readouterr().out
 
 
+def test_the_hessian_of_one_input_is_a_table_too(capsys):
+    assert main(["trace", "x**3", "x=2", "--hessian"]) == 0
+    assert re.search(r"x\s+│\s+12 ", capsys.readouterr().out)
+
+
 def test_a_reader_that_stops_early_is_no_error():
     command = f'{sys.executable} -m tinygrad_vi trace "{"+".join(["x"] * 900)}" x=1 | head -1'
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=60)

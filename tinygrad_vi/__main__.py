@@ -123,7 +123,8 @@ def run_trace(options: argparse.Namespace) -> None:
     tables = [tape.tangent(seed).table(options.digits), tape.adjoint().table(options.digits), _gradient_table(tape)]
     if options.hessian:
         second = hessian(lambda *xs: evaluate(options.expression, dict(zip(numbers, xs, strict=True))))
-        tables.append(_hessian_table(tape, second(*numbers.values())))
+        matrix = second(*numbers.values())
+        tables.append(_hessian_table(tape, [[matrix]] if len(numbers) == 1 else matrix))
     print("\n\n".join(map(WRITERS[options.format], tables)))
     if options.graph:
         y.draw(local=True).save(options.graph)

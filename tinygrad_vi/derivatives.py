@@ -315,12 +315,18 @@ class _Call:
         return y
 
     def pull_back(self, seeds: dict[Value, Any]) -> list[Any]:
+        self._follow(seeds)
         adjoint = adjoints(self.order, seeds, self.create_graph)
         return self._finite([self.result(adjoint.get(x, 0.0)) for x in self.inputs])
 
     def push_forward(self, seeds: dict[Value, Any]) -> list[Any]:
+        self._follow(seeds)
         tangent = tangents(self.order, seeds, self.create_graph)
         return self._finite([self.result(tangent.get(y, 0.0)) for y in self.outputs])
+
+    def _follow(self, seeds: dict[Value, Any]) -> None:
+        """Seeds that are Values, or a sweep inside another derivative, ask for results to differentiate again."""
+        self.create_graph |= _inside.get() or any(isinstance(seed, Value) for seed in seeds.values())
 
     def _finite(self, derivatives: list[Any]) -> list[Any]:
         for d in derivatives:

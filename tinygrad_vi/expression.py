@@ -63,6 +63,8 @@ def evaluate(text: str, variables: Mapping[str, Any]) -> Any:
         result = _walk(_parse(text), variables)
     except RecursionError:
         raise ExpressionError("the expression is nested too deeply") from None
+    except TypeError:  # arithmetic with a list
+        raise ExpressionError("a list may only stand inside total(...), dot(...) or logsumexp(...)") from None
     if isinstance(result, list):
         raise ExpressionError(
             f"an expression is one number, got a list of {len(result)} (a decimal is written with a point: 3.5)"

@@ -234,7 +234,7 @@ class Value:
             return Value.record(ops.pow_.operation, self, exponent)
         if not isinstance(exponent, Real):
             return NotImplemented
-        return Value.record(ops.power(float(exponent)), self)
+        return Value.record(ops.power(number(exponent, "an exponent")), self)
 
     def __rpow__(self, base: Any) -> Value:
         return Value.record(ops.pow_.operation, base, self) if isinstance(base, Real) else NotImplemented
