@@ -1,0 +1,208 @@
+"""Data: the small sets of the lessons, and how to take them in pieces.
+
+Every set is a pair ``X, y`` of lists: a row of numbers for each example, and its target.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from tinygrad_vi.ops import ShapeError
+
+Row = list[float]
+T = TypeVar("T")
+
+# --- In pieces --------------------------------------------------------------------------------------------------------
+
+
+def minibatches(
+    X: Sequence[Any], y: Sequence[Any] | None = None, batch_size: int | None = None, seed: Any = None
+) -> list[tuple[list[Any], list[Any] | None]]:
+    """The mini-batches of one epoch: ceil(n / batch_size) pairs (rows of X, their targets).
+
+    Each example is in one of them, once; the last is shorter when batch_size does not divide n.  batch_size: None for
+    one batch of all examples, 1 for single examples.  seed: shuffles; None keeps the order.
+
+    Raises ShapeError for no examples or as many rows as there are no targets, ValueError for a batch size below 1.
+
+    >>> minibatches([10, 20, 30], [1, 2, 3], batch_size=2)
+    [([10, 20], [1, 2]), ([30], [3])]
+    >>> [len(rows) for rows, _ in minibatches(range(1000), batch_size=128)]
+    [128, 128, 128, 128, 128, 128, 128, 104]
+    """
+    X = _rows(X)
+    y = None if y is None else _rows(y)
+    check_examples(X, y)
+    n = len(X)
+    size = n if batch_size is None else batch_size
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"batch_size must be a whole number of at least 1, or None for all examples, got {size!r}")
+    order = list(range(n))
+    if seed is not None:
+        random.Random(seed).shuffle(order)
+    pieces = [order[i : i + size] for i in range(0, n, size)]
+    return [([X[i] for i in piece], None if y is None else [y[i] for i in piece]) for piece in pieces]
+
+
+def check_examples(X: Sequence[Any], y: Sequence[Any] | None) -> None:
+    """Raise ShapeError for no examples or as many rows as there are no targets, ValueError for an infinity or NaN."""
+    if not len(X):
+        raise ShapeError("there are no examples: X is empty")
+    if y is not None and len(X) != len(y):
+        raise ShapeError(f"X and y must have one entry for each example, got {len(X)} and {len(y)}")
+    for name, table in (("X", X), ("y", y or [])):
+        for i, entry in enumerate(table):
+            _check_finite(entry, f"{name}[{i}]")
+
+
+def _check_finite(x: Any, place: str) -> None:
+    if isinstance(x, (list, tuple)):
+        for i, entry in enumerate(x):
+            if entry.__class__ is not float or not math.isfinite(entry):  # the quick question first
+                _check_finite(entry, f"{place}[{i}]")
+    elif isinstance(x, float) and not math.isfinite(x):
+        raise ValueError(f"{place} is {x}: leave the example out or fill the gap before training")
+
+
+def split(
+    X: Sequence[Any], y: Sequence[Any], test: float = 0.2, seed: int = 0
+) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+    """X_train, y_train, X_test, y_test: shuffled by the seed, a fraction ``test`` of the examples set aside.
+
+    Raises ValueError unless both parts have an example.
+
+    >>> X_train, y_train, X_test, y_test = split(range(10), range(10), test=0.3)
+    >>> len(X_train), sorted(X_train + X_test) == list(range(10))
+    (7, True)
+    """
+    X, y = _rows(X), _rows(y)
+    check_examples(X, y)
+    n = round(test * len(X))
+    if not 0 < n < len(X):
+        raise ValueError(f"test = {test!r} of {len(X)} examples leaves {n} to test and {len(X) - n} to train")
+    [(X, shuffled)] = minibatches(X, y, seed=seed)
+    assert shuffled is not None
+    return X[n:], shuffled[n:], X[:n], shuffled[:n]
+
+
+def standardize(X: Sequence[Sequence[float]]) -> tuple[list[Row], Row, Row]:
+    """Every column shifted and scaled to mean 0 and standard deviation 1; also the means and standard deviations.
+
+    A column that is the same everywhere is only shifted.
+
+    >>> standardize([[1.0, 7.0], [3.0, 7.0]])
+    ([[-1.0, 0.0], [1.0, 0.0]], [2.0, 7.0], [1.0, 0.0])
+    """
+    rows = _rows(X)
+    check_examples(rows, None)
+    columns = list(zip(*rows, strict=True))
+    means = [math.fsum(column) / len(column) for column in columns]
+    deviations = [
+        math.sqrt(math.fsum((x - mean) ** 2 for x in column) / len(column))
+        for column, mean in zip(columns, means, strict=True)
+    ]
+    scaled = [[(x - m) / (s or 1.0) for x, m, s in zip(row, means, deviations, strict=True)] for row in rows]
+    return scaled, means, deviations
+
+
+def _rows(X: Any) -> Any:
+    """A list of lists, whatever came: NumPy array, tuple, range, data frame."""
+    X = X.to_numpy() if hasattr(X, "to_numpy") else X
+    if hasattr(X, "tolist"):
+        return X.tolist()
+    return [row.tolist() if hasattr(row, "tolist") else row for row in X]
+
+
+# --- The sets ---------------------------------------------------------------------------------------------------------
+
+FAILED = [(1, 8), (2, 7), (3, 6), (4, 4), (4, 6), (5, 3), (5, 5), (2, 9), (3, 8), (6, 2)]
+PASSED = [(5, 7), (6, 5), (6, 6), (7, 4), (7, 7), (8, 3), (8, 6), (9, 5), (4, 9), (9, 2)]
+
+
+def study_hours() -> tuple[list[Row], list[int]]:
+    """Twenty students: hours of learning and of sleep; passed (1) or failed (0).
+
+    The columns Learn, Sleep and Is_Pass of the lecture notes, which give no rows; these follow the rule
+    Learn + Sleep / 2 >= 8.
+
+    >>> X, y = study_hours()
+    >>> X[0], y[0], len(X)
+    ([1.0, 8.0], 0, 20)
+    """
+    return [[float(a), float(b)] for a, b in FAILED + PASSED], [0] * len(FAILED) + [1] * len(PASSED)
+
+
+def xor() -> tuple[list[Row], list[int]]:
+    """Exclusive or: the four examples that no linear unit can separate.
+
+    >>> xor()
+    ([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 0])
+    """
+    return [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 0]
+
+
+def moons(n: int = 100, noise: float = 0.1, seed: int | None = 0) -> tuple[list[Row], list[int]]:
+    """Two interleaving half circles, classes 0 and 1: scikit-learn's ``make_moons``.
+
+    >>> X, y = moons(50)
+    >>> len(X), len(X[0]), sorted(set(y))
+    (50, 2, [0, 1])
+    """
+    X, y = _sklearn().make_moons(n_samples=n, noise=noise, random_state=seed)
+    return X.tolist(), y.tolist()
+
+
+def digits() -> tuple[list[Row], list[int]]:
+    """1797 handwritten digits of 8 x 8 pixels: 64 numbers from 0 to 1 each, classes 0 to 9 (scikit-learn's set).
+
+    >>> X, y = digits()
+    >>> len(X), len(X[0]), max(X[0]), y[:3]
+    (1797, 64, 0.9375, [0, 1, 2])
+    """
+    found = _sklearn().load_digits()
+    return (found.data / 16.0).tolist(), found.target.tolist()
+
+
+def parity(n: int = 100, length: int = 8, seed: int = 0) -> tuple[list[list[Row]], list[list[int]]]:
+    """Sequences of random bits; the target at each step is the parity of the bits so far.
+
+    >>> X, y = parity(1, length=4)
+    >>> X[0], y[0]
+    ([[1.0], [1.0], [0.0], [1.0]], [1, 0, 0, 1])
+    """
+    rng = random.Random(seed)
+    bits = [[rng.randrange(2) for _ in range(length)] for _ in range(n)]
+    sums = [[sum(row[: k + 1]) % 2 for k in range(length)] for row in bits]
+    return [[[float(bit)] for bit in row] for row in bits], sums
+
+
+def adding(n: int = 100, length: int = 8, seed: int = 0) -> tuple[list[list[Row]], list[float]]:
+    """The adding problem: pairs (number from 0 to 1, mark), two of them marked; the target is the sum of these two.
+
+    (Hochreiter and Schmidhuber, 1997.)  Always answering 1 has the mean squared error 1/6.
+
+    >>> X, y = adding(1, length=3)
+    >>> sum(x * mark for x, mark in X[0]) == y[0]
+    True
+    """
+    if length < 2:
+        raise ValueError(f"the adding problem needs at least 2 steps, got {length}")
+    rng = random.Random(seed)
+    X, y = [], []
+    for _ in range(n):
+        marked = rng.sample(range(length), 2)
+        row = [[rng.random(), float(k in marked)] for k in range(length)]
+        X.append(row)
+        y.append(sum(x * mark for x, mark in row))
+    return X, y
+
+
+def _sklearn() -> Any:
+    try:
+        import sklearn.datasets
+    except ImportError:
+        raise ImportError('this data set needs the package scikit-learn: pip install "tinygrad_vi[data]"') from None
+    return sklearn.datasets

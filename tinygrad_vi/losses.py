@@ -1,0 +1,309 @@
+"""Losses: how wrong a prediction is, as a number to make small.
+
+A loss takes ``(prediction, target)``: numbers or Values, or lists of them of one shape.  Elementwise losses average
+over a list; those that are likelihoods or sums of squares by their definition add up, and say so.  `tinygrad_vi.fit`
+averages over the examples of a batch.
+
+In the formulas y is a prediction, t its target, a a logit: what a network puts out before sigmoid or softmax.  With the
+activation that belongs to it (the canonical link) each of three losses has the gradient y - t by a:
+
+    sse of y = a,    bce of y = sigmoid(a),    cross_entropy of y = softmax(a)
+
+and the last two are computed from a at once, so that they stay exact where y rounds to 0 or 1.
+
+References: C. M. Bishop, *Pattern Recognition and Machine Learning* (2006), sections 4.3 and 5.2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from numbers import Real
+from typing import Any
+
+from tinygrad_vi.ops import DomainError, ShapeError, log, log1p, logsumexp, number, relu, softplus, total, where
+from tinygrad_vi.ops import softmax as softmax
+from tinygrad_vi.value import Value, dot
+
+LOG_TWO_PI = math.log(2.0 * math.pi)
+
+# --- Regression -------------------------------------------------------------------------------------------------------
+
+
+def mse(prediction: Any, target: Any) -> Any:
+    """The mean squared error, (1/n) sum (y - t)**2.  Gradient (2/n) (y - t).
+
+    >>> mse([0.8, 0.3, 0.4], [1.0, 0.0, 1.0])
+    0.16333333333333333
+    """
+    return _mean(lambda y, t: (y - t) ** 2, prediction, target, "mse")
+
+
+def sse(prediction: Any, target: Any) -> Any:
+    """The sum-of-squares error, 1/2 sum (y - t)**2, with the 1/2 of Bishop's equation 5.11.  Gradient y - t.
+
+    >>> sse([1.5, 2.0, 3.0], [1.0, 2.0, 4.0])
+    0.625
+    """
+    return 0.5 * total([(y - t) ** 2 for y, t in _pairs(prediction, target, "sse")])
+
+
+def gaussian_nll(prediction: Any, target: Any, beta: Any = 1.0) -> Any:
+    """The negative log-likelihood of targets with normal noise of precision beta = 1/variance, summed.
+
+    beta/2 sum (y - t)**2 - n/2 log beta + n/2 log 2 pi (Bishop 5.13).  Gradient beta (y - t); by beta
+    1/2 sum (y - t)**2 - n/(2 beta), which is 0 at `beta_ml`.  beta may be a Value, to be learned.
+
+    Raises DomainError unless beta > 0.
+
+    >>> gaussian_nll([1.5, 2.0, 3.0], [1.0, 2.0, 4.0])
+    3.381815599614018
+    """
+    errors = [(y - t) ** 2 for y, t in _pairs(prediction, target, "gaussian_nll")]
+    n = float(len(errors))
+    return 0.5 * beta * total(errors) - 0.5 * n * log(beta) + 0.5 * n * LOG_TWO_PI
+
+
+def beta_ml(prediction: Any, target: Any) -> Any:
+    """The precision that makes the targets likeliest: 1 / beta = (1/n) sum (y - t)**2 (Bishop 5.15, 5.17).
+
+    Raises DomainError when every prediction is exact.
+
+    >>> round(beta_ml([1.5, 2.0, 3.0], [1.0, 2.0, 4.0]), 12)
+    2.4
+    """
+    error = mse(prediction, target)
+    if error.data == 0.0 if isinstance(error, Value) else error == 0.0:
+        raise DomainError("beta_ml needs a prediction that differs from its target: all errors are 0")
+    return 1.0 / error
+
+
+def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
+    """Squares for small errors, straight lines for large ones, averaged (P. J. Huber, 1964).
+
+    With r = y - t: r**2 / 2 for ``|r| <= delta``, else delta (``|r|`` - delta / 2).  Gradient r, or delta sign(r).
+
+    >>> huber([0.5, 3.0], [0.0, 0.0])
+    1.3125
+    """
+    _positive(delta, "huber", "delta")
+
+    def loss(y: Any, t: Any) -> Any:
+        size = abs(y - t)
+        return where(size - delta, delta * (size - 0.5 * delta), 0.5 * size**2)
+
+    return _mean(loss, prediction, target, "huber")
+
+
+def tukey_biweight(prediction: Any, target: Any, c: float = 4.685) -> Any:
+    """A loss that gives up on outliers, averaged: from ``|r|`` = c on it is flat (A. E. Beaton, J. W. Tukey, 1974).
+
+    With r = y - t: c**2/6 (1 - (1 - (r/c)**2)**3) for ``|r| <= c``, else c**2/6.  Gradient r (1 - (r/c)**2)**2, or 0.
+    4.685 gives 95 % of the efficiency of least squares on normal errors of variance 1.
+
+    >>> tukey_biweight([1.0, 100.0], [0.0, 0.0], c=2.0)
+    0.5260416666666666
+    """
+    _positive(c, "tukey_biweight", "c")
+    top = c * c / 6.0
+
+    def loss(y: Any, t: Any) -> Any:
+        u = ((y - t) / c) ** 2
+        inside = where(1.0 - u, u, 1.0)  # far outside u**3 would overflow
+        return top * inside * (3.0 - 3.0 * inside + inside**2)  # 1 - (1 - u)**3, which would cancel for small u
+
+    return _mean(loss, prediction, target, "tukey_biweight")
+
+
+# --- Classification ---------------------------------------------------------------------------------------------------
+
+
+def bce(prediction: Any, target: Any) -> Any:
+    """The binary cross-entropy of probabilities, -(1/n) sum (t log y + (1 - t) log(1 - y)).
+
+    Gradient (1/n) (y - t) / (y (1 - y)).  For the output of a network take `bce_with_logits`, which is exact where a
+    sigmoid rounds to 0 or 1.
+
+    Raises ValueError for a target outside 0..1, DomainError for a prediction outside 0..1 or wrong for certain.
+
+    >>> bce([0.8, 0.3, 0.4], [1.0, 0.0, 1.0])
+    0.49870307570903233
+    """
+
+    def loss(y: Any, t: Any) -> Any:
+        p = y.data if isinstance(y, Value) else y
+        if isinstance(p, float) and not 0.0 <= p <= 1.0:
+            raise DomainError(f"bce takes predictions between 0 and 1, got {p}: for logits use bce_with_logits")
+        # a certain target needs one logarithm only, and no 0 * log(0)
+        if _is_number(t) and t in (0.0, 1.0):
+            return -log(y) if t else -log1p(-y)
+        return -(t * log(y) + (1.0 - t) * log1p(-y))
+
+    return _mean(loss, prediction, target, "bce", _probability)
+
+
+def bce_with_logits(prediction: Any, target: Any) -> Any:
+    """The binary cross-entropy of y = sigmoid(a), averaged: log(1 + e**a) - t a.  Gradient (1/n) (sigmoid(a) - t).
+
+    Computed as (1 - t) softplus(a) + t softplus(-a), the same without cancellation: exact for logits of any size.
+
+    Raises ValueError for a target outside 0..1.
+
+    >>> bce_with_logits(0.0, 1.0), bce_with_logits(1000.0, 0.0), bce_with_logits(40.0, 1.0)
+    (0.6931471805599453, 1000.0, 4.248354255291589e-18)
+    """
+    return _mean(_binary, prediction, target, "bce_with_logits", _probability)
+
+
+def multilabel_bce(prediction: Any, target: Any) -> Any:
+    """The negative log-likelihood of independent labels, of which several may be 1: `bce_with_logits` summed.
+
+    Takes the logits of one example and a 0 or 1 for each label.  Gradient sigmoid(a) - t.
+
+    Raises ValueError for a target outside 0..1.
+
+    >>> round(multilabel_bce([0.3, -1.2, 2.0], [1, 0, 0]), 9)
+    2.944565723
+    """
+    return total(
+        [_binary(a, _probability(t, "multilabel_bce")) for a, t in _pairs(prediction, target, "multilabel_bce")]
+    )
+
+
+def _binary(a: Any, t: Any) -> Any:
+    if _is_number(t) and t in (0.0, 1.0):
+        return softplus(-a if t else a)
+    return (1.0 - t) * softplus(a) + t * softplus(-a)
+
+
+def cross_entropy(logits: Any, target: Any) -> Any:
+    """The cross-entropy of y = softmax(a) for one example: -sum t log y = (sum t) logsumexp(a) - sum t a.
+
+    logits: the list a, one for each class.  target: the number of the right class, counted from 0, or a list t of
+    probabilities, one for each class.  Gradient softmax(a) - t (for probabilities that add up to 1).
+
+    Raises ValueError for a class that does not exist, ShapeError for as many probabilities as there are no logits.
+
+    >>> cross_entropy([2.0, 1.0, -1.0], 0)
+    0.3490122167681864
+    >>> round(cross_entropy([2.0, 1.0, -1.0], [0.5, 0.5, 0.0]), 9)
+    0.849012217
+    """
+    logits, target = _plain(logits), _plain(target)
+    if not isinstance(logits, (list, tuple)) or not logits:
+        raise ShapeError(f"cross_entropy takes the logits of one example as a list, got {logits!r:.60}")
+    if any(isinstance(a, (list, tuple)) for a in logits):
+        raise ShapeError("cross_entropy takes the logits of one example: average it over the examples of a batch")
+    if isinstance(target, (list, tuple)):
+        pairs = _pairs(logits, target, "cross_entropy")
+        weights = [t for _, t in pairs]
+        return total(weights) * logsumexp(logits) - total([t * a for a, t in pairs if not (_is_number(t) and t == 0)])
+    c = number(target, "cross_entropy")
+    if not (c.is_integer() and 0 <= c < len(logits)):
+        raise ValueError(
+            f"cross_entropy: there is no class {target!r} among {len(logits)} logits; classes are whole numbers "
+            f"from 0 to {len(logits) - 1}"
+        )
+    # logsumexp of differences: the loss of a sure and right prediction keeps its digits
+    right = logits[int(c)]
+    return logsumexp([a - right if i != c else 0.0 for i, a in enumerate(logits)]) if len(logits) > 1 else right * 0.0
+
+
+def log_softmax(logits: Any) -> list[Any]:
+    """log(softmax(a)): a - logsumexp(a), for each a.
+
+    >>> [round(x, 6) for x in log_softmax([2.0, 1.0, -1.0])]
+    [-0.349012, -1.349012, -3.349012]
+    """
+    logits = list(_plain(logits))
+    norm = logsumexp(logits)
+    return [a - norm for a in logits]
+
+
+def hinge(prediction: Any, target: Any) -> Any:
+    """The hinge loss, averaged: max(0, 1 - t y) for scores y and targets t of -1 and 1.  Gradient -t where t y < 1.
+
+    Raises ValueError for another target.
+
+    >>> hinge([0.3, 2.0], [1, 1])
+    0.35
+    """
+    return _mean(lambda y, t: relu(1.0 - t * y), prediction, target, "hinge", _sign)
+
+
+# --- Penalties --------------------------------------------------------------------------------------------------------
+
+
+def l1(parameters: Iterable[Any], strength: float = 1.0) -> Any:
+    """strength * sum ``|p|``.  Gradient strength * sign(p), and 0 at p = 0.
+
+    >>> l1([1.0, -2.0], 0.5)
+    1.5
+    """
+    return strength * total([abs(p) for p in parameters])
+
+
+def l2(parameters: Iterable[Any], strength: float = 1.0) -> Any:
+    """strength * sum p**2.  Gradient 2 strength p.
+
+    >>> l2([1.0, -2.0], 0.5)
+    2.5
+    """
+    parameters = list(parameters)
+    return strength * dot(parameters, parameters)
+
+
+# --- Pairs of prediction and target -----------------------------------------------------------------------------------
+
+Check = Callable[[Any, str], Any]
+
+
+def _mean(loss: Callable[[Any, Any], Any], prediction: Any, target: Any, name: str, check: Check | None = None) -> Any:
+    pairs = _pairs(prediction, target, name)
+    losses = [loss(y, check(t, name) if check else t) for y, t in pairs]
+    return losses[0] if len(losses) == 1 else total(losses) / len(losses)
+
+
+def _pairs(prediction: Any, target: Any, name: str) -> list[tuple[Any, Any]]:
+    """The numbers of two equally nested lists, side by side."""
+    y, t = _plain(prediction), _plain(target)
+    nested = isinstance(y, (list, tuple)), isinstance(t, (list, tuple))
+    if not any(nested):
+        return [(_operand(y, name), _operand(t, name))]
+    if not all(nested) or len(y) != len(t):
+        sizes = " and ".join(f"{len(x)}" if isinstance(x, (list, tuple)) else "a number" for x in (y, t))
+        raise ShapeError(f"{name} takes a prediction and a target of one shape, got {sizes}")
+    if not y:
+        raise ShapeError(f"{name} needs at least one prediction, got an empty list")
+    return [pair for u, v in zip(y, t, strict=True) for pair in _pairs(u, v, name)]
+
+
+def _plain(x: Any) -> Any:
+    return x.tolist() if hasattr(x, "tolist") else x
+
+
+def _operand(x: Any, name: str) -> Any:
+    return x if x.__class__ is float or hasattr(x, "record") else number(x, name)
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, Real)
+
+
+def _probability(t: Any, name: str) -> Any:
+    if _is_number(t) and not 0.0 <= t <= 1.0:
+        hint = ": write (t + 1) / 2" * (t == -1)
+        raise ValueError(f"{name} takes targets between 0 and 1, got {t!r}{hint}")
+    return t
+
+
+def _sign(t: Any, name: str) -> Any:
+    if _is_number(t) and t not in (-1.0, 1.0):
+        hint = ": write 2 * t - 1" * (t == 0)
+        raise ValueError(f"{name} takes targets of -1 and 1, got {t!r}{hint}")
+    return t
+
+
+def _positive(x: float, name: str, what: str) -> None:
+    if not x > 0.0:
+        raise ValueError(f"{name} needs {what} > 0, got {x!r}")

@@ -1,0 +1,951 @@
+"""Networks: modules whose parameters are Values, called with one example at a time.
+
+A module is called with Values and records, or with plain numbers and just computes: ``model([1.0, 2.0])`` is a float,
+leaves no graph behind and has no ``backward``.  To train, wrap the inputs, ``model([Value(1.0), Value(2.0)])``, or let
+`tinygrad_vi.fit` do it.
+
+Vectors are lists.  A layer's weights are kept by neuron, and named as a matrix is: ``W1[0,2]`` leads to the first
+neuron of layer 1 from input 2 (all counted from 0 but the layers), so that z = W1 @ x + b1.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from operator import methodcaller
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tinygrad_vi import ops
+from tinygrad_vi.files import read_json, write_json
+from tinygrad_vi.ops import DomainError, ShapeError
+from tinygrad_vi.value import Value, dot, no_grad
+
+if TYPE_CHECKING:
+    from tinygrad_vi.optim import Optimizer
+
+M = TypeVar("M", bound="Module")
+Activation = str | Callable[[Any], Any]
+Initializer = str | Callable[[random.Random, int, int], float]
+
+FILE_FORMAT = "tinygrad_vi model"
+
+# --- Activations and initial weights ----------------------------------------------------------------------------------
+
+
+def identity(x: Any) -> Any:
+    """The activation of a linear unit."""
+    return x
+
+
+def _activations() -> dict[str, Callable[[Any], Any]]:
+    """Every operation of one operand by name; as methods, three times faster on a Value than the functions."""
+    unary = [name for name, op in ops.OPERATIONS.items() if op.arity == 1 and hasattr(Value, name)]
+    return {"identity": identity, "linear": identity, **{name: methodcaller(name) for name in unary}}
+
+
+ACTIVATIONS = _activations()
+#: activations of a whole layer
+LAYER_ACTIVATIONS: dict[str, Callable[[list[Any]], list[Any]]] = {"softmax": ops.softmax}
+
+#: (random numbers, inputs of the neuron, neurons of the layer) -> one weight
+INITIALIZERS: dict[str, Callable[[random.Random, int, int], float]] = {
+    "uniform": lambda rng, fan_in, fan_out: rng.uniform(-1.0, 1.0),
+    "xavier": lambda rng, fan_in, fan_out: rng.uniform(-1.0, 1.0) * math.sqrt(6.0 / (fan_in + fan_out)),
+    "he": lambda rng, fan_in, fan_out: rng.gauss(0.0, math.sqrt(2.0 / fan_in)),
+}
+
+
+def _look_up(table: Mapping[str, Any], given: Any, what: str) -> Any:
+    """A function by its name, or the function itself."""
+    if callable(given):
+        return given
+    if given not in table:
+        near = get_close_matches(str(given), table, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(table))}; or give a function"
+        raise ValueError(f"unknown {what} {given!r}: {hint}")
+    return table[given]
+
+
+def _name_of(given: Activation) -> str:
+    return given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
+
+
+def generator(seed: int | random.Random | None) -> random.Random:
+    """The random numbers of a seed; without one those of the module `random`, so that ``random.seed`` governs them."""
+    if isinstance(seed, random.Random):
+        return seed
+    return random._inst if seed is None else random.Random(seed)
+
+
+# --- Module -----------------------------------------------------------------------------------------------------------
+
+_always_record = False
+
+
+@contextmanager
+def recorded() -> Iterator[None]:
+    """Modules called inside record, whatever they are called with: so it is in `fit` and in one module's forward."""
+    global _always_record
+    before, _always_record = _always_record, True
+    try:
+        yield
+    finally:
+        _always_record = before
+
+
+class Module:
+    """Something with parameters: subclass it, hang Values and other modules on it, and write ``forward``.
+
+    Parameters are the leaf Values found in its attributes, in the order in which these were set, through lists, tuples,
+    dictionaries and other modules; attributes whose names begin with an underscore are not searched.
+
+    >>> class Line(Module):
+    ...     def __init__(self):
+    ...         self.slope, self.offset = Value(2.0), Value(1.0)
+    ...     def forward(self, x):
+    ...         return self.slope * x + self.offset
+    >>> line = Line()
+    >>> line(3.0), line.state_dict()
+    (7.0, {'slope': 2.0, 'offset': 1.0})
+    """
+
+    #: whether `Dropout` drops; `train` and `eval` set it
+    training = True
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Forward.  Records when a Value is among the inputs; with plain numbers it returns plain numbers."""
+        if _always_record:
+            return self.forward(*inputs)
+        if _records(inputs):
+            with recorded():  # a module inside may be called with constants: it has parameters all the same
+                return self.forward(*inputs)
+        with no_grad():
+            return _numbers(self.forward(*inputs))
+
+    def forward(self, *inputs: Any) -> Any:
+        """The output for one example."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward(): write what it computes there")
+
+    # -- parameters ----------------------------------------------------------------------------------------------------
+
+    def named_parameters(self) -> dict[str, Value]:
+        """Every parameter by the path that leads to it: ``layers.0.neurons.2.w.1``.  A shared one appears once."""
+        names: dict[Value, str] = {}
+        for path, x in _walk("", self, set()):
+            if isinstance(x, Value):
+                names.setdefault(x, path)
+        return {path: value for value, path in names.items()}
+
+    def parameters(self) -> list[Value]:
+        """Every parameter once; for layers neuron by neuron, weights then bias."""
+        return list(dict.fromkeys(x for _, x in _walk("", self, set()) if isinstance(x, Value)))
+
+    def zero_grad(self) -> None:
+        """Set the grad of every parameter to 0."""
+        for p in self.parameters():
+            p.grad = 0.0
+
+    def modules(self) -> list[Module]:
+        """The module itself and all that it is made of."""
+        return [x for _, x in _walk("", self, set()) if isinstance(x, Module)]
+
+    def train(self: M, mode: bool = True) -> M:
+        """Training mode, in which `Dropout` drops.  Returns the module."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: M) -> M:
+        """Prediction mode: nothing is dropped.  Returns the module."""
+        return self.train(False)
+
+    # -- saving --------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The numbers of all parameters: path -> float or nested list of floats."""
+        return {path: _map(lambda v: v.data, values) for path, values in _arrays("", self)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Set all parameters to the numbers that `state_dict` gave.
+
+        Raises ValueError (ShapeError for a wrong shape, DomainError for an infinity or NaN), and changes nothing, when
+        a name is missing or unknown, or something is no number.
+        """
+        for p, x in self._matched(state):
+            p.data = x
+
+    def _matched(self, state: Mapping[str, Any]) -> list[tuple[Value, float]]:
+        """Every parameter with the number it is to have."""
+        arrays = dict(_arrays("", self))
+        missing, unknown = [k for k in arrays if k not in state], [k for k in state if k not in arrays]
+        if missing or unknown:
+            said = [f"no {missing[0]!r}"] * bool(missing) + [f"an unknown {unknown[0]!r}"] * bool(unknown)
+            raise ValueError(
+                f"these parameters belong to another architecture: there is {' and '.join(said)} "
+                f"({len(missing)} missing, {len(unknown)} unknown). Build the module as it was when they were saved"
+            )
+        return [pair for path, values in arrays.items() for pair in _matched(path, values, state[path])]
+
+    def save(self, path: str | Path, optimizer: Optimizer | None = None) -> Path:
+        """Write all parameters, and the optimiser's state, as JSON.  The file is complete or not there at all.
+
+        Raises DomainError when a parameter is infinite or NaN, OSError when the file cannot be written.
+        """
+        for name, p in self.named_parameters().items():
+            if not math.isfinite(p.data):
+                raise DomainError(f"not saved: the parameter {name} is {p.data}")
+        content = {"architecture": repr(self), "parameters": self.state_dict()}
+        if optimizer is not None:
+            content["optimizer"] = optimizer.state_dict()
+        return write_json(path, FILE_FORMAT, content)
+
+    def load(self: M, path: str | Path, optimizer: Optimizer | None = None) -> M:
+        """Read what `save` wrote into this module, and into the optimiser if one is given; returns the module.
+
+        Raises ValueError, and changes nothing, when the file is damaged or was saved by another architecture.
+        """
+        content = read_json(path, FILE_FORMAT, {"architecture": str, "parameters": dict})
+        if content["architecture"] != repr(self):
+            raise ValueError(
+                f"{path} was saved by another architecture:\n{content['architecture']}\nThis one is:\n{self!r}\n"
+                "Build the module as it was, or give its numbers to load_state_dict()"
+            )
+        if optimizer is not None and "optimizer" not in content:
+            raise ValueError(f"{path} holds no optimiser: save it with model.save(path, optimizer)")
+        try:
+            pairs = self._matched(content["parameters"])
+            if optimizer is not None:
+                optimizer.load_state_dict(content["optimizer"])
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"cannot load {path}: {error}") from None
+        for p, x in pairs:
+            p.data = x
+        return self
+
+    # -- for people ----------------------------------------------------------------------------------------------------
+
+    def describe(self) -> str:
+        """One line: what it is, without its parts."""
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        children = [] if isinstance(self, Layer) else _children("", self)  # a layer says how many neurons it has
+        lines = [line for path, child in children for line in _indented(path, repr(child))]
+        return "\n".join([f"{self.describe()}: {_counted(len(self.parameters()), 'parameter')}", *lines])
+
+
+def _records(x: Any) -> bool:
+    if isinstance(x, (list, tuple)):
+        return any(map(_records, x))
+    return _records(x.tolist()) if hasattr(x, "tolist") else hasattr(x, "record")
+
+
+def _numbers(x: Any) -> Any:
+    if isinstance(x, (list, tuple)):
+        return type(x)(map(_numbers, x))
+    return x.data if isinstance(x, Value) else x
+
+
+def _map(f: Callable[[Value], float], values: Any) -> Any:
+    return [_map(f, v) for v in values] if isinstance(values, (list, tuple)) else f(values)
+
+
+def _entries(x: Any) -> Iterable[tuple[str, Any]]:
+    """What a container holds, by name."""
+    if isinstance(x, Module):
+        return [(name, v) for name, v in vars(x).items() if not name.startswith("_")]
+    if isinstance(x, dict):
+        return [(str(key), v) for key, v in x.items()]
+    return [(str(i), v) for i, v in enumerate(x)] if isinstance(x, (list, tuple)) else []
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _walk(path: str, x: Any, seen: set[int]) -> Iterator[tuple[str, Value | Module]]:
+    """Every module and every leaf Value of a container, each module once."""
+    if isinstance(x, Value):
+        if not x.parents:
+            yield path, x
+        return
+    if isinstance(x, Module):
+        if id(x) in seen:
+            return
+        seen.add(id(x))
+        yield path, x
+    for name, v in _entries(x):
+        yield from _walk(_join(path, name), v, seen)
+
+
+def _children(path: str, x: Any) -> Iterator[tuple[str, Module]]:
+    """The modules directly below."""
+    for name, v in _entries(x):
+        if isinstance(v, Module):
+            yield _join(path, name), v
+        else:
+            yield from _children(_join(path, name), v)
+
+
+def _arrays(path: str, x: Any) -> Iterator[tuple[str, Any]]:
+    """Parameters as they lie together: a Value, or a nested list of nothing but Values."""
+    if _is_array(x):
+        yield path, x
+    else:
+        for name, v in _entries(x):
+            yield from _arrays(_join(path, name), v)
+
+
+def _is_array(x: Any) -> bool:
+    return (
+        all(map(_is_array, x)) and bool(x) if isinstance(x, (list, tuple)) else isinstance(x, Value) and not x.parents
+    )
+
+
+def _matched(path: str, values: Any, given: Any) -> list[tuple[Value, float]]:
+    """Parameters and the numbers they are to have."""
+    given = _plain(given)
+    if isinstance(values, Value):
+        if isinstance(given, bool) or not isinstance(given, (int, float)):
+            raise ValueError(f"{path} should be a number, got {given!r:.60}")
+        if not math.isfinite(given):
+            raise DomainError(f"{path} should be finite, got {given}")
+        return [(values, float(given))]
+    if not isinstance(given, (list, tuple)) or len(given) != len(values):
+        got = f"{len(given)}" if isinstance(given, (list, tuple)) else f"{given!r:.60}"
+        raise ShapeError(f"{path} should be a list of {len(values)}, got {got}")
+    return [pair for i, (v, x) in enumerate(zip(values, given, strict=True)) for pair in _matched(f"{path}.{i}", v, x)]
+
+
+def _plain(x: Any) -> Any:
+    return x.tolist() if hasattr(x, "tolist") else x
+
+
+def _indented(path: str, text: str) -> list[str]:
+    first, *rest = text.splitlines()
+    return [f"  {path}: {first}", *[f"  {line}" for line in rest]]
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
+def _inputs(x: Any, n: int, module: Module) -> Any:
+    """The n inputs of one example as a list; a bare number will do for one."""
+    if x.__class__ is not list:
+        x = _plain(x)
+        x = list(x) if isinstance(x, (list, tuple)) else [x]
+    if len(x) != n:
+        batch = len(x) > 0 and isinstance(x[0], (list, tuple))
+        hint = "; it takes one example: for a batch write [model(x) for x in X]" if batch else ""
+        raise ShapeError(f"{type(module).__name__} expects {_counted(n, 'input')}, got {len(x)}{hint}")
+    return x
+
+
+def _positive(n: Any, what: str) -> int:
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f"{what} must be a positive whole number, got {n!r}")
+    return n
+
+
+# --- Feed-forward networks --------------------------------------------------------------------------------------------
+
+
+class Neuron(Module):
+    """One unit, activation(w . x + b).
+
+    n_inputs: the number of inputs.  activation: the name of an operation, "identity", or a function of one Value.
+    init: "uniform" (U(-1, 1), as in micrograd), "xavier" (U(-a, a) with a = sqrt(6 / (fan_in + fan_out)); Glorot and
+    Bengio 2010) or "he" (N(0, 2 / fan_in); He et al. 2015), or a function (rng, fan_in, fan_out) -> weight.  Biases
+    begin at 0.  seed: of the weights; without one the module `random` is used.  mask: which inputs are connected, one
+    0 or 1 each.  expand: build the sum from + and * instead of one `dot`, for drawings.
+
+    w: the weights, one for each connected input.  b: the bias.
+
+    >>> n = Neuron(2, "identity", seed=0)
+    >>> [w.label for w in n.w], n.b
+    (['w[0]', 'w[1]'], Value(data=0.0, grad=0.0, label='b'))
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        activation: Activation = "relu",
+        *,
+        init: Initializer = "uniform",
+        seed: int | random.Random | None = None,
+        bias: bool = True,
+        mask: Sequence[Any] | None = None,
+        expand: bool = False,
+        fan_out: int = 1,
+    ) -> None:
+        self.n_inputs = _positive(n_inputs, "the number of inputs")
+        self.activation = _name_of(activation)
+        self._activate = _look_up(ACTIVATIONS, activation, "activation")
+        self._sum = dot_expanded if expand else dot
+        self._connected = None if mask is None else _connected(mask, n_inputs)
+        fan_in = n_inputs if self._connected is None else len(self._connected)
+        draw, rng = _look_up(INITIALIZERS, init, "initialisation"), generator(seed)
+        self.w = [Value(draw(rng, fan_in, fan_out)) for _ in range(fan_in)]
+        self.b: Any = Value(0.0) if bias else 0.0
+        self._label("w[{}]", "b")
+
+    def forward(self, x: Any) -> Any:
+        """activation(w . x + b); raises ShapeError for another number of inputs."""
+        return self._output(_inputs(x, self.n_inputs, self))
+
+    def _output(self, x: list[Any]) -> Any:
+        if self._connected is not None:
+            x = [x[i] for i in self._connected]
+        return self._activate(self._sum(self.w, x, self.b))
+
+    def _label(self, w: str, b: str) -> None:
+        for i, value in zip(self._connected or range(self.n_inputs), self.w, strict=True):
+            value.label = w.format(i)
+        if isinstance(self.b, Value):
+            self.b.label = b
+
+    def describe(self) -> str:
+        """``Neuron(2 inputs, tanh)``."""
+        absent = self.n_inputs - len(self.w)
+        missing = f", {absent} not connected" if absent else ""
+        return f"{type(self).__name__}({_counted(self.n_inputs, 'input')}{missing}, {self.activation})"
+
+
+def dot_expanded(w: Iterable[Any], x: Iterable[Any], b: Any) -> Any:
+    """b + w[0]*x[0] + w[1]*x[1] + ... as little nodes, one for each + and each *."""
+    for u, v in zip(w, x, strict=True):
+        b = b + u * v
+    return b
+
+
+def _connected(mask: Sequence[Any], n_inputs: int) -> list[int]:
+    mask = _plain(mask)
+    if len(mask) != n_inputs:
+        raise ShapeError(f"a mask has one entry for each of the {n_inputs} inputs, got {len(mask)}")
+    return [i for i, on in enumerate(mask) if on]
+
+
+class Layer(Module):
+    """Neurons side by side: y = activation(W @ x + b) with W of shape (n_outputs, n_inputs).
+
+    activation: as for a `Neuron`, or "softmax" over the whole layer.  mask: n_outputs rows of n_inputs entries 0 or 1.
+    The output is a list; that of a single neuron is the Value itself, as in micrograd.
+
+    >>> layer = Layer.from_weights([[1.0, -1.0], [2.0, 0.5]], [0.0, 1.0], "relu")
+    >>> layer([1.0, 3.0])
+    [0.0, 4.5]
+    >>> layer
+    Layer(2 -> 2, relu): 6 parameters
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        n_outputs: int,
+        activation: Activation = "relu",
+        *,
+        init: Initializer = "uniform",
+        seed: int | random.Random | None = None,
+        bias: bool = True,
+        mask: Sequence[Sequence[Any]] | None = None,
+        expand: bool = False,
+    ) -> None:
+        self.n_inputs = _positive(n_inputs, "the number of inputs")
+        self.n_outputs = _positive(n_outputs, "the number of neurons")
+        self.activation = _name_of(activation)
+        whole = activation in LAYER_ACTIVATIONS if isinstance(activation, str) else False
+        self._activate = LAYER_ACTIVATIONS[self.activation] if whole else None
+        if mask is not None and len(mask) != n_outputs:
+            raise ShapeError(f"a mask has one row for each of the {n_outputs} neurons, got {len(mask)}")
+        rng = generator(seed)
+        self.neurons = [
+            Neuron(
+                n_inputs,
+                "identity" if whole else activation,
+                init=init,
+                seed=rng,
+                bias=bias,
+                mask=None if mask is None else mask[j],
+                expand=expand,
+                fan_out=n_outputs,
+            )
+            for j in range(n_outputs)
+        ]
+        self._label("")
+
+    @classmethod
+    def from_weights(
+        cls,
+        W: Sequence[Sequence[Any]],
+        b: Sequence[Any] | None = None,
+        activation: Activation = "identity",
+        **options: Any,
+    ) -> Layer:
+        """A layer with given weights: W has one row for each neuron, b one entry; None in W is no connection.
+
+        Values among them are taken as they are, so that layers can share them.
+        """
+        W = _matrix(W, "W")
+        layer = cls(
+            len(W[0]), len(W), activation, bias=b is not None, mask=_mask(W), seed=0, **options
+        )  # the seed: nothing is to be drawn from the module random
+        layer._assign(W, b)
+        return layer
+
+    def _assign(self, W: list[list[Any]], b: Sequence[Any] | None) -> None:
+        if b is not None and len(b) != len(W):
+            raise ShapeError(f"b has {len(b)} entries for {len(W)} neurons")
+        for j, (neuron, row) in enumerate(zip(self.neurons, W, strict=True)):
+            given = [x for x in row if x is not None]
+            neuron.w = [_parameter(x, v.label) for x, v in zip(given, neuron.w, strict=True)]
+            if b is not None:
+                neuron.b = _parameter(_plain(b)[j], neuron.b.label)
+
+    def forward(self, x: Any) -> Any:
+        """activation(W @ x + b); raises ShapeError for another number of inputs."""
+        outputs = self.outputs(_inputs(x, self.n_inputs, self))
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def outputs(self, x: list[Any]) -> list[Any]:
+        """The same, always as a list."""
+        outputs = [neuron._output(x) for neuron in self.neurons]
+        return self._activate(outputs) if self._activate else outputs
+
+    def _label(self, number: str) -> None:
+        for j, neuron in enumerate(self.neurons):
+            neuron._label(f"W{number}[{j},{{}}]", f"b{number}[{j}]")
+
+    def describe(self) -> str:
+        """``Layer(2 -> 4, tanh)``."""
+        absent = sum(self.n_inputs - len(neuron.w) for neuron in self.neurons)
+        missing = f", {absent} not connected" if absent else ""
+        return f"{type(self).__name__}({self.n_inputs} -> {self.n_outputs}{missing}, {self.activation})"
+
+
+def _matrix(rows: Any, name: str) -> Any:
+    rows = [list(_plain(row)) for row in _plain(rows)]
+    if not rows or not rows[0] or len({len(row) for row in rows}) != 1:
+        raise ShapeError(f"{name} needs rows of one length, got rows of {[len(row) for row in rows]}")
+    return rows
+
+
+def _mask(W: list[list[Any]]) -> list[list[bool]] | None:
+    mask = [[x is not None for x in row] for row in W]
+    return None if all(map(all, mask)) else mask
+
+
+def _parameter(x: Any, label: str) -> Value:
+    return x if isinstance(x, Value) else Value(x, label)
+
+
+class MLP(Module):
+    """A multi-layer perceptron: layers one after the other.
+
+    n_inputs: the number of inputs.  sizes: the neurons of each layer, the last one being the output.  activation: of
+    the hidden layers, or a list with one for each; a list as long as ``sizes`` gives the output's too.
+    output_activation: of the last layer, "softmax" included.  init, seed, bias, expand: as for a `Neuron`.
+    skip: the inputs also feed the output layer, behind the last hidden layer's outputs.  masks: for each layer None or
+    a mask as for a `Layer`.  dropout: the chance of each hidden output to be dropped in training.
+
+    With the defaults it is micrograd's MLP: after ``random.seed(1337)`` the parameters are the same, in the same order.
+
+    Raises ShapeError for a wrong number of inputs, activations or masks, ValueError for a name that is not known.
+
+    >>> MLP(2, [4, 1], activation="tanh", seed=0)
+    MLP: 17 parameters
+      layers.0: Layer(2 -> 4, tanh): 12 parameters
+      layers.1: Layer(4 -> 1, identity): 5 parameters
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        sizes: Sequence[int],
+        activation: Activation | Sequence[Activation] = "relu",
+        output_activation: Activation | None = None,
+        *,
+        init: Initializer = "uniform",
+        seed: int | random.Random | None = None,
+        bias: bool = True,
+        skip: bool = False,
+        masks: Sequence[Sequence[Sequence[Any]] | None] | None = None,
+        dropout: float = 0.0,
+        expand: bool = False,
+    ) -> None:
+        self.n_inputs = _positive(n_inputs, "the number of inputs")
+        sizes = [sizes] if isinstance(sizes, int) else list(sizes)
+        if not sizes:
+            raise ShapeError("an MLP needs at least one layer: MLP(2, [4, 1])")
+        if skip and len(sizes) == 1:
+            raise ShapeError("skip=True needs a hidden layer to skip: MLP(2, [4, 1], skip=True)")
+        if masks is not None and len(masks) != len(sizes):
+            raise ShapeError(f"masks has one entry for each of the {len(sizes)} layers, got {len(masks)}")
+        self.skip = skip
+        activations = _per_layer(activation, output_activation, len(sizes))
+        widths = [self.n_inputs, *sizes]
+        fan_in = [n + self.n_inputs * (skip and k == len(sizes) - 1) for k, n in enumerate(widths[:-1])]
+        rng = generator(seed)
+        self.layers = [
+            Layer(
+                fan_in[k],
+                n,
+                activations[k],
+                init=init,
+                seed=rng,
+                bias=bias,
+                mask=None if masks is None else masks[k],
+                expand=expand,
+            )
+            for k, n in enumerate(sizes)
+        ]
+        for k, layer in enumerate(self.layers, start=1):
+            layer._label(str(k))
+        self.dropout = Dropout(dropout) if dropout else None
+
+    @classmethod
+    def from_weights(
+        cls,
+        W: Sequence[Sequence[Sequence[Any]]],
+        b: Sequence[Sequence[Any]] | None = None,
+        activation: Activation | Sequence[Activation] = "relu",
+        output_activation: Activation | None = None,
+        *,
+        skip: bool = False,
+        **options: Any,
+    ) -> MLP:
+        """A network with given weights: for each layer a matrix with one row for each neuron, and its biases.
+
+        None in a matrix is no connection.  Weights in the convention of row vectors (x @ W + b) are transposed first:
+        ``[list(zip(*w)) for w in W]``.
+
+        >>> xor = MLP.from_weights([[[1, 1], [1, 1]], [[1, -2]]], [[0, -1], [0]])
+        >>> [xor([x, y]) for x in (0, 1) for y in (0, 1)]
+        [0.0, 1.0, 1.0, 0.0]
+        """
+        matrices = [_matrix(rows, f"W[{k}]") for k, rows in enumerate(W)]
+        if not matrices:
+            raise ShapeError("from_weights needs the matrix of at least one layer")
+        if b is not None and len(b) != len(matrices):
+            raise ShapeError(f"there are biases for {len(b)} layers and weights for {len(matrices)}")
+        n_inputs = len(matrices[0][0])
+        for k, rows in enumerate(matrices[1:], start=1):
+            wanted = len(matrices[k - 1]) + n_inputs * (skip and k == len(matrices) - 1)
+            if len(rows[0]) != wanted:
+                transposed = "; its transpose would fit" * (len(rows) == wanted)
+                raise ShapeError(
+                    f"W[{k}] needs {wanted} columns, one for each output of the layer before, "
+                    f"got {len(rows[0])}{transposed}"
+                )
+        masks = [_mask(rows) for rows in matrices]
+        sizes = [len(rows) for rows in matrices]
+        options |= {"bias": b is not None, "skip": skip, "seed": 0}
+        model = cls(n_inputs, sizes, activation, output_activation, masks=masks, **options)
+        for k, layer in enumerate(model.layers):
+            layer._assign(matrices[k], None if b is None else _plain(b[k]))
+        return model
+
+    def forward(self, x: Any) -> Any:
+        """The output of the last layer; raises ShapeError for another number of inputs."""
+        outputs = self.layer_outputs(x)[-1]
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def layer_outputs(self, x: Any) -> list[list[Any]]:
+        """The inputs and the outputs of every layer: [x, h1, h2, ..., y], each a list."""
+        outputs = [_inputs(x, self.n_inputs, self)]
+        for layer in self.layers:
+            h = outputs[-1]
+            if layer is self.layers[-1] and self.skip:
+                h = [*h, *outputs[0]]
+            h = layer.outputs(h)
+            if self.dropout and layer is not self.layers[-1]:
+                h = self.dropout.forward(h)
+            outputs.append(h)
+        return outputs
+
+    def describe(self) -> str:
+        """``MLP``, and what is special about it."""
+        return "MLP(skip)" if self.skip else "MLP"
+
+
+def _per_layer(
+    activation: Activation | Sequence[Activation], output_activation: Activation | None, layers: int
+) -> list[Activation]:
+    if isinstance(activation, str) or callable(activation):
+        return [activation] * (layers - 1) + ["identity" if output_activation is None else output_activation]
+    if len(activation) == layers and output_activation is None:
+        return list(activation)
+    if len(activation) == layers - 1:
+        return [*activation, "identity" if output_activation is None else output_activation]
+    both = ", of which output_activation gives the last" if output_activation is not None else ""
+    raise ShapeError(f"there are {layers} layers{both}, and activations for {len(activation)}")
+
+
+class Dropout(Module):
+    """Each input is 0 with the chance p and divided by 1 - p otherwise, in training; in prediction nothing is done.
+
+    (Srivastava et al. 2014, in the inverted form.)  What is dropped is decided by the module `random`.
+
+    >>> Dropout(0.5).eval()([1.0, 2.0])
+    [1.0, 2.0]
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0.0 <= p < 1.0:
+            raise ValueError(f"the chance to be dropped must be at least 0 and below 1, got {p}")
+        self.p = p
+
+    def forward(self, x: list[Any]) -> list[Any]:
+        """The list with some entries dropped."""
+        if not self.training:
+            return x
+        keep = 1.0 - self.p
+        return [v * (1.0 / keep) if random.random() < keep else v * 0.0 for v in x]
+
+    def describe(self) -> str:
+        """``Dropout(0.5)``."""
+        return f"Dropout({self.p:g})"
+
+
+# --- Recurrent networks -----------------------------------------------------------------------------------------------
+
+
+class _Cell(Module):
+    """What the recurrent cells share: for each gate and unit one row of W_x, one of W_h, one entry of b.
+
+    The rows of the gates are stacked in PyTorch's order.  The two biases that PyTorch adds up are one here, where they
+    are only ever added up.
+    """
+
+    gates: tuple[str, ...]
+
+    def __init__(
+        self,
+        n_inputs: int,
+        hidden_size: int,
+        *,
+        init: Initializer = "xavier",
+        seed: int | random.Random | None = None,
+        bias: bool = True,
+        expand: bool = False,
+    ) -> None:
+        self.n_inputs = _positive(n_inputs, "the number of inputs")
+        self.hidden_size = _positive(hidden_size, "the size of the hidden state")
+        self._sum = dot_expanded if expand else dot
+        draw, rng = _look_up(INITIALIZERS, init, "initialisation"), generator(seed)
+        rows = range(len(self.gates) * hidden_size)
+        self.W_x = [[Value(draw(rng, n_inputs, hidden_size), f"W_x[{j},{i}]") for i in range(n_inputs)] for j in rows]
+        self.W_h = [
+            [Value(draw(rng, hidden_size, hidden_size), f"W_h[{j},{i}]") for i in range(hidden_size)] for j in rows
+        ]
+        self.b: list[Any] = [Value(0.0, f"b[{j}]") if bias else 0.0 for j in rows]
+
+    @classmethod
+    def from_weights(cls: type[C], W_x: Any, W_h: Any, b_x: Any = None, b_h: Any = None, **options: Any) -> C:
+        """A cell with given weights: PyTorch's ``weight_ih, weight_hh, bias_ih, bias_hh``, or nested lists.
+
+        W_x has the shape (gates * hidden_size, n_inputs), W_h (gates * hidden_size, hidden_size), each bias
+        (gates * hidden_size,); the rows of the gates lie one below the other.
+        """
+        W_x, W_h = _matrix(W_x, "W_x"), _matrix(W_h, "W_h")
+        n, h = len(W_x[0]), len(W_h[0])
+        rows = len(cls.gates) * h
+        biases = [_plain(b) for b in (b_x, b_h) if b is not None]
+        if not len(W_x) == len(W_h) == rows or any(len(b) != rows for b in biases):
+            raise ShapeError(
+                f"{cls.__name__} with {h} units needs {rows} rows in W_x, W_h and every bias, "
+                f"got {[len(W_x), len(W_h), *map(len, biases)]}"
+            )
+        cell = cls(n, h, bias=bool(biases), seed=0, **options)
+        cell._assign(W_x, W_h, *[b or [0.0] * rows for b in (_plain(b_x), _plain(b_h))])
+        return cell
+
+    def _assign(self, W_x: Any, W_h: Any, b_x: list[Any], b_h: list[Any]) -> None:
+        for name, rows in (("W_x", W_x), ("W_h", W_h)):
+            labelled = [[_parameter(x, f"{name}[{j},{i}]") for i, x in enumerate(row)] for j, row in enumerate(rows)]
+            setattr(self, name, labelled)
+        if isinstance(self.b[0], Value):
+            self.b = [Value(u + v, f"b[{j}]") for j, (u, v) in enumerate(zip(b_x, b_h, strict=True))]
+
+    def initial_state(self) -> Any:
+        """The state before the first step: zeros."""
+        return [0.0] * self.hidden_size
+
+    def hidden(self, state: Any) -> list[Any]:
+        """What the cell shows of its state."""
+        return state  # type: ignore[no-any-return]
+
+    def _rows(self, gate: int) -> range:
+        return range(gate * self.hidden_size, (gate + 1) * self.hidden_size)
+
+    def _sums(self, gate: int, x: list[Any], h: list[Any]) -> list[Any]:
+        """W_x @ x + W_h @ h + b of one gate, one node for each unit."""
+        inputs = [*x, *h]
+        return [self._sum([*self.W_x[j], *self.W_h[j]], inputs, self.b[j]) for j in self._rows(gate)]
+
+    def _checked(self, x: Any, state: Any) -> tuple[list[Any], Any]:
+        state = self.initial_state() if state is None else state
+        h = self.hidden(state)
+        if len(h) != self.hidden_size:
+            raise ShapeError(f"{type(self).__name__} has a state of {self.hidden_size}, got {len(h)}")
+        return _inputs(x, self.n_inputs, self), state
+
+    def describe(self) -> str:
+        """``LSTMCell(8 -> 16)``."""
+        return f"{type(self).__name__}({self.n_inputs} -> {self.hidden_size})"
+
+
+C = TypeVar("C", bound=_Cell)
+
+
+class RNNCell(_Cell):
+    """Elman's cell: h' = activation(W_x @ x + W_h @ h + b).
+
+    n_inputs: the length of x.  hidden_size: that of h.  activation: "tanh", "identity" (linear), "sigmoid", any other.
+    Called as ``cell(x, h)``; h is zeros when left out.  init, seed, bias, expand: as for a `Neuron`, here "xavier".
+
+    >>> cell = RNNCell.from_weights([[1.0]], [[1.0]], activation="identity")
+    >>> cell([2.0], [0.5])
+    [2.5]
+    """
+
+    gates = ("h",)
+
+    def __init__(self, n_inputs: int, hidden_size: int, activation: Activation = "tanh", **options: Any) -> None:
+        super().__init__(n_inputs, hidden_size, **options)
+        self.activation = _name_of(activation)
+        self._activate = _look_up(ACTIVATIONS, activation, "activation")
+
+    def forward(self, x: Any, state: Any = None) -> list[Any]:
+        """The next state."""
+        x, h = self._checked(x, state)
+        return [self._activate(z) for z in self._sums(0, x, h)]
+
+    def describe(self) -> str:
+        """``RNNCell(1 -> 8, tanh)``."""
+        return f"RNNCell({self.n_inputs} -> {self.hidden_size}, {self.activation})"
+
+
+class GRUCell(_Cell):
+    """The gated recurrent unit (Cho et al. 2014), in the form PyTorch computes.
+
+        r = sigmoid(W_xr @ x + W_hr @ h + b_r)              reset
+        z = sigmoid(W_xz @ x + W_hz @ h + b_z)              update
+        n = tanh(W_xn @ x + b_n + r * (W_hn @ h + b_hn))    candidate
+        h' = (1 - z) * n + z * h
+
+    The rows of W_x, W_h and b are those of r, z, n; b_hn is an attribute of its own.
+
+    >>> GRUCell(2, 3, seed=0)
+    GRUCell(2 -> 3): 57 parameters
+    """
+
+    gates = ("r", "z", "n")
+
+    def __init__(self, n_inputs: int, hidden_size: int, **options: Any) -> None:
+        super().__init__(n_inputs, hidden_size, **options)
+        bias = isinstance(self.b[0], Value)
+        self.b_hn: list[Any] = [Value(0.0, f"b_hn[{j}]") if bias else 0.0 for j in range(hidden_size)]
+
+    def _assign(self, W_x: Any, W_h: Any, b_x: list[Any], b_h: list[Any]) -> None:
+        inner = len(b_h) - self.hidden_size
+        super()._assign(W_x, W_h, b_x, [*b_h[:inner], *[0.0] * self.hidden_size])
+        if isinstance(self.b[0], Value):
+            self.b_hn = [Value(v, f"b_hn[{j}]") for j, v in enumerate(b_h[inner:])]
+
+    def forward(self, x: Any, state: Any = None) -> list[Any]:
+        """The next state."""
+        x, h = self._checked(x, state)
+        r = [s.sigmoid() for s in self._sums(0, x, h)]
+        z = [s.sigmoid() for s in self._sums(1, x, h)]
+        n = [
+            (self._sum(self.W_x[j], x, self.b[j]) + r[i] * self._sum(self.W_h[j], h, self.b_hn[i])).tanh()
+            for i, j in enumerate(self._rows(2))
+        ]
+        return [ni + zi * (hi - ni) for ni, zi, hi in zip(n, z, h, strict=True)]
+
+
+class LSTMCell(_Cell):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997, with forget gates), in the form PyTorch computes.
+
+        i, f, o = sigmoid(W_x @ x + W_h @ h + b) by gate    input, forget, output
+        g = tanh(W_xg @ x + W_hg @ h + b_g)                 candidate
+        c' = f * c + i * g
+        h' = o * tanh(c')
+
+    The rows of W_x, W_h and b are those of i, f, g, o.  The state is the pair (h, c).
+
+    >>> h, c = LSTMCell(2, 3, seed=0)([1.0, 0.0])
+    >>> len(h), len(c)
+    (3, 3)
+    """
+
+    gates = ("i", "f", "g", "o")
+
+    def initial_state(self) -> Any:
+        """The pair (h, c) before the first step: zeros."""
+        return [0.0] * self.hidden_size, [0.0] * self.hidden_size
+
+    def hidden(self, state: Any) -> list[Any]:
+        """h of the pair (h, c)."""
+        if not isinstance(state, (list, tuple)) or len(state) != 2:
+            raise ShapeError("the state of an LSTMCell is the pair (h, c)")
+        return state[0]  # type: ignore[no-any-return]
+
+    def forward(self, x: Any, state: Any = None) -> tuple[list[Any], list[Any]]:
+        """The next state (h, c)."""
+        x, (h, c) = self._checked(x, state)
+        i, f, o = ([s.sigmoid() for s in self._sums(gate, x, h)] for gate in (0, 1, 3))
+        g = [s.tanh() for s in self._sums(2, x, h)]
+        c = [fk * ck + ik * gk for fk, ck, ik, gk in zip(f, c, i, g, strict=True)]
+        return [ok * ck.tanh() for ok, ck in zip(o, c, strict=True)], c
+
+
+class RNN(Module):
+    """A cell unrolled over a sequence of any length, with a layer that reads its state.
+
+    cell: any of the cells.  output: a `Layer` (or another module) applied to the hidden state; without one the hidden
+    state itself is the output.  last: return the output of the last step alone, and not a list of all.
+
+    The running sum, one of the lecture notes' exercises:
+
+    >>> cell = RNNCell.from_weights([[1.0]], [[1.0]], activation="identity")
+    >>> RNN(cell, Layer.from_weights([[1.0]]))([2.0, -0.5, 1.0])
+    [2.0, 1.5, 2.5]
+    """
+
+    def __init__(self, cell: _Cell, output: Module | None = None, *, last: bool = False) -> None:
+        if not isinstance(cell, _Cell):
+            raise TypeError(f"RNN takes a cell, such as RNNCell(2, 8), got {cell!r:.60}")
+        n_inputs = getattr(output, "n_inputs", cell.hidden_size)
+        if n_inputs != cell.hidden_size:
+            raise ShapeError(f"the cell shows {cell.hidden_size} numbers, but the output layer takes {n_inputs}")
+        self.cell = cell
+        self.output = output
+        self.last = last
+
+    def forward(self, sequence: Any, state: Any = None) -> Any:
+        """The outputs, one for each step (only the last one with ``last``); raises ShapeError for an empty sequence."""
+        states = self.states(sequence, state)
+        read = self.output.forward if self.output is not None else identity
+        if self.last:
+            return read(self.cell.hidden(states[-1]))
+        return [read(self.cell.hidden(state)) for state in states]
+
+    def states(self, sequence: Any, state: Any = None) -> list[Any]:
+        """The state of the cell after each step."""
+        states = []
+        for x in _plain(sequence):
+            state = self.cell.forward(x, state)
+            states.append(state)
+        if not states:
+            raise ShapeError("an RNN needs a sequence of at least one step, got an empty one")
+        return states
+
+    def describe(self) -> str:
+        """``RNN``, and whether it gives the last output alone."""
+        return "RNN(last)" if self.last else "RNN"

@@ -1,0 +1,533 @@
+"""Optimisers: what to do with a gradient.
+
+An optimiser holds the parameters and, for each of them, a few numbers of its own (a momentum, a running mean).  `step`
+reads the gradients that `Value.backward` has left and moves all parameters, or none: it raises DomainError, and changes
+nothing, when a gradient or a new parameter is infinite or NaN.
+
+    optimizer.zero_grad();  loss.backward();  optimizer.step()
+
+Each rule is written for one parameter: x is its value, g its gradient, the rest its state.  One step of each agrees
+with PyTorch's optimiser of the same name.  A schedule is a function from the epoch to the learning rate.
+
+`minimize` and `levenberg_marquardt` are for full-batch problems, over SciPy and NumPy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_vi.ops import DomainError, ShapeError
+from tinygrad_vi.value import Value, adjoints, dot, not_finite, topological_order
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
+
+State = tuple[float, ...]
+
+# --- Optimisers -------------------------------------------------------------------------------------------------------
+
+
+class Optimizer:
+    """What all optimisers share.  A new one defines `state_names` and `update`.
+
+    parameters: the Values to move.  learning_rate: a positive number; it may be set between steps.
+    """
+
+    #: the numbers kept for each parameter; they begin at 0
+    state_names: tuple[str, ...] = ()
+
+    def __init__(self, parameters: Iterable[Value], learning_rate: float) -> None:
+        self.parameters = list(dict.fromkeys(parameters))
+        if not self.parameters:
+            raise ValueError("an optimiser needs parameters to move, got none")
+        for p in self.parameters:
+            if not isinstance(p, Value):
+                raise TypeError(f"an optimiser moves Values, got {p!r:.60} of type {type(p).__name__}")
+            if p.parents:
+                raise ValueError(f"an optimiser moves leaves, got the result of an operation: {p!r}")
+        self.learning_rate = _at_least(learning_rate, 0.0, "the learning rate")
+        self.steps = 0
+        self.state: list[State] = [(0.0,) * len(self.state_names) for _ in self.parameters]
+
+    def update(self, x: float, g: float, *state: float) -> tuple[float, ...]:
+        """The new value of one parameter, and its new state.  `steps` counts this step already."""
+        raise NotImplementedError
+
+    def zero_grad(self) -> None:
+        """Set the grad of every parameter to 0."""
+        for p in self.parameters:
+            p.grad = 0.0
+
+    def step(self) -> None:
+        """Move all parameters by one step; DomainError, and nothing moved, when one would not stay finite."""
+        gradients = [_float(p.grad) for p in self.parameters]
+        for p, g in zip(self.parameters, gradients, strict=True):
+            if not math.isfinite(g):
+                raise DomainError(f"no step was taken: the gradient of {_name(self, p)} is {g}")
+        self.steps += 1
+        try:
+            moved = [
+                self.update(p.data, g, *state)
+                for p, g, state in zip(self.parameters, gradients, self.state, strict=True)
+            ]
+            for p, (x, *_) in zip(self.parameters, moved, strict=True):
+                if not math.isfinite(x):
+                    raise DomainError(
+                        f"no step was taken: {_name(self, p)} would become {x}; try a learning rate below "
+                        f"{self.learning_rate}"
+                    )
+        except BaseException:
+            self.steps -= 1
+            raise
+        try:
+            self._commit(moved)
+        except KeyboardInterrupt:  # half-way: once more, so that all parameters are of one step
+            self._commit(moved)
+            raise
+
+    def _commit(self, moved: Sequence[tuple[float, ...]]) -> None:
+        for p, (x, *_) in zip(self.parameters, moved, strict=True):
+            p.data = x
+        self.state = [tuple(state) for _, *state in moved]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The numbers and switches it was made with, the learning rate as it is now."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("parameters", "steps", "state") and not name.startswith("_")
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on as if nothing had happened, for JSON."""
+        columns = zip(*self.state, strict=True)
+        return {
+            "name": type(self).__name__,
+            "settings": self.settings,
+            "steps": self.steps,
+            "state": dict(zip(self.state_names, map(list, columns), strict=True)),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave, settings included.
+
+        Raises ValueError, and changes nothing, when it comes from another kind of optimiser or for another number of
+        parameters, or is damaged.
+        """
+        if not isinstance(state, Mapping) or {"name", "settings", "steps", "state"} - set(state):
+            raise ValueError("the state of an optimiser needs the entries name, settings, steps and state")
+        if state["name"] != type(self).__name__:
+            raise ValueError(f"the state is that of {state['name']}, this is {type(self).__name__}")
+        settings, columns, n = state["settings"], state["state"], len(self.parameters)
+        if not isinstance(settings, Mapping) or set(settings) != set(self.settings):
+            raise ValueError(
+                f"the settings of {type(self).__name__} are {', '.join(self.settings)}, got {settings!r:.60}"
+            )
+        if not isinstance(columns, Mapping) or set(columns) != set(self.state_names):
+            raise ValueError(
+                f"the state of {type(self).__name__} is {', '.join(self.state_names)}, got {columns!r:.60}"
+            )
+        for name, numbers in [*columns.items(), ("settings", settings.values())]:
+            if name != "settings" and (not isinstance(numbers, (list, tuple)) or len(numbers) != n):
+                raise ShapeError(f"{name} of {type(self).__name__} needs {n} numbers, one for each parameter")
+            if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in numbers):
+                raise ValueError(f"{name} of {type(self).__name__} holds something that is no finite number")
+        if isinstance(state["steps"], bool) or not isinstance(state["steps"], int) or state["steps"] < 0:
+            raise ValueError(f"steps is a count, got {state['steps']!r}")
+        for name, value in settings.items():
+            setattr(self, name, value)
+        self.steps = state["steps"]
+        self.state = list(zip(*[map(float, columns[name]) for name in self.state_names], strict=True)) or [()] * n
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
+        return f"{type(self).__name__}({len(self.parameters)} parameters, {settings}; {self.steps} steps taken)"
+
+
+class SGD(Optimizer):
+    """Gradient descent: x <- x - learning_rate * v, where v = momentum * v + g (at first v = g).
+
+    nesterov: the step is along g + momentum * v.  weight_decay: weight_decay * x is added to g.
+
+    >>> w = Value(1.0)
+    >>> w.grad = 2.0
+    >>> SGD([w], learning_rate=0.1).step()
+    >>> w.data
+    0.8
+    """
+
+    state_names = ("momentum",)
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        learning_rate: float = 0.01,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, learning_rate)
+        self.momentum = _at_least(momentum, 0.0, "momentum")
+        self.nesterov = nesterov
+        self.weight_decay = _at_least(weight_decay, 0.0, "weight_decay")
+        if nesterov and not momentum:
+            raise ValueError("nesterov=True needs a momentum, such as momentum=0.9")
+
+    def update(self, x: float, g: float, *state: float) -> tuple[float, ...]:
+        """One step of one parameter."""
+        g += self.weight_decay * x
+        v = self.momentum * state[0] + g
+        return x - self.learning_rate * (g + self.momentum * v if self.nesterov else v), v
+
+
+class RMSprop(Optimizer):
+    """The gradient over its recent size (G. Hinton, 2012).
+
+        s = alpha s + (1 - alpha) g**2;    x <- x - lr * g / (sqrt(s) + eps)
+
+    momentum: v = momentum * v + g / (sqrt(s) + eps) takes the place of the quotient.  weight_decay: as for `SGD`.
+    """
+
+    state_names = ("square", "momentum")
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        learning_rate: float = 0.01,
+        *,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, learning_rate)
+        self.alpha = _fraction(alpha, "alpha")
+        self.eps = _at_least(eps, 0.0, "eps")
+        self.momentum = _at_least(momentum, 0.0, "momentum")
+        self.weight_decay = _at_least(weight_decay, 0.0, "weight_decay")
+
+    def update(self, x: float, g: float, *state: float) -> tuple[float, ...]:
+        """One step of one parameter."""
+        g += self.weight_decay * x
+        s = self.alpha * state[0] + (1.0 - self.alpha) * g * g
+        v = self.momentum * state[1] + _quotient(g, math.sqrt(s) + self.eps)
+        return x - self.learning_rate * v, s, v
+
+
+class Adam(Optimizer):
+    """Momentum over the recent size, both corrected for their start at 0 (Kingma and Ba, 2015).
+
+        m = beta1 m + (1 - beta1) g;    s = beta2 s + (1 - beta2) g**2
+        x <- x - lr * m / (1 - beta1**t) / (sqrt(s / (1 - beta2**t)) + eps)      at step t = 1, 2, ...
+
+    weight_decay: weight_decay * x is added to g; `AdamW` does it better.
+    """
+
+    state_names = ("mean", "square")
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        learning_rate: float = 0.001,
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, learning_rate)
+        self.beta1 = _fraction(beta1, "beta1")
+        self.beta2 = _fraction(beta2, "beta2")
+        self.eps = _at_least(eps, 0.0, "eps")
+        self.weight_decay = _at_least(weight_decay, 0.0, "weight_decay")
+
+    def update(self, x: float, g: float, *state: float) -> tuple[float, ...]:
+        """One step of one parameter."""
+        return self._adam(x, g + self.weight_decay * x, *state)
+
+    def _adam(self, x: float, g: float, *state: float) -> tuple[float, ...]:
+        m = self.beta1 * state[0] + (1.0 - self.beta1) * g
+        s = self.beta2 * state[1] + (1.0 - self.beta2) * g * g
+        size = math.sqrt(s / (1.0 - self.beta2**self.steps)) + self.eps
+        return x - self.learning_rate * _quotient(m / (1.0 - self.beta1**self.steps), size), m, s
+
+
+class AdamW(Adam):
+    """`Adam` with decoupled weight decay: x first shrinks by lr * weight_decay * x (Loshchilov and Hutter, 2019)."""
+
+    def __init__(self, parameters: Iterable[Value], learning_rate: float = 0.001, **settings: Any) -> None:
+        super().__init__(parameters, learning_rate, **{"weight_decay": 0.01, **settings})
+
+    def update(self, x: float, g: float, *state: float) -> tuple[float, ...]:
+        """One step of one parameter."""
+        return self._adam(x * (1.0 - self.learning_rate * self.weight_decay), g, *state)
+
+
+def _quotient(x: float, y: float) -> float:
+    """x / y, where 0/0 (no gradient so far, and eps = 0) is no movement."""
+    return x / y if y else 0.0
+
+
+def _float(grad: Any) -> float:
+    return grad.data if isinstance(grad, Value) else float(grad)
+
+
+def _name(optimizer: Optimizer, p: Value) -> str:
+    return f"parameter {p.label!r}" if p.label else f"parameter {optimizer.parameters.index(p)}"
+
+
+def _at_least(x: Any, least: float, what: str) -> float:
+    if isinstance(x, bool) or not isinstance(x, (int, float)) or not least <= x < math.inf:
+        hint = ": a schedule is given to fit(schedule=...)" if callable(x) else ""
+        raise ValueError(f"{what} must be a number of at least {least:g}, got {x!r:.60}{hint}")
+    return float(x)
+
+
+def _fraction(x: Any, what: str) -> float:
+    if not isinstance(x, (int, float)) or not 0.0 <= x < 1.0:
+        raise ValueError(f"{what} must be at least 0 and below 1, got {x!r:.60}")
+    return float(x)
+
+
+# --- Schedules: epoch -> learning rate --------------------------------------------------------------------------------
+
+Schedule = Callable[[int], float]
+
+
+def step_decay(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
+    """learning_rate * factor**(epoch // every): times ``factor`` after each ``every`` epochs.
+
+    >>> [step_decay(1.0, every=2, factor=0.5)(epoch) for epoch in range(5)]
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
+    return lambda epoch: learning_rate * factor ** (epoch // every)
+
+
+def exponential_decay(learning_rate: float, factor: float) -> Schedule:
+    """learning_rate * factor**epoch.
+
+    >>> [exponential_decay(1.0, factor=0.5)(epoch) for epoch in range(4)]
+    [1.0, 0.5, 0.25, 0.125]
+    """
+    return lambda epoch: learning_rate * factor**epoch
+
+
+def cosine_decay(learning_rate: float, epochs: int, end: float = 0.0) -> Schedule:
+    """Half a cosine from learning_rate down to ``end`` in ``epochs`` epochs, and there it stays.
+
+    >>> [round(cosine_decay(1.0, epochs=4)(epoch), 3) for epoch in range(6)]
+    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+    """
+    return lambda epoch: end + (learning_rate - end) * 0.5 * (1.0 + math.cos(math.pi * min(epoch / epochs, 1.0)))
+
+
+def inverse_time_decay(learning_rate: float, rate: float = 1.0) -> Schedule:
+    """learning_rate / (1 + rate * epoch), which sums to infinity though its squares do not (Robbins and Monro, 1951).
+
+    >>> [inverse_time_decay(1.0)(epoch) for epoch in range(4)]
+    [1.0, 0.5, 0.3333333333333333, 0.25]
+    """
+    return lambda epoch: learning_rate / (1.0 + rate * epoch)
+
+
+# --- Full-batch methods -----------------------------------------------------------------------------------------------
+
+
+def minimize(
+    loss: Callable[[], Value], parameters: Iterable[Value], method: str = "BFGS", **options: Any
+) -> OptimizeResult:
+    """Move the parameters to a minimum of ``loss()`` by a method of `scipy.optimize.minimize`.
+
+    SciPy is given our gradient and, for methods that use one ("Newton-CG", "trust-krylov", ...), our Hessian-vector
+    product.  options: whatever SciPy's function takes (``tol``, ``bounds``, ``callback``, ``options={"maxiter": 50}``).
+    Returns SciPy's result; the parameters have the values ``result.x``.  A point that the line search tries and where
+    the loss cannot be computed counts as infinitely bad.
+
+    Raises DomainError when the loss cannot be computed at the start, and whatever else goes wrong; the parameters are
+    then as before.
+
+    >>> w = Value(3.0)
+    >>> result = minimize(lambda: (w - 2.0) ** 2, [w])
+    >>> round(w.data, 6), result.success
+    (2.0, True)
+    """
+    scipy_optimize = _import("scipy.optimize", "minimize")
+    parameters = _leaves(parameters)
+    start = [p.data for p in parameters]
+    _evaluate(loss, parameters)  # at the start, errors are the caller's to see
+
+    def value_and_gradient(theta: Any) -> tuple[float, list[float]]:
+        _assign(parameters, theta)
+        try:
+            return _evaluate(loss, parameters)
+        except DomainError:
+            return math.inf, [0.0] * len(parameters)
+
+    def hessian_product(theta: Any, direction: Any) -> list[float]:
+        _assign(parameters, theta)
+        return _hessian_product(loss(), parameters, direction.tolist())
+
+    if method.lower() in ("newton-cg", "trust-ncg", "trust-krylov", "trust-constr"):
+        options.setdefault("hessp", hessian_product)
+    try:
+        result = scipy_optimize.minimize(value_and_gradient, start, jac=True, method=method, **options)
+    except BaseException:
+        _assign(parameters, start)
+        raise
+    _assign(parameters, result.x)
+    return result
+
+
+def levenberg_marquardt(
+    residuals: Callable[[], Sequence[Value]],
+    parameters: Iterable[Value],
+    damping: float | None = None,
+    *,
+    steps: int = 1,
+    **options: Any,
+) -> OptimizeResult:
+    """Least squares: move the parameters to make 1/2 sum r**2 small, r being the list ``residuals()``.
+
+    With a ``damping``, so many ``steps`` of the rule
+
+        w <- w - (J^T J + damping I)^-1 J^T r,    J = dr/dw
+
+    The sign does not depend on whether r is prediction minus target or the other way round, as long as J is the
+    Jacobian of that r.  Damping 0 is the Gauss-Newton method, a large one gradient descent with the rate 1/damping.
+    (K. Levenberg, 1944; D. Marquardt, 1963.)
+
+    Without a damping `scipy.optimize.least_squares` chooses it and goes on until it has converged; it is given our
+    Jacobian, and ``options`` (``method="lm"`` by default where there are enough residuals; ``loss``, ``bounds``, ...).
+
+    Returns SciPy's result or one like it: ``x``, ``cost`` (1/2 sum r**2), ``fun`` (r), ``jac`` (J), ``nfev``.
+
+    Raises ValueError when J^T J + damping I is singular, DomainError when something is infinite or NaN; the parameters
+    are then as before.
+
+    >>> w = Value(0.5)
+    >>> r = lambda: [y - (w * x).exp() for x, y in ((0.0, 1.0), (1.0, 2.0), (2.0, 4.2))]
+    >>> result = levenberg_marquardt(r, [w], damping=0.1)
+    >>> round(w.data, 9), round(result.cost, 6)
+    (0.76671035, 0.105833)
+    """
+    np = _import("numpy", "levenberg_marquardt")
+    scipy_optimize = _import("scipy.optimize", "levenberg_marquardt")
+    parameters = _leaves(parameters)
+    start = [p.data for p in parameters]
+
+    def at(theta: Any) -> tuple[Any, Any]:
+        _assign(parameters, theta)
+        return tuple(map(np.array, _residuals_and_jacobian(residuals, parameters)))
+
+    try:
+        if damping is not None:
+            damping = _at_least(damping, 0.0, "damping")
+            if options:
+                raise TypeError(f"with a damping there are no other options, got {', '.join(options)}")
+            theta = np.array(start)
+            for _ in range(steps):
+                r, J = at(theta)
+                try:
+                    theta = theta - np.linalg.solve(J.T @ J + damping * np.eye(len(theta)), J.T @ r)
+                except np.linalg.LinAlgError:
+                    raise ValueError(
+                        f"J^T J + damping I is singular with damping = {damping}: the residuals do not determine all "
+                        "parameters; give a damping above 0"
+                    ) from None
+            r, J = at(theta)
+            result = scipy_optimize.OptimizeResult(
+                x=theta, cost=0.5 * float(r @ r), fun=r, jac=J, nfev=steps + 1, success=True
+            )
+        else:
+            known: dict[bytes, tuple[Any, Any]] = {}  # SciPy asks for r and for J one after the other
+
+            def once(theta: Any) -> tuple[Any, Any]:
+                key = theta.tobytes()
+                if key not in known:
+                    known.clear()
+                    known[key] = at(theta)
+                return known[key]
+
+            r, _ = once(np.array(start))
+            bounded = "bounds" in options or options.get("loss", "linear") != "linear"
+            options.setdefault("method", "lm" if len(r) >= len(start) and not bounded else "trf")
+            result = scipy_optimize.least_squares(
+                lambda theta: once(theta)[0], start, jac=lambda theta: once(theta)[1], **options
+            )
+    except BaseException:
+        _assign(parameters, start)
+        raise
+    _assign(parameters, result.x)
+    return result
+
+
+def _import(module: str, wanted_by: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ImportError:
+        raise ImportError(
+            f'{wanted_by} needs the package {module.partition(".")[0]}: pip install "tinygrad_vi[optimize]"'
+        ) from None
+
+
+def _leaves(parameters: Iterable[Value]) -> list[Value]:
+    return Optimizer(parameters, 1.0).parameters  # it checks them
+
+
+def _assign(parameters: Sequence[Value], theta: Iterable[float]) -> None:
+    for p, x in zip(parameters, theta, strict=True):
+        p.data = float(x)
+
+
+def _evaluate(loss: Callable[[], Value], parameters: Sequence[Value]) -> tuple[float, list[float]]:
+    """The loss and its gradient; grads are left as they were."""
+    y = _recorded(loss())
+    if not math.isfinite(y.data):
+        raise not_finite(y, f"the loss is {y.data}")
+    adjoint = adjoints(topological_order([y]), {y: 1.0})
+    if adjoint.keys().isdisjoint(parameters):
+        raise ValueError("the loss depends on none of the parameters: is it computed from these very Values?")
+    gradient = [adjoint.get(p, 0.0) for p in parameters]
+    if not all(map(math.isfinite, gradient)):
+        raise not_finite(y, "the gradient of the loss is not finite")
+    return y.data, gradient
+
+
+def _hessian_product(y: Value, parameters: Sequence[Value], direction: Sequence[float]) -> list[float]:
+    """H v, as the gradient of gradient . v (B. Pearlmutter, 1994)."""
+    adjoint = adjoints(topological_order([y]), {y: 1.0}, create_graph=True)
+    slope = dot([adjoint.get(p, 0.0) for p in parameters], direction)
+    if not isinstance(slope, Value):  # the gradient is constant
+        return [0.0] * len(parameters)
+    second = adjoints(topological_order([slope]), {slope: 1.0})
+    return [second.get(p, 0.0) for p in parameters]
+
+
+def _residuals_and_jacobian(
+    residuals: Callable[[], Sequence[Value]], parameters: Sequence[Value]
+) -> tuple[list[float], list[list[float]]]:
+    outputs = [_recorded(r) for r in residuals()]
+    if not outputs:
+        raise ShapeError("there are no residuals")
+    rows = []
+    for r in outputs:
+        if not math.isfinite(r.data):
+            raise not_finite(r, f"a residual is {r.data}")
+        adjoint = adjoints(topological_order([r]), {r: 1.0})
+        rows.append([adjoint.get(p, 0.0) for p in parameters])
+    return [r.data for r in outputs], rows
+
+
+def _recorded(y: Any) -> Value:
+    if isinstance(y, Value):
+        return y
+    raise TypeError(
+        f"there is no graph to differentiate: got {y!r:.60} of type {type(y).__name__} and no Value. A model called "
+        "with plain numbers gives plain numbers: wrap its inputs, [Value(x) for x in row]"
+    )
