@@ -1,5 +1,8 @@
 """tinygrad_vi: write scalar code, see every derivative."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from tinygrad_vi.derivatives import GradientError as GradientError
 from tinygrad_vi.derivatives import grad as grad
 from tinygrad_vi.derivatives import gradcheck as gradcheck
@@ -49,3 +52,30 @@ from tinygrad_vi.value import Value as Value
 from tinygrad_vi.value import dot as dot
 from tinygrad_vi.value import first_not_finite as first_not_finite
 from tinygrad_vi.value import no_grad as no_grad
+
+if TYPE_CHECKING:
+    from tinygrad_vi import data as data
+    from tinygrad_vi import losses as losses
+    from tinygrad_vi import nn as nn
+    from tinygrad_vi import optim as optim
+    from tinygrad_vi.training import History as History
+    from tinygrad_vi.training import TrainingError as TrainingError
+    from tinygrad_vi.training import accuracy as accuracy
+    from tinygrad_vi.training import fit as fit
+
+#: the rooms above the engine, opened when they are first asked for: where each name lives
+_LATER = {
+    **dict.fromkeys(("nn", "losses", "optim", "data", "training", "show"), ""),
+    **dict.fromkeys(("fit", "accuracy", "History", "TrainingError"), "training"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'tinygrad_vi' has no attribute {name!r}")
+    room = import_module(f"tinygrad_vi.{_LATER[name] or name}")
+    return getattr(room, name) if _LATER[name] else room
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -33,8 +33,8 @@ def minibatches(
     >>> [len(rows) for rows, _ in minibatches(range(1000), batch_size=128)]
     [128, 128, 128, 128, 128, 128, 128, 104]
     """
-    X = _rows(X)
-    y = None if y is None else _rows(y)
+    X = to_lists(X)
+    y = None if y is None else to_lists(y)
     check_examples(X, y)
     n = len(X)
     size = n if batch_size is None else batch_size
@@ -78,7 +78,7 @@ def split(
     >>> len(X_train), sorted(X_train + X_test) == list(range(10))
     (7, True)
     """
-    X, y = _rows(X), _rows(y)
+    X, y = to_lists(X), to_lists(y)
     check_examples(X, y)
     n = round(test * len(X))
     if not 0 < n < len(X):
@@ -96,7 +96,7 @@ def standardize(X: Sequence[Sequence[float]]) -> tuple[list[Row], Row, Row]:
     >>> standardize([[1.0, 7.0], [3.0, 7.0]])
     ([[-1.0, 0.0], [1.0, 0.0]], [2.0, 7.0], [1.0, 0.0])
     """
-    rows = _rows(X)
+    rows = to_lists(X)
     check_examples(rows, None)
     columns = list(zip(*rows, strict=True))
     means = [math.fsum(column) / len(column) for column in columns]
@@ -108,7 +108,7 @@ def standardize(X: Sequence[Sequence[float]]) -> tuple[list[Row], Row, Row]:
     return scaled, means, deviations
 
 
-def _rows(X: Any) -> Any:
+def to_lists(X: Any) -> Any:
     """A list of lists, whatever came: NumPy array, tuple, range, data frame."""
     X = X.to_numpy() if hasattr(X, "to_numpy") else X
     if hasattr(X, "tolist"):

@@ -97,6 +97,19 @@ def recorded() -> Iterator[None]:
         _always_record = before
 
 
+@contextmanager
+def mode(model: Any, training: bool) -> Iterator[None]:
+    """A Module and its parts in training or prediction mode for a while."""
+    before = [(module, module.training) for module in model.modules()] if isinstance(model, Module) else []
+    for module, _ in before:
+        module.training = training
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
+
+
 class Module:
     """Something with parameters: subclass it, hang Values and other modules on it, and write ``forward``.
 
@@ -235,7 +248,7 @@ class Module:
     def __repr__(self) -> str:
         children = [] if isinstance(self, Layer) else _children("", self)  # a layer says how many neurons it has
         lines = [line for path, child in children for line in _indented(path, repr(child))]
-        return "\n".join([f"{self.describe()}: {_counted(len(self.parameters()), 'parameter')}", *lines])
+        return "\n".join([f"{self.describe()}: {counted(len(self.parameters()), 'parameter')}", *lines])
 
 
 def _records(x: Any) -> bool:
@@ -330,7 +343,8 @@ def _indented(path: str, text: str) -> list[str]:
     return [f"  {path}: {first}", *[f"  {line}" for line in rest]]
 
 
-def _counted(n: int, noun: str) -> str:
+def counted(n: int, noun: str) -> str:
+    """``1 parameter``, ``2 parameters``."""
     return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
@@ -342,7 +356,7 @@ def _inputs(x: Any, n: int, module: Module) -> Any:
     if len(x) != n:
         batch = len(x) > 0 and isinstance(x[0], (list, tuple))
         hint = "; it takes one example: for a batch write [model(x) for x in X]" if batch else ""
-        raise ShapeError(f"{type(module).__name__} expects {_counted(n, 'input')}, got {len(x)}{hint}")
+        raise ShapeError(f"{type(module).__name__} expects {counted(n, 'input')}, got {len(x)}{hint}")
     return x
 
 
@@ -364,7 +378,7 @@ class Neuron(Module):
     begin at 0.  seed: of the weights; without one the module `random` is used.  mask: which inputs are connected, one
     0 or 1 each.  expand: build the sum from + and * instead of one `dot`, for drawings.
 
-    w: the weights, one for each connected input.  b: the bias.
+    w: the weights, one for each input in ``connected``.  b: the bias.
 
     >>> n = Neuron(2, "identity", seed=0)
     >>> [w.label for w in n.w], n.b
@@ -387,8 +401,8 @@ class Neuron(Module):
         self.activation = _name_of(activation)
         self._activate = _look_up(ACTIVATIONS, activation, "activation")
         self._sum = dot_expanded if expand else dot
-        self._connected = None if mask is None else _connected(mask, n_inputs)
-        fan_in = n_inputs if self._connected is None else len(self._connected)
+        self.connected = range(n_inputs) if mask is None else _connected(mask, n_inputs)
+        fan_in = len(self.connected)
         draw, rng = _look_up(INITIALIZERS, init, "initialisation"), generator(seed)
         self.w = [Value(draw(rng, fan_in, fan_out)) for _ in range(fan_in)]
         self.b: Any = Value(0.0) if bias else 0.0
@@ -399,12 +413,12 @@ class Neuron(Module):
         return self._output(_inputs(x, self.n_inputs, self))
 
     def _output(self, x: list[Any]) -> Any:
-        if self._connected is not None:
-            x = [x[i] for i in self._connected]
+        if len(self.w) < len(x):
+            x = [x[i] for i in self.connected]
         return self._activate(self._sum(self.w, x, self.b))
 
     def _label(self, w: str, b: str) -> None:
-        for i, value in zip(self._connected or range(self.n_inputs), self.w, strict=True):
+        for i, value in zip(self.connected, self.w, strict=True):
             value.label = w.format(i)
         if isinstance(self.b, Value):
             self.b.label = b
@@ -413,7 +427,7 @@ class Neuron(Module):
         """``Neuron(2 inputs, tanh)``."""
         absent = self.n_inputs - len(self.w)
         missing = f", {absent} not connected" if absent else ""
-        return f"{type(self).__name__}({_counted(self.n_inputs, 'input')}{missing}, {self.activation})"
+        return f"{type(self).__name__}({counted(self.n_inputs, 'input')}{missing}, {self.activation})"
 
 
 def dot_expanded(w: Iterable[Any], x: Iterable[Any], b: Any) -> Any:
@@ -490,11 +504,10 @@ class Layer(Module):
 
         Values among them are taken as they are, so that layers can share them.
         """
-        W = _matrix(W, "W")
-        layer = cls(
-            len(W[0]), len(W), activation, bias=b is not None, mask=_mask(W), seed=0, **options
-        )  # the seed: nothing is to be drawn from the module random
-        layer._assign(W, b)
+        rows = _matrix(W, "W")
+        options = {"mask": _mask(rows), "seed": 0, **options}  # the seed: to draw nothing from the module random
+        layer = cls(len(rows[0]), len(rows), activation, bias=b is not None, **options)
+        layer._assign(rows, b)
         return layer
 
     def _assign(self, W: list[list[Any]], b: Sequence[Any] | None) -> None:

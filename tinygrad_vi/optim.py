@@ -487,7 +487,7 @@ def _assign(parameters: Sequence[Value], theta: Iterable[float]) -> None:
 
 def _evaluate(loss: Callable[[], Value], parameters: Sequence[Value]) -> tuple[float, list[float]]:
     """The loss and its gradient; grads are left as they were."""
-    y = _recorded(loss())
+    y = recorded_output(loss())
     if not math.isfinite(y.data):
         raise not_finite(y, f"the loss is {y.data}")
     adjoint = adjoints(topological_order([y]), {y: 1.0})
@@ -512,7 +512,7 @@ def _hessian_product(y: Value, parameters: Sequence[Value], direction: Sequence[
 def _residuals_and_jacobian(
     residuals: Callable[[], Sequence[Value]], parameters: Sequence[Value]
 ) -> tuple[list[float], list[list[float]]]:
-    outputs = [_recorded(r) for r in residuals()]
+    outputs = [recorded_output(r) for r in residuals()]
     if not outputs:
         raise ShapeError("there are no residuals")
     rows = []
@@ -524,7 +524,8 @@ def _residuals_and_jacobian(
     return [r.data for r in outputs], rows
 
 
-def _recorded(y: Any) -> Value:
+def recorded_output(y: Any) -> Value:
+    """What a user's function gave, if it is a Value; TypeError, saying what to do, if not."""
     if isinstance(y, Value):
         return y
     raise TypeError(

@@ -72,19 +72,20 @@ def draw(
         if not isinstance(v, Value):
             raise TypeError(f"draw takes a Value or a list of Values, got {v!r} of type {type(v).__name__}")
     sketch = _Sketch(outputs, max_nodes, local, highlight, roles, digits)
-    return Drawing(sketch.digraph(direction), len(sketch.nodes), sum(node.op is not None for node in sketch.nodes))
+    operations = sum(node.op is not None for node in sketch.nodes)
+    counts = [f"{n} {noun}{'s' * (n != 1)}" for n, noun in ((len(sketch.nodes), "value"), (operations, "operation"))]
+    return Drawing(sketch.digraph(direction), " and ".join(counts))
 
 
 class Drawing:
     """A picture of a graph, shown by a notebook as it is, and kept by `save`.
 
-    source: the text in Graphviz's language DOT; equal graphs give equal texts.
+    source: the text in Graphviz's language DOT; equal graphs give equal texts.  summary: what it shows, in words.
     """
 
-    def __init__(self, digraph: Digraph, values: int, operations: int) -> None:
+    def __init__(self, digraph: Digraph, summary: str) -> None:
         self.source: str = digraph.source
-        self.values = values
-        self.operations = operations
+        self.summary = summary
 
     @cached_property
     def svg(self) -> str:
@@ -114,8 +115,7 @@ class Drawing:
         return path
 
     def __repr__(self) -> str:
-        counts = [f"{n} {noun}{'s' * (n != 1)}" for n, noun in ((self.values, "value"), (self.operations, "operation"))]
-        return f'<Drawing of {" and ".join(counts)}; .save("graph.svg") writes it>'
+        return f'<Drawing of {self.summary}; .save("graph.svg") writes it>'
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
         """SVG, and PNG for viewers that show no SVG."""
@@ -123,6 +123,20 @@ class Drawing:
         size = {"width": width * 72 // DOTS_PER_INCH, "height": height * 72 // DOTS_PER_INCH}
         png = base64.b64encode(self.png).decode()
         return {"image/svg+xml": self.svg, "image/png": png, "text/plain": repr(self)}, {"image/png": size}
+
+
+def new_digraph(**graph_attributes: str) -> Digraph:
+    """An empty picture in the style of all of them; ImportError when the package graphviz is missing."""
+    try:
+        from graphviz import Digraph
+    except ImportError:
+        raise ImportError('drawing needs the package graphviz: pip install "tinygrad_vi[draw]"') from None
+    text = {"fontname": FONT, "fontsize": f"{FONT_SIZE:g}", "fontcolor": TEXT}
+    return Digraph(
+        graph_attr={"bgcolor": "white", "charset": "UTF-8", **graph_attributes},
+        node_attr={**text, "margin": f"{MARGIN},0.06", "height": "0.3", "penwidth": "1.2"},
+        edge_attr={**text, "color": "#64748b", "arrowsize": "0.6"},
+    )
 
 
 class _Sketch:
@@ -154,22 +168,7 @@ class _Sketch:
         return reached
 
     def digraph(self, direction: str) -> Digraph:
-        try:
-            from graphviz import Digraph
-        except ImportError:
-            raise ImportError('drawing needs the package graphviz: pip install "tinygrad_vi[draw]"') from None
-        text = {"fontname": FONT, "fontsize": f"{FONT_SIZE:g}", "fontcolor": TEXT}
-        graph = Digraph(
-            graph_attr={
-                "rankdir": direction,
-                "bgcolor": "white",
-                "nodesep": "0.25",
-                "ranksep": "0.35",
-                "charset": "UTF-8",
-            },
-            node_attr={**text, "margin": f"{MARGIN},0.06", "height": "0.3", "penwidth": "1.2"},
-            edge_attr={**text, "color": "#64748b", "arrowsize": "0.6"},
-        )
+        graph = new_digraph(rankdir=direction, nodesep="0.25", ranksep="0.35")
         for i, node in enumerate(self.nodes):
             self._draw_value(graph, f"v{i}", node)
         position = {node: i for i, node in enumerate(self.nodes)}

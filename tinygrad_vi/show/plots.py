@@ -1,0 +1,295 @@
+"""Plots of training: the loss curve, the decision boundary, the size of the gradient in each layer.
+
+Figures are made without pyplot, so they need no display and leave no state behind.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_vi.data import check_examples, to_lists
+from tinygrad_vi.nn import MLP, counted, mode, recorded
+from tinygrad_vi.ops import ShapeError
+from tinygrad_vi.show.formula import write_number
+from tinygrad_vi.value import Value, no_grad
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from tinygrad_vi.training import History
+
+DOTS_PER_INCH = 144
+FORMATS = ("png", "svg", "pdf")
+
+BLUE, RED, GREEN, GREY = "#1d4ed8", "#be123c", "#15803d", "#64748b"
+CLASS_COLORS = (BLUE, "#d97706", GREEN, "#7c3aed", RED, "#0891b2", "#4d7c0f", "#c026d3", "#78350f", "#0f172a")
+MARKERS = "os^DvP*X<>"  # classes differ by shape too
+
+#: gradients of one layer so many times smaller or larger than those of another vanish or explode
+FAR_APART = 1e3
+
+
+class Plot:
+    """A matplotlib figure that a notebook shows as it is, and `save` keeps.
+
+    figure: the figure, to go on with.  summary: what it shows, in words.
+    """
+
+    def __init__(self, figure: Figure, summary: str) -> None:
+        self.figure = figure
+        self.summary = summary
+
+    def save(self, path: str | Path) -> Path:
+        """Write the plot as .png, .svg or .pdf; returns the path.
+
+        Raises ValueError for another ending, OSError when the file cannot be written.
+        """
+        path = Path(path)
+        form = path.suffix.lower().lstrip(".")
+        if form not in FORMATS:
+            endings = ", ".join(f".{ending}" for ending in FORMATS)
+            raise ValueError(f"cannot save a plot as {path.name!r}: the name must end in {endings}")
+        path.write_bytes(self._render(form))  # only now: a picture that could not be made leaves no file
+        return path
+
+    def _render(self, form: str) -> bytes:
+        buffer = BytesIO()
+        self.figure.savefig(buffer, format=form, dpi=DOTS_PER_INCH)
+        return buffer.getvalue()
+
+    def __repr__(self) -> str:
+        return f'<Plot of {self.summary}; .save("plot.png") writes it>'
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        width, height = (int(inches * 72) for inches in self.figure.get_size_inches())
+        bundle = {"image/png": self._render("png"), "text/plain": repr(self)}
+        return bundle, {"image/png": {"width": width, "height": height}}
+
+
+def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, list[Any]]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError('plots need the package matplotlib: pip install "tinygrad_vi[plots]"') from None
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, 1, sharex=rows > 1, squeeze=False)[:, 0]
+    for axis in axes:
+        axis.grid(visible=True, color="#e2e8f0", linewidth=0.8)
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, list(axes)
+
+
+# --- The loss curve ---------------------------------------------------------------------------------------------------
+
+
+def loss_curve(history: History) -> Plot:
+    """Loss (and validation loss), length of the gradient, learning rate if it changed, by epoch.
+
+    The loss is on a logarithmic scale when it falls by more than a factor of ten.
+
+    Raises ValueError for a history without an epoch.
+    """
+    if not history.epochs:
+        raise ValueError("there is nothing to plot: the history has no epoch")
+    changed = len(set(history.learning_rate)) > 1
+    epochs = range(1, history.epochs + 1)
+    marker = "o" if history.epochs == 1 else ""
+    figure, axes = _figure(6.4, 4.4 + 1.3 * changed, rows=2 + changed)
+    axes[0].plot(epochs, history.loss, color=BLUE, marker=marker, label="loss")
+    if history.validation_loss:
+        axes[0].plot(epochs, history.validation_loss, color=RED, linestyle="--", marker=marker, label="validation loss")
+        best = history.validation_loss.index(min(history.validation_loss))
+        axes[0].plot(best + 1, history.validation_loss[best], "o", color=RED, label=f"best: epoch {best + 1}")
+        axes[0].legend(frameon=False)
+    _label(axes[0], "loss", [*history.loss, *history.validation_loss])
+    axes[1].plot(epochs, history.gradient_norm, color=GREEN, marker=marker)
+    _label(axes[1], "gradient norm", history.gradient_norm)
+    if changed:
+        axes[2].plot(epochs, history.learning_rate, color=GREY, marker=marker)
+        _label(axes[2], "learning rate", history.learning_rate)
+    axes[-1].set_xlabel("epoch")
+    axes[-1].xaxis.get_major_locator().set_params(integer=True)
+    why = f" ({history.stopped})" if history.stopped else ""
+    axes[0].set_title(f"loss {history.loss[0]:.4g} → {history.loss[-1]:.4g} in {counted(history.epochs, 'epoch')}{why}")
+    return Plot(figure, f"the loss in {counted(history.epochs, 'epoch')}")
+
+
+def _label(axis: Any, name: str, numbers: Sequence[float]) -> None:
+    axis.set_ylabel(name)
+    if min(numbers) > 0.0 and max(numbers) > 10.0 * min(numbers):
+        axis.set_yscale("log")
+
+
+# --- The decision boundary --------------------------------------------------------------------------------------------
+
+
+def decision_boundary(
+    model: Callable[[Any], Any],
+    X: Sequence[Sequence[float]],
+    y: Sequence[Any],
+    *,
+    threshold: float = 0.0,
+    steps: int = 80,
+    labels: tuple[str, str] = ("x1", "x2"),
+    transform: Callable[[list[float]], Any] | None = None,
+) -> Plot:
+    """What the model answers all over the plane, with the examples on top; the ones it gets wrong are crossed out.
+
+    model: called with two numbers.  With one output its answer is shaded, and the boundary is where it equals the
+    threshold (0 for logits and scores, 0.5 for probabilities); with several the largest wins.  steps: grid points along
+    each side.  transform: applied to a point before the model sees it, such as the scaling the examples went through.
+
+    Raises ShapeError unless every example has two numbers.
+    """
+    X, y = to_lists(X), to_lists(y)
+    check_examples(X, y)
+    if any(not isinstance(row, list) or len(row) != 2 for row in X):
+        raise ShapeError("decision_boundary draws a plane: every example needs two numbers")
+    figure, (axis,) = _figure(5.6, 4.6)
+    ends = [_padded([row[k] for row in X]) for k in (0, 1)]
+    grid = [[low + (high - low) * i / (steps - 1) for i in range(steps)] for low, high in ends]
+    see: Any = transform or (lambda point: point)
+    with mode(model, training=False), no_grad():
+        answers = [[_numbers(model(see([a, b]))) for a in grid[0]] for b in grid[1]]
+        at_examples = [_numbers(model(see(row))) for row in X]
+    if len(at_examples[0]) == 1:
+        classes = [int(t > 0) for t in y]
+        found = [int(answer[0] > threshold) for answer in at_examples]
+        field = [[answer[0] - threshold for answer in row] for row in answers]
+        largest = max(abs(v) for row in field for v in row) or 1.0
+        shade = axis.contourf(
+            *grid, field, levels=[largest * (k / 10 - 1) for k in range(21)], cmap="PuOr_r", alpha=0.6
+        )
+        figure.colorbar(shade, ax=axis, label="output" + f" - {threshold:g}" * bool(threshold))
+        if any(v < 0 for row in field for v in row) and any(v > 0 for row in field for v in row):
+            axis.contour(*grid, field, levels=[0.0], colors="#0f172a", linewidths=1.8)
+    else:
+        classes = list(y)
+        found = [answer.index(max(answer)) for answer in at_examples]
+        regions = [[answer.index(max(answer)) for answer in row] for row in answers]
+        colors = [CLASS_COLORS[k % len(CLASS_COLORS)] for k in range(len(at_examples[0]))]
+        levels = [k - 0.5 for k in range(len(colors) + 1)]
+        axis.contourf(*grid, regions, levels=levels, colors=colors, alpha=0.25)
+    for k in sorted(set(classes)):
+        rows = [row for row, c in zip(X, classes, strict=True) if c == k]
+        style = {"color": CLASS_COLORS[k % len(CLASS_COLORS)], "marker": MARKERS[k % len(MARKERS)]}
+        name = sorted({t for t, c in zip(y, classes, strict=True) if c == k})[0]
+        axis.scatter(*zip(*rows, strict=True), s=34, edgecolors="white", linewidths=0.8, label=f"class {name}", **style)
+    wrong = [row for row, c, f in zip(X, classes, found, strict=True) if c != f]
+    if wrong:
+        axis.scatter(*zip(*wrong, strict=True), s=90, marker="x", color="black", label=f"wrong: {len(wrong)}")
+    axis.set_xlabel(labels[0])
+    axis.set_ylabel(labels[1])
+    right = 1.0 - len(wrong) / len(X)
+    axis.set_title(f"decision boundary: {len(X) - len(wrong)} of {len(X)} right ({right:.0%})")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, frameon=False)
+    return Plot(figure, f"a decision boundary with {counted(len(X), 'example')}, {len(wrong)} of them wrong")
+
+
+def _padded(xs: Sequence[float]) -> tuple[float, float]:
+    margin = 0.12 * (max(xs) - min(xs)) or 1.0
+    return min(xs) - margin, max(xs) + margin
+
+
+def _numbers(output: Any) -> list[float]:
+    outputs = output if isinstance(output, (list, tuple)) else [output]
+    return [v.data if isinstance(v, Value) else v for v in outputs]
+
+
+# --- The size of the gradient by layer --------------------------------------------------------------------------------
+
+
+def gradient_sizes(model: MLP, loss: Callable[[Any, Any], Value], X: Sequence[Any], y: Sequence[Any]) -> Plot:
+    """How large the gradient is in each layer, for the mean loss over the examples, and what is wrong with it.
+
+    Bars: the root mean square of the gradient over the weights of a layer.  Words, in ``summary`` and under the bars:
+    vanishing or exploding when layers differ by more than a factor of 1000, dead units when a ReLU never lets anything
+    through, saturated ones when the slope of a sigmoid or tanh is below 0.001 for all examples.
+
+    loss: ``loss(x, t)`` of one example, as for `fit`; it calls the model.  The gradients of the parameters are left as
+    they were.
+
+    Raises TypeError for a model without layers.
+    """
+    if not isinstance(model, MLP):
+        raise TypeError(f"gradient_sizes looks at the layers of an MLP, got {model!r:.60}")
+    X, y = to_lists(X), to_lists(y)
+    check_examples(X, y)
+    parameters = model.parameters()
+    before = [p.grad for p in parameters]
+    for p in parameters:
+        p.grad = 0.0
+    slopes = [[0.0] * layer.n_outputs for layer in model.layers]  # the largest slope of each unit
+    try:
+        with recorded():
+            for row, t in zip(X, y, strict=True):
+                x = [Value(v) for v in row]
+                loss(x, t).backward()
+                for k, outputs in enumerate(model.layer_outputs(x)[1:]):
+                    slopes[k] = [max(s, _slope(v)) for s, v in zip(slopes[k], outputs, strict=True)]
+        sizes = [_root_mean_square([v.grad / len(X) for v in layer.parameters()]) for layer in model.layers]
+    finally:
+        for p, grad in zip(parameters, before, strict=True):
+            p.grad = grad
+    remarks = _remarks(model, sizes, slopes, len(X))
+    return _draw_sizes(model, sizes, remarks)
+
+
+def _slope(output: Value) -> float:
+    """The local derivative of a unit's activation; 1 for a linear one."""
+    return abs(output.local_grads[0]) if len(output.parents) == 1 else 1.0
+
+
+def _root_mean_square(xs: Sequence[float]) -> float:
+    return math.hypot(*xs) / math.sqrt(len(xs)) if xs else 0.0
+
+
+def _remarks(model: MLP, sizes: list[float], slopes: list[list[float]], n: int) -> list[str]:
+    """What there is to say, in words."""
+    remarks = []
+    first, last = sizes[0], sizes[-1]
+    if len(sizes) > 1 and first * FAR_APART < last:
+        remarks.append(f"vanishing: the gradient of layer 1 is {_ratio(first, last)} times that of layer {len(sizes)}")
+    elif len(sizes) > 1 and last * FAR_APART < first:
+        remarks.append(f"exploding: the gradient of layer 1 is {_ratio(first, last)} times that of layer {len(sizes)}")
+    for k, (layer, row) in enumerate(zip(model.layers, slopes, strict=True), start=1):
+        dead, flat = sum(s == 0.0 for s in row), sum(0.0 < s < 1e-3 for s in row)
+        if dead:
+            kind = "ReLU" if layer.activation == "relu" else layer.activation
+            units = f"{dead} of {len(row)} {kind} units of layer {k}"
+            remarks.append(f"dead: {units} let nothing through for any of the {counted(n, 'example')}")
+        if flat:
+            units = f"{flat} of {len(row)} {layer.activation} units of layer {k}"
+            remarks.append(f"saturated: {units} have a slope below 0.001 for all {counted(n, 'example')}")
+    return remarks or ["healthy: no layer's gradient vanishes or explodes, no unit is dead"]
+
+
+def _ratio(x: float, y: float) -> str:
+    return write_number(x / y, 2) if y else "infinitely many"
+
+
+def _draw_sizes(model: MLP, sizes: list[float], remarks: list[str]) -> Plot:
+    lines = [line for remark in remarks for line in textwrap.wrap(remark, 74)]
+    figure, (axis,) = _figure(6.4, 3.2 + 0.18 * len(lines))
+    names = [f"layer {k}\n{layer.activation}" for k, layer in enumerate(model.layers, start=1)]
+    shown = names if len(names) <= 8 else [str(k) for k in range(1, len(names) + 1)]
+    positive = [s for s in sizes if s > 0.0]
+    bars = axis.bar(range(len(sizes)), sizes, color=BLUE)
+    if positive and max(positive) > 10.0 * min(positive):
+        axis.set_yscale("log")
+    axis.set_xticks(range(len(sizes)), shown)
+    if len(sizes) <= 12:
+        axis.bar_label(bars, [write_number(s, 2) for s in sizes], padding=2, fontsize=9)
+        axis.margins(y=0.12)
+    axis.set_ylabel("gradient (root mean square)")
+    if shown is not names:
+        axis.set_xlabel("layer")
+    axis.set_title("size of the gradient by layer")
+    figure.supxlabel("\n".join(lines), fontsize=9, x=0.02, ha="left")
+    return Plot(figure, f"the gradient by layer; {'; '.join(remarks)}")

@@ -1,0 +1,456 @@
+"""Training: the loop around loss, gradient and optimiser.
+
+`fit` asks for the loss of ONE example, written in scalar code.  It goes through the examples in batches, averages the
+gradients of a batch and lets the optimiser take a step: with all examples in a batch this is (full-)batch gradient
+descent, with one stochastic gradient descent, and mini-batch descent in between.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import random
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_vi.data import check_examples, minibatches, to_lists
+from tinygrad_vi.files import read_json, write_json
+from tinygrad_vi.nn import Module, counted, mode, recorded
+from tinygrad_vi.ops import DomainError
+from tinygrad_vi.optim import Adam, Optimizer, Schedule, recorded_output
+from tinygrad_vi.value import Value, no_grad, topological_order
+
+if TYPE_CHECKING:
+    from tinygrad_vi.show.plots import Plot
+
+CHECKPOINT_FORMAT = "tinygrad_vi checkpoint"
+
+Loss = Callable[..., Any]
+Callback = Callable[["History"], Any]
+
+
+@dataclass(repr=False)
+class History:
+    """What happened, one entry for each epoch.
+
+    loss: the mean over the examples, each measured before the step its batch led to; penalty included.  gradient_norm:
+    the length of the gradient, the mean over the batches.  learning_rate.  time: seconds from the start to the end of
+    the epoch.  validation_loss: after the epoch, where there is validation data.  stopped: why training ended.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    gradient_norm: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+    time: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    stopped: str = ""
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs there were."""
+        return len(self.loss)
+
+    def plot(self) -> Plot:
+        """Loss, gradient norm and learning rate by epoch, as a picture: ``history.plot().save("loss.png")``."""
+        from tinygrad_vi.show.plots import loss_curve
+
+        return loss_curve(self)
+
+    def __repr__(self) -> str:
+        if not self.loss:
+            return f"<History of no epoch{'; ' * bool(self.stopped)}{self.stopped}>"
+        validation = f", validation loss {self.validation_loss[-1]:.4g}" if self.validation_loss else ""
+        why = f"; {self.stopped}" if self.stopped else ""
+        return (
+            f"<History of {counted(self.epochs, 'epoch')} in {self.time[-1]:.1f} s: "
+            f"loss {self.loss[0]:.4g} -> {self.loss[-1]:.4g}{validation}{why}>"
+        )
+
+
+class TrainingError(DomainError):
+    """The loss or a gradient became infinite or NaN; the parameters are those of the last good step.
+
+    epoch, batch: where, counted from 1 (batch 0: in validation).  history: of the epochs before.
+    """
+
+    def __init__(self, where: str, batch: int, history: History) -> None:
+        self.epoch, self.batch, self.history = history.epochs + 1, batch, history
+        super().__init__(
+            f"training stopped in epoch {self.epoch}, {where}. The parameters are as they were after the last good "
+            "step; a smaller learning rate may help"
+        )
+
+
+def fit(
+    loss: Loss,
+    parameters: Module | Iterable[Value],
+    X: Sequence[Any],
+    y: Sequence[Any] | None = None,
+    *,
+    optimizer: Optimizer | None = None,
+    epochs: int = 100,
+    batch_size: int | None = None,
+    seed: int | None = 0,
+    schedule: Schedule | None = None,
+    penalty: Callable[[], Any] | None = None,
+    validation: tuple[Sequence[Any], Sequence[Any]] | None = None,
+    patience: int | None = None,
+    callbacks: Callback | Sequence[Callback] = (),
+    progress: bool = True,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 1,
+    resume: bool = False,
+) -> History:
+    """Train: make the mean of ``loss(x, t)`` over the examples small by moving the parameters.
+
+    loss: takes one row of X and its target and returns one Value (``loss(x)`` when there is no y).  The floats of x
+    arrive as Values, whole numbers as they are, so that they can be indices; modules record whatever they are called
+    with.
+    parameters: Values, or a Module, whose training mode (`Dropout`) is then on in training and off in validation.
+    X, y: one entry for each example; lists or arrays.
+    optimizer: Adam with the learning rate 0.01 by default.
+    batch_size: None for all examples in one step (batch descent), 1 for single examples, m for mini-batches.
+    seed: shuffles the examples anew in each epoch; None keeps their order.
+    schedule: epoch (from 0) -> learning rate.
+    penalty: called once for each batch, without arguments, and added to its mean loss: ``lambda: losses.l2(p, 1e-4)``.
+    validation: a pair (X, y); its mean loss is measured after each epoch.
+    patience: stop when the validation loss (the loss, without validation) has not improved for so many epochs; with
+    validation the best parameters are put back.
+    callbacks: called with the history after each epoch; one that returns something true ends the training.
+    checkpoint: a file to keep the state in, written every ``checkpoint_every`` epochs and at the end.  With ``resume``
+    training goes on from there, where the file exists, and arrives at the very numbers of an uninterrupted run.
+
+    progress: a bar, where the package tqdm is installed.
+
+    Ctrl-C ends the training and returns the history so far.  The garbage collector rests while batches are computed:
+    graphs of Values have no cycles.
+
+    Raises ShapeError for no examples or X and y of different lengths; ValueError for an infinity or NaN in them, a loss
+    that does not depend on the parameters, a checkpoint that does not fit; FileExistsError for a checkpoint that would
+    be overwritten by a new run; TrainingError, a DomainError, when the loss or a gradient is infinite or NaN: it names
+    the first node that was, and leaves the parameters as they were after the last good step.
+
+    >>> w = Value(0.0, "w")
+    >>> history = fit(lambda x, t: (w * x - t) ** 2, [w], [1.0, 2.0], [3.0, 6.0], epochs=500, progress=False)
+    >>> round(w.data, 3), history.epochs
+    (3.0, 500)
+    """
+    objective = _Objective(loss, parameters, penalty)
+    examples = _Examples(X, y)
+    held_out = None if validation is None else _Examples(*validation)
+    optimizer = Adam(objective.parameters, learning_rate=0.01) if optimizer is None else optimizer
+    if not set(optimizer.parameters) <= set(objective.parameters):
+        raise ValueError("the optimiser moves Values that are not among the parameters given to fit")
+    run = _Run(objective.parameters, optimizer, {"examples": len(examples), "batch_size": batch_size, "seed": seed})
+    if checkpoint is not None:
+        run.begin(Path(checkpoint), resume)
+    elif resume:
+        raise ValueError('resume=True needs the file to resume from: checkpoint="run.json"')
+    history = run.history
+    history.stopped = _stalled(history, patience)  # a resumed run may have been at its end
+    callbacks = [callbacks] if callable(callbacks) else list(callbacks)
+    per_epoch = len(minibatches(range(len(examples)), batch_size=batch_size))
+    start = perf_counter() - (history.time[-1] if history.time else 0.0)
+    with _bar(progress, epochs * per_epoch, history.epochs * per_epoch) as bar, mode(parameters, training=True):
+        try:
+            while history.epochs < epochs and not history.stopped:
+                epoch = history.epochs
+                bar.set_description(f"epoch {epoch + 1}/{epochs}", refresh=False)
+                if schedule is not None:
+                    optimizer.learning_rate = float(schedule(epoch))
+                order = None if seed is None else f"{seed}, epoch {epoch}"
+                batches = [rows for rows, _ in minibatches(range(len(examples)), None, batch_size, order)]
+                mean, norm = _epoch(objective, optimizer, examples, batches, bar, history)
+                if held_out is not None:
+                    with mode(parameters, training=False):
+                        history.validation_loss.append(_validate(objective, held_out, history))
+                history.loss.append(mean)
+                history.gradient_norm.append(norm)
+                history.learning_rate.append(optimizer.learning_rate)
+                history.time.append(perf_counter() - start)
+                bar.set_postfix_str(f"loss {mean:.4g}", refresh=False)
+                run.remember_best()
+                wishes = [callback(history) for callback in callbacks]
+                if any(wishes):
+                    history.stopped = "a callback ended it"
+                else:
+                    history.stopped = _stalled(history, patience)
+                ended = history.stopped or history.epochs == epochs
+                if checkpoint is not None and (ended or history.epochs % checkpoint_every == 0):
+                    run.save(Path(checkpoint))
+        except KeyboardInterrupt:
+            history.stopped = f"interrupted in epoch {history.epochs + 1}"
+    if patience is not None and held_out is not None:
+        run.restore_best()
+    return history
+
+
+def accuracy(model: Callable[[Any], Any], X: Sequence[Any], y: Sequence[Any], threshold: float = 0.0) -> float:
+    """The fraction of examples whose class the model gets right.
+
+    A model with several outputs answers with the number of the largest.  One with a single output says yes above the
+    threshold (0 for logits and scores, 0.5 for probabilities), and the right answer is yes for a target above 0.
+    A Module is put in prediction mode for the while.
+
+    >>> accuracy(lambda x: x - 0.5, [0.2, 0.9, 0.7], [0, 1, 0])
+    0.6666666666666666
+    """
+    examples = _Examples(X, y)
+    with mode(model, training=False), no_grad():
+        right = [_is_right(model(x), t, threshold) for x, t in zip(examples.X, examples.y or [], strict=True)]
+    return sum(right) / len(right)
+
+
+def _is_right(output: Any, target: Any, threshold: float) -> bool:
+    if isinstance(output, (list, tuple)):
+        numbers = [v.data if isinstance(v, Value) else v for v in output]
+        wanted = target.index(max(target)) if isinstance(target, (list, tuple)) else target
+        return bool(numbers.index(max(numbers)) == wanted)
+    return bool((output > threshold) == (target > 0))
+
+
+# --- One epoch --------------------------------------------------------------------------------------------------------
+
+
+class _Examples:
+    """X and y as lists, checked."""
+
+    def __init__(self, X: Any, y: Any = None) -> None:
+        self.X, self.y = to_lists(X), None if y is None else to_lists(y)
+        check_examples(self.X, self.y)
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+
+class _Objective:
+    """The mean loss of examples, as a function of the parameters."""
+
+    def __init__(self, loss: Loss, parameters: Module | Iterable[Value], penalty: Callable[[], Any] | None) -> None:
+        values = parameters.parameters() if isinstance(parameters, Module) else parameters
+        self.parameters = Optimizer(values, 1.0).parameters  # it checks them
+        self.loss = loss
+        self.penalty = penalty
+        self.connected = False
+
+    def gradient(self, examples: _Examples, rows: Sequence[int]) -> float:
+        """Leave the gradient of the mean loss of these rows in the parameters; the mean loss."""
+        for p in self.parameters:
+            p.grad = 0.0
+        losses = []
+        for i in rows:
+            try:
+                loss = self.of_example(examples, i)
+                loss.backward()
+            except DomainError as error:
+                raise DomainError(f"example {i}: {error}") from error
+            losses.append(loss.data)
+        for p in self.parameters:
+            p.grad /= len(rows)
+        mean = math.fsum(losses) / len(losses)
+        if self.penalty is not None:
+            with recorded():
+                extra = recorded_output(self.penalty())
+            extra.backward()
+            mean += extra.data
+        return mean
+
+    def mean_loss(self, examples: _Examples) -> float:
+        """The mean loss of all examples; nothing is recorded."""
+        losses = []
+        for i in range(len(examples)):
+            with no_grad():
+                losses.append(self.of_example(examples, i).data)
+            if not math.isfinite(losses[-1]):
+                raise DomainError(f"example {i}: the loss is {losses[-1]}")
+        return math.fsum(losses) / len(losses)
+
+    def of_example(self, examples: _Examples, i: int) -> Value:
+        """The loss of one example."""
+        with recorded():
+            x = _as_values(examples.X[i])
+            loss = recorded_output(self.loss(x) if examples.y is None else self.loss(x, examples.y[i]))
+        if not self.connected:  # asked once: the loss of other Values would train nothing and say nothing
+            leaves = {v for node in topological_order([loss]) for v in node.parents} | {loss}
+            if leaves.isdisjoint(self.parameters):
+                raise ValueError("the loss depends on none of the parameters: is it computed from these very Values?")
+            self.connected = True
+        return loss
+
+
+def _as_values(x: Any) -> Any:
+    """The floats of an example as Values, so that each is made once and not in every neuron."""
+    if isinstance(x, (list, tuple)):
+        return [_as_values(v) for v in x]
+    return Value(x) if isinstance(x, float) else x
+
+
+def _epoch(
+    objective: _Objective,
+    optimizer: Optimizer,
+    examples: _Examples,
+    batches: Sequence[Sequence[int]],
+    bar: Any,
+    history: History,
+) -> tuple[float, float]:
+    """Take a step for each batch; the mean loss over the examples and the mean length of the gradient."""
+    losses, norms = [], []
+    for number, rows in enumerate(batches, start=1):
+        try:
+            with _collector_paused():
+                mean = objective.gradient(examples, rows)
+                optimizer.step()
+        except DomainError as error:
+            raise TrainingError(f"batch {number} of {len(batches)}: {error}", number, history) from error
+        losses.append(mean * len(rows))
+        norms.append(math.hypot(*[p.grad for p in objective.parameters]))
+        bar.update()
+    return math.fsum(losses) / len(examples), math.fsum(norms) / len(norms)
+
+
+def _validate(objective: _Objective, held_out: _Examples, history: History) -> float:
+    try:
+        return objective.mean_loss(held_out)
+    except DomainError as error:
+        raise TrainingError(f"validation: {error}", 0, history) from error
+
+
+def _stalled(history: History, patience: int | None) -> str:
+    """Why to stop, when the best loss lies ``patience`` epochs back."""
+    losses = history.validation_loss or history.loss
+    if patience is None or not losses or len(losses) - 1 - losses.index(min(losses)) < patience:
+        return ""
+    return f"no improvement in {counted(patience, 'epoch')}"
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+class _NoBar:
+    """Stands in for a progress bar."""
+
+    def __enter__(self) -> _NoBar:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *arguments, **options: None
+
+
+def _bar(wanted: bool, total: int, done: int) -> Any:
+    """A progress bar that counts batches."""
+    if wanted and find_spec("tqdm"):
+        from tqdm import tqdm
+
+        return tqdm(total=total, initial=done, unit="batch", mininterval=0.1 if sys.stderr.isatty() else 1.0)
+    return _NoBar()
+
+
+# --- Checkpoints ------------------------------------------------------------------------------------------------------
+
+
+class _Run:
+    """What a checkpoint holds: parameters, the best ones so far, the optimiser, the history, the random numbers.
+
+    settings: what must be the same for a resumed run to take the same steps.
+    """
+
+    def __init__(self, parameters: list[Value], optimizer: Optimizer, settings: dict[str, Any]) -> None:
+        self.parameters, self.optimizer, self.settings = parameters, optimizer, settings
+        self.history = History()
+        self.best: list[float] = []
+
+    def remember_best(self) -> None:
+        """Keep the parameters when the validation loss is the lowest so far."""
+        losses = self.history.validation_loss
+        if losses and losses.index(min(losses)) == len(losses) - 1:
+            self.best = [p.data for p in self.parameters]
+
+    def restore_best(self) -> None:
+        """Put the best parameters back."""
+        for p, x in zip(self.parameters, self.best, strict=False):  # there are none before the first epoch has ended
+            p.data = x
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint, or leave the old one as it is."""
+        content = {
+            "settings": self.settings,
+            "names": [p.label for p in self.parameters],
+            "parameters": [p.data for p in self.parameters],
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "history": asdict(self.history),
+            "random": random.getstate(),
+        }
+        write_json(path, CHECKPOINT_FORMAT, content)
+
+    def begin(self, path: Path, resume: bool) -> None:
+        """Go on from the checkpoint, if there is one; nothing is changed when it does not fit."""
+        if not path.exists():
+            return
+        if not resume:
+            raise FileExistsError(
+                f"{path} is the checkpoint of an earlier run: resume=True goes on from there; to start anew, delete it "
+                "or choose another name"
+            )
+        parts = {"settings": dict, "names": list, "parameters": list, "best": list, "optimizer": dict, "history": dict}
+        content = read_json(path, CHECKPOINT_FORMAT, {**parts, "random": list})
+        try:
+            self._restore(content)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"cannot resume from {path}: {error}") from None
+
+    def _restore(self, content: dict[str, Any]) -> None:
+        for name, ours in self.settings.items():
+            theirs = content["settings"].get(name)
+            if theirs != ours:
+                raise ValueError(f"it was made with {name} = {theirs!r}, now it is {ours!r}")
+        names = [p.label for p in self.parameters]
+        if content["names"] != names:
+            n, m = len(content["names"]), len(names)
+            different = [f"{a!r} instead of {b!r}" for a, b in zip(content["names"], names, strict=False) if a != b]
+            what = f"it has {counted(n, 'parameter')}, now there are {m}" if n != m else f"it has {different[0]}"
+            raise ValueError(f"it belongs to another architecture: {what}")
+        for name in ("parameters", "best"):
+            if len(content[name]) not in (len(names), 0 if name == "best" else len(names)):
+                raise ValueError(f"{name} should have {len(names)} numbers, got {len(content[name])}")
+            _check_numbers(content[name], name)
+        history = History(**content["history"])
+        columns = asdict(history)
+        columns.pop("stopped")
+        for name, column in columns.items():
+            if not isinstance(column, list) or len(column) not in (
+                history.epochs,
+                0 if "val" in name else history.epochs,
+            ):
+                raise ValueError(f"{name} in its history should have {history.epochs} numbers")
+            _check_numbers(column, name)
+        version, numbers, gauss = content["random"]
+        random.Random().setstate((version, tuple(numbers), gauss))  # does it fit?
+        self.optimizer.load_state_dict(content["optimizer"])
+        random.setstate((version, tuple(numbers), gauss))
+        self.history, self.best = history, content["best"]
+        for p, x in zip(self.parameters, content["parameters"], strict=True):
+            p.data = float(x)
+
+
+def _check_numbers(numbers: list[Any], name: str) -> None:
+    for i, x in enumerate(numbers):
+        if isinstance(x, bool) or not isinstance(x, (int, float)) or not math.isfinite(x):
+            raise ValueError(f"{name}[{i}] should be a finite number, got {x!r:.60}")
