@@ -198,7 +198,7 @@ def _draw_numbers(graph: Digraph, lines: Sequence[Line], places: Mapping[str, Po
         (x1, y1), (x2, y2) = places[line.tail], places[line.head]
         spots = [(x1 + t / 40 * (x2 - x1), y1 + t / 40 * (y2 - y1)) for t in range(11, 30)]
         # a number is about three times as wide as it is high
-        spot = max(spots, key=lambda p: min((math.hypot((p[0] - x) / 3, p[1] - y) for x, y in taken))
+        spot = max(spots, key=lambda p: min((math.hypot((p[0] - x) / 3, p[1] - y) for x, y in taken)))
         taken.append(spot)
         number = write_number(line.weight, digits)
         size = {"width": f"{text_width(number) * 9 / 72:.2f}", "height": "0.14", "fixedsize": "true"}
