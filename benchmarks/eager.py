@@ -4,7 +4,7 @@ Three contestants compute the same numbers (checked before anything is timed):
 
 - micrograd, as its users run it;
 - *scalar code*: micrograd's own ``nn`` module, its text unchanged, running on our Value;
-- *dot and total*: a small MLP that makes one node of each neuron's sum.
+- *nn and losses*: our own modules, which make one node of each neuron's sum.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks.measure import Stages, against, collector, interleaved, show
-from tinygrad_vi import Value, dot, total
+from tinygrad_vi import Value, losses, nn
 
 REGULARISATION = 1e-4
 SIZES = [16, 16, 1]
 PEER = "micrograd"
 SCALAR = "tinygrad_vi, scalar code"
-DOT = "tinygrad_vi, dot and total"
+NN = "tinygrad_vi, nn and losses"
 #: DESIGN: how many times faster than micrograd with the collector on, and off on both sides
 TARGETS = {True: 25.0, False: 5.0}
 
@@ -73,31 +73,10 @@ def demo_loss(model: Any, value_class: Any, points: Points, classes: Sequence[fl
 # --- the same in our words --------------------------------------------------------------------------------------------
 
 
-class DotMLP:
-    """An MLP with ReLU between its layers: each neuron is one `dot`."""
-
-    def __init__(self, layers: list[list[tuple[list[Value], Value]]]) -> None:
-        self.layers = layers
-
-    def __call__(self, x: list[Value]) -> Value:
-        *hidden, last = self.layers
-        for layer in hidden:
-            x = [dot(w, x, b).relu() for w, b in layer]
-        ((w, b),) = last
-        return dot(w, x, b)
-
-    def parameters(self) -> list[Value]:
-        return [p for layer in self.layers for w, b in layer for p in (*w, b)]
-
-    def zero_grad(self) -> None:
-        for p in self.parameters():
-            p.grad = 0.0
-
-
-def dot_loss(model: DotMLP, points: Points, classes: Sequence[float]) -> Value:
-    losses = [(1.0 - y * model([Value(x) for x in point])).relu() for point, y in zip(points, classes, strict=True)]
-    parameters = model.parameters()
-    return total(losses) * (1.0 / len(losses)) + REGULARISATION * dot(parameters, parameters)
+def nn_loss(model: nn.MLP, points: Points, classes: Sequence[float]) -> Value:
+    scores = [model([Value(x) for x in point]) for point in points]
+    loss: Value = losses.hinge(scores, classes) + losses.l2(model.parameters(), REGULARISATION)
+    return loss
 
 
 # --- the match --------------------------------------------------------------------------------------------------------
@@ -105,17 +84,18 @@ def dot_loss(model: DotMLP, points: Points, classes: Sequence[float]) -> Value:
 
 def contestants(points: Points, classes: Sequence[float], seed: int = 1337) -> dict[str, tuple[Any, Callable[[], Any]]]:
     """Models with the same weights, each with the function that computes its loss."""
-    nn = micrograd_nn()
+    micrograd = micrograd_nn()
     random.seed(seed)
-    peer = nn.MLP(2, SIZES)
+    peer = micrograd.MLP(2, SIZES)
+    random.seed(seed)
+    ours = nn.MLP(2, SIZES)  # the same weights
     scalar = micrograd_nn(Value).MLP(2, SIZES)
-    for ours, theirs in zip(scalar.parameters(), peer.parameters(), strict=True):
-        ours.data = float(theirs.data)
-    copied = DotMLP([[([Value(w.data) for w in n.w], Value(n.b.data)) for n in layer.neurons] for layer in peer.layers])
+    for copy, original in zip(scalar.parameters(), peer.parameters(), strict=True):
+        copy.data = float(original.data)
     return {
-        PEER: (peer, lambda: demo_loss(peer, nn.Value, points, classes)),
+        PEER: (peer, lambda: demo_loss(peer, micrograd.Value, points, classes)),
         SCALAR: (scalar, lambda: demo_loss(scalar, Value, points, classes)),
-        DOT: (copied, lambda: dot_loss(copied, points, classes)),
+        NN: (ours, lambda: nn_loss(ours, points, classes)),
     }
 
 
@@ -173,14 +153,10 @@ def run(repeats: int, quick: bool) -> None:
                     name,
                     *(f"{1e3 * times[stage]:.1f}" for stage in ("forward", "backward", "free", "total")),
                     *(f"{peer[stage] / times[stage]:.1f}" for stage in ("forward", "backward", "total")),
-                    *(
-                        [f"{TARGETS[on]:g}", against(TARGETS[on], peer["total"] / times["total"])]
-                        if name == DOT
-                        else []
-                    ),
+                    *([f"{TARGETS[on]:g}", against(TARGETS[on], peer["total"] / times["total"])] if name == NN else []),
                 ]
                 for name, times in result.items()
             ],
         )
-    paused = medians[True][PEER]["total"] / medians[False][DOT]["total"]
-    print(f"\n{DOT} with the collector paused, against {PEER} as its users run it: {paused:.1f}x")
+    paused = medians[True][PEER]["total"] / medians[False][NN]["total"]
+    print(f"\n{NN} with the collector paused, against {PEER} as its users run it: {paused:.1f}x")

@@ -1,7 +1,7 @@
 """tinygrad_vi: write scalar code, see every derivative."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from tinygrad_vi.derivatives import GradientError as GradientError
 from tinygrad_vi.derivatives import grad as grad
@@ -53,7 +53,7 @@ from tinygrad_vi.value import dot as dot
 from tinygrad_vi.value import first_not_finite as first_not_finite
 from tinygrad_vi.value import no_grad as no_grad
 
-if TYPE_CHECKING:
+if _TYPE_CHECKING:
     from tinygrad_vi import data as data
     from tinygrad_vi import losses as losses
     from tinygrad_vi import nn as nn
@@ -70,10 +70,10 @@ _LATER = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _LATER:
         raise AttributeError(f"module 'tinygrad_vi' has no attribute {name!r}")
-    room = import_module(f"tinygrad_vi.{_LATER[name] or name}")
+    room = _import_module(f"tinygrad_vi.{_LATER[name] or name}")
     return getattr(room, name) if _LATER[name] else room
 
 

@@ -147,15 +147,11 @@ class Module:
 
     def named_parameters(self) -> dict[str, Value]:
         """Every parameter by the path that leads to it: ``layers.0.neurons.2.w.1``.  A shared one appears once."""
-        names: dict[Value, str] = {}
-        for path, x in _walk("", self, set()):
-            if isinstance(x, Value):
-                names.setdefault(x, path)
-        return {path: value for value, path in names.items()}
+        return {path: x for x, path in _walk("", self, {}).items() if isinstance(x, Value)}
 
     def parameters(self) -> list[Value]:
         """Every parameter once; for layers neuron by neuron, weights then bias."""
-        return list(dict.fromkeys(x for _, x in _walk("", self, set()) if isinstance(x, Value)))
+        return [x for x in _walk("", self, {}) if isinstance(x, Value)]
 
     def zero_grad(self) -> None:
         """Set the grad of every parameter to 0."""
@@ -164,7 +160,7 @@ class Module:
 
     def modules(self) -> list[Module]:
         """The module itself and all that it is made of."""
-        return [x for _, x in _walk("", self, set()) if isinstance(x, Module)]
+        return [x for x in _walk("", self, {}) if isinstance(x, Module)]
 
     def train(self: M, mode: bool = True) -> M:
         """Training mode, in which `Dropout` drops.  Returns the module."""
@@ -280,19 +276,20 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _walk(path: str, x: Any, seen: set[int]) -> Iterator[tuple[str, Value | Module]]:
-    """Every module and every leaf Value of a container, each module once."""
+def _walk(path: str, x: Any, found: dict[Any, str]) -> dict[Any, str]:
+    """Every leaf Value and every module of a container, each once, with the first path that leads to it."""
     if isinstance(x, Value):
         if not x.parents:
-            yield path, x
-        return
-    if isinstance(x, Module):
-        if id(x) in seen:
-            return
-        seen.add(id(x))
-        yield path, x
-    for name, v in _entries(x):
-        yield from _walk(_join(path, name), v, seen)
+            found.setdefault(x, path)
+    elif isinstance(x, (list, tuple)):
+        for i, v in enumerate(x):
+            _walk(f"{path}.{i}", v, found)
+    elif isinstance(x, (Module, dict)) and (isinstance(x, dict) or x not in found):
+        if isinstance(x, Module):
+            found[x] = path
+        for name, v in _entries(x):
+            _walk(_join(path, name), v, found)
+    return found
 
 
 def _children(path: str, x: Any) -> Iterator[tuple[str, Module]]:
@@ -476,6 +473,7 @@ class Layer(Module):
         self._activate = LAYER_ACTIVATIONS[self.activation] if whole else None
         if mask is not None and len(mask) != n_outputs:
             raise ShapeError(f"a mask has one row for each of the {n_outputs} neurons, got {len(mask)}")
+        self._dense = mask is None
         rng = generator(seed)
         self.neurons = [
             Neuron(
@@ -526,7 +524,11 @@ class Layer(Module):
 
     def outputs(self, x: list[Any]) -> list[Any]:
         """The same, always as a list."""
-        outputs = [neuron._output(x) for neuron in self.neurons]
+        if self._dense:  # what `Neuron.forward` does, without its calls
+            weighted_sum, activate = self.neurons[0]._sum, self.neurons[0]._activate
+            outputs = [activate(weighted_sum(neuron.w, x, neuron.b)) for neuron in self.neurons]
+        else:
+            outputs = [neuron._output(x) for neuron in self.neurons]
         return self._activate(outputs) if self._activate else outputs
 
     def _label(self, number: str) -> None:
