@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from tinygrad_vi.ops import ShapeError
+from tinygrad_vi.ops import ShapeError, whole_number
 
 Row = list[float]
 T = TypeVar("T")
@@ -37,9 +37,7 @@ def minibatches(
     y = None if y is None else to_lists(y)
     check_examples(X, y)
     n = len(X)
-    size = n if batch_size is None else batch_size
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ValueError(f"batch_size must be a whole number of at least 1, or None for all examples, got {size!r}")
+    size = n if batch_size is None else whole_number(batch_size, "batch_size (None for all examples)")
     order = list(range(n))
     if seed is not None:
         random.Random(seed).shuffle(order)
@@ -188,8 +186,7 @@ def adding(n: int = 100, length: int = 8, seed: int = 0) -> tuple[list[list[Row]
     >>> sum(x * mark for x, mark in X[0]) == y[0]
     True
     """
-    if length < 2:
-        raise ValueError(f"the adding problem needs at least 2 steps, got {length}")
+    whole_number(length, "the length of the adding problem", least=2)
     rng = random.Random(seed)
     X, y = [], []
     for _ in range(n):

@@ -90,7 +90,7 @@ def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
 
     def loss(y: Any, t: Any) -> Any:
         size = abs(y - t)
-        return where(size - delta, delta * (size - 0.5 * delta), 0.5 * size**2)
+        return where(size - delta, delta * (size - 0.5 * delta), 0.5 * size * size)
 
     return _mean(loss, prediction, target, "huber")
 
@@ -108,7 +108,8 @@ def tukey_biweight(prediction: Any, target: Any, c: float = 4.685) -> Any:
     top = c * c / 6.0
 
     def loss(y: Any, t: Any) -> Any:
-        u = ((y - t) / c) ** 2
+        r = (y - t) / c
+        u = r * r
         inside = where(1.0 - u, u, 1.0)  # far outside u**3 would overflow
         return top * inside * (3.0 - 3.0 * inside + inside**2)  # 1 - (1 - u)**3, which would cancel for small u
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_vi import ops
 from tinygrad_vi.files import read_json, write_json
-from tinygrad_vi.ops import DomainError, ShapeError
+from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.value import Value, dot, no_grad
 
 if TYPE_CHECKING:
@@ -357,12 +357,6 @@ def _inputs(x: Any, n: int, module: Module) -> Any:
     return x
 
 
-def _positive(n: Any, what: str) -> int:
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f"{what} must be a positive whole number, got {n!r}")
-    return n
-
-
 # --- Feed-forward networks --------------------------------------------------------------------------------------------
 
 
@@ -394,7 +388,7 @@ class Neuron(Module):
         expand: bool = False,
         fan_out: int = 1,
     ) -> None:
-        self.n_inputs = _positive(n_inputs, "the number of inputs")
+        self.n_inputs = whole_number(n_inputs, "the number of inputs")
         self.activation = _name_of(activation)
         self._activate = _look_up(ACTIVATIONS, activation, "activation")
         self._sum = dot_expanded if expand else dot
@@ -466,8 +460,8 @@ class Layer(Module):
         mask: Sequence[Sequence[Any]] | None = None,
         expand: bool = False,
     ) -> None:
-        self.n_inputs = _positive(n_inputs, "the number of inputs")
-        self.n_outputs = _positive(n_outputs, "the number of neurons")
+        self.n_inputs = whole_number(n_inputs, "the number of inputs")
+        self.n_outputs = whole_number(n_outputs, "the number of neurons")
         self.activation = _name_of(activation)
         whole = activation in LAYER_ACTIVATIONS if isinstance(activation, str) else False
         self._activate = LAYER_ACTIVATIONS[self.activation] if whole else None
@@ -510,7 +504,7 @@ class Layer(Module):
 
     def _assign(self, W: list[list[Any]], b: Sequence[Any] | None) -> None:
         if b is not None and len(b) != len(W):
-            raise ShapeError(f"b has {len(b)} entries for {len(W)} neurons")
+            raise ShapeError(f"b has {len(b)} numbers for {counted(len(W), 'neuron')}")
         for j, (neuron, row) in enumerate(zip(self.neurons, W, strict=True)):
             given = [x for x in row if x is not None]
             neuron.w = [_parameter(x, v.label) for x, v in zip(given, neuron.w, strict=True)]
@@ -592,7 +586,7 @@ class MLP(Module):
         dropout: float = 0.0,
         expand: bool = False,
     ) -> None:
-        self.n_inputs = _positive(n_inputs, "the number of inputs")
+        self.n_inputs = whole_number(n_inputs, "the number of inputs")
         sizes = [sizes] if isinstance(sizes, int) else list(sizes)
         if not sizes:
             raise ShapeError("an MLP needs at least one layer: MLP(2, [4, 1])")
@@ -653,7 +647,7 @@ class MLP(Module):
             if len(rows[0]) != wanted:
                 transposed = "; its transpose would fit" * (len(rows) == wanted)
                 raise ShapeError(
-                    f"W[{k}] needs {wanted} columns, one for each output of the layer before, "
+                    f"W[{k}] needs {counted(wanted, 'column')}, one for each output of the layer before, "
                     f"got {len(rows[0])}{transposed}"
                 )
         masks = [_mask(rows) for rows in matrices]
@@ -748,8 +742,8 @@ class _Cell(Module):
         bias: bool = True,
         expand: bool = False,
     ) -> None:
-        self.n_inputs = _positive(n_inputs, "the number of inputs")
-        self.hidden_size = _positive(hidden_size, "the size of the hidden state")
+        self.n_inputs = whole_number(n_inputs, "the number of inputs")
+        self.hidden_size = whole_number(hidden_size, "the size of the hidden state")
         self._sum = dot_expanded if expand else dot
         draw, rng = _look_up(INITIALIZERS, init, "initialisation"), generator(seed)
         rows = range(len(self.gates) * hidden_size)
@@ -772,7 +766,7 @@ class _Cell(Module):
         biases = [_plain(b) for b in (b_x, b_h) if b is not None]
         if not len(W_x) == len(W_h) == rows or any(len(b) != rows for b in biases):
             raise ShapeError(
-                f"{cls.__name__} with {h} units needs {rows} rows in W_x, W_h and every bias, "
+                f"{cls.__name__} with {counted(h, 'unit')} needs {rows} rows in W_x, W_h and every bias, "
                 f"got {[len(W_x), len(W_h), *map(len, biases)]}"
             )
         cell = cls(n, h, bias=bool(biases), seed=0, **options)

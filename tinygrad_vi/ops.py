@@ -200,6 +200,13 @@ def number(x: Any, wanted_by: str) -> float:
         raise DomainError(f"{wanted_by} takes numbers that fit a float, got one of about 1e{_digits(x)}") from None
 
 
+def whole_number(n: Any, what: str, least: int = 1) -> int:
+    """An int of at least so much; ValueError for anything else."""
+    if isinstance(n, bool) or not hasattr(n, "__index__") or operator.index(n) < least:
+        raise ValueError(f"{what} must be a whole number of at least {least}, got {n!r}")
+    return operator.index(n)
+
+
 def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:
     """Say which operation failed, at which operands, and in which of the three ways.
 

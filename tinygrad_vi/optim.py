@@ -47,7 +47,7 @@ class Optimizer:
                 raise TypeError(f"an optimiser moves Values, got {p!r:.60} of type {type(p).__name__}")
             if p.parents:
                 raise ValueError(f"an optimiser moves leaves, got the result of an operation: {p!r}")
-        self.learning_rate = _at_least(learning_rate, 0.0, "the learning rate")
+        self.learning_rate = at_least(learning_rate, 0.0, "the learning rate")
         self.steps = 0
         self.state: list[State] = [(0.0,) * len(self.state_names) for _ in self.parameters]
 
@@ -171,9 +171,9 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, learning_rate)
-        self.momentum = _at_least(momentum, 0.0, "momentum")
+        self.momentum = at_least(momentum, 0.0, "momentum")
         self.nesterov = nesterov
-        self.weight_decay = _at_least(weight_decay, 0.0, "weight_decay")
+        self.weight_decay = at_least(weight_decay, 0.0, "weight_decay")
         if nesterov and not momentum:
             raise ValueError("nesterov=True needs a momentum, such as momentum=0.9")
 
@@ -206,9 +206,9 @@ class RMSprop(Optimizer):
     ) -> None:
         super().__init__(parameters, learning_rate)
         self.alpha = _fraction(alpha, "alpha")
-        self.eps = _at_least(eps, 0.0, "eps")
-        self.momentum = _at_least(momentum, 0.0, "momentum")
-        self.weight_decay = _at_least(weight_decay, 0.0, "weight_decay")
+        self.eps = at_least(eps, 0.0, "eps")
+        self.momentum = at_least(momentum, 0.0, "momentum")
+        self.weight_decay = at_least(weight_decay, 0.0, "weight_decay")
 
     def update(self, x: float, g: float, *state: float) -> tuple[float, ...]:
         """One step of one parameter."""
@@ -242,8 +242,8 @@ class Adam(Optimizer):
         super().__init__(parameters, learning_rate)
         self.beta1 = _fraction(beta1, "beta1")
         self.beta2 = _fraction(beta2, "beta2")
-        self.eps = _at_least(eps, 0.0, "eps")
-        self.weight_decay = _at_least(weight_decay, 0.0, "weight_decay")
+        self.eps = at_least(eps, 0.0, "eps")
+        self.weight_decay = at_least(weight_decay, 0.0, "weight_decay")
 
     def update(self, x: float, g: float, *state: float) -> tuple[float, ...]:
         """One step of one parameter."""
@@ -280,7 +280,8 @@ def _name(optimizer: Optimizer, p: Value) -> str:
     return f"parameter {p.label!r}" if p.label else f"parameter {optimizer.parameters.index(p)}"
 
 
-def _at_least(x: Any, least: float, what: str) -> float:
+def at_least(x: Any, least: float, what: str) -> float:
+    """A finite number of at least so much; ValueError for anything else."""
     if isinstance(x, bool) or not isinstance(x, (int, float)) or not least <= x < math.inf:
         hint = ": a schedule is given to fit(schedule=...)" if callable(x) else ""
         raise ValueError(f"{what} must be a number of at least {least:g}, got {x!r:.60}{hint}")
@@ -425,7 +426,7 @@ def levenberg_marquardt(
 
     try:
         if damping is not None:
-            damping = _at_least(damping, 0.0, "damping")
+            damping = at_least(damping, 0.0, "damping")
             if options:
                 raise TypeError(f"with a damping there are no other options, got {', '.join(options)}")
             theta = np.array(start)

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi.data import check_examples, minibatches, to_lists
 from tinygrad_vi.files import read_json, write_json
 from tinygrad_vi.nn import Module, counted, mode, recorded
-from tinygrad_vi.ops import DomainError
-from tinygrad_vi.optim import Adam, Optimizer, Schedule, recorded_output
+from tinygrad_vi.ops import DomainError, whole_number
+from tinygrad_vi.optim import Adam, Optimizer, Schedule, at_least, recorded_output
 from tinygrad_vi.value import Value, no_grad, topological_order
 
 if TYPE_CHECKING:
@@ -141,6 +141,10 @@ def fit(
     >>> round(w.data, 3), history.epochs
     (3.0, 500)
     """
+    whole_number(epochs, "epochs", least=0)
+    whole_number(checkpoint_every, "checkpoint_every")
+    if patience is not None:
+        whole_number(patience, "patience")
     objective = _Objective(loss, parameters, penalty)
     examples = _Examples(X, y)
     held_out = None if validation is None else _Examples(*validation)
@@ -163,7 +167,7 @@ def fit(
                 epoch = history.epochs
                 bar.set_description(f"epoch {epoch + 1}/{epochs}", refresh=False)
                 if schedule is not None:
-                    optimizer.learning_rate = float(schedule(epoch))
+                    optimizer.learning_rate = at_least(schedule(epoch), 0.0, "the learning rate")
                 order = None if seed is None else f"{seed}, epoch {epoch}"
                 batches = [rows for rows, _ in minibatches(range(len(examples)), None, batch_size, order)]
                 mean, norm = _epoch(objective, optimizer, examples, batches, bar, history)
@@ -245,11 +249,9 @@ class _Objective:
             p.grad = 0.0
         losses = []
         for i in rows:
-            try:
+            with _named_example(i):
                 loss = self.of_example(examples, i)
                 loss.backward()
-            except DomainError as error:
-                raise DomainError(f"example {i}: {error}") from error
             losses.append(loss.data)
         for p in self.parameters:
             p.grad /= len(rows)
@@ -265,10 +267,10 @@ class _Objective:
         """The mean loss of all examples; nothing is recorded."""
         losses = []
         for i in range(len(examples)):
-            with no_grad():
+            with _named_example(i), no_grad():
                 losses.append(self.of_example(examples, i).data)
-            if not math.isfinite(losses[-1]):
-                raise DomainError(f"example {i}: the loss is {losses[-1]}")
+                if not math.isfinite(losses[-1]):
+                    raise DomainError(f"the loss is {losses[-1]}")
         return math.fsum(losses) / len(losses)
 
     def of_example(self, examples: _Examples, i: int) -> Value:
@@ -282,6 +284,15 @@ class _Objective:
                 raise ValueError("the loss depends on none of the parameters: is it computed from these very Values?")
             self.connected = True
         return loss
+
+
+@contextmanager
+def _named_example(i: int) -> Iterator[None]:
+    """Say in an error at which example it happened."""
+    try:
+        yield
+    except DomainError as error:
+        raise DomainError(f"example {i}: {error}") from error
 
 
 def _as_values(x: Any) -> Any:

@@ -1,0 +1,465 @@
+"""Networks against arithmetic done by hand and NumPy's matrix products; PyTorch judges in tests/peers."""
+
+import copy
+import json
+import pickle
+import random
+
+import numpy as np
+import pytest
+
+from tinygrad_vi import DomainError, ShapeError, Value, dot, nn, no_grad, optim, tanh, total
+from tinygrad_vi.value import topological_order
+
+
+def values(xs):
+    return [Value(x) for x in xs]
+
+
+def numbers(module):
+    return [p.data for p in module.parameters()]
+
+
+# --- modules ----------------------------------------------------------------------------------------------------------
+
+
+def test_parameters_come_neuron_by_neuron_weights_then_bias():
+    names = list(nn.MLP(2, [2, 1], seed=0).named_parameters())
+    assert names == [
+        *("layers.0.neurons.0.w.0", "layers.0.neurons.0.w.1", "layers.0.neurons.0.b"),
+        *("layers.0.neurons.1.w.0", "layers.0.neurons.1.w.1", "layers.0.neurons.1.b"),
+        *("layers.1.neurons.0.w.0", "layers.1.neurons.0.w.1", "layers.1.neurons.0.b"),
+    ]
+
+
+def test_labels_are_the_entries_of_matrices():
+    labels = [p.label for p in nn.MLP(2, [2, 1], seed=0).parameters()]
+    assert labels == ["W1[0,0]", "W1[0,1]", "b1[0]", "W1[1,0]", "W1[1,1]", "b1[1]", "W2[0,0]", "W2[0,1]", "b2[0]"]
+
+
+class Shared(nn.Module):
+    """Everything that a user may hang on a module."""
+
+    def __init__(self):
+        self.tied = Value(2.0)
+        self.again = self.tied
+        self.table = {"a": [Value(1.0), Value(3.0)], "deep": ({"b": Value(5.0)},)}
+        self.inner = nn.Neuron(1, "identity", seed=0)
+        self.inner_again = self.inner
+        self.myself = self
+        self.a_result = self.tied * 3.0
+        self._hidden = Value(7.0)
+        self.name = "no number"
+
+    def forward(self, x):
+        return self.inner(x) + self.tied
+
+
+def test_parameters_are_leaves_found_once_and_not_behind_an_underscore():
+    module = Shared()
+    assert list(module.named_parameters()) == [
+        "tied",
+        "table.a.0",
+        "table.a.1",
+        "table.deep.0.b",
+        "inner.w.0",
+        "inner.b",
+    ]
+    assert len(module.parameters()) == 6
+    assert module.modules() == [module, module.inner]
+
+
+def test_zero_grad_train_and_eval_reach_every_part():
+    model = nn.MLP(2, [3, 1], dropout=0.5, seed=0)
+    model(values([1.0, 2.0])).backward()
+    model.zero_grad()
+    assert {p.grad for p in model.parameters()} == {0.0}
+    assert model.eval() is model
+    assert not any(module.training for module in model.modules())
+    assert all(module.training for module in model.train().modules())
+
+
+def test_plain_numbers_give_plain_numbers_and_record_nothing():
+    model = nn.MLP(3, [4, 2], activation="tanh", seed=1)
+    x = [0.3, -1.0, 2.0]
+    recorded = model(values(x))
+    for given in (x, tuple(x), np.array(x), [np.float64(v) for v in x]):
+        plain = model(given)
+        assert [type(v) for v in plain] == [float, float]
+        assert plain == [v.data for v in recorded]
+    mixed = model([0.3, Value(-1.0), 2])
+    assert [v.data for v in mixed] == plain
+    assert all(isinstance(v, Value) for v in model(np.array(values(x))))
+    with no_grad():
+        assert model(values(x))[0].parents == ()
+
+
+def test_a_module_called_with_constants_inside_another_records():
+    class Embedding(nn.Module):
+        def __init__(self):
+            self.place = nn.Layer(2, 2, "identity", seed=0)
+            self.read = nn.Neuron(2, "identity", seed=1)
+
+        def forward(self, x):
+            return self.read([u + v for u, v in zip(x, self.place([1.0, 0.0]), strict=True)])
+
+    model = Embedding()
+    model(values([0.5, 0.5])).backward()
+    assert [n.w[0].grad for n in model.place.neurons] == [w.data for w in model.read.w]
+
+
+def test_a_module_without_forward_says_so():
+    with pytest.raises(NotImplementedError, match=r"Module has no forward\(\): write what it computes there"):
+        nn.Module()(1.0)
+
+
+def test_the_repr_shows_structure_and_number_of_parameters():
+    assert repr(nn.MLP(64, [32, 10], "tanh", "softmax", dropout=0.2, seed=0)).splitlines() == [
+        "MLP: 2,410 parameters",
+        "  layers.0: Layer(64 -> 32, tanh): 2,080 parameters",
+        "  layers.1: Layer(32 -> 10, softmax): 330 parameters",
+        "  dropout: Dropout(0.2): 0 parameters",
+    ]
+    assert repr(nn.Neuron(1, tanh, seed=0)) == "Neuron(1 input, tanh): 2 parameters"
+    assert repr(nn.RNN(nn.GRUCell(2, 3, seed=0), nn.Layer(3, 1, seed=0), last=True)).splitlines() == [
+        "RNN(last): 61 parameters",
+        "  cell: GRUCell(2 -> 3): 57 parameters",
+        "  output: Layer(3 -> 1, relu): 4 parameters",
+    ]
+
+
+def test_copies_and_pickles_are_models_of_their_own():
+    model = nn.MLP(2, [3, 1], activation=["silu"], dropout=0.1, seed=0).eval()
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert twin([1.0, 2.0]) == model([1.0, 2.0])
+        twin.parameters()[0].data = 9.0
+        assert model.parameters()[0].data != 9.0
+
+
+# --- neurons, layers, networks ----------------------------------------------------------------------------------------
+
+
+def test_micrograds_numbers_after_random_seed():
+    random.seed(1337)
+    model = nn.MLP(2, [16, 16, 1])
+    random.seed(1337)
+    expected = []
+    for n_inputs, n_outputs in [(2, 16), (16, 16), (16, 1)]:
+        for _ in range(n_outputs):
+            expected += [*(random.uniform(-1, 1) for _ in range(n_inputs)), 0]
+    assert numbers(model) == expected
+
+
+def test_a_seed_is_reproducible_and_leaves_the_module_random_alone():
+    random.seed(5)
+    a = nn.MLP(3, [4, 1], seed=7)
+    assert numbers(a) == numbers(nn.MLP(3, [4, 1], seed=7)) == numbers(nn.MLP(3, [4, 1], seed=random.Random(7)))
+    assert numbers(a) != numbers(nn.MLP(3, [4, 1], seed=8))
+    first = random.random()
+    random.seed(5)
+    assert first == random.random()
+
+
+@pytest.mark.parametrize(
+    ("init", "deviation"), [("uniform", 3**-0.5), ("xavier", (2 / 90) ** 0.5), ("he", (2 / 50) ** 0.5)]
+)
+def test_initial_weights_have_the_size_their_source_asks_for(init, deviation):
+    weights = [w.data for n in nn.Layer(50, 40, init=init, seed=0).neurons for w in n.w]
+    assert np.std(weights) == pytest.approx(deviation, rel=0.05)
+    assert abs(np.mean(weights)) < deviation / 10
+    assert {n.b.data for n in nn.Layer(5, 4, init=init, seed=0).neurons} == {0.0}
+
+
+def test_an_initialisation_of_ones_own():
+    assert [w.data for w in nn.Neuron(3, init=lambda rng, fan_in, fan_out: fan_in / 10).w] == [0.3] * 3
+
+
+W1, B1 = [[1.0, -2.0], [0.5, 3.0], [-1.0, 0.25]], [0.1, -0.2, 0.3]
+W2, B2 = [[2.0, -1.0, 0.5]], [0.7]
+
+
+def by_numpy(x, activate):
+    return (np.array(W2) @ activate(np.array(W1) @ x + B1) + B2)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "judge"), [("tanh", np.tanh), ("relu", lambda z: np.maximum(z, 0)), ("identity", lambda z: z)]
+)
+@pytest.mark.parametrize("expand", [False, True])
+def test_given_weights_compute_matrix_products(name, judge, expand):
+    model = nn.MLP.from_weights([W1, W2], [B1, B2], activation=name, expand=expand)
+    for x in ([0.3, -0.7], [2.0, 1.0]):
+        assert model(x) == pytest.approx(by_numpy(x, judge), rel=1e-14)
+        assert model(values(x)).data == pytest.approx(by_numpy(x, judge), rel=1e-14)
+
+
+def test_expand_builds_the_same_sum_from_little_nodes():
+    weights = {"W": [[0.5, -1.5, 2.0]], "b": [0.25], "activation": "tanh"}
+    whole, little = nn.Layer.from_weights(**weights), nn.Layer.from_weights(**weights, expand=True)
+    y, z = whole(values([1.0, 2.0, 3.0])), little(values([1.0, 2.0, 3.0]))
+    y.backward()
+    z.backward()
+    assert [p.grad for p in whole.parameters()] == pytest.approx([p.grad for p in little.parameters()], rel=1e-15)
+    names = [[node.op.name for node in topological_order([output])] for output in (y, z)]
+    assert names[0] == ["dot", "tanh"]
+    assert sorted(names[1]) == ["add"] * 3 + ["mul"] * 3 + ["tanh"]
+
+
+def test_activations_by_name_callable_and_layer():
+    x = values([0.4, -0.3])
+    for given in ("tanh", tanh, lambda v: v.tanh()):
+        model = nn.MLP(2, [2, 1], activation=given, output_activation=given, seed=3)
+        assert model(x).op.name == "tanh"
+    assert nn.MLP(2, [2, 1], activation=["tanh", "relu"], seed=3)(x).op.name == "relu"
+    assert nn.MLP(2, [2, 1], activation=["tanh"], output_activation="sigmoid", seed=3)(x).op.name == "sigmoid"
+    assert sum(nn.MLP(2, [3, 3], output_activation="softmax", seed=3)([0.4, -0.3])) == pytest.approx(1.0, rel=1e-15)
+    assert nn.MLP(2, [1], seed=3)(x).op.name == "dot"
+
+
+def test_skip_feeds_the_inputs_to_the_output_too():
+    model = nn.MLP.from_weights([W1, [[2.0, -1.0, 0.5, 10.0, 100.0]]], [B1, B2], activation="tanh", skip=True)
+    x = [0.3, -0.7]
+    assert model(x) == pytest.approx(by_numpy(x, np.tanh) + 10 * 0.3 - 100 * 0.7, rel=1e-14)
+    assert len(nn.MLP(2, [4, 1], skip=True).parameters()) == 17 + 2
+    assert [p.label for p in model.layers[1].parameters()][-3:] == ["W2[0,3]", "W2[0,4]", "b2[0]"]
+
+
+def test_masks_leave_weights_out():
+    model = nn.MLP(3, [2, 1], masks=[[[1, 0, 1], [0, 1, 0]], None], seed=0)
+    assert [p.label for p in model.layers[0].parameters()] == ["W1[0,0]", "W1[0,2]", "b1[0]", "W1[1,1]", "b1[1]"]
+    assert repr(model.layers[0]) == "Layer(3 -> 2, 3 not connected, relu): 5 parameters"
+    sparse = nn.Layer.from_weights([[1.0, None, 2.0], [None, None, None]], [0.5, 0.25])
+    assert sparse([3.0, 100.0, 4.0]) == [11.5, 0.25]
+    assert nn.Layer(2, 1, "identity", mask=np.array([[0, 1]]), seed=0).neurons[0].connected == [1]
+
+
+def test_given_values_are_shared():
+    w = Value(2.0, "w")
+    layer = nn.Layer.from_weights([[w, 1.0], [w, 3.0]])
+    total(layer(values([5.0, 1.0]))).backward()
+    assert w.grad == 10.0
+    assert len(layer.parameters()) == 3
+    assert w.label == "w"
+
+
+def test_without_bias():
+    assert len(nn.MLP(2, [3, 1], bias=False).parameters()) == 9
+    assert nn.MLP.from_weights([[[2.0]]])(3.0) == 6.0
+
+
+def test_layer_outputs_are_lists():
+    model = nn.MLP.from_weights([[[1.0], [2.0]], [[1.0, 1.0]]], activation="identity")
+    assert [[v.data for v in row] for row in model.layer_outputs(values([3.0]))] == [[3.0], [3.0, 6.0], [9.0]]
+
+
+def test_a_hidden_layer_of_one_unit_works():
+    assert nn.MLP.from_weights([[[2.0]], [[3.0]]], activation="relu")([1.0]) == 6.0
+
+
+def test_dropout_drops_in_training_only_and_keeps_the_mean():
+    random.seed(0)
+    drop = nn.Dropout(0.25)
+    outputs = [drop([1.0])[0] for _ in range(4000)]
+    assert set(outputs) == {0.0, 1.0 / 0.75}
+    assert np.mean(outputs) == pytest.approx(1.0, abs=0.03)
+    assert drop.eval()([1.0, 2.0]) == [1.0, 2.0]
+    model = nn.MLP(2, [8, 1], activation="tanh", dropout=0.5, seed=0)
+    assert len({model([1.0, 1.0]) for _ in range(10)}) > 1
+    model.eval()
+    assert len({model([1.0, 1.0]) for _ in range(10)}) == 1
+    assert nn.Dropout(0.0)([3.0]) == [3.0]
+
+
+# --- recurrent --------------------------------------------------------------------------------------------------------
+
+
+def test_a_linear_cell_sums_up():
+    cell = nn.RNNCell.from_weights([[1.0, 2.0]], [[0.5]], [0.25], activation="identity")
+    assert cell([1.0, 1.0]) == [3.25]
+    assert cell([1.0, 1.0], [4.0]) == [5.25]
+
+
+@pytest.mark.parametrize("kind", [nn.RNNCell, nn.GRUCell, nn.LSTMCell])
+def test_cells_unroll_over_sequences_of_any_length(kind):
+    model = nn.RNN(kind(2, 3, seed=0), nn.Layer(3, 1, "identity", seed=1))
+    for length in (1, 2, 7):
+        sequence = [[0.1 * k, -0.2] for k in range(length)]
+        outputs = model([values(step) for step in sequence])
+        assert [y.data for y in outputs] == model(sequence) == model(np.array(sequence))
+        total(outputs).backward()
+        assert all(p.grad != 0.0 for p in model.output.parameters())
+    assert nn.RNN(model.cell, model.output, last=True)(sequence) == model(sequence)[-1]
+    assert len(model.states(sequence)) == 7
+
+
+@pytest.mark.parametrize("kind", [nn.RNNCell, nn.GRUCell, nn.LSTMCell])
+def test_a_sequence_can_be_cut_and_continued(kind):
+    cell = kind(1, 2, seed=0)
+    sequence = [[0.5], [-1.0], [2.0], [0.25]]
+    whole, first = nn.RNN(cell), nn.RNN(cell).states(sequence[:2])
+    second = whole.states(sequence[2:], first[-1])
+    assert [[v.data for v in cell.hidden(s)] for s in second] == whole(sequence)[2:]
+
+
+def test_steps_of_one_input_may_be_bare_numbers():
+    cell = nn.RNNCell.from_weights([[1.0]], [[1.0]], activation="identity")
+    assert nn.RNN(cell, nn.Layer.from_weights([[1.0]]))([2.0, -0.5, 1.0]) == [2.0, 1.5, 2.5]
+
+
+def test_cells_have_the_parameters_of_their_formulas():
+    counts = [len(kind(2, 3, seed=0).parameters()) for kind in (nn.RNNCell, nn.GRUCell, nn.LSTMCell)]
+    assert counts == [3 * 6, 3 * 18 + 3, 4 * 18]
+    assert len(nn.GRUCell(2, 3, bias=False).parameters()) == 3 * 15
+
+
+# --- saving -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_saved_and_loaded_is_the_same_to_the_last_bit(tmp_path):
+    model = nn.MLP(3, [4, 2], activation="tanh", seed=0)
+    path = model.save(tmp_path / "mô hình.json")
+    twin = nn.MLP(3, [4, 2], activation="tanh", seed=1)
+    assert twin.load(path) is twin
+    assert numbers(twin) == numbers(model)
+    assert list(tmp_path.iterdir()) == [path]
+    assert json.loads(path.read_text(encoding="utf-8"))["parameters"]["layers.0.neurons.0.b"] == 0.0
+
+
+def test_the_optimizer_is_saved_with_the_model(tmp_path):
+    def steps(model, optimizer, n):
+        for _ in range(n):
+            model.zero_grad()
+            (model(values([1.0, 2.0])) ** 2).backward()
+            optimizer.step()
+
+    straight = nn.MLP(2, [2, 1], activation="tanh", seed=0)
+    steps(straight, optim.Adam(straight.parameters(), 0.1), 6)
+    first = nn.MLP(2, [2, 1], activation="tanh", seed=0)
+    adam = optim.Adam(first.parameters(), 0.1)
+    steps(first, adam, 3)
+    first.save(tmp_path / "m.json", adam)
+    second = nn.MLP(2, [2, 1], activation="tanh", seed=9)
+    resumed = optim.Adam(second.parameters(), 0.5)
+    second.load(tmp_path / "m.json", resumed)
+    assert resumed.learning_rate == 0.1
+    steps(second, resumed, 3)
+    assert numbers(second) == numbers(straight)
+
+
+def damaged(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda p: p.write_text(p.read_text()[:-40]), "it is not complete JSON .* take another copy, or save again"),
+        (lambda p: p.write_bytes(b"\xff\xfe\x00"), "it is not complete JSON"),
+        (lambda p: p.write_text("[]"), "it is no tinygrad_vi model but 'list'"),
+        (lambda p: p.write_text('{"format": "other"}'), "it is no tinygrad_vi model but 'other'"),
+        (lambda p: damaged(p, '"version": 1', '"version": 2'), "its version is 2, this tinygrad_vi reads version 1"),
+        (lambda p: damaged(p, '"parameters"', '"parametres"'), "'parameters' should be a dict, got None"),
+        (
+            lambda p: damaged(p, "neurons.1.b", "neurons.5.b"),
+            "no 'layers.0.neurons.1.b' and an unknown 'layers.0.neurons.5.b'",
+        ),
+        (lambda p: damaged(p, '0.b": 0.0', '0.b": "0.0"'), "layers.0.neurons.0.b should be a number, got '0.0'"),
+        (lambda p: damaged(p, '0.b": 0.0', '0.b": NaN'), "layers.0.neurons.0.b should be finite, got nan"),
+        (lambda p: damaged(p, '0.w": [', '0.w": [1.5, '), "layers.0.neurons.0.w should be a list of 2, got 3"),
+        (lambda p: damaged(p, '0.b": 0.0', '0.b": [0.0]'), r"layers.0.neurons.0.b should be a number, got \[0.0\]"),
+        (lambda p: damaged(p, "tanh", "relu"), "was saved by another architecture"),
+    ],
+)
+def test_damaged_files_are_refused_and_change_nothing(tmp_path, damage, message):
+    model = nn.MLP(2, [2, 1], activation="tanh", seed=0)
+    path = model.save(tmp_path / "model.json")
+    damage(path)
+    twin = nn.MLP(2, [2, 1], activation="tanh", seed=1)
+    before = numbers(twin)
+    with pytest.raises(ValueError, match=message):
+        twin.load(path)
+    assert numbers(twin) == before
+
+
+def test_another_architecture_is_named():
+    message = (
+        r"these parameters belong to another architecture: there is no 'layers.1.neurons.1.w' and an unknown "
+        r"'layers.2.neurons.0.w' \(2 missing, 2 unknown\)"
+    )
+    model = nn.MLP(2, [2, 2], seed=0)
+    with pytest.raises(ValueError, match=message):
+        model.load_state_dict(nn.MLP(2, [2, 1, 1], seed=0).state_dict())
+    with pytest.raises(ShapeError, match=r"layers.0.neurons.0.w should be a list of 2, got 3"):
+        model.load_state_dict(nn.MLP(3, [2, 2], seed=0).state_dict())
+
+
+def test_what_cannot_be_saved_leaves_the_old_file(tmp_path):
+    model = nn.MLP(2, [1], seed=0)
+    path = model.save(tmp_path / "model.json")
+    content = path.read_bytes()
+    model.parameters()[1].data = float("nan")
+    with pytest.raises(DomainError, match=r"not saved: the parameter layers.0.neurons.0.w.1 is nan"):
+        model.save(path)
+    assert path.read_bytes() == content
+    with pytest.raises(ValueError, match="holds no optimiser"):
+        nn.MLP(2, [1]).load(path, optim.SGD(model.parameters()))
+    with pytest.raises(FileNotFoundError):
+        nn.MLP(2, [1]).load(tmp_path / "nowhere.json")
+
+
+def test_arrays_are_taken_by_load_state_dict():
+    model = nn.MLP(2, [1], seed=0)
+    model.load_state_dict({"layers.0.neurons.0.w": np.array([1.0, 2.0]), "layers.0.neurons.0.b": np.float64(3.0)})
+    assert model([1.0, 1.0]) == 6.0
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: nn.MLP(2, [4, 1])([1.0, 2.0, 3.0]), ShapeError, "MLP expects 2 inputs, got 3"),
+        (lambda: nn.MLP(2, [4, 1])(1.0), ShapeError, "MLP expects 2 inputs, got 1"),
+        (lambda: nn.MLP(3, [4, 1])([[1.0, 2.0, 3.0]] * 2), ShapeError, "MLP expects 3 inputs, got 2; it takes one example: for a batch write [model(x) for x in X]"),
+        (lambda: nn.MLP(2, [1])(["a", "b"]), TypeError, "Value takes real numbers, got 'a' of type str"),
+        (lambda: nn.MLP(2, [1])([[1.0], [2.0]]), TypeError, "Value takes real numbers, got [1.0] of type list"),
+        (lambda: nn.Neuron(2)([1.0]), ShapeError, "Neuron expects 2 inputs, got 1"),
+        (lambda: nn.MLP(2, []), ShapeError, "an MLP needs at least one layer: MLP(2, [4, 1])"),
+        (lambda: nn.MLP(2, [3, 0]), ValueError, "the number of neurons must be a whole number of at least 1, got 0"),
+        (lambda: nn.MLP(2.0, [3]), ValueError, "the number of inputs must be a whole number of at least 1, got 2.0"),
+        (lambda: nn.MLP(2, [3, 1], activation="rleu"), ValueError, "unknown activation 'rleu': did you mean 'relu'?"),
+        (lambda: nn.MLP(2, [3, 1], output_activation="xyz"), ValueError, "unknown activation 'xyz': known are acos,"),
+        (lambda: nn.MLP(2, [3, 1], init="xaver"), ValueError, "unknown initialisation 'xaver': did you mean 'xavier'?"),
+        (lambda: nn.MLP(2, [3, 1], activation=["tanh"] * 3), ShapeError, "there are 2 layers, and activations for 3"),
+        (lambda: nn.MLP(2, [3, 1], masks=[None]), ShapeError, "masks has one entry for each of the 2 layers, got 1"),
+        (lambda: nn.Layer(2, 2, mask=[[1, 0]]), ShapeError, "a mask has one row for each of the 2 neurons, got 1"),
+        (lambda: nn.Neuron(2, mask=[1]), ShapeError, "a mask has one entry for each of the 2 inputs, got 1"),
+        (lambda: nn.MLP(2, [1], skip=True), ShapeError, "skip=True needs a hidden layer to skip"),
+        (lambda: nn.MLP.from_weights([[[1, 2]], [[1, 2]]]), ShapeError, "W[1] needs 1 column, one for each output of the layer before, got 2"),
+        (lambda: nn.MLP.from_weights([W1, [[1], [2], [3]]]), ShapeError, "got 1; its transpose would fit"),
+        (lambda: nn.MLP.from_weights([W1], [B1, B2]), ShapeError, "there are biases for 2 layers and weights for 1"),
+        (lambda: nn.Layer.from_weights(W1, [1.0]), ShapeError, "b has 1 numbers for 3 neurons"),
+        (lambda: nn.Layer.from_weights([[1.0], [1.0, 2.0]]), ShapeError, "W needs rows of one length, got rows of [1, 2]"),
+        (lambda: nn.Dropout(1.0), ValueError, "the chance to be dropped must be at least 0 and below 1, got 1.0"),
+        (lambda: nn.RNN(nn.RNNCell(1, 2))([]), ShapeError, "an RNN needs a sequence of at least one step, got an empty one"),
+        (lambda: nn.RNN(nn.Layer(1, 2)), TypeError, "RNN takes a cell, such as RNNCell(2, 8), got Layer"),
+        (lambda: nn.RNN(nn.RNNCell(1, 2), nn.Layer(3, 1)), ShapeError, "the cell shows 2 numbers, but the output layer takes 3"),
+        (lambda: nn.LSTMCell(1, 2)([1.0], [0.0, 0.0, 0.0]), ShapeError, "the state of an LSTMCell is the pair (h, c)"),
+        (lambda: nn.RNNCell(1, 2)([1.0], [0.0]), ShapeError, "RNNCell has a state of 2, got 1"),
+        (lambda: nn.LSTMCell.from_weights([[1.0]], [[1.0]]), ShapeError, "LSTMCell with 1 unit needs 4 rows in W_x, W_h and every bias, got [1, 1]"),
+    ],
+)  # fmt: skip
+def test_errors_say_what_was_wrong(call, error, message):
+    with pytest.raises(error) as caught:
+        call()
+    assert message in str(caught.value)
+
+
+def test_dot_is_what_neurons_are_made_of():
+    neuron = nn.Neuron(2, "identity", seed=0)
+    x = values([1.0, 2.0])
+    assert neuron(x).data == dot(neuron.w, x, neuron.b).data
+    assert neuron(x).op.name == "dot"
