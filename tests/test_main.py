@@ -136,19 +136,23 @@ def test_the_module_runs_as_a_command():
         assert "tinygrad_vi" in help.stdout
 
 
-def test_demo_draws_prints_trains_and_says_which_files_it_wrote(tmp_path):
-    done = run("demo", "--out", str(tmp_path / "out"), "--quick")
+def test_a_quick_demo_prints_trains_draws_and_says_which_files_it_wrote(tmp_path):
+    done = run("demo", "--out", str(tmp_path / "out"), "--quick", "--seed", "0")
     assert done.returncode == 0
     files = sorted(tmp_path.glob("out/*"))
-    assert [f.name for f in files] == ["network.png", "network.svg", "sigmoid_circuit.png", "sigmoid_circuit.svg"]
-    assert all(str(f) in done.stdout and f.stat().st_size > 1000 for f in files)
-    assert done.stdout.count("Forward mode") == done.stdout.count("Reverse mode") == 2
-    assert "gradient descent: 100%" in done.stderr
+    assert [f.name for f in files] == [
+        *("adding.png", "adding_loss.png", "moons_boundary.png", "moons_gradients.png", "moons_loss.png"),
+        *("neuron.png", "neuron.svg", "study_boundary.png", "study_loss.png", "study_network.png", "study_network.svg"),
+    ]
+    assert all(str(f) in done.stdout and f.stat().st_size > 5000 for f in files)
+    assert done.stdout.count("Forward mode") == done.stdout.count("Reverse mode") == 1
+    assert done.stderr.count("100%") >= 3
     assert "warning" not in done.stderr.lower()
 
 
-def test_demo_learns_xor(tmp_path, capsys):
+def test_the_demo_learns_its_three_tasks(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path)]) == 0
-    outputs = re.findall(r"target (\d), output ([-\d.]+)", capsys.readouterr().out)
-    assert len(outputs) == 4
-    assert all(abs(float(target) - float(output)) < 0.05 for target, output in outputs)
+    out = capsys.readouterr().out
+    assert "passed: 100% of 20 students right" in out
+    assert int(re.search(r"two moons: (\d+)% of 100 points right", out)[1]) >= 98
+    assert float(re.search(r"mean squared error (\S+) on new sequences", out)[1]) < 0.01

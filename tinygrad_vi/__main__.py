@@ -91,12 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     trace.set_defaults(run=run_trace)
 
-    demo = commands.add_parser("demo", help="draw two small networks, print their tables and train one")
+    demo = commands.add_parser(
+        "demo", help="a neuron and its derivatives, then three networks that learn, with pictures"
+    )
     demo.add_argument(
         "--out", type=Path, default=Path("tinygrad_vi_demo"), help="folder to write to (default: %(default)s)"
     )
     demo.add_argument("--seed", type=int, default=1, help="seed of the initial weights (default: %(default)s)")
-    demo.add_argument("--quick", action="store_true", help="fewer training steps")
+    demo.add_argument("--quick", action="store_true", help="a fraction of the epochs: does everything run?")
     demo.set_defaults(run=run_demo)
     return parser
 

@@ -1,102 +1,108 @@
-"""The demonstration: two small networks made by hand, their graphs, their tables, and one of them trained."""
+"""The demonstration: a neuron with its derivatives, then three networks that learn, with their pictures."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinygrad_vi.ops import sigmoid, total
+from tinygrad_vi import data, losses, nn, optim, show
 from tinygrad_vi.tape import Tape
-from tinygrad_vi.value import Value, dot
-
-XOR = [((0.0, 0.0), 0.0), ((0.0, 1.0), 1.0), ((1.0, 0.0), 1.0), ((1.0, 1.0), 0.0)]
-LEARNING_RATE = 0.5
+from tinygrad_vi.training import accuracy, fit
+from tinygrad_vi.value import Value
 
 
 def demo(folder: Path, seed: int = 1, quick: bool = False) -> list[Path]:
-    """Print both tables of the two networks, draw them into ``folder``, train the second; the files written."""
+    """Print and draw a neuron, train three networks under progress bars, draw them; the files written.
+
+    quick: a fraction of the epochs, to see that everything runs.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-
-    circuit = sigmoid_circuit()
-    _print_tables("The sigmoid circuit  s = sigmoid(w0*x0 + w1*x1 + w2)", circuit)
-    files = [circuit.draw(local=True).save(folder / f"sigmoid_circuit.{suffix}") for suffix in ("svg", "png")]
-
-    network = Network(seed)
-    (x, t), labels = XOR[2], ("x1", "x2")
-    error = network.squared_error([Value(xi, label) for xi, label in zip(x, labels, strict=True)], t)
-    error.label = "E"
-    error.backward()
-    _print_tables(f"A 2-2-1 network on one example: input {x}, target {t:g}", error)
-    files += [error.draw().save(folder / f"network.{suffix}") for suffix in ("svg", "png")]
-
-    print("Training the network on XOR: plain gradient descent, all four examples in every step")
-    loss = network.train(steps=200 if quick else 1500)
-    for x, t in XOR:
-        print(f"  {x[0]:g} xor {x[1]:g}: target {t:g}, output {network(x):.4f}")
-    if loss.data > 0.01 and not quick:
-        print("  It is stuck in a local minimum. Another --seed starts elsewhere.")
-
+    files = neuron(folder)
+    for part in (study_hours, moons, adding):
+        files += part(folder, seed, quick)
     print("\nWrote " + ", ".join(map(str, files)))
     return files
 
 
-def sigmoid_circuit() -> Value:
-    """The circuit of the CS231n notes on backpropagation, with its gradient."""
-    w0, w1, w2 = Value(2.0, "w0"), Value(-3.0, "w1"), Value(-3.0, "w2")
-    x0, x1 = Value(-1.0, "x0"), Value(-2.0, "x1")
-    s: Value = sigmoid(w0 * x0 + w1 * x1 + w2)
+def neuron(folder: Path) -> list[Path]:
+    """The sigmoid neuron of the CS231n notes: both tables, and its graph with a local derivative on every edge."""
+    unit = nn.Neuron(2, "sigmoid", expand=True)
+    unit.load_state_dict({"w": [2.0, -3.0], "b": -3.0})
+    s = unit([Value(-1.0, "x0"), Value(-2.0, "x1")])
     s.label = "s"
     s.backward()
-    return s
+    tape = Tape(s)
+    print("A neuron: s = sigmoid(w0*x0 + w1*x1 + b)\n")
+    print(f"{tape.tangent()}\n\n{tape.adjoint()}\n")
+    drawing = s.draw(local=True)
+    return [drawing.save(folder / f"neuron.{suffix}") for suffix in ("svg", "png")]
 
 
-class Network:
-    """Two inputs, two sigmoid units, one linear output: the smallest network that can learn XOR."""
+def study_hours(folder: Path, seed: int, quick: bool) -> list[Path]:
+    """Learn, Sleep -> Is_Pass with a 2-4-1 network: its diagram with the learned weights, its boundary, its loss."""
+    hours, passed = data.study_hours()
+    X, means, deviations = data.standardize(hours)
+    model = nn.MLP(2, [4, 1], activation="tanh", init="xavier", seed=seed)
+    history = train("Learn and sleep", model, losses.bce_with_logits, X, passed, 0.1, 10 if quick else 120, 5)
+    print(f"  hours of learning and sleep -> passed: {accuracy(model, X, passed):.0%} of {len(X)} students right\n")
 
-    def __init__(self, seed: int) -> None:
-        draw = random.Random(seed)
-        self.w = [[Value(draw.uniform(-2, 2), f"w{j}{i}") for i in (1, 2)] for j in (1, 2)]
-        self.b = [Value(draw.uniform(-2, 2), f"b{j}") for j in (1, 2)]
-        self.u = [Value(draw.uniform(-2, 2), f"u{j}") for j in (1, 2)]
-        self.c = Value(0.0, "c")
-        self.parameters = [*self.w[0], *self.w[1], *self.b, *self.u, self.c]
+    def scale(point: list[float]) -> list[float]:
+        return [(x - mean) / deviation for x, mean, deviation in zip(point, means, deviations, strict=True)]
 
-    def __call__(self, x: Sequence[Any]) -> Value:
-        """The output for one example."""
-        h = [sigmoid(dot(w, x, b)) for w, b in zip(self.w, self.b, strict=True)]
-        y: Value = dot(self.u, h, self.c)
-        return y
-
-    def squared_error(self, x: Sequence[Any], t: float) -> Value:
-        """(output - target) ** 2 for one example."""
-        return (self(x) - t) ** 2
-
-    def loss(self, examples: Sequence[tuple[Sequence[float], float]]) -> Value:
-        """The mean squared error, with its gradient."""
-        loss: Value = total(self.squared_error(x, t) for x, t in examples) / len(examples)
-        for p in self.parameters:
-            p.grad = 0.0
-        loss.backward()
-        return loss
-
-    def train(self, steps: int) -> Value:
-        """Gradient descent under a progress bar; the last loss."""
-        try:
-            from tqdm import trange
-        except ImportError:
-            raise ImportError('the progress bar needs the package tqdm: pip install "tinygrad_vi[progress]"') from None
-        with trange(steps, desc="  gradient descent", unit="step", ncols=90) as progress:
-            for step in progress:
-                loss = self.loss(XOR)
-                for p in self.parameters:
-                    p.data -= LEARNING_RATE * p.grad
-                if step % 50 == 0 or step == steps - 1:
-                    progress.set_postfix(loss=f"{loss.data:.5f}", refresh=False)
-        return loss
+    boundary = show.decision_boundary(model, hours, passed, labels=("Learn (hours)", "Sleep (hours)"), transform=scale)
+    diagram = show.draw_network(model, inputs=["Learn", "Sleep"], outputs=["Pass"])
+    return [
+        *(diagram.save(folder / f"study_network.{suffix}") for suffix in ("svg", "png")),
+        boundary.save(folder / "study_boundary.png"),
+        history.plot().save(folder / "study_loss.png"),
+    ]
 
 
-def _print_tables(title: str, y: Value) -> None:
-    tape = Tape(y)
-    print(f"{title}\n\n{tape.tangent()}\n\n{tape.adjoint()}\n")
+def moons(folder: Path, seed: int, quick: bool) -> list[Path]:
+    """micrograd's demo: a 2-16-16-1 network with the hinge loss on two moons, its boundary, its gradients by layer."""
+    X, classes = data.moons(100, noise=0.1, seed=seed)
+    y = [2 * t - 1 for t in classes]
+    model = nn.MLP(2, [16, 16, 1], init="he", seed=seed)
+    history = train("Two moons", model, losses.hinge, X, y, 0.02, 4 if quick else 40, 10, l2=1e-4)
+    print(f"  two moons: {accuracy(model, X, y):.0%} of {len(X)} points right\n")
+    gradients = show.gradient_sizes(model, lambda x, t: losses.hinge(model(x), t), X, y)
+    return [
+        show.decision_boundary(model, X, y).save(folder / "moons_boundary.png"),
+        history.plot().save(folder / "moons_loss.png"),
+        gradients.save(folder / "moons_gradients.png"),
+    ]
+
+
+def adding(folder: Path, seed: int, quick: bool) -> list[Path]:
+    """The adding problem with a GRU of six units: it must remember two of six numbers, and add them."""
+    X, y = data.adding(300, length=6, seed=seed)
+    model = nn.RNN(nn.GRUCell(2, 6, seed=seed), nn.Layer(6, 1, "identity", init="xavier", seed=seed), last=True)
+    history = train("Adding", model, losses.mse, X[:200], y[:200], 0.02, 2 if quick else 40, 10)
+    found = [model(sequence) for sequence in X[200:]]
+    print(f"  adding two marked numbers of six: mean squared error {losses.mse(found, y[200:]):.2g} on new sequences")
+    print("  (always answering 1, the best without looking, has 0.17)")
+    return [
+        show.predictions(y[200:], found, labels=("sum of the two marked numbers", "the network's answer")).save(
+            folder / "adding.png"
+        ),
+        history.plot().save(folder / "adding_loss.png"),
+    ]
+
+
+def train(
+    title: str, model: nn.Module, loss: Any, X: Any, y: Any, rate: float, epochs: int, batch_size: int, l2: float = 0.0
+) -> Any:
+    """Adam with a learning rate that falls to nothing."""
+    parameters = model.parameters()
+    print(f"{title}: {len(parameters)} parameters, {len(X)} examples, {epochs} epochs of batches of {batch_size}")
+    return fit(
+        lambda x, t: loss(model(x), t),
+        model,
+        X,
+        y,
+        optimizer=optim.Adam(parameters, rate),
+        epochs=epochs,
+        batch_size=batch_size,
+        schedule=optim.cosine_decay(rate, epochs),
+        penalty=(lambda: losses.l2(parameters, l2)) if l2 else None,
+    )

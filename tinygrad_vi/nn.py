@@ -373,7 +373,7 @@ class Neuron(Module):
 
     >>> n = Neuron(2, "identity", seed=0)
     >>> [w.label for w in n.w], n.b
-    (['w[0]', 'w[1]'], Value(data=0.0, grad=0.0, label='b'))
+    (['w0', 'w1'], Value(data=0.0, grad=0.0, label='b'))
     """
 
     def __init__(
@@ -397,7 +397,7 @@ class Neuron(Module):
         draw, rng = _look_up(INITIALIZERS, init, "initialisation"), generator(seed)
         self.w = [Value(draw(rng, fan_in, fan_out)) for _ in range(fan_in)]
         self.b: Any = Value(0.0) if bias else 0.0
-        self._label("w[{}]", "b")
+        self._label("w{}", "b")
 
     def forward(self, x: Any) -> Any:
         """activation(w . x + b); raises ShapeError for another number of inputs."""

@@ -7,3 +7,4 @@ from tinygrad_vi.show.plots import Plot as Plot
 from tinygrad_vi.show.plots import decision_boundary as decision_boundary
 from tinygrad_vi.show.plots import gradient_sizes as gradient_sizes
 from tinygrad_vi.show.plots import loss_curve as loss_curve
+from tinygrad_vi.show.plots import predictions as predictions

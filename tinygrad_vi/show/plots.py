@@ -112,7 +112,7 @@ def loss_curve(history: History) -> Plot:
     _label(axes[1], "gradient norm", history.gradient_norm)
     if changed:
         axes[2].plot(epochs, history.learning_rate, color=GREY, marker=marker)
-        _label(axes[2], "learning rate", history.learning_rate)
+        axes[2].set_ylabel("learning rate")
     axes[-1].set_xlabel("epoch")
     axes[-1].xaxis.get_major_locator().set_params(integer=True)
     why = f" ({history.stopped})" if history.stopped else ""
@@ -202,18 +202,40 @@ def _numbers(output: Any) -> list[float]:
     return [v.data if isinstance(v, Value) else v for v in outputs]
 
 
+def predictions(
+    targets: Sequence[float], outputs: Sequence[float], *, labels: tuple[str, str] = ("target", "output")
+) -> Plot:
+    """What a model of one number answers, against what it should: a perfect one puts every point on the diagonal.
+
+    Raises ShapeError for lists of different lengths.
+    """
+    targets, outputs = to_lists(targets), _numbers(to_lists(outputs))
+    check_examples(targets, outputs)
+    error = math.fsum((y - t) ** 2 for y, t in zip(outputs, targets, strict=True)) / len(targets)
+    figure, (axis,) = _figure(4.8, 4.6)
+    ends = _padded([*targets, *outputs])
+    axis.plot(ends, ends, color=GREY, linewidth=1.2)
+    axis.scatter(targets, outputs, s=26, color=BLUE, alpha=0.7, edgecolors="white", linewidths=0.6)
+    axis.set_aspect("equal")
+    axis.set_xlabel(labels[0])
+    axis.set_ylabel(labels[1])
+    axis.set_title(f"{counted(len(targets), 'example')}, mean squared error {error:.2g}")
+    return Plot(figure, f"{counted(len(targets), 'prediction')} with the mean squared error {error:.2g}")
+
+
 # --- The size of the gradient by layer --------------------------------------------------------------------------------
 
 
 def gradient_sizes(model: MLP, loss: Callable[[Any, Any], Value], X: Sequence[Any], y: Sequence[Any]) -> Plot:
     """How large the gradient is in each layer, for the mean loss over the examples, and what is wrong with it.
 
-    Bars: the root mean square of the gradient over the weights of a layer.  Words, in ``summary`` and under the bars:
-    vanishing or exploding when layers differ by more than a factor of 1000, dead units when a ReLU never lets anything
-    through, saturated ones when the slope of a sigmoid or tanh is below 0.001 for all examples.
+    Bars: the root mean square of the gradient over the weights of a layer, what an optimiser gets.  Dots: that of the
+    error signal delta, the derivative by what goes into an activation, over units and examples: what flows from layer
+    to layer.  In words, in ``summary`` and under the bars: vanishing or exploding when delta differs by more than a
+    factor of 1000 between the first and the last layer, dead units when a ReLU lets nothing through for any example,
+    saturated ones when the slope of an activation is below 0.001 for all of them.
 
-    loss: ``loss(x, t)`` of one example, as for `fit`; it calls the model.  The gradients of the parameters are left as
-    they were.
+    loss: ``loss(x, t)`` of one example, as for `fit`; it calls the model.  Gradients are left as they were.
 
     Raises TypeError for a model without layers.
     """
@@ -226,19 +248,27 @@ def gradient_sizes(model: MLP, loss: Callable[[Any, Any], Value], X: Sequence[An
     for p in parameters:
         p.grad = 0.0
     slopes = [[0.0] * layer.n_outputs for layer in model.layers]  # the largest slope of each unit
+    deltas: list[list[float]] = [[] for _ in model.layers]
+    calls: list[list[list[Value]]] = []
+    layer_outputs = model.layer_outputs
+    model.layer_outputs = lambda x: calls.append(layer_outputs(x)) or calls[-1]  # type: ignore[func-returns-value,method-assign]
     try:
-        with recorded():
-            for row, t in zip(X, y, strict=True):
-                x = [Value(v) for v in row]
-                loss(x, t).backward()
-                for k, outputs in enumerate(model.layer_outputs(x)[1:]):
-                    slopes[k] = [max(s, _slope(v)) for s, v in zip(slopes[k], outputs, strict=True)]
+        for row, t in zip(X, y, strict=True):
+            calls.clear()
+            with recorded():
+                loss([Value(v) for v in row], t).backward()
+            for outputs in calls:
+                for k, units in enumerate(outputs[1:]):
+                    found = [_slope(v) for v in units]
+                    slopes[k] = list(map(max, slopes[k], found))
+                    deltas[k] += [v.grad * slope for v, slope in zip(units, found, strict=True)]
         sizes = [_root_mean_square([v.grad / len(X) for v in layer.parameters()]) for layer in model.layers]
     finally:
+        del model.layer_outputs
         for p, grad in zip(parameters, before, strict=True):
             p.grad = grad
-    remarks = _remarks(model, sizes, slopes, len(X))
-    return _draw_sizes(model, sizes, remarks)
+    signals = list(map(_root_mean_square, deltas))
+    return _draw_sizes(model, sizes, signals, _remarks(model, signals, slopes, len(X)))
 
 
 def _slope(output: Value) -> float:
@@ -250,14 +280,13 @@ def _root_mean_square(xs: Sequence[float]) -> float:
     return math.hypot(*xs) / math.sqrt(len(xs)) if xs else 0.0
 
 
-def _remarks(model: MLP, sizes: list[float], slopes: list[list[float]], n: int) -> list[str]:
+def _remarks(model: MLP, signals: list[float], slopes: list[list[float]], n: int) -> list[str]:
     """What there is to say, in words."""
     remarks = []
-    first, last = sizes[0], sizes[-1]
-    if len(sizes) > 1 and first * FAR_APART < last:
-        remarks.append(f"vanishing: the gradient of layer 1 is {_ratio(first, last)} times that of layer {len(sizes)}")
-    elif len(sizes) > 1 and last * FAR_APART < first:
-        remarks.append(f"exploding: the gradient of layer 1 is {_ratio(first, last)} times that of layer {len(sizes)}")
+    first, last = signals[0], signals[-1]
+    for word, far in (("vanishing", first * FAR_APART < last), ("exploding", last * FAR_APART < first)):
+        if far:
+            remarks.append(f"{word}: the delta of layer 1 is {_ratio(first, last)} times that of layer {len(signals)}")
     for k, (layer, row) in enumerate(zip(model.layers, slopes, strict=True), start=1):
         dead, flat = sum(s == 0.0 for s in row), sum(0.0 < s < 1e-3 for s in row)
         if dead:
@@ -274,22 +303,21 @@ def _ratio(x: float, y: float) -> str:
     return write_number(x / y, 2) if y else "infinitely many"
 
 
-def _draw_sizes(model: MLP, sizes: list[float], remarks: list[str]) -> Plot:
-    lines = [line for remark in remarks for line in textwrap.wrap(remark, 74)]
+def _draw_sizes(model: MLP, sizes: list[float], signals: list[float], remarks: list[str]) -> Plot:
+    lines = [line for remark in remarks for line in textwrap.wrap(remark, 86)]
     figure, (axis,) = _figure(6.4, 3.2 + 0.18 * len(lines))
     names = [f"layer {k}\n{layer.activation}" for k, layer in enumerate(model.layers, start=1)]
-    shown = names if len(names) <= 8 else [str(k) for k in range(1, len(names) + 1)]
-    positive = [s for s in sizes if s > 0.0]
-    bars = axis.bar(range(len(sizes)), sizes, color=BLUE)
+    shown = names if len(names) <= 8 else [f"{k}" for k in range(1, len(names) + 1)]
+    positive = [s for s in (*sizes, *signals) if s > 0.0]
+    bars = axis.bar(range(len(sizes)), sizes, color=BLUE, label="weights")
+    axis.plot(range(len(sizes)), signals, "o:", color=RED, label="error signal δ")
+    axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     if positive and max(positive) > 10.0 * min(positive):
         axis.set_yscale("log")
     axis.set_xticks(range(len(sizes)), shown)
     if len(sizes) <= 12:
-        axis.bar_label(bars, [write_number(s, 2) for s in sizes], padding=2, fontsize=9)
-        axis.margins(y=0.12)
+        axis.bar_label(bars, [write_number(s, 2) for s in sizes], padding=2, fontsize=8)
     axis.set_ylabel("gradient (root mean square)")
-    if shown is not names:
-        axis.set_xlabel("layer")
-    axis.set_title("size of the gradient by layer")
+    axis.set_title("size of the gradient by layer" + " (1 is next to the inputs)" * (shown is not names))
     figure.supxlabel("\n".join(lines), fontsize=9, x=0.02, ha="left")
     return Plot(figure, f"the gradient by layer; {'; '.join(remarks)}")
