@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import eager, importing, memory, scaling
+from benchmarks import eager, importing, learning, memory, scaling
 from benchmarks.measure import machine
 
-BENCHMARKS = {"eager": eager, "import": importing, "memory": memory, "scaling": scaling}
+BENCHMARKS = {"eager": eager, "learning": learning, "import": importing, "memory": memory, "scaling": scaling}
 
 
 def main(arguments: list[str] | None = None) -> None:

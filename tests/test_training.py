@@ -465,3 +465,30 @@ def test_a_loss_without_a_graph_or_of_other_values_is_refused():
     with pytest.raises(ValueError, match="the loss depends on none of the parameters"):
         fit(lambda x: other * x, [w], [1.0], progress=False)
     assert Path("run.json").exists() is False
+
+
+# --- real tasks -------------------------------------------------------------------------------------------------------
+
+
+def test_digits_are_read():
+    X, y = data.digits()
+    X_train, y_train, X_test, y_test = data.split(X, y, test=0.2, seed=0)
+    model = nn.MLP(64, [32, 10], activation="tanh", init="xavier", seed=0)
+    adam = optim.Adam(model.parameters(), 0.02)
+    fit(lambda x, t: losses.cross_entropy(model(x), t), model, X_train, y_train, optimizer=adam, epochs=6,
+        batch_size=32, schedule=optim.cosine_decay(0.02, 6), progress=False)  # fmt: skip
+    assert accuracy(model, X_test, y_test) >= 0.95
+
+
+def test_a_recurrent_network_learns_the_parity_of_its_inputs_so_far():
+    X, y = data.parity(200, length=8, seed=0)
+    model = nn.RNN(nn.GRUCell(1, 4, seed=0), nn.Layer(4, 1, "identity", init="xavier", seed=1))
+    adam = optim.Adam(model.parameters(), 0.03)
+    fit(lambda x, t: losses.bce_with_logits(model(x), t), model, X[:100], y[:100], optimizer=adam, epochs=40,
+        batch_size=10, progress=False)  # fmt: skip
+    longer, answers = data.parity(50, length=20, seed=1)
+    for sequences, targets in ((X[100:], y[100:]), (longer, answers)):
+        right = [
+            (a > 0) == b for s, t in zip(sequences, targets, strict=True) for a, b in zip(model(s), t, strict=True)
+        ]
+        assert sum(right) == len(right)

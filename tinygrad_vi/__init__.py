@@ -79,3 +79,6 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER})
+
+
+__all__ = sorted(name for name in __dir__() if not name.startswith("_"))

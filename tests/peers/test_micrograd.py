@@ -94,3 +94,61 @@ def test_the_example_of_its_readme_prints_the_same_numbers():
     g.backward()
     assert f"{a.grad:.4f}" == "138.8338"
     assert f"{b.grad:.4f}" == "645.5773"
+
+
+def test_its_demo_notebook_starts_at_its_numbers_and_learns():
+    """The notebook's cells, with their imports changed; plots and prints left out."""
+    import random
+
+    import numpy as np
+    from sklearn.datasets import make_moons
+
+    from tinygrad_vi.nn import MLP
+
+    np.random.seed(1337)
+    random.seed(1337)
+    X, y = make_moons(n_samples=100, noise=0.1)
+
+    y = y * 2 - 1  # make y be -1 or 1
+    model = MLP(2, [16, 16, 1])  # 2-layer neural network
+    assert len(model.parameters()) == 337
+
+    def loss():
+        Xb, yb = X, y
+        inputs = [list(map(Value, xrow)) for xrow in Xb]
+
+        # forward the model to get scores
+        scores = list(map(model, inputs))
+
+        # svm "max-margin" loss
+        losses = [(1 + -yi * scorei).relu() for yi, scorei in zip(yb, scores, strict=True)]
+        data_loss = sum(losses) * (1.0 / len(losses))
+        # L2 regularization
+        alpha = 1e-4
+        reg_loss = alpha * sum(p * p for p in model.parameters())
+        total_loss = data_loss + reg_loss
+
+        # also get accuracy
+        accuracy = [(yi > 0) == (scorei.data > 0) for yi, scorei in zip(yb, scores, strict=True)]
+        return total_loss, sum(accuracy) / len(accuracy)
+
+    total_loss, acc = loss()
+    assert total_loss.data == pytest.approx(0.8958441028683222, rel=1e-12)
+    assert acc == 0.5
+
+    # optimization
+    for k in range(100):
+        # forward
+        total_loss, acc = loss()
+
+        # backward
+        model.zero_grad()
+        total_loss.backward()
+
+        # update (sgd)
+        learning_rate = 1.0 - 0.9 * k / 100
+        for p in model.parameters():
+            p.data -= learning_rate * p.grad
+
+    assert total_loss.data < 0.02  # the published run ends at 0.0109784
+    assert acc == 1.0
