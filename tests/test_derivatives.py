@@ -63,6 +63,20 @@ def test_numpy_arrays_come_back_as_arrays():
     assert jacobian(lambda v: np.exp(v))(np.array([0.0, 1.0])).tolist() == [[1.0, 0.0], [0.0, math.e]]
 
 
+def test_derivatives_of_arrays_of_derivatives_are_arrays_too():
+    x = np.array([2.0, 3.0])
+    second = jacobian(jacobian(lambda v: np.array([v[0] ** 2 * v[1], v[1] ** 3 * v[0]])))(x)
+    assert second.dtype == float
+    assert second.tolist() == [[[6.0, 4.0], [4.0, 0.0]], [[0.0, 27.0], [27.0, 36.0]]]
+    third = jacobian(hessian(lambda v: v[0] ** 2 * v[1]))(x)
+    assert third.tolist() == [[[0.0, 2.0], [2.0, 0.0]], [[2.0, 0.0], [0.0, 0.0]]]
+    trace = grad(lambda v: np.trace(hessian(lambda u: u[0] ** 3 * u[1])(v)))  # of 6*x*y
+    assert trace(x).tolist() == [18.0, 12.0]
+    pair = jacobian(jacobian(lambda u, v: np.array([u[0] * v[0], u[0] ** 2])))(np.array([2.0]), np.array([3.0]))
+    by = [[[pair[i][a][0][b][0] for b in range(2)] for a in range(2)] for i in range(2)]  # d2 of result i by a and b
+    assert by == [[[0.0, 1.0], [1.0, 0.0]], [[2.0, 0.0], [0.0, 0.0]]]
+
+
 def test_gradient_and_hessian_product_plug_into_scipy():
     optimize = pytest.importorskip("scipy.optimize", reason="SciPy is the user here")
     start = np.array([-1.2, 1.0])

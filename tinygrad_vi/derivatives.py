@@ -377,7 +377,10 @@ def _flatten(x: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
 
         return [entry for numbers, _ in parts for entry in numbers], nest
     if hasattr(x, "ravel") and getattr(x, "shape", ()) != ():
-        return list(x.ravel().tolist()), lambda numbers: _array(numbers, x.shape)
+        if x.dtype != object:
+            return list(x.ravel().tolist()), lambda numbers: _array(numbers, x.shape)
+        entries, nest_entries = _flatten(list(x.ravel()))  # which may be nested themselves
+        return entries, lambda numbers: _array(nest_entries(numbers), x.shape)
     if not isinstance(x, Value):
         number(x, "a derivative")  # raises the TypeError
     return [x], lambda numbers: numbers[0]
@@ -388,8 +391,8 @@ def _array(entries: Sequence[Any], shape: tuple[int, ...]) -> Any:
 
     if not any(hasattr(entry, "__len__") or isinstance(entry, (Value, tuple)) for entry in entries):
         return np.array(entries, dtype=float).reshape(shape)
+    if all(isinstance(entry, np.ndarray) and entry.shape == entries[0].shape for entry in entries):
+        return np.stack(entries).reshape(*shape, *entries[0].shape)  # rows of a Jacobian
     array = np.empty(len(entries), dtype=object)
     array[:] = entries
-    if all(isinstance(entry, np.ndarray) and entry.dtype == float for entry in entries):
-        return np.array(list(entries)).reshape(*shape, *entries[0].shape)  # rows of a Jacobian
     return array.reshape(shape)
