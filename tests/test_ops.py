@@ -4,6 +4,7 @@ import copy
 import pickle
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
@@ -341,6 +342,14 @@ def test_softmax_adds_up_to_one_and_does_not_overflow():
 
 def test_logsumexp_with_the_largest_logit_0_is_softplus():
     assert logsumexp([0.0, -40.0]) == pytest.approx(ops.softplus(-40.0), rel=1e-15)
+
+
+@pytest.mark.parametrize("xs", list(product([np.inf, -np.inf, np.nan, 1.0], repeat=2)))
+def test_logsumexp_of_infinities_and_nans_is_numpys(xs):
+    with np.errstate(invalid="ignore"):
+        expected = np.logaddexp(*xs)
+    np.testing.assert_equal(logsumexp(xs), expected)
+    np.testing.assert_equal(logsumexp(map(Value, xs)).data, expected)
 
 
 def test_lists_that_make_no_sense_are_shape_errors():

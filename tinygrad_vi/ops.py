@@ -316,8 +316,8 @@ def _rounding_of_product(x: float, y: float) -> float:
 
 def _logsumexp(*xs: float) -> float:
     shift = max(xs)
-    if not math.isfinite(shift):  # all -inf, or some +inf
-        return shift
+    if not math.isfinite(shift):  # all -inf, some +inf or a NaN, which `max` may have passed over
+        return math.nan if any(map(math.isnan, xs)) else shift
     terms = [math.exp(x - shift) for x in xs]
     terms.remove(1.0)  # the largest: log1p keeps what log(1 + the others) would round off
     return shift + math.log1p(math.fsum(terms))
