@@ -101,6 +101,7 @@ def test_jvp_and_vjp_are_the_two_sides_of_the_jacobian():
     J = jacobian(polar)(2.0, 0.7)
     assert value == [pytest.approx(2 * math.cos(0.7)), pytest.approx(2 * math.sin(0.7))]
     assert tangent == [pytest.approx(0.5 * row[0] - row[1]) for row in J]
+    assert jvp(lambda v: v[0] * v[1], (np.array([3.0, 2.0]),), [(1.0, 10.0)])[1] == 32.0  # an array and its tangent
     value, pull_back = vjp(polar, 2.0, 0.7)
     assert pull_back([3.0, 4.0]) == tuple(pytest.approx(3 * J[0][i] + 4 * J[1][i]) for i in range(2))
     _, same_twice = vjp(lambda x: [x, x], 1.0)
@@ -233,6 +234,10 @@ def test_bad_input_says_what_was_wrong():
         grad(lambda x: None)(1.0)
     with pytest.raises(ShapeError, match="f has 2 inputs, but there are 1 tangents for them"):
         jvp(polar, (1.0, 2.0), (1.0,))
+    with pytest.raises(ShapeError, match=r"nested like \[\[x, x\], x\], their tangents like \[x, \[x, x\]\]"):
+        jvp(lambda v, y: v[0] + y, ([1.0, 2.0], 3.0), (1.0, [0.0, 0.0]))
+    with pytest.raises(ShapeError, match=r"nested like \[\[\[x, x\]\]\], their tangents like \[\[\[x\], \[x\]\]\]"):
+        jvp(lambda W: W[0][0], (np.ones((1, 2)),), (np.ones((2, 1)),))
     with pytest.raises(TypeError, match=r"as sequences: jvp\(f, \(x,\), \(v,\)\)"):
         jvp(sin, 1.0, 1.0)
     with pytest.raises(ShapeError, match="f has 2 results, but there are 1 weights for them"):

@@ -69,7 +69,13 @@ def jvp(f: F, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any
     if not isinstance(primals, (list, tuple)) or not isinstance(tangents, (list, tuple)):
         raise TypeError("jvp takes the arguments and their tangents as sequences: jvp(f, (x,), (v,))")
     call = _Call(f, primals)
-    tangent = call.push_forward(call.directions(tangents))
+    numbers, _ = _flatten(tangents)
+    if len(numbers) != len(call.inputs):
+        raise ShapeError(f"f has {len(call.inputs)} inputs, but there are {len(numbers)} tangents for them")
+    wanted, got = _nesting(primals), _nesting(tangents)
+    if wanted != got:
+        raise ShapeError(f"the arguments are nested like {wanted:.60}, their tangents like {got:.60}")
+    tangent = call.push_forward(dict(zip(call.inputs, numbers, strict=True)))
     return call.like_outputs(call.outputs), call.like_outputs(tangent)
 
 
@@ -336,12 +342,6 @@ class _Call:
                 raise not_finite(culprits[0], f"a derivative is {number}")
         return derivatives
 
-    def directions(self, tangents: Sequence[Any]) -> dict[Value, Any]:
-        numbers, _ = _flatten(_one_or_all(tangents))
-        if len(numbers) != len(self.inputs):
-            raise ShapeError(f"f has {len(self.inputs)} inputs, but there are {len(numbers)} tangents for them")
-        return dict(zip(self.inputs, numbers, strict=True))
-
     def result(self, x: Any) -> Any:
         """A Value where the result may be differentiated again, else a float."""
         if self.create_graph:
@@ -384,6 +384,12 @@ def _flatten(x: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     if not isinstance(x, Value):
         number(x, "a derivative")  # raises the TypeError
     return [x], lambda numbers: numbers[0]
+
+
+def _nesting(x: Any) -> str:
+    """How numbers are nested, as "[x, [x, x]]"; tuples and arrays count as lists."""
+    x = x.tolist() if hasattr(x, "tolist") else x
+    return f"[{', '.join(map(_nesting, x))}]" if isinstance(x, (list, tuple)) else "x"
 
 
 def _array(entries: Sequence[Any], shape: tuple[int, ...]) -> Any:
