@@ -177,6 +177,15 @@ def test_numerical_gradients_work_on_plain_float_functions(method):
     assert numerical_gradient(exp, method=method)(-700.0) == pytest.approx(0.0, abs=1e-290)
 
 
+def test_a_numerical_gradient_inside_a_derivative_is_differentiated_too():
+    inner = grad(lambda x: numerical_gradient(lambda y: x * x * y)(1.0))
+    assert inner(3.0) == pytest.approx(6.0, rel=1e-9)
+    assert grad(lambda x: numerical_gradient(lambda y: y**3)(x))(2.0) == pytest.approx(12.0, rel=1e-9)
+    assert grad(lambda v: numerical_gradient(lambda u: u[0] ** 2 * u[1])(v)[0])([3.0, 2.0]) == pytest.approx([4.0, 6.0])
+    w = Value(3.0)  # outside one, the result is a number even if f uses Values
+    assert numerical_gradient(lambda y: w * y)(1.0).__class__ is float
+
+
 def test_the_check_accepts_right_derivatives_to_the_order_asked():
     assert gradcheck(lambda a, b: log(a) + a * b - sin(b), order=3)(2.0, 5.0) < 1e-8
     assert gradcheck(rosenbrock, order=2)([1.3, 0.7, 0.8]) < 1e-6

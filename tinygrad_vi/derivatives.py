@@ -175,14 +175,16 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None)
 
     def gradient(*arguments: Any) -> Any:
         xs, nest = _flatten(_one_or_all(arguments))
-        xs = [_number(x) for x in xs]
+        keep_values = _inside.get() or any(isinstance(x, Value) for x in xs)  # to be differentiated again
+        numbers = [_number(x) for x in xs]
+        xs = xs if keep_values else numbers
 
-        def at(i: int, x: float) -> float:
-            moved = nest([*xs[:i], x, *xs[i + 1 :]])
+        def at(i: int, h: float) -> Any:
+            moved = nest([*xs[:i], xs[i] + h, *xs[i + 1 :]])
             y = f(moved) if len(arguments) == 1 else f(*moved)
-            return _number(y)
+            return y if keep_values and isinstance(y, Value) else _number(y)
 
-        return nest([_difference(at, i, x, method, step) for i, x in enumerate(xs)])
+        return nest([_difference(at, i, x, method, step) for i, x in enumerate(numbers)])
 
     return gradient
 
@@ -191,11 +193,11 @@ def _number(x: Any) -> float:
     return x.data if isinstance(x, Value) else number(x, "numerical_gradient")
 
 
-def _difference(f: Callable[[int, float], float], i: int, x: float, method: str, step: float | None) -> float:
+def _difference(f: Callable[[int, float], Any], i: int, x: float, method: str, step: float | None) -> Any:
     h = step or (FORWARD_STEP if method == "forward" else CENTRAL_STEP) * 2.0 ** (math.frexp(max(1.0, abs(x)))[1] - 1)
     if method == "forward":
-        return (f(i, x + h) - f(i, x)) / h
-    return (f(i, x + h) - f(i, x - h)) / (2.0 * h)
+        return (f(i, h) - f(i, 0.0)) / h
+    return (f(i, h) - f(i, -h)) / (2.0 * h)
 
 
 class GradientError(AssertionError):
