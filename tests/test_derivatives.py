@@ -255,6 +255,12 @@ def test_bad_input_says_what_was_wrong():
         numerical_gradient(sin, method="middle")
     with pytest.raises(ValueError, match="step must be positive, got 0"):
         numerical_gradient(sin, step=0)
+    for order in (0, -1):
+        with pytest.raises(ValueError, match=f"order must be at least 1, got {order}"):
+            gradcheck(sin, order=order)
+    for too_few in ((), (1.0,)):
+        with pytest.raises(TypeError, match=rf"takes the arguments of f and then a vector, got {len(too_few)} in all"):
+            hvp(sin)(*too_few)
     with pytest.raises(DomainError, match="it was first lost in mul"):
         grad(lambda x: x * 1e308 * 10)(1.0)
     with pytest.raises(DomainError, match="no finite derivative"):

@@ -96,6 +96,8 @@ def test_an_expression_may_begin_with_a_minus_and_a_value_be_an_expression(capsy
         (["trace", "x", "x=1", "x=2"], "x is given twice"),
         (["trace", "x", "x=a"], "'a' has no value"),
         (["trace", "x", "x=1", "--seed", "z"], "'z' is not an input of this tape; its inputs are x"),
+        (["trace", "x", "--seed", "x"], "'x' has no value: add x=... after the expression"),
+        (["trace", "3", "--seed", "x"], "cannot take tangents by 'x': the expression has no inputs"),
         (
             ["trace", "x", "x=1", "--graph", "a.bmp"],
             "cannot draw a.bmp: its name must end in .svg, .png, .pdf, .dot, .gv",

@@ -115,6 +115,8 @@ def run_trace(options: argparse.Namespace) -> None:
     numbers = _assignments(options.values)
     inputs = {name: Value(x, label=name) for name, x in numbers.items()}
     y = evaluate(options.expression, inputs)
+    if options.seed is not None and not inputs:
+        raise ValueError(f"cannot take tangents by {options.seed!r}: the expression has no inputs")
     y = y if isinstance(y, Value) else Value(y)
     y.backward()
     tape = Tape(y, inputs.values())

@@ -144,6 +144,8 @@ def hvp(f: F) -> F:
     """
 
     def product(*arguments: Any) -> Any:
+        if len(arguments) < 2:
+            raise TypeError(f"hvp(f) takes the arguments of f and then a vector, got {len(arguments)} in all")
         *primals, vector = arguments
         return jvp(grad(f), primals, [vector] if len(primals) == 1 else vector)[1]
 
@@ -216,6 +218,8 @@ def gradcheck(f: F, order: int = 1, tolerance: float = 1e-6) -> F:
     >>> gradcheck(lambda x, y: x * y, order=2)(3.0, 2.0) < 1e-9
     True
     """
+    if order < 1:
+        raise ValueError(f"order must be at least 1, got {order}")
     name = getattr(f, "__name__", repr(f))
 
     def check(*arguments: Any) -> float:
