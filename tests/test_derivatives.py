@@ -152,6 +152,16 @@ def test_a_derivative_that_is_not_finite_is_an_error_that_names_its_cause():
         jacobian(lambda x: [1 / x, x])(1e-170)
 
 
+@pytest.mark.parametrize("number", [float, Value])
+def test_a_weight_or_tangent_that_is_not_finite_is_named_as_the_cause(number):
+    with pytest.raises(DomainError, match="a derivative is nan because a tangent is nan"):
+        jvp(polar, (1.0, 2.0), (1.0, number(math.nan)))
+    with pytest.raises(DomainError, match="a derivative is inf because a weight is inf"):
+        vjp(lambda x: [x, x * x], 1.0)[1]([1.0, number(math.inf)])
+    with pytest.raises(DomainError, match="a derivative is nan because a tangent is nan"):
+        hvp(lambda x: x**3)(1.0, number(math.nan))
+
+
 def test_weights_and_tangents_that_are_values_are_differentiated_too():
     pull_back = vjp(lambda y: y**3, 2.0)[1]
     assert pull_back(1.0) == 12.0

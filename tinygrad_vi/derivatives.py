@@ -329,21 +329,24 @@ class _Call:
     def pull_back(self, seeds: dict[Value, Any]) -> list[Any]:
         self._follow(seeds)
         adjoint = adjoints(self.order, seeds, self.create_graph)
-        return self._finite([self.result(adjoint.get(x, 0.0)) for x in self.inputs])
+        return self._finite([self.result(adjoint.get(x, 0.0)) for x in self.inputs], seeds, "weight")
 
     def push_forward(self, seeds: dict[Value, Any]) -> list[Any]:
         self._follow(seeds)
         tangent = tangents(self.order, seeds, self.create_graph)
-        return self._finite([self.result(tangent.get(y, 0.0)) for y in self.outputs])
+        return self._finite([self.result(tangent.get(y, 0.0)) for y in self.outputs], seeds, "tangent")
 
     def _follow(self, seeds: dict[Value, Any]) -> None:
         """Seeds that are Values, or a sweep inside another derivative, ask for results to differentiate again."""
         self.create_graph |= _inside.get() or any(isinstance(seed, Value) for seed in seeds.values())
 
-    def _finite(self, derivatives: list[Any]) -> list[Any]:
+    def _finite(self, derivatives: list[Any], seeds: dict[Value, Any], kind: str) -> list[Any]:
         for d in derivatives:
-            number = d.data if isinstance(d, Value) else d
+            number = _data(d)
             if not math.isfinite(number):
+                for seed in map(_data, seeds.values()):
+                    if not math.isfinite(seed):
+                        raise DomainError(f"a derivative is {number} because a {kind} is {seed}")
                 culprits = [y for y in self.outputs if first_not_finite(y) is not None] or self.outputs
                 raise not_finite(culprits[0], f"a derivative is {number}")
         return derivatives
@@ -352,13 +355,17 @@ class _Call:
         """A Value where the result may be differentiated again, else a float."""
         if self.create_graph:
             return x if isinstance(x, Value) else Value(x)
-        return x.data if isinstance(x, Value) else float(x)
+        return float(_data(x))
 
     def like_arguments(self, numbers: Sequence[Any]) -> Any:
         return self.nest_arguments(numbers)
 
     def like_outputs(self, numbers: Sequence[Any]) -> Any:
         return self.outputs_nesting([self.result(x) for x in numbers])
+
+
+def _data(x: Any) -> Any:
+    return x.data if isinstance(x, Value) else x
 
 
 def _variable(x: Any) -> Value:
