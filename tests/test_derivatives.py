@@ -1,4 +1,5 @@
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -48,6 +49,23 @@ def test_results_keep_the_nesting_of_the_arguments():
     assert grad(lambda x: 5.0)(3.0) == 0.0
     assert grad(lambda w: w[0])([2.0, []]) == [1.0, []]
     assert value_and_grad(lambda x: x * x)(3.0) == (9.0, 6.0)
+
+
+class Layer(NamedTuple):
+    w: Any
+    b: Any
+
+
+def test_namedtuples_keep_their_class():
+    def loss(layer):
+        return layer.w[0] * layer.w[1] + layer.b**2
+
+    slope = grad(loss)(Layer([2.0, 3.0], 5.0))
+    assert slope == Layer([3.0, 2.0], 10.0)
+    assert slope.__class__ is Layer
+    assert hessian(loss)(Layer([2.0, 3.0], 5.0)).b.b == 2.0
+    assert numerical_gradient(loss)(Layer([2.0, 3.0], 5.0)).b == pytest.approx(10.0)
+    assert jacobian(lambda x: Layer(x, x * x))(3.0) == Layer(1.0, 6.0)
 
 
 def test_numpy_arrays_come_back_as_arrays():

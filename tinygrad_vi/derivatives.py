@@ -386,7 +386,7 @@ def _flatten(x: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
         def nest(numbers: Sequence[Any]) -> Any:
             rest = iter(numbers)
             entries = [inner([next(rest) for _ in range(n)]) for (_, inner), n in zip(parts, sizes, strict=True)]
-            return entries if isinstance(x, list) else tuple(entries)
+            return entries if isinstance(x, list) else getattr(x, "_make", tuple)(entries)  # or a namedtuple
 
         return [entry for numbers, _ in parts for entry in numbers], nest
     if hasattr(x, "ravel") and getattr(x, "shape", ()) != ():
