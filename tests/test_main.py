@@ -81,6 +81,15 @@ def test_an_expression_may_begin_with_a_minus_and_a_value_be_an_expression(capsy
     assert re.search(r"dy/dx\s+│ 1 ", capsys.readouterr().out)
 
 
+def test_only_h_and_what_begins_with_two_signs_are_options(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["trace", "-h*2", "h=3", "--graph", "-q.dot"]) == 0
+    captured = capsys.readouterr()
+    assert re.search(r"dy/dh\s+│ -2 ", captured.out)
+    assert captured.err == "\nwrote -q.dot\n"
+    assert [f.name for f in tmp_path.iterdir()] == ["-q.dot"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -52,8 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(given: Sequence[str]) -> argparse.Namespace:
     parser = _parser()
-    # "-x**2" is an expression and no option; values may stand behind options, which argparse alone does not allow
-    options, rest = parser.parse_known_args([f" {a}" if re.match(r"-[^-h]", a) else a for a in given])
+    # "-x**2" is an expression and no option, which a blank before it says; options are -h and what begins with --
+    # values may stand behind options, which argparse alone does not allow
+    options, rest = parser.parse_known_args([re.sub(r"^-(?!-|h$)", " -", a) for a in given])
     if any(a.startswith("-") or options.command != "trace" for a in rest):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
@@ -87,13 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     trace.add_argument("--format", choices=WRITERS, default="text", help="how to print tables (default: text)")
     trace.add_argument("--digits", type=_positive, default=4, help="significant digits in the tables (default: 4)")
     trace.add_argument(
-        "--graph", type=Path, metavar="FILE", help="draw the graph: .svg, .png, .pdf, or .dot for its source"
+        "--graph", type=_path, metavar="FILE", help="draw the graph: .svg, .png, .pdf, or .dot for its source"
     )
     trace.set_defaults(run=run_trace)
 
     demo = commands.add_parser("demo", help="draw two small networks, print their tables and train one")
     demo.add_argument(
-        "--out", type=Path, default=Path("tinygrad_vi_demo"), help="folder to write to (default: %(default)s)"
+        "--out", type=_path, default=Path("tinygrad_vi_demo"), help="folder to write to (default: %(default)s)"
     )
     demo.add_argument("--seed", type=int, default=1, help="seed of the initial weights (default: %(default)s)")
     demo.add_argument("--quick", action="store_true", help="fewer training steps")
@@ -163,6 +164,10 @@ def _hessian_table(tape: Tape, matrix: Sequence[Sequence[float]]) -> Table:
     names = [label_symbol(v.label) for v in tape.inputs]
     rows = [[name, *[Symbol.of(x, digits=None) for x in row]] for name, row in zip(names, matrix, strict=True)]
     return Table("Hessian", [Symbol(""), *names], rows)
+
+
+def _path(text: str) -> Path:
+    return Path(text.removeprefix(" ") if text.startswith(" -") else text)  # the blank is from `_parse`
 
 
 def _positive(text: str) -> int:
