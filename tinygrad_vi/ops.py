@@ -578,6 +578,32 @@ def power(n: float) -> Operation:
 
 
 @_family
+def exponential(base: float) -> Operation:
+    """The row of ``base**x`` for a constant base, 0 or more.  Its derivative is base**x * log(base); for 0**x it is 0.
+
+    `pow` asks for the derivative by the base too, which at 0**0.5 is infinite.
+    """
+    if not 0.0 <= base < math.inf:
+        raise DomainError(f"base ** x needs a finite base of at least 0, got base = {base}")
+    base += 0.0  # -0.0 is 0.0
+    shown = int(base) if base.is_integer() and base < 1e15 else base
+    bracketed = rf"\left({shown}\right)" if "e" in str(shown) else shown
+    facts: dict[str, Any] = {"domain": "x >= 0", "corners": {0.0: 0.0}, "points": [0.3, 2.0, 30.0]}
+    rule: Rule | tuple[float, ...] = (0.0,)
+    if base > 0.0:
+        slope = math.log(base)
+        rule = lambda out, x: (out * slope,)  # noqa: E731
+        facts = {"domain": "a finite x", "points": [-30.0, -1.5, 0.0, 0.3, 2.0, 30.0]}
+        # a symbol writes log(2) where log(2.0) would be a number
+        facts["taught"] = lambda out, x: (out * getattr(out, "record", apply)(log.operation, base),)
+    return operation(
+        "exponential", lambda x: math.pow(base, x), rule, f"{shown} ** x.",
+        symbol=f"{shown}**", text=f"{shown} ** {{0}}", latex=f"{bracketed}^{{{{{{0}}}}}}", binds=4, constants=(base,),
+        **facts,
+    )  # fmt: skip
+
+
+@_family
 def _leaky_relu(slope: float) -> Operation:
     return operation(
         "leaky_relu", lambda x: slope * x if x <= 0.0 else x, lambda out, x: (where(x, 1.0, slope),),

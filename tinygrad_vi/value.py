@@ -237,7 +237,12 @@ class Value:
         return Value.record(ops.power(number(exponent, "an exponent")), self)
 
     def __rpow__(self, base: Any) -> Value:
-        return Value.record(ops.pow_.operation, base, self) if isinstance(base, Real) else NotImplemented
+        if not isinstance(base, Real):
+            return NotImplemented
+        base = number(base, "a base")
+        if not 0.0 <= base < math.inf:  # no derivative, or none that is finite
+            return Value.record(ops.pow_.operation, base, self)
+        return Value.record(ops.exponential(base), self)
 
     __lt__ = _comparison(operator.lt)
     __le__ = _comparison(operator.le)
