@@ -37,6 +37,7 @@ DEFINITIONS = {
     "neg": lambda x: -x,
     "pow": lambda x, y: x**y,
     "power": lambda x, n: x**n,
+    "exponential": lambda x, base: base**x,
     "exp": exp,
     "expm1": lambda x: exp(x) - 1,
     "log": log,

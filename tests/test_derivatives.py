@@ -1,4 +1,5 @@
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -50,6 +51,23 @@ def test_results_keep_the_nesting_of_the_arguments():
     assert value_and_grad(lambda x: x * x)(3.0) == (9.0, 6.0)
 
 
+class Layer(NamedTuple):
+    w: Any
+    b: Any
+
+
+def test_namedtuples_keep_their_class():
+    def loss(layer):
+        return layer.w[0] * layer.w[1] + layer.b**2
+
+    slope = grad(loss)(Layer([2.0, 3.0], 5.0))
+    assert slope == Layer([3.0, 2.0], 10.0)
+    assert slope.__class__ is Layer
+    assert hessian(loss)(Layer([2.0, 3.0], 5.0)).b.b == 2.0
+    assert numerical_gradient(loss)(Layer([2.0, 3.0], 5.0)).b == pytest.approx(10.0)
+    assert jacobian(lambda x: Layer(x, x * x))(3.0) == Layer(1.0, 6.0)
+
+
 def test_numpy_arrays_come_back_as_arrays():
     x = np.array([1.3, 0.7, 0.8])
     optimize = pytest.importorskip("scipy.optimize", reason="SciPy's own Rosenbrock function is the judge")
@@ -61,6 +79,20 @@ def test_numpy_arrays_come_back_as_arrays():
     matrix = np.array([[1.0, 2.0], [3.0, 4.0]])
     assert grad(lambda W: (W @ np.array([1.0, 10.0])).sum())(matrix).tolist() == [[1.0, 10.0], [1.0, 10.0]]
     assert jacobian(lambda v: np.exp(v))(np.array([0.0, 1.0])).tolist() == [[1.0, 0.0], [0.0, math.e]]
+
+
+def test_derivatives_of_arrays_of_derivatives_are_arrays_too():
+    x = np.array([2.0, 3.0])
+    second = jacobian(jacobian(lambda v: np.array([v[0] ** 2 * v[1], v[1] ** 3 * v[0]])))(x)
+    assert second.dtype == float
+    assert second.tolist() == [[[6.0, 4.0], [4.0, 0.0]], [[0.0, 27.0], [27.0, 36.0]]]
+    third = jacobian(hessian(lambda v: v[0] ** 2 * v[1]))(x)
+    assert third.tolist() == [[[0.0, 2.0], [2.0, 0.0]], [[2.0, 0.0], [0.0, 0.0]]]
+    trace = grad(lambda v: np.trace(hessian(lambda u: u[0] ** 3 * u[1])(v)))  # of 6*x*y
+    assert trace(x).tolist() == [18.0, 12.0]
+    pair = jacobian(jacobian(lambda u, v: np.array([u[0] * v[0], u[0] ** 2])))(np.array([2.0]), np.array([3.0]))
+    by = [[[pair[i][a][0][b][0] for b in range(2)] for a in range(2)] for i in range(2)]  # d2 of result i by a and b
+    assert by == [[[0.0, 1.0], [1.0, 0.0]], [[2.0, 0.0], [0.0, 0.0]]]
 
 
 def test_gradient_and_hessian_product_plug_into_scipy():
@@ -87,6 +119,7 @@ def test_jvp_and_vjp_are_the_two_sides_of_the_jacobian():
     J = jacobian(polar)(2.0, 0.7)
     assert value == [pytest.approx(2 * math.cos(0.7)), pytest.approx(2 * math.sin(0.7))]
     assert tangent == [pytest.approx(0.5 * row[0] - row[1]) for row in J]
+    assert jvp(lambda v: v[0] * v[1], (np.array([3.0, 2.0]),), [(1.0, 10.0)])[1] == 32.0  # an array and its tangent
     value, pull_back = vjp(polar, 2.0, 0.7)
     assert pull_back([3.0, 4.0]) == tuple(pytest.approx(3 * J[0][i] + 4 * J[1][i]) for i in range(2))
     _, same_twice = vjp(lambda x: [x, x], 1.0)
@@ -137,6 +170,16 @@ def test_a_derivative_that_is_not_finite_is_an_error_that_names_its_cause():
         jacobian(lambda x: [1 / x, x])(1e-170)
 
 
+@pytest.mark.parametrize("number", [float, Value])
+def test_a_weight_or_tangent_that_is_not_finite_is_named_as_the_cause(number):
+    with pytest.raises(DomainError, match="a derivative is nan because a tangent is nan"):
+        jvp(polar, (1.0, 2.0), (1.0, number(math.nan)))
+    with pytest.raises(DomainError, match="a derivative is inf because a weight is inf"):
+        vjp(lambda x: [x, x * x], 1.0)[1]([1.0, number(math.inf)])
+    with pytest.raises(DomainError, match="a derivative is nan because a tangent is nan"):
+        hvp(lambda x: x**3)(1.0, number(math.nan))
+
+
 def test_weights_and_tangents_that_are_values_are_differentiated_too():
     pull_back = vjp(lambda y: y**3, 2.0)[1]
     assert pull_back(1.0) == 12.0
@@ -160,6 +203,15 @@ def test_numerical_gradients_work_on_plain_float_functions(method):
         [2.0, 4.0], rel=1e-6
     )
     assert numerical_gradient(exp, method=method)(-700.0) == pytest.approx(0.0, abs=1e-290)
+
+
+def test_a_numerical_gradient_inside_a_derivative_is_differentiated_too():
+    inner = grad(lambda x: numerical_gradient(lambda y: x * x * y)(1.0))
+    assert inner(3.0) == pytest.approx(6.0, rel=1e-9)
+    assert grad(lambda x: numerical_gradient(lambda y: y**3)(x))(2.0) == pytest.approx(12.0, rel=1e-9)
+    assert grad(lambda v: numerical_gradient(lambda u: u[0] ** 2 * u[1])(v)[0])([3.0, 2.0]) == pytest.approx([4.0, 6.0])
+    w = Value(3.0)  # outside one, the result is a number even if f uses Values
+    assert numerical_gradient(lambda y: w * y)(1.0).__class__ is float
 
 
 def test_the_check_accepts_right_derivatives_to_the_order_asked():
@@ -219,6 +271,10 @@ def test_bad_input_says_what_was_wrong():
         grad(lambda x: None)(1.0)
     with pytest.raises(ShapeError, match="f has 2 inputs, but there are 1 tangents for them"):
         jvp(polar, (1.0, 2.0), (1.0,))
+    with pytest.raises(ShapeError, match=r"nested like \[\[x, x\], x\], their tangents like \[x, \[x, x\]\]"):
+        jvp(lambda v, y: v[0] + y, ([1.0, 2.0], 3.0), (1.0, [0.0, 0.0]))
+    with pytest.raises(ShapeError, match=r"nested like \[\[\[x, x\]\]\], their tangents like \[\[\[x\], \[x\]\]\]"):
+        jvp(lambda W: W[0][0], (np.ones((1, 2)),), (np.ones((2, 1)),))
     with pytest.raises(TypeError, match=r"as sequences: jvp\(f, \(x,\), \(v,\)\)"):
         jvp(sin, 1.0, 1.0)
     with pytest.raises(ShapeError, match="f has 2 results, but there are 1 weights for them"):
@@ -227,6 +283,12 @@ def test_bad_input_says_what_was_wrong():
         numerical_gradient(sin, method="middle")
     with pytest.raises(ValueError, match="step must be positive, got 0"):
         numerical_gradient(sin, step=0)
+    for order in (0, -1):
+        with pytest.raises(ValueError, match=f"order must be at least 1, got {order}"):
+            gradcheck(sin, order=order)
+    for too_few in ((), (1.0,)):
+        with pytest.raises(TypeError, match=rf"takes the arguments of f and then a vector, got {len(too_few)} in all"):
+            hvp(sin)(*too_few)
     with pytest.raises(DomainError, match="it was first lost in mul"):
         grad(lambda x: x * 1e308 * 10)(1.0)
     with pytest.raises(DomainError, match="no finite derivative"):

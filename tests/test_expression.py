@@ -21,6 +21,7 @@ from tinygrad_vi.expression import FUNCTIONS, ExpressionError, evaluate
         ("abs(-x) + pow(2, x)", 11.0),
         (" x ", 3.0),
         ("pow(-x, 2)", 9.0),
+        ("0 ** (x/6) + pow(0, x)", 0.0),
         ("+".join(["x"] * 2000), 6000.0),
     ],
 )

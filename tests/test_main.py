@@ -81,6 +81,15 @@ def test_an_expression_may_begin_with_a_minus_and_a_value_be_an_expression(capsy
     assert re.search(r"dy/dx\s+│ 1 ", capsys.readouterr().out)
 
 
+def test_only_h_and_what_begins_with_two_signs_are_options(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["trace", "-h*2", "h=3", "--graph", "-q.dot"]) == 0
+    captured = capsys.readouterr()
+    assert re.search(r"dy/dh\s+│ -2 ", captured.out)
+    assert captured.err == "\nwrote -q.dot\n"
+    assert [f.name for f in tmp_path.iterdir()] == ["-q.dot"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -96,6 +105,8 @@ def test_an_expression_may_begin_with_a_minus_and_a_value_be_an_expression(capsy
         (["trace", "x", "x=1", "x=2"], "x is given twice"),
         (["trace", "x", "x=a"], "'a' has no value"),
         (["trace", "x", "x=1", "--seed", "z"], "'z' is not an input of this tape; its inputs are x"),
+        (["trace", "x", "--seed", "x"], "'x' has no value: add x=... after the expression"),
+        (["trace", "3", "--seed", "x"], "cannot take tangents by 'x': the expression has no inputs"),
         (
             ["trace", "x", "x=1", "--graph", "a.bmp"],
             "cannot draw a.bmp: its name must end in .svg, .png, .pdf, .dot, .gv",

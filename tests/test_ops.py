@@ -4,17 +4,19 @@ import copy
 import pickle
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
 from judges import DEFINITIONS, measured, random_points, swing, truth
 from mpmath import log, mpf
 
-from tinygrad_vi import DomainError, ShapeError, Value, logsumexp, no_grad, ops, softmax
+from tinygrad_vi import DomainError, ShapeError, Value, hessian, logsumexp, no_grad, ops, softmax
 from tinygrad_vi.value import NOT_COMPUTED, adjoints, topological_order
 
 POWERS = [ops.power(float(n)) for n in (0, 1, 2, 3, -1, -2, 0.5, -0.5, 1.5, 2.5)]
-ROWS = [*ops.OPERATIONS.values(), *POWERS, ops.FAMILIES["leaky_relu"](0.2), ops.FAMILIES["elu"](0.7)]
+EXPONENTIALS = [ops.exponential(base) for base in (2.0, 0.3, 1.0, 1e-5, 1.0 + 2.0**-40)]
+ROWS = [*ops.OPERATIONS.values(), *POWERS, *EXPONENTIALS, ops.FAMILIES["leaky_relu"](0.2), ops.FAMILIES["elu"](0.7)]
 
 every_row = pytest.mark.parametrize("op", ROWS, ids=repr)
 
@@ -234,6 +236,14 @@ def test_integer_powers_by_a_constant_and_by_a_value(number, base, exponent, val
     assert (y.data, y.local_grads[0], first, second) == (value, slope, slope, curvature)
 
 
+@pytest.mark.parametrize("zero", [0, 0.0, -0.0])
+@pytest.mark.parametrize(("exponent", "value"), [(0.5, 0.0), (1.0, 0.0), (1e-9, 0.0), (3.0, 0.0), (0.0, 1.0)])
+def test_a_constant_base_0_has_derivative_0(zero, exponent, value):
+    y = zero ** Value(exponent)
+    assert (y.data, *y.local_grads) == (value, 0.0)
+    assert hessian(lambda x: zero**x)(exponent) == 0.0
+
+
 @pytest.mark.parametrize(("n", "value", "slope"), [(3, -8.0, 12.0), (2, 4.0, -4.0), (-1, -0.5, -0.25), (0, 1.0, 0.0)])
 def test_a_negative_base_takes_any_constant_integer_exponent(n, value, slope):
     y = Value(-2.0) ** n
@@ -262,6 +272,8 @@ POW_DOMAIN = "x > 0, or x = 0 and y >= 0, or x < 0 and an integer y"
         (lambda z: ops.apply(ops.power(-1.0), z(0.0)), "x ** -1 needs x != 0, got x = 0.0 (node 'z')"),
         (lambda z: ops.apply(ops.power(0.5), z(-2.0)), "x ** 0.5 needs x >= 0, got x = -2.0 (node 'z')"),
         (lambda z: ops.apply(ops.power(-0.5), z(0.0)), "x ** -0.5 needs x > 0, got x = 0.0 (node 'z')"),
+        (lambda z: ops.apply(ops.exponential(0.0), z(-1.0)), "0 ** x needs x >= 0, got x = -1.0 (node 'z')"),
+        (lambda z: ops.apply(ops.exponential(10.0), z(400.0)), "10 ** x overflows a float, got x = 400.0 (node 'z')"),
         (lambda z: ops.pow_(z(0.0), -1.0), f"x ** y needs {POW_DOMAIN}, got x = 0.0 (node 'z'), y = -1.0"),
         (lambda z: ops.pow_(z(-2.0), 0.5), f"x ** y needs {POW_DOMAIN}, got x = -2.0 (node 'z'), y = 0.5"),
         (lambda z: ops.pow_(z(1e200), 2.0), "x ** y overflows a float, got x = 1e+200 (node 'z'), y = 2.0"),
@@ -318,6 +330,16 @@ def test_a_missing_derivative_is_an_error_but_the_value_stays_within_reach(op, a
         assert Value.record(op, *at).data == value
 
 
+def test_a_negative_constant_base_has_a_value_but_no_derivative():
+    with pytest.raises(DomainError, match=r"x \*\* y has no finite derivative at x = -2.0, y = 3.0"):
+        (-2.0) ** Value(3.0)
+    with no_grad():
+        assert ((-2.0) ** Value(3.0)).data == -8.0
+    for base in (-2.0, np.inf, np.nan):
+        with pytest.raises(DomainError, match="needs a finite base of at least 0, got base = "):
+            ops.exponential(base)
+
+
 def test_a_power_needs_a_finite_exponent():
     with pytest.raises(DomainError, match="needs a finite exponent, got n = inf"):
         Value(2.0) ** float("inf")
@@ -341,6 +363,14 @@ def test_softmax_adds_up_to_one_and_does_not_overflow():
 
 def test_logsumexp_with_the_largest_logit_0_is_softplus():
     assert logsumexp([0.0, -40.0]) == pytest.approx(ops.softplus(-40.0), rel=1e-15)
+
+
+@pytest.mark.parametrize("xs", list(product([np.inf, -np.inf, np.nan, 1.0], repeat=2)))
+def test_logsumexp_of_infinities_and_nans_is_numpys(xs):
+    with np.errstate(invalid="ignore"):
+        expected = np.logaddexp(*xs)
+    np.testing.assert_equal(logsumexp(xs), expected)
+    np.testing.assert_equal(logsumexp(map(Value, xs)).data, expected)
 
 
 def test_lists_that_make_no_sense_are_shape_errors():

@@ -40,6 +40,9 @@ class Program:
     def power(self, n, x):
         return self.emit(ops.power(n), x)
 
+    def exponential(self, base, x):
+        return self.emit(ops.exponential(base), x)
+
     def emit(self, op, *operands):
         self.instructions.append((op, operands))
         return self.n_inputs + len(self.instructions) - 1
@@ -61,6 +64,7 @@ STEPS = {
     "neg": lambda p, x, y, z: p.neg(x),
     "pow": lambda p, x, y, z: p.mul(0.4, p.pow(p.add(1.5, p.mul(0.5, x)), y)),
     "pow of a constant": lambda p, x, y, z: p.mul(0.5, p.pow(1.5, x)),
+    "1.5**x": lambda p, x, y, z: p.mul(0.5, p.exponential(1.5, x)),
     "x**3": lambda p, x, y, z: p.mul(0.3, p.power(3.0, x)),
     "x**2": lambda p, x, y, z: p.mul(0.5, p.power(2.0, x)),
     "x**1": lambda p, x, y, z: p.power(1.0, x),

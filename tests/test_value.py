@@ -425,3 +425,23 @@ def test_leaves_shared_by_two_results_stay_shared(duplicate):
     assert first.parents[0] is leaf
     assert second.parents == (leaf, leaf)
     assert leaf.grad is NOT_COMPUTED
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))], ids=["deepcopy", "pickle"]
+)
+def test_grads_and_attributes_may_refer_back_to_their_value(duplicate):
+    x = Value(2.0, label="x")
+    y = x**3
+    y.backward(create_graph=True)
+    x.me, x.seen, y.me = x, [y], y
+    for leaf, result in (duplicate((x, y)), reversed(duplicate((y, x)))):
+        assert leaf.me is leaf is not x
+        assert result.me is result is not y
+        assert leaf.seen == [result]
+        assert result.parents == (leaf,)
+        slope, leaf.grad = leaf.grad, 0.0
+        assert slope.data == 12.0
+        slope.backward()
+        assert leaf.grad == 12.0  # d2/dx2 of x**3
+    assert x.grad.data == 12.0

@@ -52,8 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(given: Sequence[str]) -> argparse.Namespace:
     parser = _parser()
-    # "-x**2" is an expression and no option; values may stand behind options, which argparse alone does not allow
-    options, rest = parser.parse_known_args([f" {a}" if re.match(r"-[^-h]", a) else a for a in given])
+    # "-x**2" is an expression and no option, which a blank before it says; options are -h and what begins with --
+    # values may stand behind options, which argparse alone does not allow
+    options, rest = parser.parse_known_args([re.sub(r"^-(?!-|h$)", " -", a) for a in given])
     if any(a.startswith("-") or options.command != "trace" for a in rest):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     trace.add_argument("--format", choices=WRITERS, default="text", help="how to print tables (default: text)")
     trace.add_argument("--digits", type=_positive, default=4, help="significant digits in the tables (default: 4)")
     trace.add_argument(
-        "--graph", type=Path, metavar="FILE", help="draw the graph: .svg, .png, .pdf, or .dot for its source"
+        "--graph", type=_path, metavar="FILE", help="draw the graph: .svg, .png, .pdf, or .dot for its source"
     )
     trace.set_defaults(run=run_trace)
 
@@ -95,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         "demo", help="a neuron and its derivatives, then three networks that learn, with pictures"
     )
     demo.add_argument(
-        "--out", type=Path, default=Path("tinygrad_vi_demo"), help="folder to write to (default: %(default)s)"
+        "--out", type=_path, default=Path("tinygrad_vi_demo"), help="folder to write to (default: %(default)s)"
     )
     demo.add_argument("--seed", type=int, default=1, help="seed of the initial weights (default: %(default)s)")
     demo.add_argument("--quick", action="store_true", help="a fraction of the epochs: does everything run?")
@@ -117,6 +118,8 @@ def run_trace(options: argparse.Namespace) -> None:
     numbers = _assignments(options.values)
     inputs = {name: Value(x, label=name) for name, x in numbers.items()}
     y = evaluate(options.expression, inputs)
+    if options.seed is not None and not inputs:
+        raise ValueError(f"cannot take tangents by {options.seed!r}: the expression has no inputs")
     y = y if isinstance(y, Value) else Value(y)
     y.backward()
     tape = Tape(y, inputs.values())
@@ -163,6 +166,10 @@ def _hessian_table(tape: Tape, matrix: Sequence[Sequence[float]]) -> Table:
     names = [label_symbol(v.label) for v in tape.inputs]
     rows = [[name, *[Symbol.of(x, digits=None) for x in row]] for name, row in zip(names, matrix, strict=True)]
     return Table("Hessian", [Symbol(""), *names], rows)
+
+
+def _path(text: str) -> Path:
+    return Path(text.removeprefix(" ") if text.startswith(" -") else text)  # the blank is from `_parse`
 
 
 def _positive(text: str) -> int:

@@ -69,7 +69,13 @@ def jvp(f: F, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any
     if not isinstance(primals, (list, tuple)) or not isinstance(tangents, (list, tuple)):
         raise TypeError("jvp takes the arguments and their tangents as sequences: jvp(f, (x,), (v,))")
     call = _Call(f, primals)
-    tangent = call.push_forward(call.directions(tangents))
+    numbers, _ = _flatten(tangents)
+    if len(numbers) != len(call.inputs):
+        raise ShapeError(f"f has {len(call.inputs)} inputs, but there are {len(numbers)} tangents for them")
+    wanted, got = _nesting(primals), _nesting(tangents)
+    if wanted != got:
+        raise ShapeError(f"the arguments are nested like {wanted:.60}, their tangents like {got:.60}")
+    tangent = call.push_forward(dict(zip(call.inputs, numbers, strict=True)))
     return call.like_outputs(call.outputs), call.like_outputs(tangent)
 
 
@@ -138,6 +144,8 @@ def hvp(f: F) -> F:
     """
 
     def product(*arguments: Any) -> Any:
+        if len(arguments) < 2:
+            raise TypeError(f"hvp(f) takes the arguments of f and then a vector, got {len(arguments)} in all")
         *primals, vector = arguments
         return jvp(grad(f), primals, [vector] if len(primals) == 1 else vector)[1]
 
@@ -169,14 +177,16 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None)
 
     def gradient(*arguments: Any) -> Any:
         xs, nest = _flatten(_one_or_all(arguments))
-        xs = [_number(x) for x in xs]
+        keep_values = _inside.get() or any(isinstance(x, Value) for x in xs)  # to be differentiated again
+        numbers = [_number(x) for x in xs]
+        xs = xs if keep_values else numbers
 
-        def at(i: int, x: float) -> float:
-            moved = nest([*xs[:i], x, *xs[i + 1 :]])
+        def at(i: int, h: float) -> Any:
+            moved = nest([*xs[:i], xs[i] + h, *xs[i + 1 :]])
             y = f(moved) if len(arguments) == 1 else f(*moved)
-            return _number(y)
+            return y if keep_values and isinstance(y, Value) else _number(y)
 
-        return nest([_difference(at, i, x, method, step) for i, x in enumerate(xs)])
+        return nest([_difference(at, i, x, method, step) for i, x in enumerate(numbers)])
 
     return gradient
 
@@ -185,11 +195,11 @@ def _number(x: Any) -> float:
     return x.data if isinstance(x, Value) else number(x, "numerical_gradient")
 
 
-def _difference(f: Callable[[int, float], float], i: int, x: float, method: str, step: float | None) -> float:
+def _difference(f: Callable[[int, float], Any], i: int, x: float, method: str, step: float | None) -> Any:
     h = step or (FORWARD_STEP if method == "forward" else CENTRAL_STEP) * 2.0 ** (math.frexp(max(1.0, abs(x)))[1] - 1)
     if method == "forward":
-        return (f(i, x + h) - f(i, x)) / h
-    return (f(i, x + h) - f(i, x - h)) / (2.0 * h)
+        return (f(i, h) - f(i, 0.0)) / h
+    return (f(i, h) - f(i, -h)) / (2.0 * h)
 
 
 class GradientError(AssertionError):
@@ -208,6 +218,8 @@ def gradcheck(f: F, order: int = 1, tolerance: float = 1e-6) -> F:
     >>> gradcheck(lambda x, y: x * y, order=2)(3.0, 2.0) < 1e-9
     True
     """
+    if order < 1:
+        raise ValueError(f"order must be at least 1, got {order}")
     name = getattr(f, "__name__", repr(f))
 
     def check(*arguments: Any) -> float:
@@ -317,42 +329,43 @@ class _Call:
     def pull_back(self, seeds: dict[Value, Any]) -> list[Any]:
         self._follow(seeds)
         adjoint = adjoints(self.order, seeds, self.create_graph)
-        return self._finite([self.result(adjoint.get(x, 0.0)) for x in self.inputs])
+        return self._finite([self.result(adjoint.get(x, 0.0)) for x in self.inputs], seeds, "weight")
 
     def push_forward(self, seeds: dict[Value, Any]) -> list[Any]:
         self._follow(seeds)
         tangent = tangents(self.order, seeds, self.create_graph)
-        return self._finite([self.result(tangent.get(y, 0.0)) for y in self.outputs])
+        return self._finite([self.result(tangent.get(y, 0.0)) for y in self.outputs], seeds, "tangent")
 
     def _follow(self, seeds: dict[Value, Any]) -> None:
         """Seeds that are Values, or a sweep inside another derivative, ask for results to differentiate again."""
         self.create_graph |= _inside.get() or any(isinstance(seed, Value) for seed in seeds.values())
 
-    def _finite(self, derivatives: list[Any]) -> list[Any]:
+    def _finite(self, derivatives: list[Any], seeds: dict[Value, Any], kind: str) -> list[Any]:
         for d in derivatives:
-            number = d.data if isinstance(d, Value) else d
+            number = _data(d)
             if not math.isfinite(number):
+                for seed in map(_data, seeds.values()):
+                    if not math.isfinite(seed):
+                        raise DomainError(f"a derivative is {number} because a {kind} is {seed}")
                 culprits = [y for y in self.outputs if first_not_finite(y) is not None] or self.outputs
                 raise not_finite(culprits[0], f"a derivative is {number}")
         return derivatives
-
-    def directions(self, tangents: Sequence[Any]) -> dict[Value, Any]:
-        numbers, _ = _flatten(_one_or_all(tangents))
-        if len(numbers) != len(self.inputs):
-            raise ShapeError(f"f has {len(self.inputs)} inputs, but there are {len(numbers)} tangents for them")
-        return dict(zip(self.inputs, numbers, strict=True))
 
     def result(self, x: Any) -> Any:
         """A Value where the result may be differentiated again, else a float."""
         if self.create_graph:
             return x if isinstance(x, Value) else Value(x)
-        return x.data if isinstance(x, Value) else float(x)
+        return float(_data(x))
 
     def like_arguments(self, numbers: Sequence[Any]) -> Any:
         return self.nest_arguments(numbers)
 
     def like_outputs(self, numbers: Sequence[Any]) -> Any:
         return self.outputs_nesting([self.result(x) for x in numbers])
+
+
+def _data(x: Any) -> Any:
+    return x.data if isinstance(x, Value) else x
 
 
 def _variable(x: Any) -> Value:
@@ -373,14 +386,23 @@ def _flatten(x: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
         def nest(numbers: Sequence[Any]) -> Any:
             rest = iter(numbers)
             entries = [inner([next(rest) for _ in range(n)]) for (_, inner), n in zip(parts, sizes, strict=True)]
-            return entries if isinstance(x, list) else tuple(entries)
+            return entries if isinstance(x, list) else getattr(x, "_make", tuple)(entries)  # or a namedtuple
 
         return [entry for numbers, _ in parts for entry in numbers], nest
     if hasattr(x, "ravel") and getattr(x, "shape", ()) != ():
-        return list(x.ravel().tolist()), lambda numbers: _array(numbers, x.shape)
+        if x.dtype != object:
+            return list(x.ravel().tolist()), lambda numbers: _array(numbers, x.shape)
+        entries, nest_entries = _flatten(list(x.ravel()))  # which may be nested themselves
+        return entries, lambda numbers: _array(nest_entries(numbers), x.shape)
     if not isinstance(x, Value):
         number(x, "a derivative")  # raises the TypeError
     return [x], lambda numbers: numbers[0]
+
+
+def _nesting(x: Any) -> str:
+    """How numbers are nested, as "[x, [x, x]]"; tuples and arrays count as lists."""
+    x = x.tolist() if hasattr(x, "tolist") else x
+    return f"[{', '.join(map(_nesting, x))}]" if isinstance(x, (list, tuple)) else "x"
 
 
 def _array(entries: Sequence[Any], shape: tuple[int, ...]) -> Any:
@@ -388,8 +410,8 @@ def _array(entries: Sequence[Any], shape: tuple[int, ...]) -> Any:
 
     if not any(hasattr(entry, "__len__") or isinstance(entry, (Value, tuple)) for entry in entries):
         return np.array(entries, dtype=float).reshape(shape)
+    if all(isinstance(entry, np.ndarray) and entry.shape == entries[0].shape for entry in entries):
+        return np.stack(entries).reshape(*shape, *entries[0].shape)  # rows of a Jacobian
     array = np.empty(len(entries), dtype=object)
     array[:] = entries
-    if all(isinstance(entry, np.ndarray) and entry.dtype == float for entry in entries):
-        return np.array(list(entries)).reshape(*shape, *entries[0].shape)  # rows of a Jacobian
     return array.reshape(shape)

@@ -20,8 +20,8 @@ CONSTANTS = {"pi": math.pi, "π": math.pi, "e": math.e}
 
 
 def _power(base: Any, exponent: Any) -> Any:
-    """A constant exponent is part of the operation, as in Python code."""
-    if isinstance(exponent, float) and not isinstance(base, float):
+    """A constant exponent or base is part of the operation, as in Python code."""
+    if isinstance(exponent, float) != isinstance(base, float):
         return base**exponent
     return ops.pow_(base, exponent)
 

@@ -323,8 +323,8 @@ def _rounding_of_product(x: float, y: float) -> float:
 
 def _logsumexp(*xs: float) -> float:
     shift = max(xs)
-    if not math.isfinite(shift):  # all -inf, or some +inf
-        return shift
+    if not math.isfinite(shift):  # all -inf, some +inf or a NaN, which `max` may have passed over
+        return math.nan if any(map(math.isnan, xs)) else shift
     terms = [math.exp(x - shift) for x in xs]
     terms.remove(1.0)  # the largest: log1p keeps what log(1 + the others) would round off
     return shift + math.log1p(math.fsum(terms))
@@ -581,6 +581,32 @@ def power(n: float) -> Operation:
         domain=("x != 0" if n < 0 else "a finite x") if n.is_integer() else ("x > 0" if n < 0 else "x >= 0"),
         corners={0.0: 0.0} if n == 0.0 else None,
         points=[0.3, 2.0, 1e30, 1e-30] + [-1.5, -7.0] * n.is_integer(),
+    )  # fmt: skip
+
+
+@_family
+def exponential(base: float) -> Operation:
+    """The row of ``base**x`` for a constant base, 0 or more.  Its derivative is base**x * log(base); for 0**x it is 0.
+
+    `pow` asks for the derivative by the base too, which at 0**0.5 is infinite.
+    """
+    if not 0.0 <= base < math.inf:
+        raise DomainError(f"base ** x needs a finite base of at least 0, got base = {base}")
+    base += 0.0  # -0.0 is 0.0
+    shown = int(base) if base.is_integer() and base < 1e15 else base
+    bracketed = rf"\left({shown}\right)" if "e" in str(shown) else shown
+    facts: dict[str, Any] = {"domain": "x >= 0", "corners": {0.0: 0.0}, "points": [0.3, 2.0, 30.0]}
+    rule: Rule | tuple[float, ...] = (0.0,)
+    if base > 0.0:
+        slope = math.log(base)
+        rule = lambda out, x: (out * slope,)  # noqa: E731
+        facts = {"domain": "a finite x", "points": [-30.0, -1.5, 0.0, 0.3, 2.0, 30.0]}
+        # a symbol writes log(2) where log(2.0) would be a number
+        facts["taught"] = lambda out, x: (out * getattr(out, "record", apply)(log.operation, base),)
+    return operation(
+        "exponential", lambda x: math.pow(base, x), rule, f"{shown} ** x.",
+        symbol=f"{shown}**", text=f"{shown} ** {{0}}", latex=f"{bracketed}^{{{{{{0}}}}}}", binds=4, constants=(base,),
+        **facts,
     )  # fmt: skip
 
 

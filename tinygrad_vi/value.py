@@ -237,7 +237,12 @@ class Value:
         return Value.record(ops.power(number(exponent, "an exponent")), self)
 
     def __rpow__(self, base: Any) -> Value:
-        return Value.record(ops.pow_.operation, base, self) if isinstance(base, Real) else NotImplemented
+        if not isinstance(base, Real):
+            return NotImplemented
+        base = number(base, "a base")
+        if not 0.0 <= base < math.inf:  # no derivative, or none that is finite
+            return Value.record(ops.pow_.operation, base, self)
+        return Value.record(ops.exponential(base), self)
 
     __lt__ = _comparison(operator.lt)
     __le__ = _comparison(operator.le)
@@ -298,16 +303,19 @@ class Value:
     # -- copies and pickles: recursion over parents would end at a depth of some hundreds ------------------------------
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if not self.parents:
-            return _restore_leaf, (self.data, _grad_to_store(self), self.label, self.__dict__)
-        order = topological_order([self])
+        """What makes the graph again, and apart from it, since these may refer back to it, grads and attributes."""
+        order = topological_order([self]) or [self]
         leaves = list(dict.fromkeys(v for node in order for v in node.parents if not v.parents))
         place = {node: i for i, node in enumerate([*leaves, *order])}
-        facts = [
-            (v.op, v.data, [place[p] for p in v.parents], v.local_grads, _grad_to_store(v), v.label, v.__dict__)
-            for v in order
-        ]
-        return _restore, (leaves, facts)
+        facts = [(v.data, v.label, v.op, [place[p] for p in v.parents], v.local_grads) for v in order]
+        state = [(None if v.grad is NOT_COMPUTED else v.grad, v.__dict__) for v in order]
+        return _restore, (leaves, facts), state
+
+    def __setstate__(self, state: list[tuple[Any, dict[str, Any]]]) -> None:
+        for node, (grad, attributes) in zip(topological_order([self]) or [self], state, strict=True):
+            node.grad = NOT_COMPUTED if grad is None else grad
+            if attributes:
+                node.__dict__.update(attributes)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Value:
         from copy import deepcopy
@@ -328,22 +336,10 @@ class Value:
         return memo[id(self)]  # type: ignore[no-any-return]
 
 
-def _grad_to_store(v: Value) -> Any:
-    return None if v.grad is NOT_COMPUTED else v.grad
-
-
-def _restore_leaf(data: float, grad: Any, label: str, attributes: dict[str, Any]) -> Value:
-    leaf = Value(data, label)
-    leaf.grad = NOT_COMPUTED if grad is None else grad
-    if attributes:
-        leaf.__dict__.update(attributes)
-    return leaf
-
-
 def _restore(leaves: list[Value], facts: list[tuple[Any, ...]]) -> Value:
     nodes = list(leaves)
-    for op, data, parents, local_grads, *rest in facts:
-        node = _restore_leaf(data, *rest)
+    for data, label, op, parents, local_grads in facts:
+        node = Value(data, label)
         node.op, node.parents, node.local_grads = op, tuple([nodes[i] for i in parents]), local_grads
         nodes.append(node)
     return nodes[-1]

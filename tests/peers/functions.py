@@ -11,6 +11,7 @@ ARITHMETIC = {
     "neg": operator.neg,
     "pow": operator.pow,
     "power": operator.pow,
+    "exponential": lambda x, base: base**x,
     "total": lambda *xs: sum(xs),
     "dot": lambda *o: sum((w * x for w, x in zip(o[: len(o) // 2], o[len(o) // 2 : -1], strict=True)), o[-1]),
 }
