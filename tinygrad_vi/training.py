@@ -136,10 +136,12 @@ def fit(
     be overwritten by a new run; TrainingError, a DomainError, when the loss or a gradient is infinite or NaN: it names
     the first node that was, and leaves the parameters as they were after the last good step.
 
+    >>> from tinygrad_vi import optim
     >>> w = Value(0.0, "w")
-    >>> history = fit(lambda x, t: (w * x - t) ** 2, [w], [1.0, 2.0], [3.0, 6.0], epochs=500, progress=False)
-    >>> round(w.data, 3), history.epochs
-    (3.0, 500)
+    >>> sgd = optim.SGD([w], learning_rate=0.1)
+    >>> history = fit(lambda x, t: (w * x - t) ** 2, [w], [1.0, 2.0], [3.0, 6.0], optimizer=sgd, progress=False)
+    >>> round(w.data, 6), history.epochs
+    (3.0, 100)
     """
     whole_number(epochs, "epochs", least=0)
     whole_number(checkpoint_every, "checkpoint_every")
