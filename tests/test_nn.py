@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from tinygrad_vi import DomainError, ShapeError, Value, dot, nn, no_grad, optim, tanh, total
+from tinygrad_vi import DomainError, ShapeError, Value, dot, grad, gradcheck, hessian, nn, no_grad, optim, tanh, total
 from tinygrad_vi.value import topological_order
 
 
@@ -463,3 +463,33 @@ def test_dot_is_what_neurons_are_made_of():
     x = values([1.0, 2.0])
     assert neuron(x).data == dot(neuron.w, x, neuron.b).data
     assert neuron(x).op.name == "dot"
+
+
+def test_modules_that_hold_themselves_can_be_shown_saved_and_loaded(tmp_path):
+    module = Shared()
+    assert "myself: ...: see above" in repr(module)
+    assert list(module.state_dict()) == ["tied", "again", "table.a", "table.deep.0.b", "inner.w", "inner.b"]
+    module.save(tmp_path / "m.json")
+    module.tied.data = 9.0
+    module.load(tmp_path / "m.json")
+    assert module.tied.data == 2.0
+
+
+def test_inside_a_derivative_networks_of_plain_numbers_record():
+    def loss(w):
+        return nn.Layer.from_weights([[w, 2.0]])([3.0, 1.0]) ** 2
+
+    assert grad(loss)(0.5) == 2 * 3.5 * 3.0
+    assert hessian(loss)(0.5) == 18.0
+    model = nn.MLP.from_weights([[[1.0, 2.0]], [[3.0]]], activation="tanh")
+    assert gradcheck(model, order=2)([0.2, -0.4]) < 1e-6
+
+
+def test_outputs_keep_their_kind():
+    class Several(nn.Module):
+        def forward(self, x, *, scale=1.0):
+            return {"list": [x * scale], "pair": (x, [x + 1.0])}
+
+    assert Several()(2.0, scale=3.0) == {"list": [6.0], "pair": (2.0, [3.0])}
+    recorded = Several()(2.0, scale=Value(3.0))
+    assert recorded["list"][0].data == 6.0

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygrad_vi import DomainError, ShapeError, TrainingError, Value, accuracy, data, fit, losses, nn, optim
+from tinygrad_vi import DomainError, ShapeError, TrainingError, Value, accuracy, data, fit, grad, losses, nn, optim
 from tinygrad_vi.data import minibatches
 
 X, Y = data.study_hours()
@@ -492,3 +492,11 @@ def test_a_recurrent_network_learns_the_parity_of_its_inputs_so_far():
             (a > 0) == b for s, t in zip(sequences, targets, strict=True) for a, b in zip(model(s), t, strict=True)
         ]
         assert sum(right) == len(right)
+
+
+def test_derivatives_inside_a_loss_are_trained_too():
+    w = Value(0.5, "w")
+    slope = grad(lambda x: w * x**3)  # of plain numbers, so that only the training asks for Values
+    sgd = optim.SGD([w], 0.002)
+    fit(lambda i, t: (slope(float(i)) - t) ** 2, [w], [1, 2, 3], [6.0, 24.0, 54.0], optimizer=sgd, progress=False)
+    assert w.data == pytest.approx(2.0, abs=1e-6)

@@ -291,12 +291,17 @@ def _suspect(f: F, arguments: tuple[Any, ...]) -> str:
 _inside = ContextVar("tinygrad_vi_inside_a_derivative", default=False)
 
 
+def differentiating() -> bool:
+    """Whether the code that asks runs inside a derivative, so that its results should be Values."""
+    return _inside.get()
+
+
 @contextmanager
-def _differentiating() -> Iterator[None]:
+def differentiable() -> Iterator[None]:
+    """Inside, as inside a derivative, derivatives and networks of plain numbers are Values, to be differentiated."""
     token = _inside.set(True)
     try:
-        with recording(True):  # a derivative inside no_grad() is still a derivative
-            yield
+        yield
     finally:
         _inside.reset(token)
 
@@ -311,7 +316,7 @@ class _Call:
         # inside another derivative, results must themselves be differentiable
         self.create_graph = _inside.get() or any(isinstance(x, Value) for x in xs)
         values = nest(self.inputs)
-        with _differentiating():
+        with differentiable(), recording(True):  # a derivative inside no_grad() is still a derivative
             result = f(values) if len(arguments) == 1 else f(*values)
         ys, self.outputs_nesting = _flatten(result)
         self.outputs = [y if isinstance(y, Value) else Value(y) for y in ys]

@@ -17,9 +17,11 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from operator import methodcaller
 from pathlib import Path
+from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_vi import ops
+from tinygrad_vi.derivatives import differentiable, differentiating
 from tinygrad_vi.files import read_json, write_json
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.value import Value, dot, no_grad
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound="Module")
 Activation = str | Callable[[Any], Any]
-Initializer = str | Callable[[random.Random, int, int], float]
+Initializer = str | Callable[[Any, int, int], float]
 
 FILE_FORMAT = "tinygrad_vi model"
 
@@ -52,7 +54,7 @@ ACTIVATIONS = _activations()
 LAYER_ACTIVATIONS: dict[str, Callable[[list[Any]], list[Any]]] = {"softmax": ops.softmax}
 
 #: (random numbers, inputs of the neuron, neurons of the layer) -> one weight
-INITIALIZERS: dict[str, Callable[[random.Random, int, int], float]] = {
+INITIALIZERS: dict[str, Callable[[Any, int, int], float]] = {
     "uniform": lambda rng, fan_in, fan_out: rng.uniform(-1.0, 1.0),
     "xavier": lambda rng, fan_in, fan_out: rng.uniform(-1.0, 1.0) * math.sqrt(6.0 / (fan_in + fan_out)),
     "he": lambda rng, fan_in, fan_out: rng.gauss(0.0, math.sqrt(2.0 / fan_in)),
@@ -74,27 +76,14 @@ def _name_of(given: Activation) -> str:
     return given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
 
 
-def generator(seed: int | random.Random | None) -> random.Random:
-    """The random numbers of a seed; without one those of the module `random`, so that ``random.seed`` governs them."""
-    if isinstance(seed, random.Random):
-        return seed
-    return random._inst if seed is None else random.Random(seed)
+def generator(seed: Any) -> Any:
+    """The random numbers of a seed; without one the module `random` itself, so that ``random.seed`` governs them."""
+    if seed is None:
+        return random
+    return seed if hasattr(seed, "uniform") else random.Random(seed)
 
 
 # --- Module -----------------------------------------------------------------------------------------------------------
-
-_always_record = False
-
-
-@contextmanager
-def recorded() -> Iterator[None]:
-    """Modules called inside record, whatever they are called with: so it is in `fit` and in one module's forward."""
-    global _always_record
-    before, _always_record = _always_record, True
-    try:
-        yield
-    finally:
-        _always_record = before
 
 
 @contextmanager
@@ -129,17 +118,20 @@ class Module:
     #: whether `Dropout` drops; `train` and `eval` set it
     training = True
 
-    def __call__(self, *inputs: Any) -> Any:
-        """Forward.  Records when a Value is among the inputs; with plain numbers it returns plain numbers."""
-        if _always_record:
-            return self.forward(*inputs)
-        if _records(inputs):
-            with recorded():  # a module inside may be called with constants: it has parameters all the same
-                return self.forward(*inputs)
-        with no_grad():
-            return _numbers(self.forward(*inputs))
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Forward.  Records when a Value is among the inputs; with plain numbers it returns plain numbers.
 
-    def forward(self, *inputs: Any) -> Any:
+        Inside `fit`, a derivative, or another module that records, it records whatever it is called with.
+        """
+        if differentiating():
+            return self.forward(*inputs, **named)
+        if _records(inputs) or _records(list(named.values())):
+            with differentiable():  # a module inside may be called with constants: it has parameters all the same
+                return self.forward(*inputs, **named)
+        with no_grad():
+            return _numbers(self.forward(*inputs, **named))
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         """The output for one example."""
         raise NotImplementedError(f"{type(self).__name__} has no forward(): write what it computes there")
 
@@ -176,7 +168,7 @@ class Module:
 
     def state_dict(self) -> dict[str, Any]:
         """The numbers of all parameters: path -> float or nested list of floats."""
-        return {path: _map(lambda v: v.data, values) for path, values in _arrays("", self)}
+        return {path: _map(lambda v: v.data, values) for path, values in _arrays("", self, set())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set all parameters to the numbers that `state_dict` gave.
@@ -189,7 +181,7 @@ class Module:
 
     def _matched(self, state: Mapping[str, Any]) -> list[tuple[Value, float]]:
         """Every parameter with the number it is to have."""
-        arrays = dict(_arrays("", self))
+        arrays = dict(_arrays("", self, set()))
         missing, unknown = [k for k in arrays if k not in state], [k for k in state if k not in arrays]
         if missing or unknown:
             said = [f"no {missing[0]!r}"] * bool(missing) + [f"an unknown {unknown[0]!r}"] * bool(unknown)
@@ -241,6 +233,7 @@ class Module:
         """One line: what it is, without its parts."""
         return type(self).__name__
 
+    @recursive_repr("...: see above")
     def __repr__(self) -> str:
         children = [] if isinstance(self, Layer) else _children("", self)  # a layer says how many neurons it has
         lines = [line for path, child in children for line in _indented(path, repr(child))]
@@ -254,8 +247,11 @@ def _records(x: Any) -> bool:
 
 
 def _numbers(x: Any) -> Any:
+    if isinstance(x, dict):
+        return {key: _numbers(v) for key, v in x.items()}
     if isinstance(x, (list, tuple)):
-        return type(x)(map(_numbers, x))
+        entries = [_numbers(v) for v in x]
+        return entries if isinstance(x, list) else type(x)(*entries) if hasattr(x, "_fields") else tuple(entries)
     return x.data if isinstance(x, Value) else x
 
 
@@ -281,10 +277,7 @@ def _walk(path: str, x: Any, found: dict[Any, str]) -> dict[Any, str]:
     if isinstance(x, Value):
         if not x.parents:
             found.setdefault(x, path)
-    elif isinstance(x, (list, tuple)):
-        for i, v in enumerate(x):
-            _walk(f"{path}.{i}", v, found)
-    elif isinstance(x, (Module, dict)) and (isinstance(x, dict) or x not in found):
+    elif not isinstance(x, Module) or x not in found:
         if isinstance(x, Module):
             found[x] = path
         for name, v in _entries(x):
@@ -301,19 +294,20 @@ def _children(path: str, x: Any) -> Iterator[tuple[str, Module]]:
             yield from _children(_join(path, name), v)
 
 
-def _arrays(path: str, x: Any) -> Iterator[tuple[str, Any]]:
+def _arrays(path: str, x: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
     """Parameters as they lie together: a Value, or a nested list of nothing but Values."""
     if _is_array(x):
         yield path, x
-    else:
+    elif id(x) not in seen:
+        seen |= {id(x)} if isinstance(x, Module) else set()
         for name, v in _entries(x):
-            yield from _arrays(_join(path, name), v)
+            yield from _arrays(_join(path, name), v, seen)
 
 
 def _is_array(x: Any) -> bool:
-    return (
-        all(map(_is_array, x)) and bool(x) if isinstance(x, (list, tuple)) else isinstance(x, Value) and not x.parents
-    )
+    if isinstance(x, (list, tuple)):
+        return len(x) > 0 and all(map(_is_array, x))
+    return isinstance(x, Value) and not x.parents
 
 
 def _matched(path: str, values: Any, given: Any) -> list[tuple[Value, float]]:
@@ -382,7 +376,7 @@ class Neuron(Module):
         activation: Activation = "relu",
         *,
         init: Initializer = "uniform",
-        seed: int | random.Random | None = None,
+        seed: Any = None,
         bias: bool = True,
         mask: Sequence[Any] | None = None,
         expand: bool = False,
@@ -455,7 +449,7 @@ class Layer(Module):
         activation: Activation = "relu",
         *,
         init: Initializer = "uniform",
-        seed: int | random.Random | None = None,
+        seed: Any = None,
         bias: bool = True,
         mask: Sequence[Sequence[Any]] | None = None,
         expand: bool = False,
@@ -579,7 +573,7 @@ class MLP(Module):
         output_activation: Activation | None = None,
         *,
         init: Initializer = "uniform",
-        seed: int | random.Random | None = None,
+        seed: Any = None,
         bias: bool = True,
         skip: bool = False,
         masks: Sequence[Sequence[Sequence[Any]] | None] | None = None,
@@ -738,7 +732,7 @@ class _Cell(Module):
         hidden_size: int,
         *,
         init: Initializer = "xavier",
-        seed: int | random.Random | None = None,
+        seed: Any = None,
         bias: bool = True,
         expand: bool = False,
     ) -> None:

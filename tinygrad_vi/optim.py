@@ -18,8 +18,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.ops import DomainError, ShapeError
-from tinygrad_vi.value import Value, adjoints, dot, not_finite, topological_order
+from tinygrad_vi.value import Value, adjoints, dot, not_finite, recording, topological_order
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -370,7 +371,7 @@ def minimize(
 
     def hessian_product(theta: Any, direction: Any) -> list[float]:
         _assign(parameters, theta)
-        return _hessian_product(loss(), parameters, direction.tolist())
+        return _hessian_product(_called(loss), parameters, direction.tolist())
 
     if method.lower() in ("newton-cg", "trust-ncg", "trust-krylov", "trust-constr"):
         options.setdefault("hessp", hessian_product)
@@ -486,9 +487,14 @@ def _assign(parameters: Sequence[Value], theta: Iterable[float]) -> None:
         p.data = float(x)
 
 
+def _called(f: Callable[[], Any]) -> Any:
+    with differentiable(), recording(True):
+        return f()
+
+
 def _evaluate(loss: Callable[[], Value], parameters: Sequence[Value]) -> tuple[float, list[float]]:
     """The loss and its gradient; grads are left as they were."""
-    y = recorded_output(loss())
+    y = recorded_output(_called(loss))
     if not math.isfinite(y.data):
         raise not_finite(y, f"the loss is {y.data}")
     adjoint = adjoints(topological_order([y]), {y: 1.0})
@@ -513,7 +519,7 @@ def _hessian_product(y: Value, parameters: Sequence[Value], direction: Sequence[
 def _residuals_and_jacobian(
     residuals: Callable[[], Sequence[Value]], parameters: Sequence[Value]
 ) -> tuple[list[float], list[list[float]]]:
-    outputs = [recorded_output(r) for r in residuals()]
+    outputs = [recorded_output(r) for r in _called(residuals)]
     if not outputs:
         raise ShapeError("there are no residuals")
     rows = []

@@ -20,8 +20,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.data import check_examples, minibatches, to_lists
+from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import read_json, write_json
-from tinygrad_vi.nn import Module, counted, mode, recorded
+from tinygrad_vi.nn import Module, counted, mode
 from tinygrad_vi.ops import DomainError, whole_number
 from tinygrad_vi.optim import Adam, Optimizer, Schedule, at_least, recorded_output
 from tinygrad_vi.value import Value, no_grad, topological_order
@@ -259,7 +260,7 @@ class _Objective:
             p.grad /= len(rows)
         mean = math.fsum(losses) / len(losses)
         if self.penalty is not None:
-            with recorded():
+            with differentiable():
                 extra = recorded_output(self.penalty())
             extra.backward()
             mean += extra.data
@@ -277,7 +278,7 @@ class _Objective:
 
     def of_example(self, examples: _Examples, i: int) -> Value:
         """The loss of one example."""
-        with recorded():
+        with differentiable():
             x = _as_values(examples.X[i])
             loss = recorded_output(self.loss(x) if examples.y is None else self.loss(x, examples.y[i]))
         if not self.connected:  # asked once: the loss of other Values would train nothing and say nothing

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.data import check_examples, to_lists
-from tinygrad_vi.nn import MLP, counted, mode, recorded
+from tinygrad_vi.derivatives import differentiable
+from tinygrad_vi.nn import MLP, counted, mode
 from tinygrad_vi.ops import ShapeError
 from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.value import Value, no_grad
@@ -255,7 +256,7 @@ def gradient_sizes(model: MLP, loss: Callable[[Any, Any], Value], X: Sequence[An
     try:
         for row, t in zip(X, y, strict=True):
             calls.clear()
-            with recorded():
+            with differentiable():
                 loss([Value(v) for v in row], t).backward()
             for outputs in calls:
                 for k, units in enumerate(outputs[1:]):
