@@ -82,6 +82,7 @@ def test_the_sequence_tasks():
         (lambda: data.minibatches([[1.0], [float("nan")]]), ValueError, "X[1][0] is nan: leave the example out or fill the gap before training"),
         (lambda: data.minibatches([1.0, 2.0], [0.0, float("inf")]), ValueError, "y[1] is inf"),
         (lambda: data.minibatches([[[1.0], [1.0, -float("inf")]]]), ValueError, "X[0][1][1] is -inf"),
+        (lambda: data.to_lists(3.0), TypeError, "examples come as a list or an array, one entry for each, got 3.0"),
         (lambda: data.split([1, 2], [1, 2], test=0.1), ValueError, "test = 0.1 of 2 examples leaves 0 to test and 2 to train"),
         (lambda: data.adding(length=1), ValueError, "the length of the adding problem must be a whole number of at least 2, got 1"),
     ],

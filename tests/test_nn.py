@@ -423,9 +423,10 @@ def test_arrays_are_taken_by_load_state_dict():
     [
         (lambda: nn.MLP(2, [4, 1])([1.0, 2.0, 3.0]), ShapeError, "MLP expects 2 inputs, got 3"),
         (lambda: nn.MLP(2, [4, 1])(1.0), ShapeError, "MLP expects 2 inputs, got 1"),
-        (lambda: nn.MLP(3, [4, 1])([[1.0, 2.0, 3.0]] * 2), ShapeError, "MLP expects 3 inputs, got 2; it takes one example: for a batch write [model(x) for x in X]"),
+        (lambda: nn.MLP(3, [4, 1])([[1.0, 2.0, 3.0]] * 2), ShapeError, "MLP takes one example of 3 inputs, got a list of lists: for a batch write [model(x) for x in X]"),
         (lambda: nn.MLP(2, [1])(["a", "b"]), TypeError, "Value takes real numbers, got 'a' of type str"),
-        (lambda: nn.MLP(2, [1])([[1.0], [2.0]]), TypeError, "Value takes real numbers, got [1.0] of type list"),
+        (lambda: nn.MLP(2, [1])([[1.0], [2.0]]), ShapeError, "MLP takes one example of 2 inputs, got a list of lists"),
+        (lambda: nn.MLP(2, [1])(None), TypeError, "MLP takes a list of 2 numbers, got None"),
         (lambda: nn.Neuron(2)([1.0]), ShapeError, "Neuron expects 2 inputs, got 1"),
         (lambda: nn.MLP(2, []), ShapeError, "an MLP needs at least one layer: MLP(2, [4, 1])"),
         (lambda: nn.MLP(2, [3, 0]), ValueError, "the number of neurons must be a whole number of at least 1, got 0"),

@@ -135,7 +135,7 @@ def test_errors_say_what_was_wrong(call, error, message):
 # --- minimize ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["BFGS", "L-BFGS-B", "CG", "Newton-CG", "trust-krylov"])
+@pytest.mark.parametrize("method", ["BFGS", "L-BFGS-B", "CG", "Newton-CG", "trust-krylov", "trust-exact"])
 def test_rosenbrocks_valley(method):
     p = [Value(x) for x in (-1.2, 1.0)]
 

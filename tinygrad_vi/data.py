@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from tinygrad_vi.ops import ShapeError, whole_number
@@ -109,8 +109,9 @@ def standardize(X: Sequence[Sequence[float]]) -> tuple[list[Row], Row, Row]:
 def to_lists(X: Any) -> Any:
     """A list of lists, whatever came: NumPy array, tuple, range, data frame."""
     X = X.to_numpy() if hasattr(X, "to_numpy") else X
-    if hasattr(X, "tolist"):
-        return X.tolist()
+    X = X.tolist() if hasattr(X, "tolist") else X
+    if not isinstance(X, Iterable) or isinstance(X, str):
+        raise TypeError(f"examples come as a list or an array, one entry for each, got {X!r:.60}")
     return [row.tolist() if hasattr(row, "tolist") else row for row in X]
 
 

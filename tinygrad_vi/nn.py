@@ -15,6 +15,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from numbers import Real
 from operator import methodcaller
 from pathlib import Path
 from reprlib import recursive_repr
@@ -343,11 +344,16 @@ def _inputs(x: Any, n: int, module: Module) -> Any:
     """The n inputs of one example as a list; a bare number will do for one."""
     if x.__class__ is not list:
         x = _plain(x)
+        if not isinstance(x, (list, tuple)) and not isinstance(x, Real) and not hasattr(x, "record"):
+            raise TypeError(f"{type(module).__name__} takes a list of {counted(n, 'number')}, got {x!r:.60}")
         x = list(x) if isinstance(x, (list, tuple)) else [x]
+    if x and isinstance(x[0], (list, tuple)):
+        raise ShapeError(
+            f"{type(module).__name__} takes one example of {counted(n, 'input')}, got a list of lists: for a batch write "
+            "[model(x) for x in X]"
+        )
     if len(x) != n:
-        batch = len(x) > 0 and isinstance(x[0], (list, tuple))
-        hint = "; it takes one example: for a batch write [model(x) for x in X]" if batch else ""
-        raise ShapeError(f"{type(module).__name__} expects {counted(n, 'input')}, got {len(x)}{hint}")
+        raise ShapeError(f"{type(module).__name__} expects {counted(n, 'input')}, got {len(x)}")
     return x
 
 

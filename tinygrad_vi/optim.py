@@ -344,8 +344,8 @@ def minimize(
 ) -> OptimizeResult:
     """Move the parameters to a minimum of ``loss()`` by a method of `scipy.optimize.minimize`.
 
-    SciPy is given our gradient and, for methods that use one ("Newton-CG", "trust-krylov", ...), our Hessian-vector
-    product.  options: whatever SciPy's function takes (``tol``, ``bounds``, ``callback``, ``options={"maxiter": 50}``).
+    SciPy is given our gradient and, for methods that use them, our Hessian-vector product ("Newton-CG", "trust-krylov")
+    or our Hessian ("trust-exact").  options: whatever SciPy's function takes (``tol``, ``bounds``, ``callback``, ``options={"maxiter": 50}``).
     Returns SciPy's result; the parameters have the values ``result.x``.  A point that the line search tries and where
     the loss cannot be computed counts as infinitely bad.
 
@@ -373,6 +373,13 @@ def minimize(
         _assign(parameters, theta)
         return _hessian_product(_called(loss), parameters, direction.tolist())
 
+    def hessian(theta: Any) -> list[list[float]]:
+        _assign(parameters, theta)
+        y, n = _called(loss), len(parameters)
+        return [_hessian_product(y, parameters, [float(i == j) for j in range(n)]) for i in range(n)]
+
+    if method.lower() in ("dogleg", "trust-exact"):
+        options.setdefault("hess", hessian)
     if method.lower() in ("newton-cg", "trust-ncg", "trust-krylov", "trust-constr"):
         options.setdefault("hessp", hessian_product)
     try:

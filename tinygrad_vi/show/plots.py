@@ -171,7 +171,7 @@ def decision_boundary(
         if any(v < 0 for row in field for v in row) and any(v > 0 for row in field for v in row):
             axis.contour(*grid, field, levels=[0.0], colors="#0f172a", linewidths=1.8)
     else:
-        classes = list(y)
+        classes = [int(t) for t in y]
         found = [answer.index(max(answer)) for answer in at_examples]
         regions = [[answer.index(max(answer)) for answer in row] for row in answers]
         colors = [CLASS_COLORS[k % len(CLASS_COLORS)] for k in range(len(at_examples[0]))]
