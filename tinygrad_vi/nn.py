@@ -349,8 +349,8 @@ def _inputs(x: Any, n: int, module: Module) -> Any:
         x = list(x) if isinstance(x, (list, tuple)) else [x]
     if x and isinstance(x[0], (list, tuple)):
         raise ShapeError(
-            f"{type(module).__name__} takes one example of {counted(n, 'input')}, got a list of lists: for a batch write "
-            "[model(x) for x in X]"
+            f"{type(module).__name__} takes one example of {counted(n, 'input')}, got a list of lists: "
+            "for a batch write [model(x) for x in X]"
         )
     if len(x) != n:
         raise ShapeError(f"{type(module).__name__} expects {counted(n, 'input')}, got {len(x)}")

@@ -345,9 +345,9 @@ def minimize(
     """Move the parameters to a minimum of ``loss()`` by a method of `scipy.optimize.minimize`.
 
     SciPy is given our gradient and, for methods that use them, our Hessian-vector product ("Newton-CG", "trust-krylov")
-    or our Hessian ("trust-exact").  options: whatever SciPy's function takes (``tol``, ``bounds``, ``callback``, ``options={"maxiter": 50}``).
-    Returns SciPy's result; the parameters have the values ``result.x``.  A point that the line search tries and where
-    the loss cannot be computed counts as infinitely bad.
+    or our Hessian ("trust-exact").  options: whatever SciPy's function takes (``tol``, ``bounds``, ``callback``,
+    ``options={"maxiter": 50}``).  Returns SciPy's result; the parameters have the values ``result.x``.  A point that
+    the line search tries and where the loss cannot be computed counts as infinitely bad.
 
     Raises DomainError when the loss cannot be computed at the start, and whatever else goes wrong; the parameters are
     then as before.
