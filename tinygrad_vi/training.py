@@ -124,10 +124,9 @@ def fit(
     patience: stop when the validation loss (the loss, without validation) has not improved for so many epochs; with
     validation the best parameters are put back.
     callbacks: called with the history after each epoch; one that returns something true ends the training.
+    progress: a bar, where the package tqdm is installed.
     checkpoint: a file to keep the state in, written every ``checkpoint_every`` epochs and at the end.  With ``resume``
     training goes on from there, where the file exists, and arrives at the very numbers of an uninterrupted run.
-
-    progress: a bar, where the package tqdm is installed.
 
     Ctrl-C ends the training and returns the history so far.  The garbage collector rests while batches are computed:
     graphs of Values have no cycles.
