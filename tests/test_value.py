@@ -15,6 +15,7 @@ from tinygrad_vi import (
     elu,
     exp,
     first_not_finite,
+    grad,
     leaky_relu,
     log,
     maximum,
@@ -25,6 +26,7 @@ from tinygrad_vi import (
     step,
     tanh,
     total,
+    where,
 )
 from tinygrad_vi.value import NOT_COMPUTED, topological_order
 
@@ -445,3 +447,16 @@ def test_grads_and_attributes_may_refer_back_to_their_value(duplicate):
         slope.backward()
         assert leaf.grad == 12.0  # d2/dx2 of x**3
     assert x.grad.data == 12.0
+
+
+def test_a_branch_that_is_not_taken_passes_nothing_on_not_even_from_an_infinity():
+    x = Value(1e300)
+    overflown = x * 1e300 * x
+    y = where(1.0, 2.0 * x, overflown)
+    y.backward()
+    assert x.grad == 2.0
+    assert grad(lambda v: where(1.0, 2.0 * v, v * 1e300 * v))(1e300) == 2.0
+    silent = Value(3.0)
+    inner = silent * 2.0
+    (inner.relu() * 0.0 + silent).backward()
+    assert (silent.grad, inner.grad) == (1.0, 0.0)

@@ -207,6 +207,8 @@ class Value:
             self.grad += 1.0
             for node in reversed(order):
                 adjoint, parents = node.grad, node.parents
+                if adjoint == 0.0:  # nothing flows, not even to an infinite partial: half of a ReLU network is silent
+                    continue
                 if len(parents) == 2:  # the rule below, unrolled: making no iterator halves the sweep's time
                     (x, y), (dx, dy) = parents, node.local_grads
                     x.grad += dx * adjoint
@@ -410,6 +412,10 @@ def adjoints(order: Sequence[Value], seeds: dict[Value, Any], create_graph: bool
         if node not in adjoint:
             continue
         flow = adjoint[node]
+        if flow.__class__ is float and flow == 0.0:  # as in `backward`, nothing flows
+            for parent in node.parents:
+                adjoint.setdefault(parent, 0.0)
+            continue
         for parent, partial in zip(node.parents, partials_of(node, create_graph), strict=True):
             adjoint[parent] = plus(adjoint.get(parent, 0.0), times(partial, flow))
     return adjoint

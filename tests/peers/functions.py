@@ -61,6 +61,8 @@ def jax_functions():
     table = ARITHMETIC | {name: getattr(jnp, ALIASES.get(name, name)) for name in [*SHARED, *ALIASES]}
     table |= {name: getattr(nn, name) for name in ["sigmoid", "softplus", "silu", "relu", "leaky_relu", "elu"]}
     return table | {
+        # with a float for the exponent JAX's second derivative of x**1 at 0 is NaN
+        "power": lambda x, n: x ** (int(n) if float(n).is_integer() else n),
         "sech": lambda x: 1 / jnp.cosh(x),
         "semicircle": lambda x: jnp.sqrt(1 - x * x),
         "erf": jax.scipy.special.erf,

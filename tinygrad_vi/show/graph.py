@@ -154,6 +154,8 @@ class _Sketch:
                 f"such as one neuron or one example, or call draw(..., max_nodes={len(self.nodes)})"
             )
         self.outputs = set(outputs)
+        # a sweep leaves leaves alone to which nothing flows: their gradient is then 0
+        self.swept = all(output.grad is not NOT_COMPUTED for output in outputs)
         self.uses = Counter(parent for node in self.nodes for parent in node.parents)
         self.on_path: set[Value] = set() if highlight is None else self._reached_from(highlight)
         self.local, self.roles, self.digits = local, roles, digits
@@ -230,7 +232,7 @@ class _Sketch:
         return {"color": PATH, "penwidth": "2.4", "fontcolor": PATH} if marked else {}
 
     def _grad(self, node: Value) -> str:
-        if node.grad is NOT_COMPUTED:
+        if node.grad is NOT_COMPUTED and not self.swept:
             return "—"
         return write_number(getattr(node.grad, "data", node.grad), self.digits)
 
