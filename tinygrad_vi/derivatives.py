@@ -69,7 +69,7 @@ def jvp(f: F, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any
     if not isinstance(primals, (list, tuple)) or not isinstance(tangents, (list, tuple)):
         raise TypeError("jvp takes the arguments and their tangents as sequences: jvp(f, (x,), (v,))")
     call = _Call(f, primals)
-    numbers, _ = _flatten(tangents)
+    numbers, _ = flatten(tangents)
     if len(numbers) != len(call.inputs):
         raise ShapeError(f"f has {len(call.inputs)} inputs, but there are {len(numbers)} tangents for them")
     wanted, got = _nesting(primals), _nesting(tangents)
@@ -89,7 +89,7 @@ def vjp(f: F, *primals: Any) -> tuple[Any, F]:
     call = _Call(f, primals)
 
     def pull_back(weights: Any) -> Any:
-        numbers, _ = _flatten(weights)
+        numbers, _ = flatten(weights)
         if len(numbers) != len(call.outputs):
             raise ShapeError(f"f has {len(call.outputs)} results, but there are {len(numbers)} weights for them")
         seeds: dict[Value, Any] = {}
@@ -176,7 +176,7 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None)
         raise ValueError(f"step must be positive, got {step}")
 
     def gradient(*arguments: Any) -> Any:
-        xs, nest = _flatten(_one_or_all(arguments))
+        xs, nest = flatten(_one_or_all(arguments))
         keep_values = _inside.get() or any(isinstance(x, Value) for x in xs)  # to be differentiated again
         numbers = [_number(x) for x in xs]
         xs = xs if keep_values else numbers
@@ -229,9 +229,9 @@ def gradcheck(f: F, order: int = 1, tolerance: float = 1e-6) -> F:
 
 
 def _check(f: F, name: str, arguments: tuple[Any, ...], order: int, tolerance: float) -> float:
-    automatic, _ = _flatten(grad(f)(*arguments))
+    automatic, _ = flatten(grad(f)(*arguments))
     # through Values, since f may use their methods: x.relu()
-    numerical, _ = _flatten(numerical_gradient(lambda *xs: _Call(f, xs).only_output().data)(*arguments))
+    numerical, _ = flatten(numerical_gradient(lambda *xs: _Call(f, xs).only_output().data)(*arguments))
     worst = 0.0
     for i, (a, n) in enumerate(zip(automatic, numerical, strict=True)):
         difference = abs(a - n) / max(1.0, abs(n))
@@ -249,13 +249,13 @@ def _check(f: F, name: str, arguments: tuple[Any, ...], order: int, tolerance: f
 
 
 def _component(gradient: F, i: int) -> F:
-    return lambda *arguments: _flatten(gradient(*arguments))[0][i]
+    return lambda *arguments: flatten(gradient(*arguments))[0][i]
 
 
 def _place(arguments: tuple[Any, ...], i: int) -> str:
     """Which argument entry i of the flattened arguments belongs to."""
     for k, argument in enumerate(arguments):
-        size = len(_flatten(argument)[0])
+        size = len(flatten(argument)[0])
         if i < size:
             return f"argument {k}" + (f", entry {i}" if size > 1 else "")
         i -= size
@@ -310,7 +310,7 @@ class _Call:
     """f called once on fresh Values, and the sweeps over what it recorded."""
 
     def __init__(self, f: F, arguments: Sequence[Any]) -> None:
-        xs, nest = _flatten(_one_or_all(arguments))
+        xs, nest = flatten(_one_or_all(arguments))
         self.inputs = [_variable(x) for x in xs]
         self.nest_arguments = nest
         # inside another derivative, results must themselves be differentiable
@@ -318,7 +318,7 @@ class _Call:
         values = nest(self.inputs)
         with differentiable(), recording(True):  # a derivative inside no_grad() is still a derivative
             result = f(values) if len(arguments) == 1 else f(*values)
-        ys, self.outputs_nesting = _flatten(result)
+        ys, self.outputs_nesting = flatten(result)
         self.outputs = [y if isinstance(y, Value) else Value(y) for y in ys]
         self.single = len(ys) == 1 and ys[0] is result
         self.order = topological_order(self.outputs, self.inputs)
@@ -382,10 +382,10 @@ def _one_or_all(arguments: Sequence[Any]) -> Any:
     return arguments[0] if len(arguments) == 1 else tuple(arguments)
 
 
-def _flatten(x: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+def flatten(x: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     """The numbers of a nested structure, and the function that nests as many others the same way."""
     if isinstance(x, (list, tuple)):
-        parts = [_flatten(entry) for entry in x]
+        parts = [flatten(entry) for entry in x]
         sizes = [len(numbers) for numbers, _ in parts]
 
         def nest(numbers: Sequence[Any]) -> Any:
@@ -397,7 +397,7 @@ def _flatten(x: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     if hasattr(x, "ravel") and getattr(x, "shape", ()) != ():
         if x.dtype != object:
             return list(x.ravel().tolist()), lambda numbers: _array(numbers, x.shape)
-        entries, nest_entries = _flatten(list(x.ravel()))  # which may be nested themselves
+        entries, nest_entries = flatten(list(x.ravel()))  # which may be nested themselves
         return entries, lambda numbers: _array(nest_entries(numbers), x.shape)
     if not isinstance(x, Value):
         number(x, "a derivative")  # raises the TypeError

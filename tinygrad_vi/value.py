@@ -44,6 +44,28 @@ def recording(on: bool) -> Iterator[None]:
         _recording = before
 
 
+_conditions_refused = False
+
+
+@contextmanager
+def conditions_refused() -> Iterator[None]:
+    """Make comparing and asking for the truth of a Value an error, in the whole process, while a function is traced."""
+    global _conditions_refused
+    before, _conditions_refused = _conditions_refused, True
+    try:
+        yield
+    finally:
+        _conditions_refused = before
+
+
+def _ask_condition() -> None:
+    if _conditions_refused:
+        raise TypeError(
+            "a traced Value cannot be a condition: only the branch taken in this one run would be compiled. Write "
+            "where(c, x, y) for `x if c > 0 else y`, and maximum, minimum for max, min"
+        )
+
+
 def no_grad() -> AbstractContextManager[None]:
     """Compute without recording: results made inside are leaves, and cost no memory for a graph.
 
@@ -126,6 +148,7 @@ def _method(function: Function) -> Callable[[Value], Value]:
 
 def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[[Value, Any], bool]:
     def method(self: Value, other: Any) -> bool:
+        _ask_condition()
         if isinstance(other, Value):
             return compare(self.data, other.data)
         return bool(compare(self.data, other)) if isinstance(other, Real) else NotImplemented
@@ -252,6 +275,7 @@ class Value:
     __ge__ = _comparison(operator.ge)
 
     def __bool__(self) -> bool:
+        _ask_condition()
         return self.data != 0.0
 
     def __float__(self) -> NoReturn:
