@@ -2,13 +2,14 @@
 
 import json
 import math
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from scipy.optimize import rosen
 
-from tinygrad_vi import DomainError, ShapeError, Value, exp, log, optim, total
+from tinygrad_vi import DomainError, ShapeError, Value, exp, log, nn, optim, total
 
 ALL = {
     "SGD": lambda p: optim.SGD(p, 0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
@@ -135,7 +136,7 @@ def test_errors_say_what_was_wrong(call, error, message):
 # --- minimize ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["BFGS", "L-BFGS-B", "CG", "Newton-CG", "trust-krylov", "trust-exact"])
+@pytest.mark.parametrize("method", ["BFGS", "L-BFGS-B", "CG", "Newton-CG", "trust-ncg", "trust-krylov", "trust-exact"])
 def test_rosenbrocks_valley(method):
     p = [Value(x) for x in (-1.2, 1.0)]
 
@@ -154,6 +155,34 @@ def test_points_where_the_loss_cannot_be_computed_are_stepped_back_from(method):
     x = Value(0.01)
     optim.minimize(lambda: 50 * x - log(x), [x], method=method)
     assert x.data == pytest.approx(1 / 50, rel=1e-4)
+    y = Value(5.0)
+    optim.minimize(lambda: 1000 * y - log(y), [y], method=method)
+    assert y.data == pytest.approx(1 / 1000, rel=1e-2)
+    z = Value(5.0)
+    optim.minimize(lambda: (z.sqrt() - 0.01) ** 2 * 100, [z], method=method)
+    assert z.data == pytest.approx(1e-4, abs=2e-4)
+
+
+@pytest.mark.parametrize("method", ["Nelder-Mead", "Powell", "COBYLA"])
+def test_methods_without_gradients_run_too(method):
+    x = Value(0.0)
+    optim.minimize(lambda: (x - 3.0) ** 2, [x], method=method)
+    assert x.data == pytest.approx(3.0, abs=1e-3)
+
+
+def test_a_gradient_too_large_for_the_state_moves_nothing():
+    w = Value(1.0, "w")
+    adam = optim.Adam([w], 0.1)
+    w.grad = 1e200
+    with pytest.raises(DomainError, match="no step was taken: the gradient of parameter 'w', 1e\\+200, is too large"):
+        adam.step()
+    assert (w.data, adam.steps, adam.state) == (1.0, 0, [(0.0, 0.0)])
+
+
+def test_numbers_of_every_kind_and_modules_are_taken():
+    model = nn.MLP(2, [1], seed=0)
+    assert optim.SGD(model, np.float32(0.5)).parameters == model.parameters()
+    assert optim.SGD(model, Fraction(1, 4)).learning_rate == 0.25
 
 
 def test_options_go_to_scipy():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Any, TypeVar
 
 from tinygrad_vi.ops import ShapeError, whole_number
@@ -61,7 +62,7 @@ def _check_finite(x: Any, place: str) -> None:
         for i, entry in enumerate(x):
             if entry.__class__ is not float or not math.isfinite(entry):  # the quick question first
                 _check_finite(entry, f"{place}[{i}]")
-    elif isinstance(x, float) and not math.isfinite(x):
+    elif isinstance(x, Real) and not math.isfinite(x):
         raise ValueError(f"{place} is {x}: leave the example out or fill the gap before training")
 
 
@@ -97,7 +98,8 @@ def standardize(X: Sequence[Sequence[float]]) -> tuple[list[Row], Row, Row]:
     rows = to_lists(X)
     check_examples(rows, None)
     columns = list(zip(*rows, strict=True))
-    means = [math.fsum(column) / len(column) for column in columns]
+    # of a column that is the same everywhere rounding would leave a deviation
+    means = [c[0] if min(c) == max(c) else math.fsum(c) / len(c) for c in columns]
     deviations = [
         math.sqrt(math.fsum((x - mean) ** 2 for x in column) / len(column))
         for column, mean in zip(columns, means, strict=True)

@@ -17,6 +17,8 @@ def write_json(path: str | Path, form: str, content: Mapping[str, Any]) -> Path:
     entries = {"format": form, "version": VERSION, **content}
     lines = [f"{json.dumps(name)}: {json.dumps(entry, allow_nan=False)}" for name, entry in entries.items()]
     text = "{\n" + ",\n".join(lines) + "\n}"
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to keep {path.name} in")
     beside = path.with_name(f".{path.name}.tmp")
     try:
         with open(beside, "w", encoding="utf-8") as file:
@@ -37,7 +39,7 @@ def read_json(path: str | Path, form: str, parts: Mapping[str, type]) -> dict[st
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(
             f"cannot read {path}: it is not complete JSON ({error}). "
             "It may have been cut off or edited: take another copy, or save again"

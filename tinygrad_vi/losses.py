@@ -17,7 +17,7 @@ References: C. M. Bishop, *Pattern Recognition and Machine Learning* (2006), sec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -36,7 +36,7 @@ def mse(prediction: Any, target: Any) -> Any:
     >>> mse([0.8, 0.3, 0.4], [1.0, 0.0, 1.0])
     0.16333333333333333
     """
-    return _mean(lambda y, t: (y - t) ** 2, prediction, target, "mse")
+    return _mean(lambda y, t: _square(y - t), prediction, target, "mse")
 
 
 def sse(prediction: Any, target: Any) -> Any:
@@ -45,7 +45,7 @@ def sse(prediction: Any, target: Any) -> Any:
     >>> sse([1.5, 2.0, 3.0], [1.0, 2.0, 4.0])
     0.625
     """
-    return 0.5 * total([(y - t) ** 2 for y, t in _pairs(prediction, target, "sse")])
+    return 0.5 * total([_square(y - t) for y, t in _pairs(prediction, target, "sse")])
 
 
 def gaussian_nll(prediction: Any, target: Any, beta: Any = 1.0) -> Any:
@@ -59,7 +59,7 @@ def gaussian_nll(prediction: Any, target: Any, beta: Any = 1.0) -> Any:
     >>> gaussian_nll([1.5, 2.0, 3.0], [1.0, 2.0, 4.0])
     3.381815599614018
     """
-    errors = [(y - t) ** 2 for y, t in _pairs(prediction, target, "gaussian_nll")]
+    errors = [_square(y - t) for y, t in _pairs(prediction, target, "gaussian_nll")]
     n = float(len(errors))
     return 0.5 * beta * total(errors) - 0.5 * n * log(beta) + 0.5 * n * LOG_TWO_PI
 
@@ -89,8 +89,9 @@ def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
     _positive(delta, "huber", "delta")
 
     def loss(y: Any, t: Any) -> Any:
-        size = abs(y - t)
-        return where(size - delta, delta * (size - 0.5 * delta), 0.5 * size * size)
+        r = y - t
+        size = abs(r)
+        return where(size - delta, delta * (size - 0.5 * delta), 0.5 * r * r)
 
     return _mean(loss, prediction, target, "huber")
 
@@ -183,7 +184,8 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     logits: the list a, one for each class.  target: the number of the right class, counted from 0, or a list t of
     probabilities, one for each class.  Gradient softmax(a) - t (for probabilities that add up to 1).
 
-    Raises ValueError for a class that does not exist, ShapeError for as many probabilities as there are no logits.
+    Raises ValueError for a class that does not exist and for numbers that are no probabilities, ShapeError when there
+    are not as many of them as logits.
 
     >>> cross_entropy([2.0, 1.0, -1.0], 0)
     0.3490122167681864
@@ -197,7 +199,12 @@ def cross_entropy(logits: Any, target: Any) -> Any:
         raise ShapeError("cross_entropy takes the logits of one example: average it over the examples of a batch")
     if isinstance(target, (list, tuple)):
         pairs = _pairs(logits, target, "cross_entropy")
-        weights = [t for _, t in pairs]
+        weights = [_probability(t, "cross_entropy") for _, t in pairs]
+        known = [t.data if isinstance(t, Value) else t for t in weights]
+        if all(map(_is_number, known)) and abs(math.fsum(known) - 1.0) > 1e-6:
+            raise ValueError(
+                f"cross_entropy takes the number of a class or probabilities that add up to 1, got {target}"
+            )
         return total(weights) * logsumexp(logits) - total([t * a for a, t in pairs if not (_is_number(t) and t == 0)])
     c = number(target, "cross_entropy")
     if not (c.is_integer() and 0 <= c < len(logits)):
@@ -235,23 +242,27 @@ def hinge(prediction: Any, target: Any) -> Any:
 # --- Penalties --------------------------------------------------------------------------------------------------------
 
 
-def l1(parameters: Iterable[Any], strength: float = 1.0) -> Any:
-    """strength * sum ``|p|``.  Gradient strength * sign(p), and 0 at p = 0.
+def l1(parameters: Any, strength: float = 1.0) -> Any:
+    """strength * sum ``|p|`` over numbers, Values or the parameters of a Module.  Gradient strength * sign(p), 0 at 0.
 
     >>> l1([1.0, -2.0], 0.5)
     1.5
     """
-    return strength * total([abs(p) for p in parameters])
+    return strength * total([abs(p) for p in _values(parameters)])
 
 
-def l2(parameters: Iterable[Any], strength: float = 1.0) -> Any:
-    """strength * sum p**2.  Gradient 2 strength p.
+def l2(parameters: Any, strength: float = 1.0) -> Any:
+    """strength * sum p**2 over numbers, Values or the parameters of a Module.  Gradient 2 strength p.
 
     >>> l2([1.0, -2.0], 0.5)
     2.5
     """
-    parameters = list(parameters)
+    parameters = _values(parameters)
     return strength * dot(parameters, parameters)
+
+
+def _values(parameters: Any) -> list[Any]:
+    return list(parameters.parameters() if hasattr(parameters, "parameters") else parameters)
 
 
 # --- Pairs of prediction and target -----------------------------------------------------------------------------------
@@ -271,6 +282,8 @@ def _pairs(prediction: Any, target: Any, name: str) -> list[tuple[Any, Any]]:
     nested = isinstance(y, (list, tuple)), isinstance(t, (list, tuple))
     if not any(nested):
         return [(_operand(y, name), _operand(t, name))]
+    if nested == (False, True) and len(t) == 1:  # a column of targets, as scikit-learn has them
+        return _pairs(y, t[0], name)
     if not all(nested) or len(y) != len(t):
         sizes = " and ".join(f"{len(x)}" if isinstance(x, (list, tuple)) else "a number" for x in (y, t))
         raise ShapeError(f"{name} takes a prediction and a target of one shape, got {sizes}")
@@ -287,19 +300,25 @@ def _operand(x: Any, name: str) -> Any:
     return x if x.__class__ is float or hasattr(x, "record") else number(x, name)
 
 
+def _square(r: Any) -> Any:
+    return r * r if r.__class__ is float else r**2  # a float's ** would raise where * is infinite
+
+
 def _is_number(x: Any) -> bool:
     return isinstance(x, Real)
 
 
 def _probability(t: Any, name: str) -> Any:
-    if _is_number(t) and not 0.0 <= t <= 1.0:
+    number = t.data if isinstance(t, Value) else t
+    if _is_number(number) and not 0.0 <= number <= 1.0:
         hint = ": write (t + 1) / 2" * (t == -1)
         raise ValueError(f"{name} takes targets between 0 and 1, got {t!r}{hint}")
     return t
 
 
 def _sign(t: Any, name: str) -> Any:
-    if _is_number(t) and t not in (-1.0, 1.0):
+    number = t.data if isinstance(t, Value) else t
+    if _is_number(number) and number not in (-1.0, 1.0):
         hint = ": write 2 * t - 1" * (t == 0)
         raise ValueError(f"{name} takes targets of -1 and 1, got {t!r}{hint}")
     return t

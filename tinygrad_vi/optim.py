@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.derivatives import differentiable
-from tinygrad_vi.ops import DomainError, ShapeError
+from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.value import Value, adjoints, dot, not_finite, recording, topological_order
 
 if TYPE_CHECKING:
@@ -33,14 +34,15 @@ State = tuple[float, ...]
 class Optimizer:
     """What all optimisers share.  A new one defines `state_names` and `update`.
 
-    parameters: the Values to move.  learning_rate: a positive number; it may be set between steps.
+    parameters: the Values to move, or a Module.  learning_rate: a positive number; it may be set between steps.
     """
 
     #: the numbers kept for each parameter; they begin at 0
     state_names: tuple[str, ...] = ()
 
-    def __init__(self, parameters: Iterable[Value], learning_rate: float) -> None:
-        self.parameters = list(dict.fromkeys(parameters))
+    def __init__(self, parameters: Any, learning_rate: float) -> None:
+        parameters = parameters.parameters() if hasattr(parameters, "parameters") else parameters
+        self.parameters: list[Value] = list(dict.fromkeys(parameters))
         if not self.parameters:
             raise ValueError("an optimiser needs parameters to move, got none")
         for p in self.parameters:
@@ -73,12 +75,14 @@ class Optimizer:
                 self.update(p.data, g, *state)
                 for p, g, state in zip(self.parameters, gradients, self.state, strict=True)
             ]
-            for p, (x, *_) in zip(self.parameters, moved, strict=True):
+            for p, (x, *state) in zip(self.parameters, moved, strict=True):
                 if not math.isfinite(x):
                     raise DomainError(
                         f"no step was taken: {_name(self, p)} would become {x}; try a learning rate below "
                         f"{self.learning_rate}"
                     )
+                if not all(map(math.isfinite, state)):  # it would never be finite again
+                    raise DomainError(f"no step was taken: the gradient of {_name(self, p)}, {p.grad}, is too large")
         except BaseException:
             self.steps -= 1
             raise
@@ -134,8 +138,11 @@ class Optimizer:
         for name, numbers in [*columns.items(), ("settings", settings.values())]:
             if name != "settings" and (not isinstance(numbers, (list, tuple)) or len(numbers) != n):
                 raise ShapeError(f"{name} of {type(self).__name__} needs {n} numbers, one for each parameter")
-            if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in numbers):
+            if not all(isinstance(x, (int, float)) and abs(x) < math.inf for x in numbers):
                 raise ValueError(f"{name} of {type(self).__name__} holds something that is no finite number")
+        if any(x < 0.0 for x in columns.get("square", ())):
+            raise ValueError(f"square of {type(self).__name__} holds a negative number")
+        type(self)(self.parameters, **settings)  # does it accept these settings?
         if isinstance(state["steps"], bool) or not isinstance(state["steps"], int) or state["steps"] < 0:
             raise ValueError(f"steps is a count, got {state['steps']!r}")
         for name, value in settings.items():
@@ -283,14 +290,14 @@ def _name(optimizer: Optimizer, p: Value) -> str:
 
 def at_least(x: Any, least: float, what: str) -> float:
     """A finite number of at least so much; ValueError for anything else."""
-    if isinstance(x, bool) or not isinstance(x, (int, float)) or not least <= x < math.inf:
+    if isinstance(x, bool) or not isinstance(x, Real) or not least <= float(x) < math.inf:
         hint = ": a schedule is given to fit(schedule=...)" if callable(x) else ""
         raise ValueError(f"{what} must be a number of at least {least:g}, got {x!r:.60}{hint}")
     return float(x)
 
 
 def _fraction(x: Any, what: str) -> float:
-    if not isinstance(x, (int, float)) or not 0.0 <= x < 1.0:
+    if not isinstance(x, Real) or not 0.0 <= float(x) < 1.0:
         raise ValueError(f"{what} must be at least 0 and below 1, got {x!r:.60}")
     return float(x)
 
@@ -357,37 +364,47 @@ def minimize(
     >>> round(w.data, 6), result.success
     (2.0, True)
     """
-    scipy_optimize = _import("scipy.optimize", "minimize")
+    np, scipy_optimize = _import("numpy", "minimize"), _import("scipy.optimize", "minimize")
     parameters = _leaves(parameters)
     start = [p.data for p in parameters]
-    _evaluate(loss, parameters)  # at the start, errors are the caller's to see
+    y, gradient = _evaluate(loss, parameters)  # at the start, errors are the caller's to see
+    good = {"at": np.array(start), "value": y, "slope": 1.0 + np.linalg.norm(gradient)}
 
-    def value_and_gradient(theta: Any) -> tuple[float, list[float]]:
+    def value_and_gradient(theta: Any) -> tuple[float, Any]:
         _assign(parameters, theta)
         try:
-            return _evaluate(loss, parameters)
-        except DomainError:
-            return math.inf, [0.0] * len(parameters)
+            y, gradient = _evaluate(loss, parameters)
+        except DomainError:  # a steep slope back to the last good point: line searches cannot use an infinity
+            away = theta - good["at"]
+            distance = np.linalg.norm(away)
+            slope = 1e3 * (good["slope"] + abs(good["value"]))
+            return good["value"] + slope * (1.0 + distance), slope * away / (distance or 1.0)
+        good.update(at=np.array(theta), value=y, slope=1.0 + np.linalg.norm(gradient))
+        return y, np.array(gradient)
 
-    def hessian_product(theta: Any, direction: Any) -> list[float]:
+    def hessian_product(theta: Any, direction: Any) -> Any:
         _assign(parameters, theta)
-        return _hessian_product(_called(loss), parameters, direction.tolist())
+        return np.array(_hessian_product(_called(loss), parameters, direction.tolist()))
 
-    def hessian(theta: Any) -> list[list[float]]:
-        _assign(parameters, theta)
-        y, n = _called(loss), len(parameters)
-        return [_hessian_product(y, parameters, [float(i == j) for j in range(n)]) for i in range(n)]
+    def hessian(theta: Any) -> Any:
+        return np.array([hessian_product(theta, row) for row in np.eye(len(parameters))])
 
-    if method.lower() in ("dogleg", "trust-exact"):
+    known = method.lower() if isinstance(method, str) else ""
+    if known in ("dogleg", "trust-exact"):
         options.setdefault("hess", hessian)
-    if method.lower() in ("newton-cg", "trust-ncg", "trust-krylov", "trust-constr"):
+    elif known in ("newton-cg", "trust-ncg", "trust-krylov", "trust-constr"):
         options.setdefault("hessp", hessian_product)
+    if known in ("nelder-mead", "powell", "cobyla", "cobyqa"):  # they use no gradient
+        options |= {"fun": lambda theta: value_and_gradient(theta)[0]}
+    else:
+        options |= {"fun": value_and_gradient, "jac": True}
     try:
-        result = scipy_optimize.minimize(value_and_gradient, start, jac=True, method=method, **options)
+        result = scipy_optimize.minimize(x0=start, method=method, **options)
+        _assign(parameters, result.x)
+        _evaluate(loss, parameters)
     except BaseException:
         _assign(parameters, start)
         raise
-    _assign(parameters, result.x)
     return result
 
 
@@ -438,15 +455,15 @@ def levenberg_marquardt(
             if options:
                 raise TypeError(f"with a damping there are no other options, got {', '.join(options)}")
             theta = np.array(start)
-            for _ in range(steps):
+            for _ in range(whole_number(steps, "steps")):
                 r, J = at(theta)
-                try:
-                    theta = theta - np.linalg.solve(J.T @ J + damping * np.eye(len(theta)), J.T @ r)
-                except np.linalg.LinAlgError:
+                matrix = J.T @ J + damping * np.eye(len(theta))
+                if np.linalg.matrix_rank(matrix) < len(theta):
                     raise ValueError(
                         f"J^T J + damping I is singular with damping = {damping}: the residuals do not determine all "
                         "parameters; give a damping above 0"
-                    ) from None
+                    )
+                theta = theta - np.linalg.solve(matrix, J.T @ r)
             r, J = at(theta)
             result = scipy_optimize.OptimizeResult(
                 x=theta, cost=0.5 * float(r @ r), fun=r, jac=J, nfev=steps + 1, success=True
