@@ -444,6 +444,11 @@ def test_arrays_are_taken_by_load_state_dict():
         (lambda: nn.MLP.from_weights([W1], [B1, B2]), ShapeError, "there are biases for 2 layers and weights for 1"),
         (lambda: nn.Layer.from_weights(W1, [1.0]), ShapeError, "b has 1 numbers for 3 neurons"),
         (lambda: nn.Layer.from_weights([[1.0], [1.0, 2.0]]), ShapeError, "W needs rows of one length, got rows of [1, 2]"),
+        (lambda: nn.MLP(2, 4), TypeError, "the sizes of the layers are a list: MLP(2, [4])"),
+        (lambda: nn.MLP(2, [4, 1], 1), TypeError, "an activation is a name or a function, got 1"),
+        (lambda: nn.Layer(2, 2, ["tanh", "relu"]), TypeError, "an activation is a name or a function, got ['tanh', 'relu']"),
+        (lambda: nn.MLP.from_weights([[[None, None], [1, 1]]]), ShapeError, "a neuron needs a connection or a bias"),
+        (lambda: nn.LSTMCell(1, 2)([1.0], ([0.0, 0.0], [0.0])), ShapeError, "the state of an LSTMCell is the pair (h, c)"),
         (lambda: nn.Dropout(1.0), ValueError, "the chance to be dropped must be at least 0 and below 1, got 1.0"),
         (lambda: nn.RNN(nn.RNNCell(1, 2))([]), ShapeError, "an RNN needs a sequence of at least one step, got an empty one"),
         (lambda: nn.RNN(nn.Layer(1, 2)), TypeError, "RNN takes a cell, such as RNNCell(2, 8), got Layer"),
@@ -494,3 +499,48 @@ def test_outputs_keep_their_kind():
     assert Several()(2.0, scale=3.0) == {"list": [6.0], "pair": (2.0, [3.0])}
     recorded = Several()(2.0, scale=Value(3.0))
     assert recorded["list"][0].data == 6.0
+
+
+def test_a_neuron_that_is_replaced_counts_as_it_is():
+    layer = nn.Layer(2, 2, "relu", seed=0)
+    layer.neurons[1] = nn.Neuron(2, "tanh", seed=3)
+    assert layer([1.0, 1.0])[1] == layer.neurons[1]([1.0, 1.0])
+
+
+def test_another_pattern_of_connections_is_another_architecture(tmp_path):
+    path = nn.Layer(2, 1, "identity", mask=[[1, 0]], seed=0).save(tmp_path / "a.json")
+    with pytest.raises(ValueError, match="was saved by another architecture"):
+        nn.Layer(2, 1, "identity", mask=[[0, 1]], seed=0).load(path)
+
+
+def test_inputs_may_be_dictionaries_iterators_and_parameters_object_arrays():
+    class Scaled(nn.Module):
+        def __init__(self):
+            self.w = np.array([Value(0.5), Value(2.0)])
+
+        def forward(self, x):
+            return {"y": self.w * np.array([x["a"], x["b"]])}
+
+    model, a = Scaled(), Value(2.0)
+    model({"a": a, "b": 1.0})["y"][0].backward()
+    assert (a.grad, model.w[0].grad) == (0.5, 2.0)
+    assert model({"a": 2.0, "b": 1.0}) == {"y": [1.0, 2.0]}
+    assert model.state_dict() == {"w.0": 0.5, "w.1": 2.0}
+    layer = nn.Layer.from_weights([[1.0, 2.0]])
+    assert layer(map(float, [1, 2])) == 5.0
+
+
+def test_paths_that_collide_are_refused():
+    class Colliding(nn.Module):
+        def __init__(self):
+            self.d = {1: Value(1.0), "1": Value(2.0)}
+
+    with pytest.raises(ValueError, match=r"two parameters have the path 'd\.1': give their keys other names"):
+        Colliding().state_dict()
+
+
+def test_biases_of_cells_may_be_shared_values():
+    b = Value(0.5, "shared")
+    cell = nn.RNNCell.from_weights([[1.0]], [[1.0]], [b], activation="identity")
+    assert cell.b == [b]
+    assert cell([1.0]) == [1.5]

@@ -126,20 +126,33 @@ def test_study_hours_and_xor_are_learned():
     assert accuracy(model, X, y) == 1.0
 
 
-def test_dropout_is_on_in_training_and_off_in_validation_when_the_module_is_given():
-    model = network(dropout=0.5)
-    seen = []
+def test_dropout_is_on_in_training_and_off_in_validation():
+    for parameters in (lambda m: m, lambda m: m.parameters()):
+        model = network(dropout=0.5).eval()
+        model.train(parameters(model) is not model)  # a Module is put in training mode by fit itself
+        seen = []
 
-    def loss(x, t):
-        seen.append(model.training)
-        return losses.bce_with_logits(model(x), t)
+        def loss(x, t, model=model, seen=seen):
+            h = model.dropout.forward([1.0] * 40)
+            seen.append(0.0 in h)
+            return losses.bce_with_logits(model(x), t)
 
-    fit(loss, model.eval(), SCALED, Y, epochs=1, validation=(SCALED, Y), progress=False)
-    assert seen == [True] * 20 + [False] * 20
-    assert not model.training
+        fit(loss, parameters(model), SCALED, Y, epochs=1, validation=(SCALED, Y), progress=False)
+        assert seen == [True] * 20 + [False] * 20
     random.seed(3)
     assert accuracy(model.train(), SCALED, Y) == accuracy(model, SCALED, Y)
     assert model.training
+    silent = network(dropout=0.5).eval()
+    train(silent, epochs=1)
+    assert not silent.training
+
+
+def test_probabilities_against_the_threshold_of_logits_are_warned_of():
+    with pytest.warns(UserWarning, match=r"all outputs lie between 0 and 1: for probabilities give threshold=0\.5"):
+        assert accuracy(lambda x: 0.1, [1.0, 2.0], [0, 1]) == 0.5
+    with pytest.raises(ValueError, match="the target of an example is a number, got 'cat': number the classes"):
+        accuracy(lambda x: x, [1.0], ["cat"])
+    assert accuracy(lambda x: [5.0 * x], [1.0, -2.0], [1, 0]) == 1.0
 
 
 def test_accuracy_of_several_classes_and_thresholds():
@@ -299,6 +312,39 @@ def test_a_new_run_does_not_overwrite_an_old_one(tmp_path):
     assert file.read_bytes() == content
 
 
+def test_a_resumed_run_is_the_run_that_was_begun(tmp_path):
+    file = tmp_path / "run.json"
+    train(network(), epochs=2, checkpoint=file, batch_size=np.int64(6), seed=np.int64(3))
+    content = file.read_bytes()
+    again = {"epochs": 4, "checkpoint": file, "resume": True, "seed": 3}
+    with pytest.raises(ValueError, match="it was made with validation = False, now it is True"):
+        train(network(), batch_size=6, validation=(SCALED, Y), **again)
+    other = network()
+    with pytest.raises(
+        ValueError, match=r"its optimiser has the settings .*'beta1': 0.9.*, the given one .*'beta1': 0.5"
+    ):
+        train(other, batch_size=6, optimizer=optim.Adam(other.parameters(), 0.05, beta1=0.5), **again)
+    assert file.read_bytes() == content
+    assert train(network(), batch_size=6, **again).epochs == 4
+    relu = nn.MLP(2, [4, 1], activation="relu", seed=0)
+    modules = tmp_path / "modules.json"
+    fit(bce(network()), (m := network()), SCALED, Y, epochs=0, checkpoint=modules, progress=False)
+    fit(bce(m), m, SCALED, Y, epochs=1, checkpoint=modules, progress=False)
+    with pytest.raises(ValueError, match="it was made with model = 'MLP"):
+        fit(bce(relu), relu, SCALED, Y, epochs=2, checkpoint=modules, resume=True, progress=False)
+
+
+def test_only_true_ends_the_training(tmp_path):
+    model = network()
+    assert train(model, epochs=3, callbacks=lambda h: model.save(tmp_path / "m.json")).epochs == 3
+
+
+def test_losses_too_large_to_add_up_are_reported_as_such():
+    w = Value(1e308)
+    with pytest.raises(TrainingError, match="epoch 1, batch 1 of 1"):
+        fit(lambda x: w * x, [w], [1.5, 1.6], progress=False)
+
+
 def test_resume_starts_anew_where_there_is_no_checkpoint(tmp_path):
     assert train(network(), epochs=2, checkpoint=tmp_path / "run.json", resume=True).epochs == 2
     with pytest.raises(ValueError, match="resume=True needs the file to resume from"):
@@ -447,6 +493,10 @@ def test_a_validation_loss_that_is_not_finite_stops_the_training():
         ({"patience": 0}, ValueError, "patience must be a whole number of at least 1, got 0"),
         ({"checkpoint_every": 0}, ValueError, "checkpoint_every must be a whole number of at least 1, got 0"),
         ({"validation": ([], [])}, ShapeError, "there are no examples"),
+        ({"validation": (SCALED, Y, 1)}, ShapeError, r"validation is a pair \(X, y\), got 3 entries"),
+        ({"optimizer": optim.Adam}, TypeError, "give an optimiser of the parameters, such as optim.Adam"),
+        ({"checkpoint": "no/such/folder/c.json"}, FileNotFoundError, "there is no folder no/such/folder to keep c.json in"),
+        ({"X": [[np.float32("nan"), 0.0]] * 20}, ValueError, r"X\[0\]\[0\] is nan"),
         ({"schedule": lambda epoch: -1.0}, ValueError, "the learning rate must be a number of at least 0, got -1.0"),
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -35,6 +36,7 @@ Activation = str | Callable[[Any], Any]
 Initializer = str | Callable[[Any, int, int], float]
 
 FILE_FORMAT = "tinygrad_vi model"
+MOST = sys.float_info.max
 
 # --- Activations and initial weights ----------------------------------------------------------------------------------
 
@@ -66,6 +68,8 @@ def _look_up(table: Mapping[str, Any], given: Any, what: str) -> Any:
     """A function by its name, or the function itself."""
     if callable(given):
         return given
+    if not isinstance(given, str):
+        raise TypeError(f"an {what} is a name or a function, got {given!r:.60}")
     if given not in table:
         near = get_close_matches(str(given), table, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(table))}; or give a function"
@@ -87,24 +91,29 @@ def generator(seed: Any) -> Any:
 # --- Module -----------------------------------------------------------------------------------------------------------
 
 
+_predicting = False
+
+
 @contextmanager
-def mode(model: Any, training: bool) -> Iterator[None]:
-    """A Module and its parts in training or prediction mode for a while."""
-    before = [(module, module.training) for module in model.modules()] if isinstance(model, Module) else []
-    for module, _ in before:
-        module.training = training
+def prediction() -> Iterator[None]:
+    """Nothing is dropped inside, whatever mode a module is in."""
+    global _predicting
+    before, _predicting = _predicting, True
     try:
         yield
     finally:
-        for module, mode in before:
-            module.training = mode
+        _predicting = before
 
 
 class Module:
     """Something with parameters: subclass it, hang Values and other modules on it, and write ``forward``.
 
     Parameters are the leaf Values found in its attributes, in the order in which these were set, through lists, tuples,
-    dictionaries and other modules; attributes whose names begin with an underscore are not searched.
+    dictionaries, object arrays and other modules.  What is not to be trained, such as a state kept from call to call,
+    belongs in an attribute whose name begins with an underscore: these are not searched.
+
+    Called with plain numbers a module gives plain numbers, which have no gradient: a loss made of them and of Values
+    would train on the Values alone.  Wrap the inputs, or use `tinygrad_vi.fit`, which does.
 
     >>> class Line(Module):
     ...     def __init__(self):
@@ -169,7 +178,15 @@ class Module:
 
     def state_dict(self) -> dict[str, Any]:
         """The numbers of all parameters: path -> float or nested list of floats."""
-        return {path: _map(lambda v: v.data, values) for path, values in _arrays("", self, set())}
+        return {path: _map(lambda v: v.data, values) for path, values in self._arrays().items()}
+
+    def _arrays(self) -> dict[str, Any]:
+        found = list(_arrays("", self, set()))
+        arrays = dict(found)
+        if len(arrays) < len(found):
+            twice = next(path for i, (path, _) in enumerate(found) if path in dict(found[:i]))
+            raise ValueError(f"two parameters have the path {twice!r}: give their keys other names")
+        return arrays
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set all parameters to the numbers that `state_dict` gave.
@@ -182,7 +199,7 @@ class Module:
 
     def _matched(self, state: Mapping[str, Any]) -> list[tuple[Value, float]]:
         """Every parameter with the number it is to have."""
-        arrays = dict(_arrays("", self, set()))
+        arrays = self._arrays()
         missing, unknown = [k for k in arrays if k not in state], [k for k in state if k not in arrays]
         if missing or unknown:
             said = [f"no {missing[0]!r}"] * bool(missing) + [f"an unknown {unknown[0]!r}"] * bool(unknown)
@@ -200,7 +217,8 @@ class Module:
         for name, p in self.named_parameters().items():
             if not math.isfinite(p.data):
                 raise DomainError(f"not saved: the parameter {name} is {p.data}")
-        content = {"architecture": repr(self), "parameters": self.state_dict()}
+        names = [p.label for p in self.parameters()]  # they tell which connections there are
+        content = {"architecture": repr(self), "names": names, "parameters": self.state_dict()}
         if optimizer is not None:
             content["optimizer"] = optimizer.state_dict()
         return write_json(path, FILE_FORMAT, content)
@@ -210,8 +228,8 @@ class Module:
 
         Raises ValueError, and changes nothing, when the file is damaged or was saved by another architecture.
         """
-        content = read_json(path, FILE_FORMAT, {"architecture": str, "parameters": dict})
-        if content["architecture"] != repr(self):
+        content = read_json(path, FILE_FORMAT, {"architecture": str, "names": list, "parameters": dict})
+        if content["architecture"] != repr(self) or content["names"] != [p.label for p in self.parameters()]:
             raise ValueError(
                 f"{path} was saved by another architecture:\n{content['architecture']}\nThis one is:\n{self!r}\n"
                 "Build the module as it was, or give its numbers to load_state_dict()"
@@ -244,6 +262,8 @@ class Module:
 def _records(x: Any) -> bool:
     if isinstance(x, (list, tuple)):
         return any(map(_records, x))
+    if isinstance(x, dict):
+        return any(map(_records, x.values()))
     return _records(x.tolist()) if hasattr(x, "tolist") else hasattr(x, "record")
 
 
@@ -253,6 +273,8 @@ def _numbers(x: Any) -> Any:
     if isinstance(x, (list, tuple)):
         entries = [_numbers(v) for v in x]
         return entries if isinstance(x, list) else type(x)(*entries) if hasattr(x, "_fields") else tuple(entries)
+    if hasattr(x, "tolist") and _records(x):
+        return _numbers(x.tolist())
     return x.data if isinstance(x, Value) else x
 
 
@@ -266,6 +288,7 @@ def _entries(x: Any) -> Iterable[tuple[str, Any]]:
         return [(name, v) for name, v in vars(x).items() if not name.startswith("_")]
     if isinstance(x, dict):
         return [(str(key), v) for key, v in x.items()]
+    x = x.tolist() if getattr(x, "dtype", "") == "object" else x
     return [(str(i), v) for i, v in enumerate(x)] if isinstance(x, (list, tuple)) else []
 
 
@@ -317,8 +340,8 @@ def _matched(path: str, values: Any, given: Any) -> list[tuple[Value, float]]:
     if isinstance(values, Value):
         if isinstance(given, bool) or not isinstance(given, (int, float)):
             raise ValueError(f"{path} should be a number, got {given!r:.60}")
-        if not math.isfinite(given):
-            raise DomainError(f"{path} should be finite, got {given}")
+        if not abs(given) <= MOST:
+            raise DomainError(f"{path} should be finite, got {given!r:.60}")
         return [(values, float(given))]
     if not isinstance(given, (list, tuple)) or len(given) != len(values):
         got = f"{len(given)}" if isinstance(given, (list, tuple)) else f"{given!r:.60}"
@@ -344,9 +367,9 @@ def _inputs(x: Any, n: int, module: Module) -> Any:
     """The n inputs of one example as a list; a bare number will do for one."""
     if x.__class__ is not list:
         x = _plain(x)
-        if not isinstance(x, (list, tuple)) and not isinstance(x, Real) and not hasattr(x, "record"):
+        if not isinstance(x, (list, tuple, Iterator, Real)) and not hasattr(x, "record"):
             raise TypeError(f"{type(module).__name__} takes a list of {counted(n, 'number')}, got {x!r:.60}")
-        x = list(x) if isinstance(x, (list, tuple)) else [x]
+        x = list(x) if isinstance(x, (list, tuple, Iterator)) else [x]
     if x and isinstance(x[0], (list, tuple)):
         raise ShapeError(
             f"{type(module).__name__} takes one example of {counted(n, 'input')}, got a list of lists: "
@@ -394,6 +417,8 @@ class Neuron(Module):
         self._sum = dot_expanded if expand else dot
         self.connected = range(n_inputs) if mask is None else _connected(mask, n_inputs)
         fan_in = len(self.connected)
+        if not fan_in and not bias:
+            raise ShapeError("a neuron needs a connection or a bias: its mask leaves nothing")
         draw, rng = _look_up(INITIALIZERS, init, "initialisation"), generator(seed)
         self.w = [Value(draw(rng, fan_in, fan_out)) for _ in range(fan_in)]
         self.b: Any = Value(0.0) if bias else 0.0
@@ -467,7 +492,6 @@ class Layer(Module):
         self._activate = LAYER_ACTIVATIONS[self.activation] if whole else None
         if mask is not None and len(mask) != n_outputs:
             raise ShapeError(f"a mask has one row for each of the {n_outputs} neurons, got {len(mask)}")
-        self._dense = mask is None
         rng = generator(seed)
         self.neurons = [
             Neuron(
@@ -518,11 +542,7 @@ class Layer(Module):
 
     def outputs(self, x: list[Any]) -> list[Any]:
         """The same, always as a list."""
-        if self._dense:  # what `Neuron.forward` does, without its calls
-            weighted_sum, activate = self.neurons[0]._sum, self.neurons[0]._activate
-            outputs = [activate(weighted_sum(neuron.w, x, neuron.b)) for neuron in self.neurons]
-        else:
-            outputs = [neuron._output(x) for neuron in self.neurons]
+        outputs = [neuron._output(x) for neuron in self.neurons]
         return self._activate(outputs) if self._activate else outputs
 
     def _label(self, number: str) -> None:
@@ -587,7 +607,9 @@ class MLP(Module):
         expand: bool = False,
     ) -> None:
         self.n_inputs = whole_number(n_inputs, "the number of inputs")
-        sizes = [sizes] if isinstance(sizes, int) else list(sizes)
+        if isinstance(sizes, int):
+            raise TypeError(f"the sizes of the layers are a list: MLP({n_inputs}, [{sizes}])")
+        sizes = list(sizes)
         if not sizes:
             raise ShapeError("an MLP needs at least one layer: MLP(2, [4, 1])")
         if skip and len(sizes) == 1:
@@ -684,7 +706,7 @@ class MLP(Module):
 def _per_layer(
     activation: Activation | Sequence[Activation], output_activation: Activation | None, layers: int
 ) -> list[Activation]:
-    if isinstance(activation, str) or callable(activation):
+    if isinstance(activation, str) or not isinstance(activation, Sequence):
         return [activation] * (layers - 1) + ["identity" if output_activation is None else output_activation]
     if len(activation) == layers and output_activation is None:
         return list(activation)
@@ -710,7 +732,7 @@ class Dropout(Module):
 
     def forward(self, x: list[Any]) -> list[Any]:
         """The list with some entries dropped."""
-        if not self.training:
+        if not self.training or _predicting:
             return x
         keep = 1.0 - self.p
         return [v * (1.0 / keep) if random.random() < keep else v * 0.0 for v in x]
@@ -778,7 +800,8 @@ class _Cell(Module):
             labelled = [[_parameter(x, f"{name}[{j},{i}]") for i, x in enumerate(row)] for j, row in enumerate(rows)]
             setattr(self, name, labelled)
         if isinstance(self.b[0], Value):
-            self.b = [Value(u + v, f"b[{j}]") for j, (u, v) in enumerate(zip(b_x, b_h, strict=True))]
+            sums = [u if isinstance(v, float) and v == 0.0 else u + v for u, v in zip(b_x, b_h, strict=True)]
+            self.b = [_parameter(b, f"b[{j}]") for j, b in enumerate(sums)]
 
     def initial_state(self) -> Any:
         """The state before the first step: zeros."""
@@ -901,7 +924,7 @@ class LSTMCell(_Cell):
 
     def hidden(self, state: Any) -> list[Any]:
         """h of the pair (h, c)."""
-        if not isinstance(state, (list, tuple)) or len(state) != 2:
+        if not isinstance(state, (list, tuple)) or len(state) != 2 or len({len(part) for part in state}) != 1:
             raise ShapeError("the state of an LSTMCell is the pair (h, c)")
         return state[0]  # type: ignore[no-any-return]
 

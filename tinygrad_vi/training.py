@@ -11,10 +11,12 @@ import gc
 import math
 import random
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
+from numbers import Integral, Real
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -22,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi.data import check_examples, minibatches, to_lists
 from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import read_json, write_json
-from tinygrad_vi.nn import Module, counted, mode
-from tinygrad_vi.ops import DomainError, whole_number
+from tinygrad_vi.nn import Module, counted, prediction
+from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.optim import Adam, Optimizer, Schedule, at_least, recorded_output
 from tinygrad_vi.value import Value, no_grad, topological_order
 
@@ -113,17 +115,17 @@ def fit(
     loss: takes one row of X and its target and returns one Value (``loss(x)`` when there is no y).  The floats of x
     arrive as Values, whole numbers as they are, so that they can be indices; modules record whatever they are called
     with.
-    parameters: Values, or a Module, whose training mode (`Dropout`) is then on in training and off in validation.
+    parameters: Values, or a Module, which is then put in training mode for the while (`Dropout` drops).
     X, y: one entry for each example; lists or arrays.
     optimizer: Adam with the learning rate 0.01 by default.
     batch_size: None for all examples in one step (batch descent), 1 for single examples, m for mini-batches.
     seed: shuffles the examples anew in each epoch; None keeps their order.
     schedule: epoch (from 0) -> learning rate.
     penalty: called once for each batch, without arguments, and added to its mean loss: ``lambda: losses.l2(p, 1e-4)``.
-    validation: a pair (X, y); its mean loss is measured after each epoch.
+    validation: a pair (X, y); its mean loss is measured after each epoch, with nothing dropped.
     patience: stop when the validation loss (the loss, without validation) has not improved for so many epochs; with
     validation the best parameters are put back.
-    callbacks: called with the history after each epoch; one that returns something true ends the training.
+    callbacks: called with the history after each epoch; one that returns True ends the training.
     progress: a bar, where the package tqdm is installed.
     checkpoint: a file to keep the state in, written every ``checkpoint_every`` epochs and at the end.  With ``resume``
     training goes on from there, where the file exists, and arrives at the very numbers of an uninterrupted run.
@@ -147,13 +149,28 @@ def fit(
     whole_number(checkpoint_every, "checkpoint_every")
     if patience is not None:
         whole_number(patience, "patience")
+    batch_size = None if batch_size is None else whole_number(batch_size, "batch_size (None for all examples)")
+    seed = int(seed) if isinstance(seed, Integral) else seed
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"give an optimiser of the parameters, such as optim.Adam(model.parameters()), got {optimizer!r:.60}"
+        )
+    if validation is not None and len(validation) != 2:
+        raise ShapeError(f"validation is a pair (X, y), got {len(validation)} entries")
     objective = _Objective(loss, parameters, penalty)
     examples = _Examples(X, y)
     held_out = None if validation is None else _Examples(*validation)
     optimizer = Adam(objective.parameters, learning_rate=0.01) if optimizer is None else optimizer
     if not set(optimizer.parameters) <= set(objective.parameters):
         raise ValueError("the optimiser moves Values that are not among the parameters given to fit")
-    run = _Run(objective.parameters, optimizer, {"examples": len(examples), "batch_size": batch_size, "seed": seed})
+    settings = {
+        "model": repr(parameters) if isinstance(parameters, Module) else None,
+        "examples": len(examples),
+        "batch_size": batch_size,
+        "seed": seed,
+        "validation": held_out is not None,
+    }
+    run = _Run(objective.parameters, optimizer, settings)
     if checkpoint is not None:
         run.begin(Path(checkpoint), resume)
     elif resume:
@@ -163,7 +180,7 @@ def fit(
     callbacks = [callbacks] if callable(callbacks) else list(callbacks)
     per_epoch = len(minibatches(range(len(examples)), batch_size=batch_size))
     start = perf_counter() - (history.time[-1] if history.time else 0.0)
-    with _bar(progress, epochs * per_epoch, history.epochs * per_epoch) as bar, mode(parameters, training=True):
+    with _bar(progress, epochs * per_epoch, history.epochs * per_epoch) as bar, _training(parameters):
         try:
             while history.epochs < epochs and not history.stopped:
                 epoch = history.epochs
@@ -174,8 +191,7 @@ def fit(
                 batches = [rows for rows, _ in minibatches(range(len(examples)), None, batch_size, order)]
                 mean, norm = _epoch(objective, optimizer, examples, batches, bar, history)
                 if held_out is not None:
-                    with mode(parameters, training=False):
-                        history.validation_loss.append(_validate(objective, held_out, history))
+                    history.validation_loss.append(_validate(objective, held_out, history))
                 history.loss.append(mean)
                 history.gradient_norm.append(norm)
                 history.learning_rate.append(optimizer.learning_rate)
@@ -183,7 +199,7 @@ def fit(
                 bar.set_postfix_str(f"loss {mean:.4g}", refresh=False)
                 run.remember_best()
                 wishes = [callback(history) for callback in callbacks]
-                if any(wishes):
+                if any(wish is True for wish in wishes):  # and not any result, such as the path of a file it wrote
                     history.stopped = "a callback ended it"
                 else:
                     history.stopped = _stalled(history, patience)
@@ -208,17 +224,34 @@ def accuracy(model: Callable[[Any], Any], X: Sequence[Any], y: Sequence[Any], th
     0.6666666666666666
     """
     examples = _Examples(X, y)
-    with mode(model, training=False), no_grad():
-        right = [_is_right(model(x), t, threshold) for x, t in zip(examples.X, examples.y or [], strict=True)]
+    with prediction(), no_grad():
+        answers = [_outputs(model(x)) for x in examples.X]
+    if threshold == 0.0:
+        warn_of_probabilities(answers)
+    right = [is_right(answer, t, threshold) for answer, t in zip(answers, examples.y or [], strict=True)]
     return sum(right) / len(right)
 
 
-def _is_right(output: Any, target: Any, threshold: float) -> bool:
-    if isinstance(output, (list, tuple)):
-        numbers = [v.data if isinstance(v, Value) else v for v in output]
-        wanted = target.index(max(target)) if isinstance(target, (list, tuple)) else target
-        return bool(numbers.index(max(numbers)) == wanted)
-    return bool((output > threshold) == (target > 0))
+def _outputs(output: Any) -> list[float]:
+    outputs = output if isinstance(output, (list, tuple)) else [output]
+    return [v.data if isinstance(v, Value) else v for v in outputs]
+
+
+def is_right(answer: Sequence[float], target: Any, threshold: float) -> bool:
+    """Whether the outputs of a model name the class of the target."""
+    if isinstance(target, (list, tuple)):
+        target = target[0] if len(target) == 1 else target.index(max(target))
+    if not isinstance(target, Real):
+        raise ValueError(f"the target of an example is a number, got {target!r:.60}: number the classes")
+    if len(answer) == 1:
+        return (answer[0] > threshold) == (float(target) > 0.0)
+    return answer.index(max(answer)) == target
+
+
+def warn_of_probabilities(answers: Sequence[Sequence[float]]) -> None:
+    """Warn when single outputs look like probabilities: against the threshold 0 they would all say yes."""
+    if all(len(answer) == 1 and 0.0 < answer[0] < 1.0 for answer in answers) and len(answers) > 1:
+        warnings.warn("all outputs lie between 0 and 1: for probabilities give threshold=0.5", stacklevel=3)
 
 
 # --- One epoch --------------------------------------------------------------------------------------------------------
@@ -255,14 +288,20 @@ class _Objective:
                 loss = self.of_example(examples, i)
                 loss.backward()
             losses.append(loss.data)
+        if not self.connected:
+            raise ValueError(
+                "the loss depends on none of the parameters: is it computed from these very Values, and outside of "
+                "no_grad()?"
+            )
         for p in self.parameters:
             p.grad /= len(rows)
         mean = math.fsum(losses) / len(losses)
         if self.penalty is not None:
             with differentiable():
-                extra = recorded_output(self.penalty())
-            extra.backward()
-            mean += extra.data
+                extra = self.penalty()
+            if isinstance(extra, Value):
+                extra.backward()
+            mean += extra.data if isinstance(extra, Value) else extra
         return mean
 
     def mean_loss(self, examples: _Examples) -> float:
@@ -280,11 +319,9 @@ class _Objective:
         with differentiable():
             x = _as_values(examples.X[i])
             loss = recorded_output(self.loss(x) if examples.y is None else self.loss(x, examples.y[i]))
-        if not self.connected:  # asked once: the loss of other Values would train nothing and say nothing
+        if not self.connected:  # asked until it is: the loss of other Values would train nothing and say nothing
             leaves = {v for node in topological_order([loss]) for v in node.parents} | {loss}
-            if leaves.isdisjoint(self.parameters):
-                raise ValueError("the loss depends on none of the parameters: is it computed from these very Values?")
-            self.connected = True
+            self.connected = not leaves.isdisjoint(self.parameters)
         return loss
 
 
@@ -319,7 +356,7 @@ def _epoch(
             with _collector_paused():
                 mean = objective.gradient(examples, rows)
                 optimizer.step()
-        except DomainError as error:
+        except (DomainError, OverflowError) as error:
             raise TrainingError(f"batch {number} of {len(batches)}: {error}", number, history) from error
         losses.append(mean * len(rows))
         norms.append(math.hypot(*[p.grad for p in objective.parameters]))
@@ -329,7 +366,8 @@ def _epoch(
 
 def _validate(objective: _Objective, held_out: _Examples, history: History) -> float:
     try:
-        return objective.mean_loss(held_out)
+        with prediction():
+            return objective.mean_loss(held_out)
     except DomainError as error:
         raise TrainingError(f"validation: {error}", 0, history) from error
 
@@ -340,6 +378,19 @@ def _stalled(history: History, patience: int | None) -> str:
     if patience is None or not losses or len(losses) - 1 - losses.index(min(losses)) < patience:
         return ""
     return f"no improvement in {counted(patience, 'epoch')}"
+
+
+@contextmanager
+def _training(model: Any) -> Iterator[None]:
+    """A Module and its parts in training mode for a while."""
+    before = [(module, module.training) for module in model.modules()] if isinstance(model, Module) else []
+    for module, _ in before:
+        module.training = True
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
 
 
 @contextmanager
@@ -415,6 +466,8 @@ class _Run:
 
     def begin(self, path: Path, resume: bool) -> None:
         """Go on from the checkpoint, if there is one; nothing is changed when it does not fit."""
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {path.parent} to keep {path.name} in")
         if not path.exists():
             return
         if not resume:
@@ -456,6 +509,11 @@ class _Run:
             _check_numbers(column, name)
         version, numbers, gauss = content["random"]
         random.Random().setstate((version, tuple(numbers), gauss))  # does it fit?
+        # the learning rate is the checkpoint's: a schedule may have moved it
+        given = {**self.optimizer.settings, "learning_rate": None}
+        kept = {**content["optimizer"].get("settings", {}), "learning_rate": None}
+        if content["optimizer"].get("name") == type(self.optimizer).__name__ and given != kept:
+            raise ValueError(f"its optimiser has the settings {kept}, the given one {given}")
         self.optimizer.load_state_dict(content["optimizer"])
         random.setstate((version, tuple(numbers), gauss))
         self.history, self.best = history, content["best"]
@@ -465,5 +523,5 @@ class _Run:
 
 def _check_numbers(numbers: list[Any], name: str) -> None:
     for i, x in enumerate(numbers):
-        if isinstance(x, bool) or not isinstance(x, (int, float)) or not math.isfinite(x):
+        if isinstance(x, bool) or not isinstance(x, (int, float)) or not abs(x) < math.inf:
             raise ValueError(f"{name}[{i}] should be a finite number, got {x!r:.60}")

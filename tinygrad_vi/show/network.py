@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.nn import MLP, Layer, Neuron, counted
-from tinygrad_vi.ops import ShapeError
+from tinygrad_vi.ops import ShapeError, whole_number
 from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.show.graph import FONT_SIZE, Drawing, new_digraph, text_width
 from tinygrad_vi.value import Value
@@ -20,7 +20,7 @@ Point = tuple[float, float]
 
 POSITIVE, NEGATIVE = "#1d4ed8", "#be123c"  # negative weights are dashed too
 MOST_NUMBERS = 20
-COLUMN, ROW = 2.4, 0.78  # inches between columns and between rows
+COLUMN, ROW = 2.4, 0.9  # inches between columns and between rows
 SUPERSCRIPTS = str.maketrans("()0123456789", "⁽⁾⁰¹²³⁴⁵⁶⁷⁸⁹")
 UNIT, BIAS = ("#dbeafe", "#1d4ed8"), ("#f1f5f9", "#64748b")
 
@@ -46,6 +46,7 @@ def draw_network(
 
     Raises TypeError for anything that is no MLP, Layer or Neuron, ShapeError for a wrong number of names.
     """
+    whole_number(max_units, "max_units", least=2)
     layers = _layers(model)
     columns = _columns(layers, bias, max_units, inputs, outputs)
     lines = [line for k in range(len(layers)) for line in _lines(layers, columns, k, skip=_skips(model, k))]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.data import check_examples, to_lists
 from tinygrad_vi.derivatives import differentiable
-from tinygrad_vi.nn import MLP, counted, mode
-from tinygrad_vi.ops import ShapeError
+from tinygrad_vi.nn import MLP, counted, prediction
+from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.value import Value, no_grad
 
@@ -150,15 +150,20 @@ def decision_boundary(
     """
     X, y = to_lists(X), to_lists(y)
     check_examples(X, y)
-    if any(not isinstance(row, list) or len(row) != 2 for row in X):
+    whole_number(steps, "steps", least=2)
+    if any(not isinstance(row, (list, tuple)) or len(row) != 2 for row in X):
         raise ShapeError("decision_boundary draws a plane: every example needs two numbers")
     figure, (axis,) = _figure(5.6, 4.6)
     ends = [_padded([row[k] for row in X]) for k in (0, 1)]
     grid = [[low + (high - low) * i / (steps - 1) for i in range(steps)] for low, high in ends]
     see: Any = transform or (lambda point: point)
-    with mode(model, training=False), no_grad():
+    with prediction(), no_grad():
         answers = [[_numbers(model(see([a, b]))) for a in grid[0]] for b in grid[1]]
         at_examples = [_numbers(model(see(row))) for row in X]
+    for row in (*answers, at_examples):
+        for answer in row:
+            if not all(map(math.isfinite, answer)):
+                raise DomainError(f"the model answers {answer} somewhere on the plane: there is no boundary to draw")
     if len(at_examples[0]) == 1:
         classes = [int(t > 0) for t in y]
         found = [int(answer[0] > threshold) for answer in at_examples]
@@ -171,7 +176,8 @@ def decision_boundary(
         if any(v < 0 for row in field for v in row) and any(v > 0 for row in field for v in row):
             axis.contour(*grid, field, levels=[0.0], colors="#0f172a", linewidths=1.8)
     else:
-        classes = [int(t) for t in y]
+        classes = [t.index(max(t)) if isinstance(t, (list, tuple)) else int(t) for t in y]
+        y = classes
         found = [answer.index(max(answer)) for answer in at_examples]
         regions = [[answer.index(max(answer)) for answer in row] for row in answers]
         colors = [CLASS_COLORS[k % len(CLASS_COLORS)] for k in range(len(at_examples[0]))]
@@ -257,7 +263,7 @@ def gradient_sizes(model: MLP, loss: Callable[[Any, Any], Value], X: Sequence[An
         for row, t in zip(X, y, strict=True):
             calls.clear()
             with differentiable():
-                loss([Value(v) for v in row], t).backward()
+                loss([Value(v) for v in (row if isinstance(row, (list, tuple)) else [row])], t).backward()
             for outputs in calls:
                 for k, units in enumerate(outputs[1:]):
                     found = [_slope(v) for v in units]
@@ -297,6 +303,8 @@ def _remarks(model: MLP, signals: list[float], slopes: list[list[float]], n: int
         if flat:
             units = f"{flat} of {len(row)} {layer.activation} units of layer {k}"
             remarks.append(f"saturated: {units} have a slope below 0.001 for all {counted(n, 'example')}")
+    if not any(signals):
+        remarks.insert(0, "no gradient at all: the loss is flat at every example")
     return remarks or ["healthy: no layer's gradient vanishes or explodes, no unit is dead"]
 
 
