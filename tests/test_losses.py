@@ -161,7 +161,7 @@ def test_penalties():
         (lambda: losses.cross_entropy(0.5, 0), ShapeError, "cross_entropy takes the logits of one example as a list, got 0.5"),
         (lambda: losses.huber(0.5, 0, delta=0.0), ValueError, "huber needs delta > 0, got 0.0"),
         (lambda: losses.tukey_biweight(0.5, 0, c=-1), ValueError, "tukey_biweight needs c > 0, got -1"),
-        (lambda: losses.gaussian_nll(0.5, 0, beta=0.0), DomainError, "log(x) needs x > 0, got x = 0.0"),
+        (lambda: losses.gaussian_nll(0.5, 0, beta=0.0), ValueError, "gaussian_nll needs beta > 0, got 0.0"),
     ],
 )  # fmt: skip
 def test_errors_say_what_was_wrong(call, error, message):

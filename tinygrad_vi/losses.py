@@ -54,11 +54,12 @@ def gaussian_nll(prediction: Any, target: Any, beta: Any = 1.0) -> Any:
     beta/2 sum (y - t)**2 - n/2 log beta + n/2 log 2 pi (Bishop 5.13).  Gradient beta (y - t); by beta
     1/2 sum (y - t)**2 - n/(2 beta), which is 0 at `beta_ml`.  beta may be a Value, to be learned.
 
-    Raises DomainError unless beta > 0.
+    Raises ValueError unless beta > 0.
 
     >>> gaussian_nll([1.5, 2.0, 3.0], [1.0, 2.0, 4.0])
     3.381815599614018
     """
+    _positive(beta.data if isinstance(beta, Value) else beta, "gaussian_nll", "beta")
     errors = [_square(y - t) for y, t in _pairs(prediction, target, "gaussian_nll")]
     n = float(len(errors))
     return 0.5 * beta * total(errors) - 0.5 * n * log(beta) + 0.5 * n * LOG_TWO_PI

@@ -313,6 +313,7 @@ def step_decay(learning_rate: float, every: int, factor: float = 0.1) -> Schedul
     >>> [step_decay(1.0, every=2, factor=0.5)(epoch) for epoch in range(5)]
     [1.0, 1.0, 0.5, 0.5, 0.25]
     """
+    whole_number(every, "every")
     return lambda epoch: learning_rate * factor ** (epoch // every)
 
 
@@ -331,6 +332,7 @@ def cosine_decay(learning_rate: float, epochs: int, end: float = 0.0) -> Schedul
     >>> [round(cosine_decay(1.0, epochs=4)(epoch), 3) for epoch in range(6)]
     [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
+    whole_number(epochs, "epochs")
     return lambda epoch: end + (learning_rate - end) * 0.5 * (1.0 + math.cos(math.pi * min(epoch / epochs, 1.0)))
 
 

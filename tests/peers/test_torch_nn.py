@@ -1,9 +1,12 @@
 """Losses, networks, cells, optimisers and schedules against PyTorch: values, gradients, steps, to 1e-12."""
 
+import json
 import math
 import random
+from itertools import product
 
 import pytest
+from mpmath import mp, mpf
 
 from tinygrad_vi import Value, losses, nn, optim, softmax, total
 
@@ -29,14 +32,37 @@ def tensor(x):
     return torch.tensor(x, dtype=torch.float64, requires_grad=True)
 
 
-def leaves(xs):
-    return [Value(x) for x in xs]
+def constant(x):
+    return torch.tensor(x, dtype=torch.float64)
+
+
+def leaves(x):
+    """Nested lists of numbers as Values."""
+    return [leaves(v) for v in x] if isinstance(x, list) else Value(x)
+
+
+def flat(x):
+    return [v for row in x for v in flat(row)] if isinstance(x, list) else [x]
+
+
+def slopes(x):
+    return [v.grad for v in flat(x)]
+
+
+def numbers(x):
+    return flat(x.tolist())
+
+
+def nested(x):
+    """Six numbers as one list, as lists of several shapes, and the first of them alone."""
+    return [x, [x[:3], x[3:]], [[[v] for v in x[:2]], [[v] for v in x[2:4]]], x[:1], x[0]]
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
 
 LOGITS, REAL, PROBABLE = uniform(6), uniform(6, seed=1), uniform(6, seed=2, low=0.05, high=0.95)
 LABELS, SIGNS = [1.0, 0.0, 0.0, 1.0, 1.0, 0.0], [1.0, -1.0, -1.0, 1.0, 1.0, -1.0]
+FAR = [1000.0, 40.0, -40.0, -1000.0, 999.0, 0.0]
 SOFT, WEIGHTS = [0.9, 0.2, 0.5, 0.0, 1.0, 0.3], [0.1, 0.2, 0.05, 0.25, 0.3, 0.1]
 
 
@@ -59,8 +85,11 @@ LOSSES = [
     (losses.bce_with_logits, F.binary_cross_entropy_with_logits, LOGITS, LABELS),
     (losses.bce_with_logits, F.binary_cross_entropy_with_logits, LOGITS, SOFT),
     (losses.bce_with_logits, F.binary_cross_entropy_with_logits, [30.0, -30.0, 800.0, -800.0, 3.0, 0.0], SOFT),
-    (losses.multilabel_bce, lambda a, t: F.binary_cross_entropy_with_logits(a, t, reduction="sum"), LOGITS, LABELS),
+    (losses.bce_with_logits, F.binary_cross_entropy_with_logits, FAR, LABELS),
+    *((losses.multilabel_bce, lambda a, t: F.binary_cross_entropy_with_logits(a, t, reduction="sum"), a, t)
+      for a in (LOGITS, FAR) for t in (LABELS, SOFT)),
     (losses.cross_entropy, F.cross_entropy, LOGITS, WEIGHTS),
+    (losses.cross_entropy, F.cross_entropy, FAR, WEIGHTS),
     (losses.cross_entropy, F.cross_entropy, [1000.0, 999.0, -1000.0, 0.0, 998.5, 990.0], WEIGHTS),
     (losses.hinge, lambda y, t: F.relu(1 - t * y).mean(), LOGITS, SIGNS),
     *((lambda y, t, d=d: losses.huber(y, t, d), lambda y, t, d=d: F.huber_loss(y, t, delta=d), LOGITS, REAL)
@@ -72,43 +101,143 @@ LOSSES = [
 
 @pytest.mark.parametrize(("ours", "theirs", "y", "t"), LOSSES)
 def test_losses(ours, theirs, y, t):
+    shapes = [(y, t)] if ours is losses.cross_entropy else zip(nested(y), nested(t), strict=True)
+    for predictions, targets in shapes:
+        u, v = leaves(predictions), tensor(predictions)
+        mine, judge = ours(u, targets), theirs(v, constant(targets))
+        mine.backward()
+        judge.backward()
+        assert mine.data == close(judge.item())
+        assert slopes(u) == close(numbers(v.grad))
+
+
+@pytest.mark.parametrize(("ours", "theirs", "y", "t"), LOSSES)
+def test_losses_are_differentiated_by_the_targets_too(ours, theirs, y, t):
+    u, v, s, r = leaves(y), tensor(y), leaves(t), tensor(t)
+    ours(u, s).backward()
+    theirs(v, r).backward()
+    assert slopes(u) == close(numbers(v.grad))
+    assert slopes(s) == close(numbers(r.grad))
+
+
+CORNERS = [
+    (losses.huber, F.huber_loss, [1.0, -1.0, 0.0, 3.0], [0.0, 0.0, 0.0, 2.0]),
+    (losses.hinge, lambda y, t: F.relu(1 - t * y).mean(), [1.0, -1.0, 0.0, 1e9], [1.0, -1.0, 1.0, 1.0]),
+    (lambda y, t: losses.tukey_biweight(y, t, 2.0), lambda y, t: tukey(y, t, 2.0), [2.0, -2.0, 0.0, 1e60], [0.0] * 4),
+    (lambda y, t: losses.l1(y, 0.5), lambda y, t: 0.5 * y.abs().sum(), [0.0, -0.0, 1.0, -1e300], [0.0] * 4),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "y", "t"), CORNERS)
+def test_losses_where_two_formulas_meet_and_far_out(ours, theirs, y, t):
     u, v = leaves(y), tensor(y)
-    mine, judge = ours(u, t), theirs(v, torch.tensor(t, dtype=torch.float64))
+    mine, judge = ours(u, t), theirs(v, constant(t))
     mine.backward()
     judge.backward()
     assert mine.data == close(judge.item())
-    assert [x.grad for x in u] == close(v.grad.tolist())
+    assert slopes(u) == close(numbers(v.grad))
+
+
+@pytest.mark.parametrize("t", [0.0, 1.0])
+def test_a_certain_and_right_probability_has_the_slope_of_the_logarithm_where_pytorch_says_0(t):
+    u, v = Value(t), tensor(t)
+    mine, judge = losses.bce(u, t), F.binary_cross_entropy(v, constant(t))
+    mine.backward()
+    judge.backward()
+    assert mine.data == judge.item() == v.grad.item() == 0.0
+    assert u.grad == (-1.0 if t else 1.0)  # -1/y and 1/(1 - y); PyTorch computes (y - t) / max(y (1 - y), 1e-12)
 
 
 @pytest.mark.parametrize("c", range(6))
 def test_cross_entropy_of_a_class(c):
+    for logits in (LOGITS, FAR):
+        u, v = leaves(logits), tensor(logits)
+        mine, judge = losses.cross_entropy(u, c), F.cross_entropy(v[None], torch.tensor([c]))
+        mine.backward()
+        judge.backward()
+        assert mine.data == close(judge.item())
+        assert slopes(u) == close(numbers(v.grad))
+
+
+@pytest.mark.parametrize("precision", [1e-6, 0.3, 1.7, 1e6])
+def test_the_precision_of_the_normal_likelihood_is_differentiated_too(precision):
+    for y, t in zip(nested(LOGITS), nested(REAL), strict=True):
+        beta, theirs, u, v = Value(precision), tensor(precision), leaves(y), tensor(y)
+        mine, judge = losses.gaussian_nll(u, t, beta), normal(theirs)(v, constant(t))
+        mine.backward()
+        judge.backward()
+        assert mine.data == close(judge.item())
+        assert beta.grad == close(theirs.grad.item())
+        assert slopes(u) == close(numbers(v.grad))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (lambda p: losses.l1(p), lambda q: q.abs().sum()),
+        (lambda p: losses.l1(p, 0.3), lambda q: 0.3 * q.abs().sum()),
+        (lambda p: losses.l2(p), lambda q: (q**2).sum()),
+        (lambda p: losses.l2(p, 0.7), lambda q: 0.7 * (q**2).sum()),
+    ],
+)
+def test_penalties(ours, theirs):
     u, v = leaves(LOGITS), tensor(LOGITS)
-    mine, judge = losses.cross_entropy(u, c), F.cross_entropy(v[None], torch.tensor([c]))
+    mine, judge = ours(u), theirs(v)
     mine.backward()
     judge.backward()
     assert mine.data == close(judge.item())
-    assert [x.grad for x in u] == close(v.grad.tolist())
+    assert slopes(u) == close(numbers(v.grad))
 
 
-def test_the_precision_of_the_normal_likelihood_is_differentiated_too():
-    beta, theirs = Value(1.7), tensor(1.7)
-    losses.gaussian_nll(LOGITS, REAL, beta).backward()
-    normal(theirs)(torch.tensor(LOGITS, dtype=torch.float64), torch.tensor(REAL, dtype=torch.float64)).backward()
-    assert beta.grad == close(theirs.grad.item())
+@pytest.mark.parametrize(("ours", "theirs"), [(softmax, F.softmax), (losses.log_softmax, F.log_softmax)])
+@pytest.mark.parametrize("logits", [LOGITS, FAR, LOGITS[:2], [40.0], [3.0, 3.0, 3.0]], ids=str)
+def test_softmax_and_its_logarithm(ours, theirs, logits):
+    u, v = leaves(logits), tensor(logits)
+    y, judge = ours(u), theirs(v, dim=0)
+    assert [x.data for x in y] == close(judge.tolist())
+    total(w * x for w, x in zip(REAL, y, strict=False)).backward()
+    (constant(REAL[: len(logits)]) * judge).sum().backward()
+    assert slopes(u) == close(numbers(v.grad))
 
 
-def test_penalties_and_softmax():
-    u, v = leaves(LOGITS), tensor(LOGITS)
-    (losses.l1(u, 0.3) + losses.l2(u, 0.7)).backward()
-    (0.3 * v.abs().sum() + 0.7 * (v**2).sum()).backward()
-    assert [x.grad for x in u] == close(v.grad.tolist())
-    for ours, theirs in ((softmax, F.softmax), (losses.log_softmax, F.log_softmax)):
-        u, v = leaves(LOGITS), tensor(LOGITS)
-        y, judge = ours(u), theirs(v, dim=0)
-        assert [x.data for x in y] == close(judge.tolist())
-        total(w * x for w, x in zip(REAL, y, strict=True)).backward()
-        (torch.tensor(REAL, dtype=torch.float64) * judge).sum().backward()
-        assert [x.grad for x in u] == close(v.grad.tolist())
+# PyTorch loses the tails: the loss of a = -40, t = 0 is 0 instead of 4.2e-18, and so is the slope of a = 40, t = 1
+
+
+def exact(x):
+    return pytest.approx(x, rel=1e-12, abs=0.0)
+
+
+@pytest.mark.parametrize("t", [0.0, 1.0, 0.3, 1.0 - 1e-9])
+@pytest.mark.parametrize("a", [1000.0, 700.0, 40.0, 0.0, -40.0, -700.0, -1000.0])
+@pytest.mark.parametrize("loss", [losses.bce_with_logits, losses.multilabel_bce])
+def test_binary_cross_entropy_keeps_the_digits_of_its_tails(loss, a, t):
+    with mp.workdps(1000):
+        y = 1 / (1 + mp.exp(-mpf(a)))
+        value, slope = float(-(mpf(t) * mp.log(y) + (1 - mpf(t)) * mp.log(1 - y))), float(y - mpf(t))
+    u = Value(a)
+    mine = loss([u], [t])
+    mine.backward()
+    assert (mine.data, u.grad) == (exact(value), exact(slope))
+
+
+@pytest.mark.parametrize("target", [0, 1, 2, 3, [0.1, 0.2, 0.3, 0.4], [1.0, 0.0, 0.0, 0.0]], ids=str)
+@pytest.mark.parametrize("logits", [[40.0, 0.0, -40.0, 3.0], [1000.0, -1000.0, 999.0, 0.0], [-1000.0] * 4], ids=str)
+def test_cross_entropy_keeps_the_digits_of_its_tails(logits, target):
+    t = target if isinstance(target, list) else [float(c == target) for c in range(4)]
+    with mp.workdps(1000):
+        powers = [mp.exp(mpf(a)) for a in logits]
+        y = [p / sum(powers) for p in powers]
+        value = float(-sum(mpf(tk) * mp.log(yk) for tk, yk in zip(t, y, strict=True)))
+        slope = [float(yk - mpf(tk)) for tk, yk in zip(t, y, strict=True)]
+    u = leaves(logits)
+    mine = losses.cross_entropy(u, target)
+    mine.backward()
+    if isinstance(target, list):  # a difference of logits: to the digits that they have
+        assert mine.data == pytest.approx(value, rel=1e-12, abs=1e-15 * max(map(abs, logits)))
+        assert slopes(u) == close(slope)
+    else:
+        assert mine.data == exact(value)
+        assert slopes(u) == exact(slope)
 
 
 # --- feed-forward networks --------------------------------------------------------------------------------------------
@@ -119,33 +248,40 @@ ACTIVATIONS = {
 }  # fmt: skip
 
 
+OUTPUTS = {"tanh": torch.tanh, "softmax": lambda z: F.softmax(z, dim=-1)}
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_networks(name):
+@pytest.mark.parametrize("output", [None, *OUTPUTS])
+@pytest.mark.parametrize("bias", [True, False])
+def test_networks(name, output, bias):
     sizes = [(4, 3), (5, 4), (2, 5)]
-    W = [uniform(*size, seed=7) for size in sizes]
-    b = [uniform(n, seed=8) for n, _ in sizes]
-    x, t = uniform(3, seed=9), uniform(2, seed=9)
-    model = nn.MLP.from_weights(W, b, activation=name)
-    u, v = leaves(x), tensor(x)
-    losses.mse(model(u), t).backward()
-    A, c = list(map(tensor, W)), list(map(tensor, b))
-    h = v
-    for k in range(3):
-        h = A[k] @ h + c[k]
-        h = ACTIVATIONS[name](h) if k < 2 else h
-    F.mse_loss(h, torch.tensor(t, dtype=torch.float64)).backward()
-    assert [p.data for p in model(u)] == close(h.tolist())
-    assert [p.grad for p in u] == close(v.grad.tolist())
-    for layer, weights, biases in zip(model.layers, A, c, strict=True):
-        assert [[w.grad for w in neuron.w] for neuron in layer.neurons] == [close(row) for row in weights.grad.tolist()]
-        assert [neuron.b.grad for neuron in layer.neurons] == close(biases.grad.tolist())
+    W, b = [uniform(*size, seed=7) for size in sizes], [uniform(n, seed=8) for n, _ in sizes]
+    X, T = uniform(5, 3, seed=9), uniform(5, 2, seed=9)
+    model = nn.MLP.from_weights(W, b if bias else None, activation=name, output_activation=output)
+    linear = [torch.nn.Linear(n, m, bias=bias, dtype=torch.float64) for m, n in sizes]
+    with torch.no_grad():
+        for layer, weights, biases in zip(linear, W, b, strict=True):
+            layer.weight.copy_(constant(weights))
+            if bias:
+                layer.bias.copy_(constant(biases))
+
+    u, v = leaves(X), tensor(X)
+    outputs, h = [model(x) for x in u], v
+    losses.mse(outputs, T).backward()
+    for layer, activate in zip(linear, [ACTIVATIONS[name]] * 2 + [OUTPUTS.get(output, lambda z: z)], strict=True):
+        h = activate(layer(h))
+    F.mse_loss(h, constant(T)).backward()
+    assert [y.data for y in flat(outputs)] == close(numbers(h))
+    assert flat([model(x) for x in X]) == close(numbers(h))
+    assert slopes(u) == close(numbers(v.grad))
+    for layer, judge in zip(model.layers, linear, strict=True):
+        assert slopes([neuron.w for neuron in layer.neurons]) == close(numbers(judge.weight.grad))
+        if bias:
+            assert slopes([neuron.b for neuron in layer.neurons]) == close(numbers(judge.bias.grad))
 
 
 # --- recurrent networks -----------------------------------------------------------------------------------------------
-
-
-def grads(rows):
-    return [[v.grad for v in row] for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +294,8 @@ def grads(rows):
     ],
 )
 @pytest.mark.parametrize("bias", [True, False])
-def test_cells_with_pytorchs_weights(kind, peer, options, bias):
+@pytest.mark.parametrize("begun", [False, True])
+def test_cells_with_pytorchs_weights(kind, peer, options, bias, begun):
     torch.manual_seed(3)
     n, hidden, steps = 3, 4, 6
     named = {"nonlinearity": options["activation"]} if options else {}
@@ -168,45 +305,43 @@ def test_cells_with_pytorchs_weights(kind, peer, options, bias):
     cell = kind.from_weights(*weights, **options)
     model = nn.RNN(cell, nn.Layer.from_weights(read.weight, read.bias))
     sequence, mix = uniform(steps, n, seed=4), uniform(steps, 2, seed=5)
+    pair = kind is nn.LSTMCell
+    first = uniform(2 if pair else 1, hidden, seed=6)  # h, or h and c
 
-    x = [leaves(step) for step in sequence]
-    outputs = model(x)
-    total(m * y for row, step in zip(mix, outputs, strict=True) for m, y in zip(row, step, strict=True)).backward()
-    z = tensor(sequence)
-    states, _ = judge(z)
+    x, start = leaves(sequence), leaves(first)
+    z, begin = tensor(sequence), [tensor([row]) for row in first]
+    outputs = model(x, (tuple(start) if pair else start[0]) if begun else None)
+    total(m * y for m, y in zip(flat(mix), flat(outputs), strict=True)).backward()
+    states, _ = judge(z, (tuple(begin) if pair else begin[0]) if begun else None)
     theirs = read(states)
-    (torch.tensor(mix, dtype=torch.float64) * theirs).sum().backward()
+    (constant(mix) * theirs).sum().backward()
 
-    assert [[y.data for y in step] for step in outputs] == [close(row) for row in theirs.tolist()]
-    assert grads(x) == [close(row) for row in z.grad.tolist()]
-    assert grads(cell.W_x) == [close(row) for row in judge.weight_ih_l0.grad.tolist()]
-    assert grads(cell.W_h) == [close(row) for row in judge.weight_hh_l0.grad.tolist()]
-    if bias:
-        assert [b.grad for b in cell.b] == close(judge.bias_ih_l0.grad.tolist())
-        inner = [b.grad for b in cell.b_hn] if kind is nn.GRUCell else []
-        assert inner == close(judge.bias_hh_l0.grad.tolist()[2 * hidden :] if inner else [])
-    assert [[w.grad for w in neuron.w] for neuron in model.output.neurons] == [
-        close(r) for r in read.weight.grad.tolist()
-    ]
+    assert [y.data for y in flat(outputs)] == close(numbers(theirs))
+    assert slopes(x) == close(numbers(z.grad))
+    if begun:
+        assert slopes(start) == close([g for row in begin for g in numbers(row.grad)])
+    assert slopes(cell.W_x) == close(numbers(judge.weight_ih_l0.grad))
+    assert slopes(cell.W_h) == close(numbers(judge.weight_hh_l0.grad))
+    if bias:  # one where PyTorch has two, whose gradients are equal; but for the candidate of a GRU
+        assert slopes(cell.b) == close(numbers(judge.bias_ih_l0.grad))
+        both = cell.b[: 2 * hidden] + cell.b_hn if kind is nn.GRUCell else cell.b
+        assert slopes(both) == close(numbers(judge.bias_hh_l0.grad))
+    assert slopes([neuron.w for neuron in model.output.neurons]) == close(numbers(read.weight.grad))
+    assert slopes([neuron.b for neuron in model.output.neurons]) == close(numbers(read.bias.grad))
 
 
 # --- optimisers -------------------------------------------------------------------------------------------------------
 
+DECAY = ({}, {"weight_decay": 0.1})
+MOMENTUM = ({}, {"momentum": 0.9})
+NESTEROV = {"momentum": 0.5, "nesterov": True}
 OPTIMIZERS = [
-    (optim.SGD, torch.optim.SGD, {}),
-    (optim.SGD, torch.optim.SGD, {"momentum": 0.9}),
-    (optim.SGD, torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
-    (optim.SGD, torch.optim.SGD, {"weight_decay": 0.1}),
-    (optim.SGD, torch.optim.SGD, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1}),
-    (optim.RMSprop, torch.optim.RMSprop, {}),
-    (optim.RMSprop, torch.optim.RMSprop, {"momentum": 0.9, "alpha": 0.9}),
-    (optim.RMSprop, torch.optim.RMSprop, {"weight_decay": 0.1, "eps": 1e-3}),
-    (optim.Adam, torch.optim.Adam, {}),
-    (optim.Adam, torch.optim.Adam, {"weight_decay": 0.1, "eps": 1e-3}),
-    (optim.Adam, torch.optim.Adam, {"beta1": 0.8, "beta2": 0.99}),
-    (optim.AdamW, torch.optim.AdamW, {}),
-    (optim.AdamW, torch.optim.AdamW, {"weight_decay": 0.3}),
-]
+    *((optim.SGD, torch.optim.SGD, m | d) for m, d in product((*MOMENTUM, NESTEROV), DECAY)),
+    *((optim.RMSprop, torch.optim.RMSprop, m | d) for m, d in product(MOMENTUM, DECAY)),
+    (optim.RMSprop, torch.optim.RMSprop, {"momentum": 0.5, "alpha": 0.9, "eps": 1e-3}),
+    *((kind, peer, b | d) for kind, peer in ((optim.Adam, torch.optim.Adam), (optim.AdamW, torch.optim.AdamW))
+      for b, d in product(({}, {"beta1": 0.8, "beta2": 0.99, "eps": 1e-3}), (*DECAY, {"weight_decay": 0.0}))),
+]  # fmt: skip
 
 
 def hills(x):
@@ -215,14 +350,20 @@ def hills(x):
 
 
 @pytest.mark.parametrize(("ours", "theirs", "settings"), OPTIMIZERS)
-def test_every_step_is_pytorchs(ours, theirs, settings):
+@pytest.mark.parametrize("resumed", [False, True])
+def test_every_step_is_pytorchs(ours, theirs, settings, resumed):
     start = uniform(4, seed=6, low=-1.0, high=1.0)
     p, q = leaves(start), tensor(start)
     renamed = {k: v for k, v in settings.items() if not k.startswith("beta")}
     if "beta1" in settings:
         renamed["betas"] = (settings["beta1"], settings["beta2"])
     mine, judge = ours(p, 0.05, **settings), theirs([q], lr=0.05, **renamed)
-    for _ in range(25):
+    for step in range(25):
+        if resumed and step == 12:  # another optimiser of other settings, from a file; PyTorch's goes on
+            saved = json.loads(json.dumps([[v.data for v in p], mine.state_dict()]))
+            p = leaves(saved[0])
+            mine = ours(p, 123.0)
+            mine.load_state_dict(saved[1])
         mine.zero_grad()
         judge.zero_grad()
         hills(p).backward()
@@ -232,22 +373,30 @@ def test_every_step_is_pytorchs(ours, theirs, settings):
         assert [v.data for v in p] == close(q.tolist())
 
 
-LAMBDA = torch.optim.lr_scheduler
+LR = torch.optim.lr_scheduler
 SCHEDULES = [
-    (optim.step_decay(0.4, every=3, factor=0.5), lambda o: LAMBDA.StepLR(o, 3, 0.5)),
-    (optim.exponential_decay(0.4, 0.9), lambda o: LAMBDA.ExponentialLR(o, 0.9)),
-    (optim.cosine_decay(0.4, epochs=12, end=0.1), lambda o: LAMBDA.CosineAnnealingLR(o, 12, 0.1)),
-    (optim.inverse_time_decay(0.4, 0.25), lambda o: LAMBDA.LambdaLR(o, lambda epoch: 1 / (1 + 0.25 * epoch))),
-]
+    *((optim.step_decay(0.1, n, f), lambda o, n=n, f=f: LR.StepLR(o, n, f)) for n, f in ((3, 0.5), (1, 0.9), (5, 0.1))),
+    *((optim.exponential_decay(0.1, f), lambda o, f=f: LR.ExponentialLR(o, f)) for f in (0.9, 0.5, 1.0)),
+    *((optim.cosine_decay(0.1, 12, e), lambda o, e=e: LR.CosineAnnealingLR(o, 12, e)) for e in (0.0, 0.02)),
+    *((optim.inverse_time_decay(0.1, r), lambda o, r=r: LR.LambdaLR(o, lambda epoch: 1 / (1 + r * epoch)))
+      for r in (0.25, 1.0)),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("ours", "theirs"), SCHEDULES)
 def test_schedules(ours, theirs):
-    optimizer = torch.optim.SGD([tensor(1.0)], lr=0.4)
-    scheduler = theirs(optimizer)
-    for epoch in range(12):
-        assert ours(epoch) == close(optimizer.param_groups[0]["lr"])
-        optimizer.step()
+    start = uniform(4, seed=6, low=-1.0, high=1.0)
+    p, q = leaves(start), tensor(start)
+    mine, judge = optim.SGD(p, 0.1, momentum=0.9), torch.optim.SGD([q], lr=0.1, momentum=0.9)
+    scheduler = theirs(judge)
+    for epoch in range(13):
+        mine.learning_rate = ours(epoch)
+        assert mine.learning_rate == close(judge.param_groups[0]["lr"])
+        for optimizer, x in ((mine, p), (judge, q)):
+            optimizer.zero_grad()
+            hills(x).backward()
+            optimizer.step()
+        assert [v.data for v in p] == close(q.tolist())
         scheduler.step()
 
 
