@@ -180,3 +180,15 @@ def test_huber_bends_as_a_square_where_the_error_is_0():
 def test_a_column_of_targets_is_taken_and_floats_may_overflow():
     assert losses.mse(Value(3.0), [1.0]).data == 4.0
     assert losses.mse(1e200, 0.0) == math.inf
+
+
+def test_the_class_may_be_a_value():
+    for c in range(3):
+        plain, by_value = ([Value(a) for a in A] for _ in range(2))
+        losses.cross_entropy(plain, c).backward()
+        loss = losses.cross_entropy(by_value, Value(float(c)))
+        loss.backward()
+        assert loss.data == pytest.approx(losses.cross_entropy(A, c), rel=1e-14)
+        assert [a.grad for a in by_value] == pytest.approx([a.grad for a in plain], rel=1e-14)
+    with pytest.raises(ValueError, match="there is no class"):
+        losses.cross_entropy([Value(a) for a in A], Value(3.0))

@@ -379,3 +379,17 @@ def test_lists_that_make_no_sense_are_shape_errors():
             function([])
     with pytest.raises(ShapeError, match="dot needs as many weights as inputs, got 1 weights and 2 inputs"):
         ops.dot([1.0], [1.0, 2.0])
+
+
+def test_take_with_an_index_that_is_a_value():
+    table = [[Value(10.0 * i + j) for j in range(2)] for i in range(4)]
+    index = Value(2.0)
+    row = ops.take(table, index)
+    assert [v.data for v in row] == [20.0, 21.0]
+    (row[0] * 3.0 + row[1]).backward()
+    assert [[v.grad for v in entries] for entries in table] == [[0.0, 0.0], [0.0, 0.0], [3.0, 1.0], [0.0, 0.0]]
+    assert index.grad == 0.0
+    assert ops.take(table, 3) is table[3]
+    for wrong in (-1, 4, 1.5, Value(4.0), Value(0.5)):
+        with pytest.raises(ValueError, match=r"take needs a whole number from 0 to 3, got"):
+            ops.take(table, wrong)

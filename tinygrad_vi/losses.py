@@ -21,7 +21,7 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
-from tinygrad_vi.ops import DomainError, ShapeError, log, log1p, logsumexp, number, relu, softplus, total, where
+from tinygrad_vi.ops import DomainError, ShapeError, log, log1p, logsumexp, number, relu, softplus, take, total, where
 from tinygrad_vi.ops import softmax as softmax
 from tinygrad_vi.value import Value, dot
 
@@ -207,12 +207,14 @@ def cross_entropy(logits: Any, target: Any) -> Any:
                 f"cross_entropy takes the number of a class or probabilities that add up to 1, got {target}"
             )
         return total(weights) * logsumexp(logits) - total([t * a for a, t in pairs if not (_is_number(t) and t == 0)])
-    c = number(target, "cross_entropy")
+    c = number(target.data if isinstance(target, Value) else target, "cross_entropy")
     if not (c.is_integer() and 0 <= c < len(logits)):
         raise ValueError(
             f"cross_entropy: there is no class {target!r} among {len(logits)} logits; classes are whole numbers "
             f"from 0 to {len(logits) - 1}"
         )
+    if isinstance(target, Value):
+        return logsumexp(logits) - take(logits, target)
     # logsumexp of differences: the loss of a sure and right prediction keeps its digits
     right = logits[int(c)]
     return logsumexp([a - right if i != c else 0.0 for i, a in enumerate(logits)]) if len(logits) > 1 else right * 0.0

@@ -702,3 +702,23 @@ def softmax(xs: Iterable[Any]) -> list[Any]:
     """
     xs = tuple(xs)
     return list(_softmax(logsumexp(xs), xs))
+
+
+def take(table: Sequence[Any], index: Any) -> Any:
+    """table[index], where the index may be a Value: the sum of table[k] * [index = k], with [index = k] 1 or 0.
+
+    Rows are taken entry by entry.  The derivative by the entry taken is 1, by the others and by the index 0.
+
+    Raises ValueError for an index that is no whole number from 0 to len(table) - 1.
+
+    >>> take([10.0, 20.0, 30.0], 1), take([[1.0, 2.0], [3.0, 4.0]], 0)
+    (20.0, [1.0, 2.0])
+    """
+    found = number(getattr(index, "data", index), "take")
+    if not (found.is_integer() and 0 <= found < len(table)):
+        raise ValueError(f"take needs a whole number from 0 to {len(table) - 1}, got {found:g}")
+    if not hasattr(index, "record"):
+        return table[int(found)]
+    if isinstance(table[0], (list, tuple)):
+        return [take(column, index) for column in zip(*table, strict=True)]
+    return dot(table, [1.0 - step(abs_(index - float(k))) for k in range(len(table))])
