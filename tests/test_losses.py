@@ -192,3 +192,8 @@ def test_the_class_may_be_a_value():
         assert [a.grad for a in by_value] == pytest.approx([a.grad for a in plain], rel=1e-14)
     with pytest.raises(ValueError, match="there is no class"):
         losses.cross_entropy([Value(a) for a in A], Value(3.0))
+
+
+def test_a_certain_distribution_keeps_its_digits_as_its_class_does():
+    assert losses.cross_entropy([40.0, 0.0], [1, 0]) == losses.cross_entropy([40.0, 0.0], 0) == 4.248354255291589e-18
+    assert gradient(losses.cross_entropy, [40.0, 0.0], [1, 0])[0] == pytest.approx(-4.248354255291589e-18)

@@ -24,7 +24,7 @@ def numbers(module):
 
 
 def test_parameters_come_neuron_by_neuron_weights_then_bias():
-    names = list(nn.MLP(2, [2, 1], seed=0).named_parameters())
+    names = [name for name, _ in nn.MLP(2, [2, 1], seed=0).named_parameters()]
     assert names == [
         *("layers.0.neurons.0.w.0", "layers.0.neurons.0.w.1", "layers.0.neurons.0.b"),
         *("layers.0.neurons.1.w.0", "layers.0.neurons.1.w.1", "layers.0.neurons.1.b"),
@@ -57,7 +57,7 @@ class Shared(nn.Module):
 
 def test_parameters_are_leaves_found_once_and_not_behind_an_underscore():
     module = Shared()
-    assert list(module.named_parameters()) == [
+    assert [name for name, _ in module.named_parameters()] == [
         "tied",
         "table.a.0",
         "table.a.1",
@@ -431,9 +431,9 @@ def test_arrays_are_taken_by_load_state_dict():
         (lambda: nn.MLP(2, []), ShapeError, "an MLP needs at least one layer: MLP(2, [4, 1])"),
         (lambda: nn.MLP(2, [3, 0]), ValueError, "the number of neurons must be a whole number of at least 1, got 0"),
         (lambda: nn.MLP(2.0, [3]), ValueError, "the number of inputs must be a whole number of at least 1, got 2.0"),
-        (lambda: nn.MLP(2, [3, 1], activation="rleu"), ValueError, "unknown activation 'rleu': did you mean 'relu'?"),
+        (lambda: nn.MLP(2, [3, 1], activation="rleu"), ValueError, "unknown activation 'rleu': did you mean 'relu'"),
         (lambda: nn.MLP(2, [3, 1], output_activation="xyz"), ValueError, "unknown activation 'xyz': known are acos,"),
-        (lambda: nn.MLP(2, [3, 1], init="xaver"), ValueError, "unknown initialisation 'xaver': did you mean 'xavier'?"),
+        (lambda: nn.MLP(2, [3, 1], init="xaver"), ValueError, "unknown initialisation 'xaver': did you mean 'xavier'"),
         (lambda: nn.MLP(2, [3, 1], activation=["tanh"] * 3), ShapeError, "there are 2 layers, and activations for 3"),
         (lambda: nn.MLP(2, [3, 1], masks=[None]), ShapeError, "masks has one entry for each of the 2 layers, got 1"),
         (lambda: nn.Layer(2, 2, mask=[[1, 0]]), ShapeError, "a mask has one row for each of the 2 neurons, got 1"),
@@ -449,6 +449,10 @@ def test_arrays_are_taken_by_load_state_dict():
         (lambda: nn.Layer(2, 2, ["tanh", "relu"]), TypeError, "an activation is a name or a function, got ['tanh', 'relu']"),
         (lambda: nn.MLP.from_weights([[[None, None], [1, 1]]]), ShapeError, "a neuron needs a connection or a bias"),
         (lambda: nn.LSTMCell(1, 2)([1.0], ([0.0, 0.0], [0.0])), ShapeError, "the state of an LSTMCell is the pair (h, c)"),
+        (lambda: nn.MLP(2, [3, 1], activation="ReLU"), ValueError, "unknown activation 'ReLU': did you mean 'relu'"),
+        (lambda: nn.MLP.from_weights([W1, [0.5, 0.6, 0.7]]), ShapeError, "W[1] is a list of rows, one for each neuron, such as [[0.5, 0.6]]"),
+        (lambda: nn.MLP.from_weights([W1, W2], [B1, 0.3]), ShapeError, "the biases of a layer are a list, one for each neuron, such as [0.3]; got 0.3"),
+        (lambda: nn.RNN(nn.RNNCell(1, 2))(1.0), TypeError, "an RNN takes a sequence, a list of steps, got 1.0"),
         (lambda: nn.Dropout(1.0), ValueError, "the chance to be dropped must be at least 0 and below 1, got 1.0"),
         (lambda: nn.RNN(nn.RNNCell(1, 2))([]), ShapeError, "an RNN needs a sequence of at least one step, got an empty one"),
         (lambda: nn.RNN(nn.Layer(1, 2)), TypeError, "RNN takes a cell, such as RNNCell(2, 8), got Layer"),

@@ -82,7 +82,7 @@ def beta_ml(prediction: Any, target: Any) -> Any:
 def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
     """Squares for small errors, straight lines for large ones, averaged (P. J. Huber, 1964).
 
-    With r = y - t: r**2 / 2 for ``|r| <= delta``, else delta (``|r|`` - delta / 2).  Gradient r, or delta sign(r).
+    With r = y - t: r**2 / 2 for ``|r| <= delta``, else delta (``|r|`` - delta / 2).  Gradient r/n, or delta sign(r)/n.
 
     >>> huber([0.5, 3.0], [0.0, 0.0])
     1.3125
@@ -100,7 +100,8 @@ def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
 def tukey_biweight(prediction: Any, target: Any, c: float = 4.685) -> Any:
     """A loss that gives up on outliers, averaged: from ``|r|`` = c on it is flat (A. E. Beaton, J. W. Tukey, 1974).
 
-    With r = y - t: c**2/6 (1 - (1 - (r/c)**2)**3) for ``|r| <= c``, else c**2/6.  Gradient r (1 - (r/c)**2)**2, or 0.
+    With r = y - t: c**2/6 (1 - (1 - (r/c)**2)**3) for ``|r| <= c``, else c**2/6.  Gradient
+    r (1 - (r/c)**2)**2 / n, or 0.
     4.685 gives 95 % of the efficiency of least squares on normal errors of variance 1.
 
     >>> tukey_biweight([1.0, 100.0], [0.0, 0.0], c=2.0)
@@ -146,7 +147,9 @@ def bce(prediction: Any, target: Any) -> Any:
 
 
 def bce_with_logits(prediction: Any, target: Any) -> Any:
-    """The binary cross-entropy of y = sigmoid(a), averaged: log(1 + e**a) - t a.  Gradient (1/n) (sigmoid(a) - t).
+    """The binary cross-entropy of y = sigmoid(a), averaged: log(1 + e**a) - t a (Bishop 4.90).
+
+    Gradient (1/n) (sigmoid(a) - t).
 
     Computed as (1 - t) softplus(a) + t softplus(-a), the same without cancellation: exact for logits of any size.
 
@@ -159,7 +162,7 @@ def bce_with_logits(prediction: Any, target: Any) -> Any:
 
 
 def multilabel_bce(prediction: Any, target: Any) -> Any:
-    """The negative log-likelihood of independent labels, of which several may be 1: `bce_with_logits` summed.
+    """The negative log-likelihood of independent labels, several of which may be 1 (Bishop 5.22): a sum.
 
     Takes the logits of one example and a 0 or 1 for each label.  Gradient sigmoid(a) - t.
 
@@ -180,7 +183,9 @@ def _binary(a: Any, t: Any) -> Any:
 
 
 def cross_entropy(logits: Any, target: Any) -> Any:
-    """The cross-entropy of y = softmax(a) for one example: -sum t log y = (sum t) logsumexp(a) - sum t a.
+    """The cross-entropy of y = softmax(a) for one example (Bishop 4.108).
+
+    -sum t log y = (sum t) logsumexp(a) - sum t a.
 
     logits: the list a, one for each class.  target: the number of the right class, counted from 0, or a list t of
     probabilities, one for each class.  Gradient softmax(a) - t (for probabilities that add up to 1).
@@ -206,6 +211,8 @@ def cross_entropy(logits: Any, target: Any) -> Any:
             raise ValueError(
                 f"cross_entropy takes the number of a class or probabilities that add up to 1, got {target}"
             )
+        if [t for t in weights if not (_is_number(t) and t == 0.0)] == [1.0]:  # one class for certain
+            return cross_entropy(logits, weights.index(1.0))
         return total(weights) * logsumexp(logits) - total([t * a for a, t in pairs if not (_is_number(t) and t == 0)])
     c = number(target.data if isinstance(target, Value) else target, "cross_entropy")
     if not (c.is_integer() and 0 <= c < len(logits)):
@@ -221,7 +228,7 @@ def cross_entropy(logits: Any, target: Any) -> Any:
 
 
 def log_softmax(logits: Any) -> list[Any]:
-    """log(softmax(a)): a - logsumexp(a), for each a.
+    """log(softmax(a)): a - logsumexp(a), for each a.  Jacobian: entry i by a_j is [i = j] - softmax(a)_j.
 
     >>> [round(x, 6) for x in log_softmax([2.0, 1.0, -1.0])]
     [-0.349012, -1.349012, -3.349012]
@@ -232,7 +239,9 @@ def log_softmax(logits: Any) -> list[Any]:
 
 
 def hinge(prediction: Any, target: Any) -> Any:
-    """The hinge loss, averaged: max(0, 1 - t y) for scores y and targets t of -1 and 1.  Gradient -t where t y < 1.
+    """The hinge loss, averaged: max(0, 1 - t y) for scores y and targets t of -1 and 1 (Cortes and Vapnik, 1995).
+
+    Gradient -t/n where t y < 1, else 0.
 
     Raises ValueError for another target.
 

@@ -71,8 +71,12 @@ def _look_up(table: Mapping[str, Any], given: Any, what: str) -> Any:
     if not isinstance(given, str):
         raise TypeError(f"an {what} is a name or a function, got {given!r:.60}")
     if given not in table:
-        near = get_close_matches(str(given), table, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(table))}; or give a function"
+        near = get_close_matches(given.lower(), table, n=2)
+        hint = (
+            f"did you mean {' or '.join(map(repr, near))}?"
+            if near
+            else f"known are {', '.join(sorted(table))}; or give a function"
+        )
         raise ValueError(f"unknown {what} {given!r}: {hint}")
     return table[given]
 
@@ -147,9 +151,9 @@ class Module:
 
     # -- parameters ----------------------------------------------------------------------------------------------------
 
-    def named_parameters(self) -> dict[str, Value]:
-        """Every parameter by the path that leads to it: ``layers.0.neurons.2.w.1``.  A shared one appears once."""
-        return {path: x for x, path in _walk("", self, {}).items() if isinstance(x, Value)}
+    def named_parameters(self) -> list[tuple[str, Value]]:
+        """Every parameter with the path that leads to it: ``layers.0.neurons.2.w.1``.  A shared one appears once."""
+        return [(path, x) for x, path in _walk("", self, {}).items() if isinstance(x, Value)]
 
     def parameters(self) -> list[Value]:
         """Every parameter once; for layers neuron by neuron, weights then bias."""
@@ -214,7 +218,7 @@ class Module:
 
         Raises DomainError when a parameter is infinite or NaN, OSError when the file cannot be written.
         """
-        for name, p in self.named_parameters().items():
+        for name, p in self.named_parameters():
             if not math.isfinite(p.data):
                 raise DomainError(f"not saved: the parameter {name} is {p.data}")
         names = [p.label for p in self.parameters()]  # they tell which connections there are
@@ -527,6 +531,8 @@ class Layer(Module):
         return layer
 
     def _assign(self, W: list[list[Any]], b: Sequence[Any] | None) -> None:
+        if b is not None and not isinstance(_plain(b), (list, tuple)):
+            raise ShapeError(f"the biases of a layer are a list, one for each neuron, such as [0.3]; got {b!r:.60}")
         if b is not None and len(b) != len(W):
             raise ShapeError(f"b has {len(b)} numbers for {counted(len(W), 'neuron')}")
         for j, (neuron, row) in enumerate(zip(self.neurons, W, strict=True)):
@@ -557,7 +563,10 @@ class Layer(Module):
 
 
 def _matrix(rows: Any, name: str) -> Any:
-    rows = [list(_plain(row)) for row in _plain(rows)]
+    rows = _plain(rows)
+    if not isinstance(rows, (list, tuple)) or not all(isinstance(_plain(row), (list, tuple)) for row in rows):
+        raise ShapeError(f"{name} is a list of rows, one for each neuron, such as [[0.5, 0.6]]; got {rows!r:.60}")
+    rows = [list(_plain(row)) for row in rows]
     if not rows or not rows[0] or len({len(row) for row in rows}) != 1:
         raise ShapeError(f"{name} needs rows of one length, got rows of {[len(row) for row in rows]}")
     return rows
@@ -971,6 +980,8 @@ class RNN(Module):
     def states(self, sequence: Any, state: Any = None) -> list[Any]:
         """The state of the cell after each step."""
         states = []
+        if not isinstance(_plain(sequence), (list, tuple)):
+            raise TypeError(f"an RNN takes a sequence, a list of steps, got {sequence!r:.60}")
         for x in _plain(sequence):
             state = self.cell.forward(x, state)
             states.append(state)

@@ -34,7 +34,7 @@ State = tuple[float, ...]
 class Optimizer:
     """What all optimisers share.  A new one defines `state_names` and `update`.
 
-    parameters: the Values to move, or a Module.  learning_rate: a positive number; it may be set between steps.
+    parameters: the Values to move, or a Module.  learning_rate: a number of at least 0; it may be set between steps.
     """
 
     #: the numbers kept for each parameter; they begin at 0
@@ -42,6 +42,9 @@ class Optimizer:
 
     def __init__(self, parameters: Any, learning_rate: float) -> None:
         parameters = parameters.parameters() if hasattr(parameters, "parameters") else parameters
+        if not isinstance(parameters, Iterable):
+            hint = ": call it, model.parameters()" if callable(parameters) else ""
+            raise TypeError(f"an optimiser takes a list of Values or a Module, got {parameters!r:.60}{hint}")
         self.parameters: list[Value] = list(dict.fromkeys(parameters))
         if not self.parameters:
             raise ValueError("an optimiser needs parameters to move, got none")

@@ -155,6 +155,10 @@ def fit(
         raise TypeError(
             f"give an optimiser of the parameters, such as optim.Adam(model.parameters()), got {optimizer!r:.60}"
         )
+    if schedule is not None and not callable(schedule):
+        raise TypeError(
+            f"a schedule is a function of the epoch, such as optim.step_decay(0.1, 30), got {schedule!r:.60}"
+        )
     if validation is not None and len(validation) != 2:
         raise ShapeError(f"validation is a pair (X, y), got {len(validation)} entries")
     objective = _Objective(loss, parameters, penalty)
@@ -239,12 +243,18 @@ def _outputs(output: Any) -> list[float]:
 
 def is_right(answer: Sequence[float], target: Any, threshold: float) -> bool:
     """Whether the outputs of a model name the class of the target."""
-    if isinstance(target, (list, tuple)):
-        target = target[0] if len(target) == 1 else target.index(max(target))
+    if isinstance(target, (list, tuple)) and len(target) == 1:
+        target = target[0]
+    elif isinstance(target, (list, tuple)):
+        if len(target) != len(answer) or abs(sum(target) - 1.0) > 1e-6:
+            raise ValueError(f"accuracy compares one class for each example, got the target {target!r:.60}")
+        target = target.index(max(target))
     if not isinstance(target, Real):
         raise ValueError(f"the target of an example is a number, got {target!r:.60}: number the classes")
     if len(answer) == 1:
         return (answer[0] > threshold) == (float(target) > 0.0)
+    if not 0 <= target < len(answer):
+        raise ValueError(f"there is no class {target!r} among {len(answer)} outputs")
     return answer.index(max(answer)) == target
 
 
