@@ -253,7 +253,7 @@ def is_right(answer: Sequence[float], target: Any, threshold: float) -> bool:
         raise ValueError(f"the target of an example is a number, got {target!r:.60}: number the classes")
     if len(answer) == 1:
         return (answer[0] > threshold) == (float(target) > 0.0)
-    if not 0 <= target < len(answer):
+    if not 0 <= float(target) < len(answer):
         raise ValueError(f"there is no class {target!r} among {len(answer)} outputs")
     return answer.index(max(answer)) == target
 
