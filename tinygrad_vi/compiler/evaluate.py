@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -20,6 +21,7 @@ def evaluate(form: Form, outputs: Sequence[tuple[float, int]], parameters: Any, 
 
     parameters, inputs = np.asarray(parameters, dtype=float), np.asarray(inputs, dtype=float)
     examples = inputs.shape[1:]
+    share = np.full(examples, 1.0 / math.prod(examples))
     values: dict[int, Any] = {ONE: np.float64(1.0)}
     for node in form.live([node for _, node in outputs]):
         kind, argument = form.kinds[node], form.arguments[node]
@@ -29,7 +31,7 @@ def evaluate(form: Form, outputs: Sequence[tuple[float, int]], parameters: Any, 
             terms = [c * values[u] * values[v] for c, u, v in argument]
             values[node] = np.broadcast_to(sum(terms), examples) if form.mapped[node] else sum(map(np.sum, terms))
         else:
-            values[node] = parameters[argument] if kind == "parameter" else inputs[argument]
+            values[node] = parameters[argument] if kind == "parameter" else share if kind == "share" else inputs[argument]
     return [c * values[node] for c, node in outputs]
 
 

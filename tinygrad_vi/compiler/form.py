@@ -3,6 +3,7 @@
     node  =  1                                   node 0, the constant
           |  parameter i                         one number
           |  input j                             one number for each example
+          |  share                               1/N for each of N examples: its part in a mean
           |  map    op(u1, ..., uk)              a row of the operation table, element by element
           |  dot    sum over k of c_k * u_k * v_k
 
@@ -37,7 +38,7 @@ ONE = 0
 class Form:
     """A program in canonical form.  Nodes are numbers; three lists say what each of them is.
 
-    kinds: "one", "parameter", "input", "dot", or the row of a map.  arguments: None, the leaf's number, the terms of a
+    kinds: "one", "parameter", "input", "share", "dot", or the row of a map.  arguments: None, the leaf's number, the terms of a
     dot, or the operands of a map.  mapped: whether the node has a value for each example.
 
     >>> form = Form()
@@ -77,6 +78,10 @@ class Form:
     def input(self, j: int) -> Expression:
         """Input j, a number for each example."""
         return Expression(self, [(1.0, self.node("input", j, True), ONE)])
+
+    def share(self) -> Expression:
+        """1/N for each of the N examples of a batch: the sum over the examples of share * x is the mean of x."""
+        return Expression(self, [(1.0, self.node("share", None, True), ONE)])
 
     def constant(self, c: float) -> Expression:
         """A number known when the program is compiled."""
@@ -132,8 +137,8 @@ class Form:
                 assert pairs == sorted(set(pairs)), f"%{node} has terms out of order, or twice"
                 assert all(u >= v for _, u, v in argument), f"%{node} has a term that is not canonical"
             else:
-                assert kind in ("parameter", "input"), f"%{node} is of an unknown kind {kind!r}"
-                assert self.mapped[node] == (kind == "input")
+                assert kind in ("parameter", "input", "share"), f"%{node} is of an unknown kind {kind!r}"
+                assert self.mapped[node] == (kind != "parameter")
 
     def write(self, node: int) -> str:
         """One line: ``%4 = tanh(%3) for each example``."""
@@ -145,7 +150,7 @@ class Form:
             summed = not self.mapped[node] and any(self.mapped[operand] for operand in self.operands(node))
             text = "sum of " * summed + " + ".join(_write_term(term) for term in argument)
         else:
-            text = f"{'p' if kind == 'parameter' else 'x'}{argument}"
+            text = "share" if kind == "share" else f"{'p' if kind == 'parameter' else 'x'}{argument}"
         return f"%{node} = {text}" + " for each example" * self.mapped[node]
 
     def __str__(self) -> str:

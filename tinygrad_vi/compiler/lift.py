@@ -19,9 +19,9 @@ from tinygrad_vi.compiler.form import ONE, Form, Kind
 from tinygrad_vi.ops import Operation
 
 #: the shapes of leaves
-CONSTANT, PARAMETER, INPUT = -3, -2, -1
-LEAVES = {"one": CONSTANT, "parameter": PARAMETER, "input": INPUT}
-NAMES = {CONSTANT: "1", PARAMETER: "parameter", INPUT: "input"}
+CONSTANT, SHARE, PARAMETER, INPUT = -4, -3, -2, -1
+LEAVES = {"one": CONSTANT, "share": SHARE, "parameter": PARAMETER, "input": INPUT}
+NAMES = {CONSTANT: "1", SHARE: "share", PARAMETER: "parameter", INPUT: "input"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def lift(form: Form, outputs: Iterable[int]) -> list[Instruction]:
     members: list[list[int]] = []
     for node in form.live(outputs):
         kind, argument = form.kinds[node], form.arguments[node]
-        if kind in ("parameter", "input"):
+        if str(kind) in LEAVES:
             shape_of[node] = LEAVES[str(kind)]
             continue
         if kind == "dot":
@@ -88,7 +88,7 @@ def lift(form: Form, outputs: Iterable[int]) -> list[Instruction]:
 
 def check(form: Form, outputs: Iterable[int], program: list[Instruction]) -> None:
     """Raise AssertionError when a program breaks its rules: for tests, after the pass."""
-    computed = {ONE} | {node for node in range(len(form)) if form.kinds[node] in ("parameter", "input")}
+    computed = {ONE} | {node for node in range(len(form)) if str(form.kinds[node]) in LEAVES}
     for instruction in program:
         for node in instruction.nodes:
             assert node not in computed, f"%{node} is computed twice"

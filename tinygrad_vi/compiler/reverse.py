@@ -28,7 +28,7 @@ def gradient(form: Form, output: int, wanted: Sequence[int]) -> list[tuple[float
             continue
         kind, argument = form.kinds[y], form.arguments[y]
         scale, adjoint = form.contract(adjoints.pop(y), form.mapped[y])
-        if scale == 0.0 or kind in ("parameter", "input"):
+        if scale == 0.0 or kind in ("parameter", "input", "share"):
             continue
         if kind == "dot":
             flow = [(p, c, q) for c, u, v in argument for p, q in ((u, v), (v, u))]
