@@ -30,8 +30,10 @@ def evaluate(form: Form, outputs: Sequence[tuple[float, int]], parameters: Any, 
         elif kind == "dot":
             terms = [c * values[u] * values[v] for c, u, v in argument]
             values[node] = np.broadcast_to(sum(terms), examples) if form.mapped[node] else sum(map(np.sum, terms))
+        elif kind == "share":
+            values[node] = share
         else:
-            values[node] = parameters[argument] if kind == "parameter" else share if kind == "share" else inputs[argument]
+            values[node] = parameters[argument] if kind == "parameter" else inputs[argument]
     return [c * values[node] for c, node in outputs]
 
 

@@ -38,8 +38,8 @@ ONE = 0
 class Form:
     """A program in canonical form.  Nodes are numbers; three lists say what each of them is.
 
-    kinds: "one", "parameter", "input", "share", "dot", or the row of a map.  arguments: None, the leaf's number, the terms of a
-    dot, or the operands of a map.  mapped: whether the node has a value for each example.
+    kinds: "one", "parameter", "input", "share", "dot", or the row of a map.  arguments: None, the leaf's number, the
+    terms of a dot, or the operands of a map.  mapped: whether the node has a value for each example.
 
     >>> form = Form()
     >>> w, x = form.parameter(0), form.input(0)
