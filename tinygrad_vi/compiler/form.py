@@ -96,7 +96,7 @@ class Form:
         for c, u, v in terms:
             pair = (u, v) if u >= v else (v, u)
             coefficients[pair] = coefficients[pair] + c if pair in coefficients else c
-        kept = sorted([(u, v, c) for (u, v), c in coefficients.items()])
+        kept = sorted([(u, v, c) for (u, v), c in coefficients.items() if u != ONE or c != 0.0])
         if not kept:
             return 0.0, ONE
         if mapped is None:
@@ -122,6 +122,16 @@ class Form:
             if node in wanted:
                 wanted.update(self.operands(node))
         return sorted(wanted - {ONE})
+
+    def dependent(self, leaves: Iterable[int], last: int) -> set[int]:
+        """The nodes up to the last that depend on some of these, themselves not included."""
+        found = set(leaves)
+        start = min(found, default=last)
+        below = set(found)
+        for node in range(start + 1, last + 1):
+            if node not in below and not found.isdisjoint(self.operands(node)):
+                found.add(node)
+        return found - below
 
     def check(self) -> None:
         """Raise AssertionError when the form breaks its own rules: for tests, after each pass."""
