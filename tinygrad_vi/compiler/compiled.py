@@ -1,0 +1,503 @@
+"""compile(): a scalar function in, a compiled function out."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_vi.compiler.form import from_record
+from tinygrad_vi.compiler.lift import lift
+from tinygrad_vi.compiler.numpy_source import RESERVED, Names, numpy_source
+from tinygrad_vi.compiler.program import Program, Question
+from tinygrad_vi.compiler.trace import trace
+from tinygrad_vi.ops import DomainError, ShapeError
+from tinygrad_vi.value import Value, topological_order
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    Array = NDArray[np.float64]
+
+BACKENDS = ("auto", "native", "numpy")
+
+
+def compile(
+    fn: Callable[..., Any],
+    params: Iterable[Value] | None = None,
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+) -> Compiled:
+    """Compile a function written in scalar code.
+
+    fn: written for ONE example, in ordinary code on Values: ``lambda x, y: losses.hinge(model(x), y)``.  Calls map it
+    over a batch and average it.  It is traced when it is first called with data of a new shape, on Values that hold a
+    real example; whatever it does besides operations on Values (loops, indexing, other functions) happens then, once.
+    A function without arguments, whose data stand in it, is a loss of all its examples: where it loops over them in
+    scalar code, the batch is found.
+    params: the Values to differentiate by, a list or what ``model.parameters()`` gives.  Without them the first argument
+    of fn takes their place: ``compile(rosenbrock).grad(x)``.
+    backend: "native" runs one kernel of Numba loops, "numpy" the readable text in `source`, which needs only NumPy;
+    "auto" takes the native one where Numba is installed, except for programs of large matrices, which NumPy's are
+    better at.
+    threads: at most so many for the native kernel; by default a second one where it pays.  Results do not depend on it.
+
+    Raises TypeError for a parameter that is not a Value, ValueError for an unknown backend or no parameters.
+
+    >>> w = Value(0.5, "w")
+    >>> step = compile(lambda x, t: (w * x - t) ** 2, params=[w], backend="numpy")
+    >>> value, gradient = step.value_and_grad(step.theta, [1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
+    >>> value, gradient.tolist()
+    (10.5, [-14.0])
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend is one of {', '.join(BACKENDS)}, got {backend!r}")
+    if not callable(fn):
+        raise TypeError(f"compile takes a function, got {fn!r:.60}")
+    parameters = None if params is None else _checked(params)
+    return Compiled(fn, parameters, backend, threads)
+
+
+def _checked(params: Any) -> list[Value]:
+    values = params.parameters() if hasattr(params, "parameters") else params
+    if not isinstance(values, Iterable):
+        hint = ": call it, model.parameters()" if callable(values) else ""
+        raise TypeError(f"params is a list of Values, got {values!r:.60}{hint}")
+    parameters = list(dict.fromkeys(values))
+    for p in parameters:
+        if not isinstance(p, Value):
+            raise TypeError(f"params holds Values, got {p!r:.60} of type {type(p).__name__}")
+        if p.parents:
+            raise ValueError(f"params holds leaves, got the result of an operation: {p!r}")
+    if not parameters:
+        raise ValueError("compile needs parameters to differentiate by, got none; without params= it differentiates by "
+                         "the first argument")  # fmt: skip
+    return parameters
+
+
+@dataclass
+class _Traced:
+    """A function for data of one shape: its program, what the user calls things, how its results are nested.
+
+    shape: of the results.  data: the data of a found batch, inputs by examples.  seconds: of each pass.
+    """
+
+    program: Program
+    names: Names
+    shape: tuple[int, ...]
+    recorded: int
+    data: Any
+    seconds: dict[str, float]
+
+
+class Compiled:
+    """A compiled function; `compile` makes it.
+
+    theta is the vector of the parameters, of shape (P,), and may be given as any list or array of P numbers.  Every
+    argument of the function takes data with one entry for each of N examples: shape (N,) for a number, (N, d) for a list,
+    (N, a, b) for a list of lists.
+
+        step.value_and_grad(theta, X, Y)     the mean over the examples and its gradient: float, (P,)
+        step(theta, X, Y)                    the mean alone
+        step.each(theta, X, Y)               the result of each example: (N,), or (N, m) for a function with m results
+        step.grad, step.jvp, step.hvp, step.hessian       further derivatives of the mean
+        step.jacobian(theta, X, Y)           the gradient of each example: (N, P), or (N, m, P)
+
+    All raise ShapeError for data that do not fit each other, and DomainError where a result is infinite or NaN.
+    """
+
+    def __init__(
+        self, fn: Callable[..., Any], parameters: list[Value] | None, backend: str, threads: int | None
+    ) -> None:
+        self.fn, self.parameters, self.backend, self.threads = fn, parameters, backend, threads
+        self._arguments = _argument_names(fn)
+        self._traced: dict[Any, _Traced] = {}
+        self._runners: dict[Any, Callable[[Any, list[Any]], Any]] = {}
+        self._last: Any = None
+
+    # --- Parameters
+
+    @property
+    def theta(self) -> Array:
+        """The numbers of the parameters as they are now: a new array of shape (P,)."""
+        import numpy as np
+
+        return np.array([p.data for p in self._needs_parameters("theta")])
+
+    def assign(self, theta: ArrayLike) -> None:
+        """Write numbers back into the parameters."""
+        numbers = self._vector(theta, len(self._needs_parameters("assign")))
+        for p, x in zip(self._needs_parameters("assign"), numbers.tolist(), strict=True):
+            p.data = x
+
+    def _needs_parameters(self, what: str) -> list[Value]:
+        if self.parameters is None:
+            raise TypeError(f"{what} needs parameters: compile(fn, params=...) was called without")
+        return self.parameters
+
+    # --- Values and derivatives
+
+    def __call__(self, theta: ArrayLike, *data: ArrayLike) -> Any:
+        """The mean over the examples: a float, or an array for a function with several results."""
+        found, _, traced = self._ask("value", theta, data)
+        return float(found[0]) if traced.shape == () else found.reshape(traced.shape)
+
+    def value_and_grad(self, theta: ArrayLike, *data: ArrayLike) -> tuple[float, Array]:
+        """The mean over the examples and its gradient, in the shape of theta."""
+        found, shape, traced = self._ask("value_and_gradient", theta, data)
+        return float(found[0]), found[1:].reshape(shape)
+
+    def grad(self, theta: ArrayLike, *data: ArrayLike) -> Array:
+        """The gradient of the mean."""
+        return self.value_and_grad(theta, *data)[1]
+
+    def each(self, theta: ArrayLike, *data: ArrayLike) -> Array:
+        """The results of each example, of shape (N, *shape of the result); without data of one: (*shape)."""
+        found, _, traced = self._ask("each", theta, data)
+        results: Array = found.T.reshape(-1, *traced.shape)
+        return results if data else results[0]
+
+    def jacobian(self, theta: ArrayLike, *data: ArrayLike) -> Array:
+        """The derivatives of each result by the parameters, for each example: (N, *shape of the result, P).
+
+        Without data there is no axis for the examples.  Take residuals to `scipy.optimize.least_squares` with it.
+        """
+        found, shape, traced = self._ask("jacobian", theta, data)
+        rows: Array = found.T.reshape(-1, *traced.shape, *shape)
+        return rows if data else rows[0]
+
+    def jvp(self, theta: ArrayLike, v: ArrayLike, *data: ArrayLike) -> tuple[Any, Any]:
+        """The mean and its derivative along v: J v, in the shape of the result."""
+        found, _, traced = self._ask("directional", theta, data, v)
+        value, along = found.reshape(2, *traced.shape)
+        return (float(value), float(along)) if traced.shape == () else (value, along)
+
+    def hvp(self, theta: ArrayLike, v: ArrayLike, *data: ArrayLike) -> Array:
+        """The product of the Hessian of the mean with v, as `scipy.optimize.minimize` takes it for ``hessp``."""
+        found, shape, _ = self._ask("curvature", theta, data, v)
+        return found.reshape(shape)
+
+    def hessian(self, theta: ArrayLike, *data: ArrayLike) -> Array:
+        """The Hessian of the mean, of shape (P, P): P products with unit vectors."""
+        import numpy as np
+
+        P = np.asarray(theta, dtype=float).size
+        columns = [self._ask("curvature", theta, data, unit)[0] for unit in np.eye(P)]
+        return np.stack(columns, axis=1)
+
+    # --- What it became
+
+    @property
+    def source(self) -> str:
+        """The readable NumPy text of `value_and_grad` for the data last seen (of `each`, for several results)."""
+        traced = self._known()
+        if traced.shape == ():
+            return numpy_source(traced.program.value_and_gradient(), traced.names)
+        return numpy_source(traced.program.each(), traced.names, "results")
+
+    def explain(self) -> Explanation:
+        """What became of the scalar code: nodes, instructions, work, back end, and the time of each pass."""
+        traced = self._known()
+        question = traced.program.value_and_gradient() if traced.shape == () else traced.program.each()
+        instructions = lift(question.form, [node for _, node in question.outputs])
+        nodes = question.form.live([node for _, node in question.outputs])
+        terms = sum(len(question.form.arguments[node]) for node in nodes if question.form.kinds[node] == "dot")
+        maps = sum(len(i.nodes) for i in instructions if i.kind != "dot")
+        return Explanation(
+            recorded=traced.recorded,
+            nodes=len(nodes),
+            instructions=tuple(map(str, instructions)),
+            multiply_adds=terms,
+            functions=maps,
+            backend=self._backend_of(question),
+            seconds=dict(traced.seconds),
+        )
+
+    def __repr__(self) -> str:
+        name = getattr(self.fn, "__name__", type(self.fn).__name__)
+        count = "by its first argument" if self.parameters is None else f"{len(self.parameters)} parameters"
+        shapes = f", traced for {len(self._traced)} shape{'s' * (len(self._traced) > 1)}" if self._traced else ""
+        return f"<compiled {name}({', '.join(self._arguments)}), {count}, backend {self.backend}{shapes}>"
+
+    def _known(self) -> _Traced:
+        if self._last is None and self.parameters is not None and not self._arguments:
+            self._prepare(self.theta, [])
+        if self._last is None:
+            raise ValueError(
+                "nothing has been traced yet: call it once with data, step.value_and_grad(step.theta, X, Y)"
+            )
+        return self._traced[self._last]
+
+    # --- Asking
+
+    def _ask(
+        self, what: str, theta: ArrayLike, data: Sequence[ArrayLike], v: ArrayLike | None = None
+    ) -> tuple[Any, tuple[int, ...], _Traced]:
+        import numpy as np
+
+        arrays = [_array(x, name) for x, name in zip(data, self._arguments_for(data), strict=True)]
+        for array, name in zip(arrays, self._arguments_for(data), strict=True):
+            if len(array) != len(arrays[0]):
+                raise ShapeError(
+                    f"{name} has {len(array)} examples, {self._arguments_for(data)[0]} has {len(arrays[0])}"
+                )
+        shape = np.shape(theta)
+        key = self._prepare(theta, arrays)
+        traced = self._traced[key]
+        P = traced.program.parameters
+        numbers = self._vector(theta, P)
+        if v is not None:
+            seeds = np.zeros(len(traced.program.results) if what == "directional" else 0)
+            numbers = np.concatenate([numbers, self._vector(v, P, "v"), seeds])
+        if what in ("value_and_gradient", "curvature") and traced.shape != ():
+            raise TypeError(f"only a function with one result has a gradient; this one has the shape {traced.shape}: take "
+                            "jacobian or jvp")  # fmt: skip
+        runner = self._runners.get((key, what))
+        if runner is None:
+            runner = self._runners[key, what] = self._make_runner(traced, what)
+        found = runner(numbers, arrays)
+        if not math.isfinite(found.sum()) and not np.isfinite(found).all():
+            raise self._not_finite(what, theta, arrays, v)
+        return found, shape, traced
+
+    def _vector(self, theta: ArrayLike, P: int, name: str = "theta") -> Array:
+        import numpy as np
+
+        numbers = np.ascontiguousarray(theta, dtype=float).ravel()
+        if len(numbers) != P:
+            raise ShapeError(f"{name} needs {P} numbers, one for each parameter, got {len(numbers)}")
+        return numbers
+
+    def _arguments_for(self, data: Sequence[Any]) -> list[str]:
+        names = self._arguments if self.parameters is not None else self._arguments[1:]
+        if len(names) == len(data):
+            return list(names)
+        if len(names) > len(data) or "*" not in "".join(self._arguments):
+            raise ShapeError(
+                f"the function takes {len(names)} arguments after theta ({', '.join(names)}), got {len(data)}"
+            )
+        return [f"x{i + 1}" for i in range(len(data))]
+
+    def _prepare(self, theta: ArrayLike, arrays: list[Any]) -> Any:
+        """Trace the function for data of this shape, if that has not been done; the key of its program."""
+        import numpy as np
+
+        key = tuple([array.shape[1:] for array in arrays])
+        if self.parameters is None:
+            key = (np.shape(theta), *key)
+        if key not in self._traced:
+            with _collector_paused():
+                self._traced[key] = self._trace(theta, arrays)
+        self._last = key
+        return key
+
+    def _trace(self, theta: ArrayLike, arrays: list[Any]) -> _Traced:
+        import numpy as np
+
+        start = perf_counter()
+        if any(len(array) == 0 for array in arrays):
+            raise ShapeError("there are no examples")
+        example = [array[0].tolist() for array in arrays]
+        if self.parameters is None:
+            example.insert(0, np.asarray(theta, dtype=float).tolist())
+            found = trace(self.fn, example)
+            P = np.size(theta)
+            parameters, inputs = found.inputs[:P], found.inputs[P:]
+        else:
+            with self._at(theta):
+                found = trace(self.fn, example)
+            parameters, inputs = self.parameters, found.inputs
+        recorded = topological_order(found.outputs)
+        if not self._depends(recorded, found.outputs, parameters):
+            raise ValueError("the result does not depend on the parameters: is it computed from these very Values, and "
+                             "outside of no_grad()?")  # fmt: skip
+        traced_at = perf_counter()
+        form, results = from_record(
+            found.outputs, {p: i for i, p in enumerate(parameters)}, {x: j for j, x in enumerate(inputs)}
+        )
+        labels = [p.label for p in parameters] if self.parameters is not None else []
+        sizes = [int(np.prod(array.shape[1:], dtype=int)) for array in arrays]
+        names = Names(labels, list(zip(_safe(self._arguments_for(arrays)), sizes, strict=True)))
+        shape = np.shape(found.nest(range(len(found.outputs))))
+        program = Program(form, results, len(parameters), len(inputs))
+        seconds = {"trace": traced_at - start, "form": perf_counter() - traced_at}
+        return _Traced(program, names, shape, len(recorded), None, seconds)
+
+    @staticmethod
+    def _depends(recorded: Sequence[Value], outputs: Sequence[Value], parameters: Sequence[Value]) -> bool:
+        wanted = set(parameters)
+        return any(p in wanted for node in recorded for p in node.parents) or any(y in wanted for y in outputs)
+
+    @contextmanager
+    def _at(self, theta: ArrayLike) -> Iterator[None]:
+        """The parameters at theta, for a while."""
+        before = self.theta
+        self.assign(theta)
+        try:
+            yield
+        finally:
+            self.assign(before)
+
+    def _backend_of(self, question: Question) -> str:
+        if self.backend != "auto":
+            return self.backend
+        if find_spec("numba") is None or _wide(question):
+            return "numpy"
+        return "native"
+
+    def _make_runner(self, traced: _Traced, what: str) -> Callable[[Any, list[Any]], Any]:
+        start = perf_counter()
+        with _collector_paused():
+            question: Question = getattr(traced.program, what)()
+        traced.seconds[f"{what}: derivatives"] = perf_counter() - start
+        start = perf_counter()
+        if self._backend_of(question) == "numpy":
+            from tinygrad_vi.compiler.numpy_runner import NumpyRunner
+
+            runner: Callable[[Any, list[Any]], Any] = NumpyRunner(question, traced.names, what)
+        else:
+            from tinygrad_vi.compiler.native import Native
+
+            with _collector_paused():
+                runner = Native(question, self.threads)
+        traced.seconds[f"{what}: back end"] = perf_counter() - start
+        return runner
+
+    # --- What went wrong
+
+    def _not_finite(self, what: str, theta: ArrayLike, arrays: list[Any], v: Any) -> DomainError:
+        """The error for a result that is infinite or NaN: it names the scalar operation and the example."""
+        import numpy as np
+
+        def bad(some: list[Any]) -> bool:
+            key = self._prepare(theta, some)
+            numbers = self._vector(theta, self._traced[key].program.parameters)
+            runner = self._runners.setdefault((key, "value_and_gradient" if self._traced[key].shape == () else "each"),
+                                              None) or self._make_runner(self._traced[key], "each")  # fmt: skip
+            return not np.isfinite(runner(numbers, some)).all()
+
+        if not arrays:
+            return self._explained(theta, [], "")
+        low, high = 0, len(arrays[0])
+        while high - low > 1:  # halve the batch until one example is left
+            middle = (low + high) // 2
+            if bad([array[low:middle] for array in arrays]):
+                high = middle
+            elif bad([array[middle:high] for array in arrays]):
+                low = middle
+            else:
+                return DomainError(f"the result of {what} overflows, though that of no example does")
+        return self._explained(theta, [array[low].tolist() for array in arrays], f"example {low}: ")
+
+    def _explained(self, theta: ArrayLike, example: list[Any], where: str) -> DomainError:
+        """Run the scalar code on one example to hear what it has to say."""
+        import numpy as np
+
+        try:
+            if self.parameters is None:
+                found = trace(self.fn, [np.asarray(theta, dtype=float).tolist(), *example])
+            else:
+                with self._at(theta):
+                    found = trace(self.fn, example)
+            for y in found.outputs:
+                y.backward()
+        except DomainError as error:
+            return DomainError(f"{where}{error}")
+        return DomainError(f"{where}a derivative is infinite or NaN")
+
+
+def _argument_names(fn: Callable[..., Any]) -> list[str]:
+    """The names of the positional arguments that have no default; "*" stands for any number of them."""
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):
+        return ["*"]
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = [p.name for p in signature.parameters.values() if p.kind in positional and p.default is p.empty]
+    return names + ["*"] * any(p.kind == p.VAR_POSITIONAL for p in signature.parameters.values())
+
+
+def _safe(names: Sequence[str]) -> list[str]:
+    """Names that do not clash with those of the text."""
+    return [f"{name}_" if name in RESERVED or name == "*" else name for name in names]
+
+
+def _array(x: ArrayLike, name: str) -> Any:
+    import numpy as np
+
+    try:
+        array = np.asarray(x, dtype=float)
+    except (TypeError, ValueError):
+        raise ShapeError(
+            f"{name} should be numbers with an entry for each example, all of one shape, got {x!r:.60}"
+        ) from None
+    if array.ndim == 0:
+        raise ShapeError(
+            f"{name} should have an entry for each example, got the number {x!r}: give [{x!r}] for one example"
+        )
+    return array
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+#: of a matrix that is multiplied with a batch, from which size on BLAS is faster than the kernel's loops
+WIDE = 64 * 64
+
+
+def _wide(question: Question) -> bool:
+    """Whether most of the work lies in large matrix products."""
+    form = question.form
+    work = wide = 0
+    for instruction in lift(form, [node for _, node in question.outputs]):
+        if instruction.kind == "dot":
+            terms = sum(len(form.arguments[node]) for node in instruction.nodes)
+            work += terms
+            wide += terms if terms >= WIDE and instruction.mapped else 0
+    return wide > 0.5 * work
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """What became of a function: see `Compiled.explain`.
+
+    recorded: scalar operations of one example.  nodes: of the canonical form, derivatives included.  instructions: vector
+    instructions, as text.  multiply_adds, functions: the work for one example.  seconds: of each pass.
+    """
+
+    recorded: int
+    nodes: int
+    instructions: tuple[str, ...]
+    multiply_adds: int
+    functions: int
+    backend: str
+    seconds: dict[str, float]
+
+    def __repr__(self) -> str:
+        lines = [
+            f"{self.recorded:,} scalar operations recorded for one example",
+            f"{self.nodes:,} nodes of the canonical form, derivatives included",
+            f"{len(self.instructions):,} vector instructions:",
+            *[f"    @{i}: {text:.110}" for i, text in enumerate(self.instructions[:40])],
+            *["    ..."] * (len(self.instructions) > 40),
+            f"{self.multiply_adds:,} multiply-adds and {self.functions:,} functions for one example",
+            f"back end: {self.backend}",
+            *[f"{name}: {1e3 * seconds:.1f} ms" for name, seconds in self.seconds.items()],
+        ]
+        return "\n".join(lines)

@@ -1,0 +1,57 @@
+"""Running the NumPy text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tinygrad_vi.compiler.numpy_source import Names, numpy_source
+from tinygrad_vi.compiler.program import Question
+from tinygrad_vi.compiler.tables import stages_of
+
+#: numbers in the arrays of one call, about: larger batches are run in parts
+AT_ONCE = 4_000_000
+
+
+class NumpyRunner:
+    """A question, ready to be asked: ``runner(theta, arrays)``."""
+
+    def __init__(self, question: Question, names: Names, what: str) -> None:
+        import numpy as np
+
+        self.np, self.question = np, question
+        with_gradient = what == "value_and_gradient"
+        name = what if with_gradient else "results"
+        namespace: dict[str, Any] = {}
+        exec(compile(numpy_source(question, names, name), "<the NumPy text of a compiled function>", "exec"), namespace)
+        self.function: Callable[..., Any] = namespace[name]
+        self.with_gradient = with_gradient
+        nodes = question.form.live([node for _, node in question.outputs])
+        mapped = sum(question.form.mapped[node] for node in nodes)
+        self.part = max(128, AT_ONCE // (mapped + 1)) if _additive(question, nodes) else None
+
+    def __call__(self, theta: Any, arrays: Sequence[Any]) -> Any:
+        """The outputs: an array (outputs,), or (outputs, N) when they are mapped."""
+        N = len(arrays[0]) if arrays else 1
+        with self.np.errstate(all="ignore"):
+            if self.part is None or N <= self.part:
+                return self._call(theta, arrays, N)
+            starts = range(0, N, self.part)
+            parts = [[array[start : start + self.part] for array in arrays] for start in starts]
+            found = [self._call(theta, part, len(part[0])) for part in parts]
+            if self.question.mapped:
+                return self.np.concatenate(found, axis=1)
+            return sum(len(part[0]) / N * outputs for part, outputs in zip(parts, found, strict=True))
+
+    def _call(self, theta: Any, arrays: Sequence[Any], N: int) -> Any:
+        found = self.function(theta, *arrays)
+        if self.with_gradient:
+            value, gradient = found
+            return self.np.concatenate([[value], gradient])
+        return self.np.broadcast_to(found, (len(found), N)) if self.question.mapped else found[:, 0]
+
+
+def _additive(question: Question, nodes: Sequence[int]) -> bool:
+    """Whether the outputs for a batch are the means of those for its parts: nothing is computed from a sum over it."""
+    stage = stages_of(question.form, nodes)
+    return all(stage[operand] == 0 for node in nodes for operand in question.form.operands(node))
