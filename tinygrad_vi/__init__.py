@@ -55,6 +55,8 @@ from tinygrad_vi.value import first_not_finite as first_not_finite
 from tinygrad_vi.value import no_grad as no_grad
 
 if _TYPE_CHECKING:
+    from tinygrad_vi.compiler.compiled import Compiled as Compiled
+    from tinygrad_vi.compiler.compiled import compile as compile
     from tinygrad_vi import data as data
     from tinygrad_vi import losses as losses
     from tinygrad_vi import nn as nn
@@ -66,8 +68,9 @@ if _TYPE_CHECKING:
 
 #: the rooms above the engine, opened when they are first asked for: where each name lives
 _LATER = {
-    **dict.fromkeys(("nn", "losses", "optim", "data", "training", "show"), ""),
+    **dict.fromkeys(("nn", "losses", "optim", "data", "training", "show", "compiler"), ""),
     **dict.fromkeys(("fit", "accuracy", "History", "TrainingError"), "training"),
+    **dict.fromkeys(("compile", "Compiled"), "compiler.compiled"),
 }
 
 

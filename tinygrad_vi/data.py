@@ -37,13 +37,21 @@ def minibatches(
     X = to_lists(X)
     y = None if y is None else to_lists(y)
     check_examples(X, y)
-    n = len(X)
+    pieces = batches_of_rows(len(X), batch_size, seed)
+    return [([X[i] for i in piece], None if y is None else [y[i] for i in piece]) for piece in pieces]
+
+
+def batches_of_rows(n: int, batch_size: int | None = None, seed: Any = None) -> list[list[int]]:
+    """The numbers 0 to n - 1 in mini-batches, shuffled by the seed.
+
+    >>> batches_of_rows(5, batch_size=2)
+    [[0, 1], [2, 3], [4]]
+    """
     size = n if batch_size is None else whole_number(batch_size, "batch_size (None for all examples)")
     order = list(range(n))
     if seed is not None:
         random.Random(seed).shuffle(order)
-    pieces = [order[i : i + size] for i in range(0, n, size)]
-    return [([X[i] for i in piece], None if y is None else [y[i] for i in piece]) for piece in pieces]
+    return [order[i : i + size] for i in range(0, n, size)]
 
 
 def check_examples(X: Sequence[Any], y: Sequence[Any] | None) -> None:

@@ -26,7 +26,7 @@ from tinygrad_vi import ops
 from tinygrad_vi.derivatives import differentiable, differentiating
 from tinygrad_vi.files import read_json, write_json
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.value import Value, dot, no_grad
+from tinygrad_vi.value import Value, being_traced, dot, no_grad
 
 if TYPE_CHECKING:
     from tinygrad_vi.optim import Optimizer
@@ -743,6 +743,11 @@ class Dropout(Module):
         """The list with some entries dropped."""
         if not self.training or _predicting:
             return x
+        if being_traced():
+            raise TypeError(
+                "Dropout draws anew at each call, and a function is traced once: compile the model in eval() mode, or "
+                "train it without compile"
+            )
         keep = 1.0 - self.p
         return [v * (1.0 / keep) if random.random() < keep else v * 0.0 for v in x]
 

@@ -58,7 +58,10 @@ class Optimizer:
         self.state: list[State] = [(0.0,) * len(self.state_names) for _ in self.parameters]
 
     def update(self, x: float, g: float, *state: float) -> tuple[float, ...]:
-        """The new value of one parameter, and its new state.  `steps` counts this step already."""
+        """The new value of one parameter, and its new state.  `steps` counts this step already.
+
+        Written with arithmetic only, so that it moves an array of parameters as well: see `OnArrays`.
+        """
         raise NotImplementedError
 
     def zero_grad(self) -> None:
@@ -225,7 +228,7 @@ class RMSprop(Optimizer):
         """One step of one parameter."""
         g += self.weight_decay * x
         s = self.alpha * state[0] + (1.0 - self.alpha) * g * g
-        v = self.momentum * state[1] + _quotient(g, math.sqrt(s) + self.eps)
+        v = self.momentum * state[1] + _quotient(g, _sqrt(s) + self.eps)
         return x - self.learning_rate * v, s, v
 
 
@@ -263,7 +266,7 @@ class Adam(Optimizer):
     def _adam(self, x: float, g: float, *state: float) -> tuple[float, ...]:
         m = self.beta1 * state[0] + (1.0 - self.beta1) * g
         s = self.beta2 * state[1] + (1.0 - self.beta2) * g * g
-        size = math.sqrt(s / (1.0 - self.beta2**self.steps)) + self.eps
+        size = _sqrt(s / (1.0 - self.beta2**self.steps)) + self.eps
         return x - self.learning_rate * _quotient(m / (1.0 - self.beta1**self.steps), size), m, s
 
 
@@ -278,9 +281,53 @@ class AdamW(Adam):
         return self._adam(x * (1.0 - self.learning_rate * self.weight_decay), g, *state)
 
 
-def _quotient(x: float, y: float) -> float:
+class OnArrays:
+    """An optimiser at work on arrays: all parameters move in a few array operations, by the very rule of `update`.
+
+    theta: the numbers of its parameters.  Call `write_back` when done: until then the Values and the optimiser's own
+    state are as they were.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        import numpy as np
+
+        self.np, self.optimizer = np, optimizer
+        self.theta = np.array([p.data for p in optimizer.parameters])
+        self.state = list(np.array(optimizer.state, dtype=float).reshape(len(self.theta), -1).T.copy())
+
+    def step(self, gradient: Any) -> None:
+        """Move theta against the gradient; DomainError, and nothing moved, when it would not stay finite."""
+        optimizer = self.optimizer
+        optimizer.steps += 1
+        with self.np.errstate(all="ignore"):
+            theta, *state = optimizer.update(self.theta, gradient, *self.state)
+            finite = all(math.isfinite(x.sum()) or self.np.isfinite(x).all() for x in (theta, *state))
+        if not finite:
+            optimizer.steps -= 1
+            worst = int(self.np.argmin(self.np.isfinite(sum([theta, *state]))))
+            raise DomainError(
+                f"no step was taken: {_name(optimizer, optimizer.parameters[worst])} or what is kept of its gradient "
+                f"would become infinite; try a learning rate below {optimizer.learning_rate}"
+            )
+        self.theta, self.state = theta, state
+
+    def write_back(self) -> None:
+        """Give theta to the parameters and the state to the optimiser."""
+        for p, x in zip(self.optimizer.parameters, self.theta.tolist(), strict=True):
+            p.data = x
+        columns = [column.tolist() for column in self.state]
+        self.optimizer.state = list(zip(*columns, strict=True)) or [()] * len(self.theta)
+
+
+def _quotient(x: Any, y: Any) -> Any:
     """x / y, where 0/0 (no gradient so far, and eps = 0) is no movement."""
-    return x / y if y else 0.0
+    if isinstance(x, float):
+        return x / y if y else 0.0
+    return x / (y + (y == 0.0))  # of arrays: where y is 0, so is x
+
+
+def _sqrt(x: Any) -> Any:
+    return math.sqrt(x) if isinstance(x, float) else x**0.5
 
 
 def _float(grad: Any) -> float:

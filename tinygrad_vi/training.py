@@ -21,12 +21,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.data import check_examples, minibatches, to_lists
+from tinygrad_vi.compiler.compiled import Compiled, NotFinite, compile
+from tinygrad_vi.data import batches_of_rows, check_examples, to_lists
 from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import read_json, write_json
 from tinygrad_vi.nn import Module, counted, prediction
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.optim import Adam, Optimizer, Schedule, at_least, recorded_output
+from tinygrad_vi.optim import Adam, OnArrays, Optimizer, Schedule, at_least, recorded_output
 from tinygrad_vi.value import Value, no_grad, topological_order
 
 if TYPE_CHECKING:
@@ -91,10 +92,10 @@ class TrainingError(DomainError):
 
 
 def fit(
-    loss: Loss,
-    parameters: Module | Iterable[Value],
-    X: Sequence[Any],
-    y: Sequence[Any] | None = None,
+    loss: Loss | Compiled,
+    parameters: Any = None,
+    X: Any = None,
+    y: Any = None,
     *,
     optimizer: Optimizer | None = None,
     epochs: int = 100,
@@ -117,6 +118,7 @@ def fit(
     with.
     parameters: Values, or a Module, which is then put in training mode for the while (`Dropout` drops).
     X, y: one entry for each example; lists or arrays.
+    A compiled loss knows its parameters: ``fit(step, X, y)``, or ``fit(step)`` when its data stand in it.
     optimizer: Adam with the learning rate 0.01 by default.
     batch_size: None for all examples in one step (batch descent), 1 for single examples, m for mini-batches.
     seed: shuffles the examples anew in each epoch; None keeps their order.
@@ -161,7 +163,15 @@ def fit(
         )
     if validation is not None and len(validation) != 2:
         raise ShapeError(f"validation is a pair (X, y), got {len(validation)} entries")
-    objective = _Objective(loss, parameters, penalty)
+    objective: _Objective
+    if isinstance(loss, Compiled):
+        if y is not None:
+            raise TypeError("a compiled loss knows its parameters: fit(step, X, y)")
+        parameters, X, y = loss.parameters, parameters, X
+        objective = _CompiledObjective(loss, parameters, penalty)
+        X = [0.0] if X is None else X  # its data stand in it
+    else:
+        objective = _Objective(loss, parameters, penalty)
     examples = _Examples(X, y)
     held_out = None if validation is None else _Examples(*validation)
     optimizer = Adam(objective.parameters, learning_rate=0.01) if optimizer is None else optimizer
@@ -182,7 +192,7 @@ def fit(
     history = run.history
     history.stopped = _stalled(history, patience)  # a resumed run may have been at its end
     callbacks = [callbacks] if callable(callbacks) else list(callbacks)
-    per_epoch = len(minibatches(range(len(examples)), batch_size=batch_size))
+    per_epoch = len(batches_of_rows(len(examples), batch_size))
     start = perf_counter() - (history.time[-1] if history.time else 0.0)
     with _bar(progress, epochs * per_epoch, history.epochs * per_epoch) as bar, _training(parameters):
         try:
@@ -191,8 +201,8 @@ def fit(
                 bar.set_description(f"epoch {epoch + 1}/{epochs}", refresh=False)
                 if schedule is not None:
                     optimizer.learning_rate = at_least(schedule(epoch), 0.0, "the learning rate")
-                order = None if seed is None else f"{seed}, epoch {epoch}"
-                batches = [rows for rows, _ in minibatches(range(len(examples)), None, batch_size, order)]
+                order = None if seed is None or per_epoch == 1 else f"{seed}, epoch {epoch}"
+                batches = batches_of_rows(len(examples), batch_size, order)
                 mean, norm = _epoch(objective, optimizer, examples, batches, bar, history)
                 if held_out is not None:
                     history.validation_loss.append(_validate(objective, held_out, history))
@@ -314,6 +324,16 @@ class _Objective:
             mean += extra.data if isinstance(extra, Value) else extra
         return mean
 
+    def descend(self, examples: _Examples, rows: Sequence[int], optimizer: Optimizer) -> tuple[float, float]:
+        """Take a step along the gradient of these rows; their mean loss and the length of the gradient."""
+        with _collector_paused():
+            mean = self.gradient(examples, rows)
+            optimizer.step()
+        return mean, math.hypot(*[p.grad for p in self.parameters])
+
+    def settle(self) -> None:
+        """Bring the Values up to date, at the end of an epoch or of the training."""
+
     def mean_loss(self, examples: _Examples) -> float:
         """The mean loss of all examples; nothing is recorded."""
         losses = []
@@ -333,6 +353,60 @@ class _Objective:
             leaves = {v for node in topological_order([loss]) for v in node.parents} | {loss}
             self.connected = not leaves.isdisjoint(self.parameters)
         return loss
+
+
+class _CompiledObjective(_Objective):
+    """The same of a compiled loss: parameters, gradient and optimiser are arrays while an epoch lasts."""
+
+    def __init__(self, step: Compiled, parameters: Any, penalty: Callable[[], Any] | None) -> None:
+        if parameters is None:
+            raise TypeError("fit needs the parameters to train: compile(loss, params=model.parameters())")
+        super().__init__(step, parameters, penalty)
+        self.step = step
+        self.penalty_step = None if penalty is None else compile(penalty, parameters, backend=step.backend)
+        self.arrays: OnArrays | None = None
+        self.position = {p: i for i, p in enumerate(self.parameters)}
+        self.data: dict[int, list[Any]] = {}
+
+    def descend(self, examples: _Examples, rows: Sequence[int], optimizer: Optimizer) -> tuple[float, float]:
+        """Take a step along the gradient of these rows; their mean loss and the length of the gradient."""
+        if self.arrays is None:
+            self.arrays, self.theta = OnArrays(optimizer), self.step.theta
+            self.moved = [self.position[p] for p in optimizer.parameters]
+        batch = self._arrays_of(examples)
+        if len(rows) < len(examples):
+            batch = [array[list(rows)] for array in batch]
+        try:
+            mean, gradient = self.step.value_and_grad(self.theta, *batch)
+        except NotFinite as error:
+            raise NotFinite(error.text, None if error.example is None else rows[error.example]) from error
+        if self.penalty_step is not None:
+            extra, slope = self.penalty_step.value_and_grad(self.theta)
+            mean, gradient = mean + extra, gradient + slope
+        self.arrays.step(gradient[self.moved])
+        self.theta[self.moved] = self.arrays.theta
+        return mean, math.sqrt(float(gradient @ gradient))
+
+    def settle(self) -> None:
+        """Bring the Values up to date, at the end of an epoch or of the training."""
+        if self.arrays is not None:
+            self.arrays.write_back()
+            self.arrays = None
+
+    def mean_loss(self, examples: _Examples) -> float:
+        """The mean loss of all examples."""
+        return float(self.step(self.step.theta, *self._arrays_of(examples)))
+
+    def _arrays_of(self, examples: _Examples) -> list[Any]:
+        import numpy as np
+
+        if not self.step.takes_data:
+            return []
+        if id(examples) not in self.data:
+            self.data[id(examples)] = [
+                np.array(table, dtype=float) for table in (examples.X, examples.y) if table is not None
+            ]
+        return self.data[id(examples)]
 
 
 @contextmanager
@@ -361,16 +435,17 @@ def _epoch(
 ) -> tuple[float, float]:
     """Take a step for each batch; the mean loss over the examples and the mean length of the gradient."""
     losses, norms = [], []
-    for number, rows in enumerate(batches, start=1):
-        try:
-            with _collector_paused():
-                mean = objective.gradient(examples, rows)
-                optimizer.step()
-        except (DomainError, OverflowError) as error:
-            raise TrainingError(f"batch {number} of {len(batches)}: {error}", number, history) from error
-        losses.append(mean * len(rows))
-        norms.append(math.hypot(*[p.grad for p in objective.parameters]))
-        bar.update()
+    try:
+        for number, rows in enumerate(batches, start=1):
+            try:
+                mean, norm = objective.descend(examples, rows, optimizer)
+            except (DomainError, OverflowError) as error:
+                raise TrainingError(f"batch {number} of {len(batches)}: {error}", number, history) from error
+            losses.append(mean * len(rows))
+            norms.append(norm)
+            bar.update()
+    finally:
+        objective.settle()
     return math.fsum(losses) / len(examples), math.fsum(norms) / len(norms)
 
 

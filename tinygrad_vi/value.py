@@ -58,6 +58,11 @@ def conditions_refused() -> Iterator[None]:
         _conditions_refused = before
 
 
+def being_traced() -> bool:
+    """Whether a function is being traced, to be compiled."""
+    return _conditions_refused
+
+
 def _ask_condition() -> None:
     if _conditions_refused:
         raise TypeError(

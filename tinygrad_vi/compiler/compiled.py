@@ -98,6 +98,14 @@ class _Traced:
     seconds: dict[str, float]
 
 
+class NotFinite(DomainError):
+    """A result is infinite or NaN.  example: of which example of the batch, counted from 0; None where of all."""
+
+    def __init__(self, text: str, example: int | None = None) -> None:
+        self.text, self.example = text, example
+        super().__init__(text if example is None else f"example {example}: {text}")
+
+
 class Compiled:
     """A compiled function; `compile` makes it.
 
@@ -221,6 +229,11 @@ class Compiled:
             seconds=dict(traced.seconds),
         )
 
+    @property
+    def takes_data(self) -> bool:
+        """Whether the function has arguments besides the parameters."""
+        return len(self._arguments) > (self.parameters is None)
+
     def __repr__(self) -> str:
         name = getattr(self.fn, "__name__", type(self.fn).__name__)
         count = "by its first argument" if self.parameters is None else f"{len(self.parameters)} parameters"
@@ -243,17 +256,16 @@ class Compiled:
     ) -> tuple[Any, tuple[int, ...], _Traced]:
         import numpy as np
 
-        arrays = [_array(x, name) for x, name in zip(data, self._arguments_for(data), strict=True)]
-        for array, name in zip(arrays, self._arguments_for(data), strict=True):
+        names = self._arguments_for(data)
+        arrays = [_array(x, name) for x, name in zip(data, names, strict=True)]
+        for array, name in zip(arrays, names, strict=True):
             if len(array) != len(arrays[0]):
-                raise ShapeError(
-                    f"{name} has {len(array)} examples, {self._arguments_for(data)[0]} has {len(arrays[0])}"
-                )
-        shape = np.shape(theta)
+                raise ShapeError(f"{name} has {len(array)} examples, {names[0]} has {len(arrays[0])}")
         key = self._prepare(theta, arrays)
         traced = self._traced[key]
         P = traced.program.parameters
         numbers = self._vector(theta, P)
+        shape = (P,) if self.parameters is not None else np.shape(theta)
         if v is not None:
             seeds = np.zeros(len(traced.program.results) if what == "directional" else 0)
             numbers = np.concatenate([numbers, self._vector(v, P, "v"), seeds])
@@ -263,15 +275,15 @@ class Compiled:
         runner = self._runners.get((key, what))
         if runner is None:
             runner = self._runners[key, what] = self._make_runner(traced, what)
-        found = runner(numbers, arrays)
-        if not math.isfinite(found.sum()) and not np.isfinite(found).all():
+        found, checksum = runner(numbers, arrays)
+        if not math.isfinite(checksum) and not np.isfinite(found).all():
             raise self._not_finite(what, theta, arrays, v)
         return found, shape, traced
 
     def _vector(self, theta: ArrayLike, P: int, name: str = "theta") -> Array:
         import numpy as np
 
-        numbers = np.ascontiguousarray(theta, dtype=float).ravel()
+        numbers = np.ascontiguousarray(theta, dtype=float).reshape(-1)
         if len(numbers) != P:
             raise ShapeError(f"{name} needs {P} numbers, one for each parameter, got {len(numbers)}")
         return numbers
@@ -279,8 +291,8 @@ class Compiled:
     def _arguments_for(self, data: Sequence[Any]) -> list[str]:
         names = self._arguments if self.parameters is not None else self._arguments[1:]
         if len(names) == len(data):
-            return list(names)
-        if len(names) > len(data) or "*" not in "".join(self._arguments):
+            return names
+        if len(names) > len(data) or "*" not in self._arguments:
             raise ShapeError(
                 f"the function takes {len(names)} arguments after theta ({', '.join(names)}), got {len(data)}"
             )
@@ -290,9 +302,9 @@ class Compiled:
         """Trace the function for data of this shape, if that has not been done; the key of its program."""
         import numpy as np
 
-        key = tuple([array.shape[1:] for array in arrays])
+        key: Any = tuple([array.shape[1:] for array in arrays])
         if self.parameters is None:
-            key = (np.shape(theta), *key)
+            key = np.shape(theta), *key
         if key not in self._traced:
             with _collector_paused():
                 self._traced[key] = self._trace(theta, arrays)
@@ -382,10 +394,10 @@ class Compiled:
             numbers = self._vector(theta, self._traced[key].program.parameters)
             runner = self._runners.setdefault((key, "value_and_gradient" if self._traced[key].shape == () else "each"),
                                               None) or self._make_runner(self._traced[key], "each")  # fmt: skip
-            return not np.isfinite(runner(numbers, some)).all()
+            return not np.isfinite(runner(numbers, some)[0]).all()
 
         if not arrays:
-            return self._explained(theta, [], "")
+            return self._explained(theta, [], None)
         low, high = 0, len(arrays[0])
         while high - low > 1:  # halve the batch until one example is left
             middle = (low + high) // 2
@@ -394,24 +406,24 @@ class Compiled:
             elif bad([array[middle:high] for array in arrays]):
                 low = middle
             else:
-                return DomainError(f"the result of {what} overflows, though that of no example does")
-        return self._explained(theta, [array[low].tolist() for array in arrays], f"example {low}: ")
+                return NotFinite(f"the result of {what} overflows, though that of no example does")
+        return self._explained(theta, [array[low].tolist() for array in arrays], low)
 
-    def _explained(self, theta: ArrayLike, example: list[Any], where: str) -> DomainError:
+    def _explained(self, theta: ArrayLike, numbers: list[Any], example: int | None) -> NotFinite:
         """Run the scalar code on one example to hear what it has to say."""
         import numpy as np
 
         try:
             if self.parameters is None:
-                found = trace(self.fn, [np.asarray(theta, dtype=float).tolist(), *example])
+                found = trace(self.fn, [np.asarray(theta, dtype=float).tolist(), *numbers])
             else:
                 with self._at(theta):
-                    found = trace(self.fn, example)
+                    found = trace(self.fn, numbers)
             for y in found.outputs:
                 y.backward()
         except DomainError as error:
-            return DomainError(f"{where}{error}")
-        return DomainError(f"{where}a derivative is infinite or NaN")
+            return NotFinite(str(error), example)
+        return NotFinite("a derivative is infinite or NaN", example)
 
 
 def _argument_names(fn: Callable[..., Any]) -> list[str]:

@@ -20,7 +20,7 @@ from numba import njit
 
 from tinygrad_vi.compiler import elementary as el
 from tinygrad_vi.compiler.tables import (
-    BIAS, CODES, DOT, DST, END, FIRST, LAST, MAPPED, OP, SUM, SUM4, SUMS, SUMS_END, TOTAL, UNMAPPED, WEIGHTS,
+    BIAS, CODES, DOT, DST, END, FIRST, LAST, MAPPED, NUMBER, OP, SUM, SUM4, SUMS, SUMS_END, TOTAL, UNMAPPED, WEIGHTS,
     WEIGHTS_END, A, B, C,
 )  # fmt: skip
 
@@ -332,7 +332,12 @@ def run(code, constants, first, last, row, weight, a, b, c, M, T, stride, n):
         op = code[j, OP]
         y = np.uint64(code[j, DST]) * stride
         r, r1 = code[j, FIRST], code[j, LAST]
-        if op == DOT:
+        if op == NUMBER:
+            s = 0.0
+            for k in range(r, r1):
+                s += c[k] * M[a[k]] * M[b[k]]
+            M[y] = s
+        elif op == DOT:
             dot(weight[code[j, BIAS]], row, weight, code[j, A], code[j, B], a, b, c, r, r1, M, y, stride, n)
         elif op == SUM4:
             sum4(a, b, c, r, r1, M, T, code[j, DST], stride, n)
@@ -414,5 +419,8 @@ def step(stages, code, constants, row, source, linear_c, a, b, c, destination, o
         blocks(stage, 0, 1, stages, code, constants, row, weight, a, b, c, X, M, T, width, per_chunk, keep, mapped_out,
                output_row, output_c)  # fmt: skip
         after(stage, stages, destination, T, S)
+    checksum = 0.0
     for k in range(out.shape[0]):
         out[k] = output_c[k] * S[output_row[k]]
+        checksum += out[k]
+    return checksum

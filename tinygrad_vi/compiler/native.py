@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from threading import Timer
 from time import perf_counter
@@ -24,6 +25,18 @@ PER_CHUNK = 4
 WORTH_A_THREAD = 1e-3
 
 
+@dataclass
+class _Store:
+    """The arrays for a batch of one size: inputs, values, sums.  alone: the shortest call of one thread, in seconds."""
+
+    X: Any
+    M: Any
+    T: Any
+    width: int
+    calls: int = 0
+    alone: float = float("inf")
+
+
 class Native:
     """A question, ready to be asked: ``native(theta, arrays)``."""
 
@@ -31,9 +44,8 @@ class Native:
         self.kernel = load_kernel()
         self.tables = tables(question)
         self.threads = threads
-        self.seconds = 0.0  # of the last call
         t = self.tables
-        self.store: dict[int, tuple[Any, ...]] = {}
+        self.stores: dict[int, _Store] = {}
         self.S = np.zeros(t.numbers)
         self.S[0] = 1.0
         self.weight = np.zeros(len(t.linear_row))
@@ -41,74 +53,78 @@ class Native:
         self.head = (t.stages, t.code, t.constants, t.linear_row, t.linear_source, t.linear_c, t.product_a, t.product_b,
                      t.product_c, t.sum_destination, t.output_row, t.output_c)  # fmt: skip
 
-    def __call__(self, theta: Any, arrays: Sequence[Any]) -> Any:
-        """The outputs: an array (outputs,), or (outputs, N) when they are mapped."""
+    def __call__(self, theta: Any, arrays: Sequence[Any]) -> tuple[Any, float]:
+        """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and their sum, finite as they are."""
         N = len(arrays[0]) if arrays else 1
-        if N not in self.store:
-            self._make_store(N)
-            with _announced():
-                return self._run(theta, arrays, N)
-        return self._run(theta, arrays, N)
+        if N in self.stores:
+            return self._run(theta, arrays, N)
+        if len(self.stores) > 8:  # batches of ever new sizes
+            self.stores.clear()
+        self.stores[N] = self._new_store(N)
+        if _is_compiled(self.kernel):
+            return self._run(theta, arrays, N)
+        with _announced():
+            return self._run(theta, arrays, N)
 
-    def _run(self, theta: Any, arrays: Sequence[Any], N: int) -> Any:
-        X, M, T, width = self.store[N]
+    def _run(self, theta: Any, arrays: Sequence[Any], N: int) -> tuple[Any, float]:
+        store, t = self.stores[N], self.tables
         row = 0
         for array in arrays:  # a row for each input
             rows = array.reshape(N, -1).T
-            X[row : row + len(rows)] = rows
+            store.X[row : row + len(rows)] = rows
             row += len(rows)
-        mapped = self.tables.mapped
-        n = len(self.tables.output_row)
-        out, mapped_out = np.empty(0 if mapped else n), np.empty((n if mapped else 0, N))
-        threads = self._threads(T)
+        n = len(t.output_row)
+        out, mapped_out = (np.empty(0), np.empty((n, N))) if t.mapped else (np.empty(n), np.empty((0, N)))
+        threads = self._threads_for(store)
         start = perf_counter()
         if threads == 1:
-            self.kernel.step(
-                *self.head, theta, X, self.S, self.weight, M, T, width, PER_CHUNK, self.keep, mapped_out, out
-            )
+            checksum = self.kernel.step(
+                *self.head, theta, store.X, self.S, self.weight, store.M, store.T, store.width, PER_CHUNK, self.keep,
+                mapped_out, out)  # fmt: skip
+            store.calls += 1
+            store.alone = min(store.alone, perf_counter() - start)
         else:
-            self._on_threads(threads, theta, X, M, T, width, mapped_out, out)
-        self.seconds = perf_counter() - start
-        return mapped_out if mapped else out
+            self._on_threads(threads, theta, store, mapped_out, out)
+            checksum = float(out.sum())
+        return (mapped_out, float(mapped_out.sum())) if t.mapped else (out, checksum)
 
-    def _threads(self, T: Any) -> int:
-        if self.threads is not None:
-            return min(self.threads, len(T))
-        return min(2, len(T)) if self.seconds > WORTH_A_THREAD else 1
+    def _threads_for(self, store: _Store) -> int:
+        """One, until it is known that the work is worth a second."""
+        worth = store.calls > 2 and store.alone > WORTH_A_THREAD
+        return min(2 if worth else 1, len(store.T), self.threads or 2)
 
-    def _make_store(self, N: int) -> None:
-        if len(self.store) > 8:  # batches of ever new sizes
-            self.store.clear()
+    def _new_store(self, N: int) -> _Store:
         blocks = max(1, -(-N // WIDTH))
         width = -(-(-(-N // blocks)) // 8) * 8
         blocks = max(1, -(-N // width))
         chunks = -(-blocks // PER_CHUNK)
-        stores = blocks if self.keep else max(self.threads or 2, 1)
-        self.store[N] = (
-            np.zeros((self.tables.inputs, N)),
-            _aligned((stores, self.tables.rows * width)),
-            np.zeros((chunks, max(1, len(self.tables.sum_destination)))),
-            width,
+        t = self.tables
+        return _Store(
+            X=np.zeros((t.inputs, N)),
+            M=_aligned((blocks if self.keep else 2, t.rows * width)),
+            T=np.zeros((chunks, max(1, len(t.sum_destination)))),
+            width=width,
         )
 
-    def _on_threads(
-        self, threads: int, theta: Any, X: Any, M: Any, T: Any, width: int, mapped_out: Any, out: Any
-    ) -> None:
-        kernel, t, S = self.kernel, self.tables, self.S
+    def _on_threads(self, threads: int, theta: Any, store: _Store, mapped_out: Any, out: Any) -> None:
+        """What `step` does, each chunk of blocks by the thread whose turn it is."""
+        t, S, T, kernel = self.tables, self.S, store.T, self.kernel
+        code = t.stages, t.code, t.constants, t.linear_row
+        terms = t.product_a, t.product_b, t.product_c
+        rest = store.X, store.M, T, store.width, PER_CHUNK, self.keep, mapped_out, t.output_row, t.output_c
         S[1 : 1 + len(theta)] = theta
         for stage in range(len(t.stages)):
-            kernel.before(stage, t.stages, t.code, t.constants, t.linear_row, t.linear_source, t.linear_c, self.weight,
-                          t.product_a, t.product_b, t.product_c, S, T[0])  # fmt: skip
-            work = [
-                _pool().submit(
-                    kernel.blocks, stage, i, threads, t.stages, t.code, t.constants, t.linear_row, self.weight, t.product_a,
-                    t.product_b, t.product_c, X, M, T, width, PER_CHUNK, self.keep, mapped_out, t.output_row, t.output_c)
-                for i in range(threads)
-            ]  # fmt: skip
-            for part in work:
-                part.result()
+            kernel.before(stage, *code, t.linear_source, t.linear_c, self.weight, *terms, S, T[0])
+            others = [
+                _pool().submit(kernel.blocks, stage, i, threads, *code, self.weight, *terms, *rest)
+                for i in range(1, threads)
+            ]
+            kernel.blocks(stage, 0, threads, *code, self.weight, *terms, *rest)
+            for other in others:
+                other.result()
             kernel.after(stage, t.stages, t.sum_destination, T, S)
-        out[:] = t.output_c * S[t.output_row] if len(out) else out
+        if len(out):
+            out[:] = t.output_c * S[t.output_row]
 
 
 def _aligned(shape: tuple[int, int]) -> Any:
@@ -130,6 +146,11 @@ def load_kernel() -> Any:
     from tinygrad_vi.compiler import kernel
 
     return kernel
+
+
+def _is_compiled(kernel: Any) -> bool:
+    """Whether the kernel has been compiled, or read from the disk, in this process."""
+    return bool(getattr(kernel.step, "signatures", True))
 
 
 @contextmanager

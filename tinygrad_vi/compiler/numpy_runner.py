@@ -31,17 +31,20 @@ class NumpyRunner:
         self.part = max(128, AT_ONCE // (mapped + 1)) if _additive(question, nodes) else None
 
     def __call__(self, theta: Any, arrays: Sequence[Any]) -> Any:
-        """The outputs: an array (outputs,), or (outputs, N) when they are mapped."""
-        N = len(arrays[0]) if arrays else 1
+        """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and their sum, finite as they are."""
         with self.np.errstate(all="ignore"):
-            if self.part is None or N <= self.part:
-                return self._call(theta, arrays, N)
-            starts = range(0, N, self.part)
-            parts = [[array[start : start + self.part] for array in arrays] for start in starts]
-            found = [self._call(theta, part, len(part[0])) for part in parts]
-            if self.question.mapped:
-                return self.np.concatenate(found, axis=1)
-            return sum(len(part[0]) / N * outputs for part, outputs in zip(parts, found, strict=True))
+            found = self._in_parts(theta, arrays, len(arrays[0]) if arrays else 1)
+            return found, float(found.sum())
+
+    def _in_parts(self, theta: Any, arrays: Sequence[Any], N: int) -> Any:
+        if self.part is None or N <= self.part:
+            return self._call(theta, arrays, N)
+        starts = range(0, N, self.part)
+        parts = [[array[start : start + self.part] for array in arrays] for start in starts]
+        found = [self._call(theta, part, len(part[0])) for part in parts]
+        if self.question.mapped:
+            return self.np.concatenate(found, axis=1)
+        return sum(len(part[0]) / N * outputs for part, outputs in zip(parts, found, strict=True))
 
     def _call(self, theta: Any, arrays: Sequence[Any], N: int) -> Any:
         found = self.function(theta, *arrays)

@@ -89,7 +89,7 @@ class Program:
         along = self._along(gradient(form, weighted[1], self.leaves()))
         found = gradient(form, along[1], seeds)
         derivatives = [(weighted[0] * along[0] * c, node) for c, node in found]
-        return self._ask([*self.means(), *derivatives], further=P)
+        return self._ask([*self.means(), *derivatives], further=P + m)
 
     def curvature(self) -> Question:
         """The product of the Hessian of the mean with v, which stands behind the parameters: H v = d(g . v)/dp."""

@@ -22,8 +22,8 @@ from tinygrad_vi.compiler.form import ONE, Form
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.ops import Operation
 
-#: instructions: three kinds of dot, then the operations of the table
-DOT, SUM, SUM4, TOTAL = range(4)
+#: instructions: a dot of what is the same for all examples, a mapped one, sums over the batch; then the operations
+NUMBER, DOT, SUM, SUM4, TOTAL = range(5)
 OPERATIONS = (
     "power", "exponential", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan",
     "semicircle", "sinh", "cosh", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus", "silu", "gelu", "step", "relu",
@@ -219,7 +219,7 @@ class _Assembler:
     def _unmapped_dot(self, stage: int, row: int, terms: list[tuple[int, int, float]]) -> None:
         first = len(self.products)
         self.products += terms
-        self.stages[stage].unmapped.append([DOT, row, 0, 0, 0, first, len(self.products), 0, 0.0])
+        self.stages[stage].unmapped.append([NUMBER, row, 0, 0, 0, first, len(self.products), 0, 0.0])
 
     def _mapped_dot(
         self,
