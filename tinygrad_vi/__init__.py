@@ -55,12 +55,12 @@ from tinygrad_vi.value import first_not_finite as first_not_finite
 from tinygrad_vi.value import no_grad as no_grad
 
 if _TYPE_CHECKING:
-    from tinygrad_vi.compiler.compiled import Compiled as Compiled
-    from tinygrad_vi.compiler.compiled import compile as compile
     from tinygrad_vi import data as data
     from tinygrad_vi import losses as losses
     from tinygrad_vi import nn as nn
     from tinygrad_vi import optim as optim
+    from tinygrad_vi.compiler.compiled import Compiled as Compiled
+    from tinygrad_vi.compiler.compiled import compile as compile
     from tinygrad_vi.training import History as History
     from tinygrad_vi.training import TrainingError as TrainingError
     from tinygrad_vi.training import accuracy as accuracy

@@ -57,7 +57,7 @@ class Optimizer:
         self.steps = 0
         self.state: list[State] = [(0.0,) * len(self.state_names) for _ in self.parameters]
 
-    def update(self, x: float, g: float, *state: float) -> tuple[float, ...]:
+    def update(self, x: Any, g: Any, *state: Any) -> tuple[Any, ...]:
         """The new value of one parameter, and its new state.  `steps` counts this step already.
 
         Written with arithmetic only, so that it moves an array of parameters as well: see `OnArrays`.
@@ -191,7 +191,7 @@ class SGD(Optimizer):
         if nesterov and not momentum:
             raise ValueError("nesterov=True needs a momentum, such as momentum=0.9")
 
-    def update(self, x: float, g: float, *state: float) -> tuple[float, ...]:
+    def update(self, x: Any, g: Any, *state: Any) -> tuple[Any, ...]:
         """One step of one parameter."""
         g += self.weight_decay * x
         v = self.momentum * state[0] + g
@@ -224,7 +224,7 @@ class RMSprop(Optimizer):
         self.momentum = at_least(momentum, 0.0, "momentum")
         self.weight_decay = at_least(weight_decay, 0.0, "weight_decay")
 
-    def update(self, x: float, g: float, *state: float) -> tuple[float, ...]:
+    def update(self, x: Any, g: Any, *state: Any) -> tuple[Any, ...]:
         """One step of one parameter."""
         g += self.weight_decay * x
         s = self.alpha * state[0] + (1.0 - self.alpha) * g * g
@@ -259,11 +259,11 @@ class Adam(Optimizer):
         self.eps = at_least(eps, 0.0, "eps")
         self.weight_decay = at_least(weight_decay, 0.0, "weight_decay")
 
-    def update(self, x: float, g: float, *state: float) -> tuple[float, ...]:
+    def update(self, x: Any, g: Any, *state: Any) -> tuple[Any, ...]:
         """One step of one parameter."""
         return self._adam(x, g + self.weight_decay * x, *state)
 
-    def _adam(self, x: float, g: float, *state: float) -> tuple[float, ...]:
+    def _adam(self, x: Any, g: Any, *state: Any) -> tuple[Any, ...]:
         m = self.beta1 * state[0] + (1.0 - self.beta1) * g
         s = self.beta2 * state[1] + (1.0 - self.beta2) * g * g
         size = _sqrt(s / (1.0 - self.beta2**self.steps)) + self.eps
@@ -276,7 +276,7 @@ class AdamW(Adam):
     def __init__(self, parameters: Iterable[Value], learning_rate: float = 0.001, **settings: Any) -> None:
         super().__init__(parameters, learning_rate, **{"weight_decay": 0.01, **settings})
 
-    def update(self, x: float, g: float, *state: float) -> tuple[float, ...]:
+    def update(self, x: Any, g: Any, *state: Any) -> tuple[Any, ...]:
         """One step of one parameter."""
         return self._adam(x * (1.0 - self.learning_rate * self.weight_decay), g, *state)
 

@@ -1,6 +1,5 @@
 """compile(): the compiled function against the eager engine, on both back ends."""
 
-import math
 from importlib.util import find_spec
 
 import numpy as np
@@ -10,20 +9,14 @@ from programs import SAME_EVERY_TIME, STEPS, Program, programs
 
 from tinygrad_vi import (
     DomainError,
-    ShapeError,
     Value,
-    dot,
-    exp,
-    grad,
     hessian,
-    log,
     losses,
     nn,
     ops,
-    tanh,
     value_and_grad,
 )
-from tinygrad_vi.compiler import Compiled, compile
+from tinygrad_vi.compiler import compile
 from tinygrad_vi.value import topological_order
 
 BACKENDS = [
@@ -39,7 +32,7 @@ def eager(fn, parameters, *data):
     """Mean and gradient over the examples, one after the other."""
     count = len(data[0])
     value, gradient = 0.0, np.zeros(len(parameters))
-    for example in zip(*[np.asarray(x, dtype=float).tolist() for x in data]):
+    for example in zip(*[np.asarray(x, dtype=float).tolist() for x in data], strict=True):
         for p in parameters:
             p.grad = 0.0
         y = fn(*[values(x) for x in example])
@@ -129,7 +122,7 @@ def test_every_operation_with_second_derivatives(backend, name, mapped):
         theta, X = at[: 3 - mapped], np.outer(np.linspace(1.0, 1.1, 9), at[3 - mapped :])
         data = (X,)
     else:
-        fn, theta, data, X = lambda p: f(*p), at, (), np.zeros((1, 0))  # noqa: E731
+        fn, theta, data, X = lambda p: f(*p), at, (), np.zeros((1, 0))
     step = compile(fn, backend=backend)
     expected = [value_and_grad(lambda *p, x=x: f(*p, *x))(*theta) for x in X.tolist()]
     value, gradient = step.value_and_grad(theta, *data)

@@ -12,13 +12,15 @@ from importlib.util import find_spec
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.compiler.form import from_record
+from tinygrad_vi.compiler.batch import Batch, data_leaves, find_batch
+from tinygrad_vi.compiler.form import ONE, Expression, from_record
 from tinygrad_vi.compiler.lift import lift
+from tinygrad_vi.compiler.numpy_runner import NumpyRunner
 from tinygrad_vi.compiler.numpy_source import RESERVED, Names, numpy_source
 from tinygrad_vi.compiler.program import Program, Question
 from tinygrad_vi.compiler.trace import trace
 from tinygrad_vi.ops import DomainError, ShapeError
-from tinygrad_vi.value import Value, topological_order
+from tinygrad_vi.value import Value, adjoints, topological_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,11 +45,11 @@ def compile(
     real example; whatever it does besides operations on Values (loops, indexing, other functions) happens then, once.
     A function without arguments, whose data stand in it, is a loss of all its examples: where it loops over them in
     scalar code, the batch is found.
-    params: the Values to differentiate by, a list or what ``model.parameters()`` gives.  Without them the first argument
-    of fn takes their place: ``compile(rosenbrock).grad(x)``.
+    params: the Values to differentiate by, a list or what ``model.parameters()`` gives.  Without them the first
+    argument of fn takes their place: ``compile(rosenbrock).grad(x)``.
     backend: "native" runs one kernel of Numba loops, "numpy" the readable text in `source`, which needs only NumPy;
-    "auto" takes the native one where Numba is installed, except for programs of large matrices, which NumPy's are
-    better at.
+    "auto" takes the native one where Numba is installed, except for programs of large matrices, at which NumPy is
+    better.
     threads: at most so many for the native kernel; by default a second one where it pays.  Results do not depend on it.
 
     Raises TypeError for a parameter that is not a Value, ValueError for an unknown backend or no parameters.
@@ -110,8 +112,8 @@ class Compiled:
     """A compiled function; `compile` makes it.
 
     theta is the vector of the parameters, of shape (P,), and may be given as any list or array of P numbers.  Every
-    argument of the function takes data with one entry for each of N examples: shape (N,) for a number, (N, d) for a list,
-    (N, a, b) for a list of lists.
+    argument of the function takes data with one entry for each of N examples: shape (N,) for a number, (N, d) for a
+    list, (N, a, b) for a list of lists.
 
         step.value_and_grad(theta, X, Y)     the mean over the examples and its gradient: float, (P,)
         step(theta, X, Y)                    the mean alone
@@ -160,7 +162,7 @@ class Compiled:
 
     def value_and_grad(self, theta: ArrayLike, *data: ArrayLike) -> tuple[float, Array]:
         """The mean over the examples and its gradient, in the shape of theta."""
-        found, shape, traced = self._ask("value_and_gradient", theta, data)
+        found, shape, _ = self._ask("value_and_gradient", theta, data)
         return float(found[0]), found[1:].reshape(shape)
 
     def grad(self, theta: ArrayLike, *data: ArrayLike) -> Array:
@@ -191,7 +193,8 @@ class Compiled:
     def hvp(self, theta: ArrayLike, v: ArrayLike, *data: ArrayLike) -> Array:
         """The product of the Hessian of the mean with v, as `scipy.optimize.minimize` takes it for ``hessp``."""
         found, shape, _ = self._ask("curvature", theta, data, v)
-        return found.reshape(shape)
+        product: Array = found.reshape(shape)
+        return product
 
     def hessian(self, theta: ArrayLike, *data: ArrayLike) -> Array:
         """The Hessian of the mean, of shape (P, P): P products with unit vectors."""
@@ -226,6 +229,7 @@ class Compiled:
             multiply_adds=terms,
             functions=maps,
             backend=self._backend_of(question),
+            examples=None if traced.data is None else len(traced.data),
             seconds=dict(traced.seconds),
         )
 
@@ -270,14 +274,21 @@ class Compiled:
             seeds = np.zeros(len(traced.program.results) if what == "directional" else 0)
             numbers = np.concatenate([numbers, self._vector(v, P, "v"), seeds])
         if what in ("value_and_gradient", "curvature") and traced.shape != ():
-            raise TypeError(f"only a function with one result has a gradient; this one has the shape {traced.shape}: take "
-                            "jacobian or jvp")  # fmt: skip
+            raise TypeError(
+                f"only a function with one result has a gradient; this one has the shape {traced.shape}: take jacobian "
+                "or jvp"
+            )
+        if traced.data is not None:  # a batch was found in the function
+            arrays = [traced.data]
+            if what == "jacobian":  # of the only result: its gradient
+                found, shape, traced = self._ask("value_and_gradient", theta, data)
+                return found[1:, None], shape, traced
         runner = self._runners.get((key, what))
         if runner is None:
             runner = self._runners[key, what] = self._make_runner(traced, what)
         found, checksum = runner(numbers, arrays)
         if not math.isfinite(checksum) and not np.isfinite(found).all():
-            raise self._not_finite(what, theta, arrays, v)
+            raise self._not_finite(what, theta, arrays if data else [])
         return found, shape, traced
 
     def _vector(self, theta: ArrayLike, P: int, name: str = "theta") -> Array:
@@ -332,16 +343,25 @@ class Compiled:
             raise ValueError("the result does not depend on the parameters: is it computed from these very Values, and "
                              "outside of no_grad()?")  # fmt: skip
         traced_at = perf_counter()
-        form, results = from_record(
-            found.outputs, {p: i for i, p in enumerate(parameters)}, {x: j for j, x in enumerate(inputs)}
-        )
-        labels = [p.label for p in parameters] if self.parameters is not None else []
-        sizes = [int(np.prod(array.shape[1:], dtype=int)) for array in arrays]
-        names = Names(labels, list(zip(_safe(self._arguments_for(arrays)), sizes, strict=True)))
+        names = Names([p.label for p in parameters] if self.parameters is not None else [])
         shape = np.shape(found.nest(range(len(found.outputs))))
-        program = Program(form, results, len(parameters), len(inputs))
+        batch = None
+        if not arrays and shape == ():
+            batch = _find_batch(found.outputs[0], recorded, parameters)
+        if batch is None:
+            form, results = from_record(
+                found.outputs, {p: i for i, p in enumerate(parameters)}, {x: j for j, x in enumerate(inputs)}
+            )
+            program, data = Program(form, results, len(parameters), len(inputs)), None
+            sizes = [int(np.prod(array.shape[1:], dtype=int)) for array in arrays]
+            names.arguments = list(zip(_safe(self._arguments_for(arrays)), sizes, strict=True))
+        else:
+            scale, node = batch.output
+            result = Expression(batch.form, [(scale, node, ONE)])
+            program, data = Program(batch.form, [result], len(parameters), len(batch.inputs)), np.array(batch.inputs).T
+            names.arguments = [("x", len(batch.inputs))]
         seconds = {"trace": traced_at - start, "form": perf_counter() - traced_at}
-        return _Traced(program, names, shape, len(recorded), None, seconds)
+        return _Traced(program, names, shape, len(recorded), data, seconds)
 
     @staticmethod
     def _depends(recorded: Sequence[Value], outputs: Sequence[Value], parameters: Sequence[Value]) -> bool:
@@ -372,8 +392,6 @@ class Compiled:
         traced.seconds[f"{what}: derivatives"] = perf_counter() - start
         start = perf_counter()
         if self._backend_of(question) == "numpy":
-            from tinygrad_vi.compiler.numpy_runner import NumpyRunner
-
             runner: Callable[[Any, list[Any]], Any] = NumpyRunner(question, traced.names, what)
         else:
             from tinygrad_vi.compiler.native import Native
@@ -385,15 +403,15 @@ class Compiled:
 
     # --- What went wrong
 
-    def _not_finite(self, what: str, theta: ArrayLike, arrays: list[Any], v: Any) -> DomainError:
+    def _not_finite(self, what: str, theta: ArrayLike, arrays: list[Any]) -> DomainError:
         """The error for a result that is infinite or NaN: it names the scalar operation and the example."""
         import numpy as np
 
         def bad(some: list[Any]) -> bool:
             key = self._prepare(theta, some)
             numbers = self._vector(theta, self._traced[key].program.parameters)
-            runner = self._runners.setdefault((key, "value_and_gradient" if self._traced[key].shape == () else "each"),
-                                              None) or self._make_runner(self._traced[key], "each")  # fmt: skip
+            asked = "value_and_gradient" if self._traced[key].shape == () else "each"
+            runner = self._runners.get((key, asked)) or self._make_runner(self._traced[key], asked)
             return not np.isfinite(runner(numbers, some)[0]).all()
 
         if not arrays:
@@ -458,6 +476,33 @@ def _array(x: ArrayLike, name: str) -> Any:
     return array
 
 
+def _find_batch(output: Value, recorded: Sequence[Value], parameters: Sequence[Value]) -> Batch | None:
+    """The batch in a loss that loops over its examples, if there is one.
+
+    It is found by its structure, node for node; its value and gradient are compared with the recorded ones once more.
+    """
+    import numpy as np
+
+    P = len(parameters)
+    data = data_leaves([output], parameters)
+    places = {leaf: i for i, leaf in enumerate([*parameters, *data])}
+    form, [result] = from_record([output], places, {})
+    scale, node = result.reference()
+    batch = find_batch(form, node, {P + j: leaf.data for j, leaf in enumerate(data)})
+    if batch is None or not batch.inputs:
+        return None
+    batch = Batch(batch.form, (scale * batch.output[0], batch.output[1]), batch.inputs)
+    program = Program(batch.form, [Expression(batch.form, [(*batch.output, ONE)])], P, len(batch.inputs))
+    question = program.value_and_gradient()
+    names = Names((), [("x", len(batch.inputs))])
+    theta = np.array([p.data for p in parameters])
+    found, _ = NumpyRunner(question, names, "results")(theta, [np.array(batch.inputs).T])
+    slopes = adjoints(recorded, {output: 1.0})
+    expected = np.array([output.data, *[slopes.get(p, 0.0) for p in parameters]])
+    size = np.abs(expected).max()
+    return batch if np.isfinite(expected).all() and np.abs(found - expected).max() <= 1e-9 * size else None
+
+
 @contextmanager
 def _collector_paused() -> Iterator[None]:
     was_on = gc.isenabled()
@@ -489,8 +534,9 @@ def _wide(question: Question) -> bool:
 class Explanation:
     """What became of a function: see `Compiled.explain`.
 
-    recorded: scalar operations of one example.  nodes: of the canonical form, derivatives included.  instructions: vector
-    instructions, as text.  multiply_adds, functions: the work for one example.  seconds: of each pass.
+    recorded: scalar operations of one example.  nodes: of the canonical form, derivatives included.  instructions:
+    vector instructions, as text.  multiply_adds, functions: the work for one example.  examples: of the batch that was
+    found in the function.  seconds: of each pass.
     """
 
     recorded: int
@@ -499,11 +545,13 @@ class Explanation:
     multiply_adds: int
     functions: int
     backend: str
+    examples: int | None
     seconds: dict[str, float]
 
     def __repr__(self) -> str:
         lines = [
-            f"{self.recorded:,} scalar operations recorded for one example",
+            f"{self.recorded:,} scalar operations recorded" + " for one example" * (self.examples is None),
+            *[f"a loop over {self.examples:,} examples found: it became a batch"] * (self.examples is not None),
             f"{self.nodes:,} nodes of the canonical form, derivatives included",
             f"{len(self.instructions):,} vector instructions:",
             *[f"    @{i}: {text:.110}" for i, text in enumerate(self.instructions[:40])],

@@ -3,12 +3,12 @@
 
 Rows are numbered by unsigned integers: they cannot be negative, so no instruction is spent on asking.
 
-Nothing is generated for a program, so there is nothing to compile for it: Numba compiles this file once on a machine and
-keeps the result.  With NUMBA_DISABLE_JIT=1 the same text runs as Python and can be stepped through.
+Nothing is generated for a program, so there is nothing to compile for it: Numba compiles this file once on a machine
+and keeps the result.  With NUMBA_DISABLE_JIT=1 the same text runs as Python and can be stepped through.
 
 A row of M holds the values of one node for a block of n examples, ``stride`` numbers after the row before; loops over
-the examples are innermost and contiguous, so that they become vector instructions.  What is the same for all examples is
-run by the same loops, as rows of one number: stride 1, one example.
+the examples are innermost and contiguous, so that they become vector instructions.  What is the same for all examples
+is run by the same loops, as rows of one number: stride 1, one example.
 """
 
 from __future__ import annotations
@@ -20,8 +20,27 @@ from numba import njit
 
 from tinygrad_vi.compiler import elementary as el
 from tinygrad_vi.compiler.tables import (
-    BIAS, CODES, DOT, DST, END, FIRST, LAST, MAPPED, NUMBER, OP, SUM, SUM4, SUMS, SUMS_END, TOTAL, UNMAPPED, WEIGHTS,
-    WEIGHTS_END, A, B, C,
+    BIAS,
+    CODES,
+    DOT,
+    DST,
+    END,
+    FIRST,
+    LAST,
+    MAPPED,
+    NUMBER,
+    OP,
+    SUM,
+    SUM4,
+    SUMS,
+    SUMS_END,
+    TOTAL,
+    UNMAPPED,
+    WEIGHTS,
+    WEIGHTS_END,
+    A,
+    B,
+    C,
 )  # fmt: skip
 
 # sums may be added up in another order, eight terms or four examples at a time
@@ -291,7 +310,7 @@ def elementwise(op, M, y, x, x1, x2, c, n):
     elif op == SQRT:
         for i in range(n):
             M[y + i] = math.sqrt(M[x + i])
-    elif op == SIN or op == COS:
+    elif op in (SIN, COS):
         waves(op == COS, M, y, x, n)
     elif op == SIGMOID:
         for i in range(n):
@@ -409,8 +428,8 @@ def after(stage, stages, destination, T, S):
 
 
 @loops
-def step(stages, code, constants, row, source, linear_c, a, b, c, destination, output_row, output_c, theta, X, S, weight,
-         M, T, width, per_chunk, keep, mapped_out, out):  # fmt: skip
+def step(stages, code, constants, row, source, linear_c, a, b, c, destination, output_row, output_c, theta, X, S,
+         weight, M, T, width, per_chunk, keep, mapped_out, out):  # fmt: skip
     """One call, on one thread: all stages, then the outputs."""
     for i in range(theta.shape[0]):
         S[1 + i] = theta[i]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from threading import Timer
 from time import perf_counter
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_vi.compiler.program import Question
-from tinygrad_vi.compiler.tables import END, MAPPED, Tables, tables
+from tinygrad_vi.compiler.tables import END, MAPPED, tables
 
 #: examples in a block: enough to make loops long, and few enough that the rows of a block stay in the cache
 WIDTH = 128
@@ -94,10 +95,10 @@ class Native:
         return min(2 if worth else 1, len(store.T), self.threads or 2)
 
     def _new_store(self, N: int) -> _Store:
-        blocks = max(1, -(-N // WIDTH))
-        width = -(-(-(-N // blocks)) // 8) * 8
-        blocks = max(1, -(-N // width))
-        chunks = -(-blocks // PER_CHUNK)
+        blocks = max(1, math.ceil(N / WIDTH))
+        width = 8 * math.ceil(N / blocks / 8)
+        blocks = math.ceil(N / width)
+        chunks = math.ceil(blocks / PER_CHUNK)
         t = self.tables
         return _Store(
             X=np.zeros((t.inputs, N)),
@@ -116,7 +117,7 @@ class Native:
         for stage in range(len(t.stages)):
             kernel.before(stage, *code, t.linear_source, t.linear_c, self.weight, *terms, S, T[0])
             others = [
-                _pool().submit(kernel.blocks, stage, i, threads, *code, self.weight, *terms, *rest)
+                _pool().submit(partial(kernel.blocks, stage, i, threads, *code, self.weight, *terms, *rest))
                 for i in range(1, threads)
             ]
             kernel.blocks(stage, 0, threads, *code, self.weight, *terms, *rest)

@@ -37,7 +37,7 @@ class NumpyRunner:
             return found, float(found.sum())
 
     def _in_parts(self, theta: Any, arrays: Sequence[Any], N: int) -> Any:
-        if self.part is None or N <= self.part:
+        if self.part is None or self.part >= N:
             return self._call(theta, arrays, N)
         starts = range(0, N, self.part)
         parts = [[array[start : start + self.part] for array in arrays] for start in starts]

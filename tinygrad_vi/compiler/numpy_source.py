@@ -253,10 +253,11 @@ class _Writer:
             block = Block(Array(name, rows, columns if columns > 1 else None), start, down, across)
             if rows == 1:
                 block.down = columns
-            if rows * columns == len(at) and self._free(name) and min(down, across) > 0:
-                if block.positions() == [at[r, c] for r in range(rows) for c in range(columns)]:
-                    self.taken.add(name)
-                    blocks.append(block)
+            if rows * columns != len(at) or min(down, across) <= 0 or not self._free(name):
+                continue
+            if block.positions() == [at[r, c] for r in range(rows) for c in range(columns)]:
+                self.taken.add(name)
+                blocks.append(block)
         for block in blocks:  # W and b of a layer are columns of one grid
             before = [
                 other.start for other in blocks if other.down == block.down and other.array.rows == block.array.rows
@@ -323,7 +324,8 @@ class _Writer:
         for node in nodes:
             by_array[self.place[node][0]].append(node)
         mapped = any(self.form.mapped[node] for node in nodes)
-        parts, row = [], {}
+        parts: list[Text | Array] = []
+        row: dict[int, int] = {}
         for members in by_array.values():
             part: Text | Array = self.rows(self.np.array(members))
             if mapped and not self.form.mapped[members[0]]:
@@ -445,11 +447,11 @@ class _Writer:
             segments = {None: [self._terms(node) for node in nodes]}
         for key, (terms, *_) in segments.items():
             if key == (self.all_parameters, self.all_parameters):
-                terms.sort(key=lambda term: term[1])
+                terms.sort(key=lambda term: self.form.arguments[term[1]])
         parts = [_Segment(self, rows, mapped) for rows in segments.values()]
         shape = next((part.grid for part in parts if part.grid), None)
         expression = added([part.as_matrix(shape) if shape else part.text() for part in parts])
-        if not any(self.form.mapped[factor] or factor != ONE and not mapped
+        if not any(self.form.mapped[factor] or (factor != ONE and not mapped)
                    for node in nodes for _, *factors in self._terms(node) for factor in factors):  # fmt: skip
             expression = call(f"np.broadcast_to({{}}, ({len(nodes)}, {'N' if mapped else 1}))", expression)
         product = any(part.is_product for part in parts)
@@ -470,9 +472,8 @@ class _Writer:
         if function == "value_and_gradient":
             final = self._value_and_gradient()
         else:
-            final = [("results", self._results())] + self._assignments(
-                dict(enumerate(self.question.outputs)), "results", ""
-            )
+            outputs = dict(enumerate(self.question.outputs))
+            final = [("results", self._results()), *self._assignments(outputs, "results", "")]
         self._inline([text for _, text in final])
         body = [
             f"{line.name} = {line.expression.write()}" for line in self.lines if line.expression and not line.inline
@@ -574,7 +575,7 @@ class _Segment:
         self.C = np.array([[c for c, _, _ in row] for row in self.terms])
         self.U = np.array([[u for _, u, _ in row] for row in self.terms])
         self.V = np.array([[v for _, _, v in row] for row in self.terms])
-        self.c = float(self.C[0, 0]) if (self.C == self.C[0, 0]).all() else None
+        self.c = float(self.C[0, 0]) if (self.C[0, 0] == self.C).all() else None
         mapped_u = {is_mapped[u] for u in self.U.ravel().tolist()}
         mapped_v = {is_mapped[v] for v in self.V.ravel().tolist()}
         if mapped_u == {False} and mapped_v == {True}:
@@ -586,7 +587,7 @@ class _Segment:
         if self.summed and self.both_mapped and self.c is not None:
             self.grid = self._find_grid()
         # the same rows for all nodes, times a matrix
-        same = bool((self.U == self.U[:1]).all())
+        same = bool((self.U[:1] == self.U).all())
         numbers = bool((self.V == ONE).all())
         many = self.U.shape[1] > 1 and not (numbers and self.c is not None)
         many = many or (not numbers and all(self.writer.place[v][0].columns for v in self.V.ravel().tolist()))
@@ -671,7 +672,6 @@ class _Segment:
 
     def _gathered(self) -> Text:
         """Any sum of products: gather, multiply, add up."""
-        n, K = self.U.shape
         factors: list[Text | Array] = (
             [] if (self.C == 1.0).all() else [Text(f"{self.writer.constant(self.C, 'c')}[..., None]")]
         )

@@ -44,8 +44,8 @@ class Tables:
     """See the module.  code: (instructions, 8).  constants: the constant of each instruction.
 
     linear_row, linear_source, linear_c: linear terms are c * S[source] * M[row].  product_a, product_b, product_c.
-    stages: a row for each, see the columns above.  sum_destination: where in S each sum goes.  output_row, output_c: the
-    outputs are c * S[row], or c * M[row] when the question is ``mapped``.
+    stages: a row for each, see the columns above.  sum_destination: where in S each sum goes.  output_row, output_c:
+    the outputs are c * S[row], or c * M[row] when the question is ``mapped``.
     numbers, rows: the sizes of S and of a block of M.  parameters, inputs: S begins with the first, M with the second.
     """
 

@@ -32,7 +32,8 @@ class Trace:
 def trace(f: Callable[..., Any], example: Sequence[Any]) -> Trace:
     """Run f on one example: its arguments are numbers, or nested lists or arrays of them.
 
-    Raises TypeError when f uses a Value as a condition, or as a float, or when it returns something else than numbers.
+    Raises TypeError when f uses a Value as a condition, a float or an index, or when it returns something else than
+    numbers.
 
     >>> found = trace(lambda x, t: (x[0] * x[1] - t) ** 2, ([2.0, 3.0], 1.0))
     >>> len(found.inputs), found.outputs[0].data
@@ -43,6 +44,13 @@ def trace(f: Callable[..., Any], example: Sequence[Any]) -> Trace:
     with ExitStack() as stack:
         for context in (recording(True), differentiable(), conditions_refused()):
             stack.enter_context(context)
-        result = f(*nest_arguments(inputs))
+        try:
+            result = f(*nest_arguments(inputs))
+        except TypeError as error:
+            if "indices must be integers" not in str(error):
+                raise
+            raise TypeError(
+                f"{error}: a traced Value cannot be an index; take(table, index) looks up entries"
+            ) from error
     results, nest = flatten(result)
     return Trace(inputs, [y if isinstance(y, Value) else Value(y) for y in results], nest)
