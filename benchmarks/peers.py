@@ -1,0 +1,389 @@
+"""The same programs in other libraries, as somebody who knows the library writes them.
+
+Each peer is a function from a `Program` to a step: a function of no arguments that computes the loss, averaged over the
+examples, and its gradient, in the order of the program's parameters.  Everything is in double precision.  What can be
+done once (converting data, compiling) is done before the step; what a step returns stays in the library's own arrays.
+
+The parameters of a layer lie neuron by neuron, weights then bias: one matrix [W | b] with a row for each neuron.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.eager import demo_loss, micrograd_nn
+from benchmarks.programs import LEAVES, PENALTY, Program, random_expressions
+from tinygrad_vi import Value, total
+
+Array = Any
+Step = Callable[[], tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library, the package it needs, and the kinds of program that are written in it."""
+
+    name: str
+    package: str
+    kinds: tuple[str, ...]
+    step: Callable[[Program], Step]
+
+    def installed(self) -> bool:
+        return importlib.util.find_spec(self.package) is not None
+
+    def writes(self, program: Program) -> bool:
+        return program.kind in self.kinds
+
+
+def numbers(result: tuple[Any, Any]) -> tuple[float, Array]:
+    """What a step returned, as a float and a NumPy vector."""
+    value, gradient = result
+    return float(value), np.array(gradient, dtype=float).ravel()
+
+
+def layers(theta: Array, sizes: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:
+    """The matrix and the biases of each layer, as views of the vector of parameters."""
+    start = 0
+    for inputs, outputs in zip(sizes, sizes[1:]):  # noqa: B905
+        stop = start + outputs * (inputs + 1)
+        both = theta[start:stop].reshape(outputs, inputs + 1)
+        yield both[:, :inputs], both[:, inputs]
+        start = stop
+
+
+def cell(theta: Array, inputs: int, hidden: int) -> tuple[Array, Array, Array, Array, Array]:
+    """W_x, W_h and b of the recurrent cell, w and b of the read-out: views of the vector of parameters."""
+    w_h, b, w = (hidden * inputs, hidden * (inputs + hidden), hidden * (inputs + hidden + 1))
+    return (
+        theta[:w_h].reshape(hidden, inputs),
+        theta[w_h:b].reshape(hidden, hidden),
+        theta[b:w],
+        theta[w:-1],
+        theta[-1],
+    )
+
+
+# --- Our own eager engine ---------------------------------------------------------------------------------------------
+
+
+def eager_step(program: Program) -> Step:
+    """The user's scalar code, called for each example."""
+
+    def step() -> tuple[float, Array]:
+        examples = zip(program.X.tolist(), program.Y.tolist(), strict=True)
+        loss = total([program.loss(_values(x), y) for x, y in examples]) / len(program.X)
+        for p in program.parameters:
+            p.grad = 0.0
+        loss.backward()
+        return loss.data, np.array([p.grad for p in program.parameters])
+
+    return step
+
+
+def _values(x: Any) -> Any:
+    return [_values(entry) for entry in x] if isinstance(x, list) else Value(x)
+
+
+# --- micrograd --------------------------------------------------------------------------------------------------------
+
+
+def micrograd_step(program: Program) -> Step:
+    """The step of its demo notebook.  It has no exp, log or tanh, so this is the only program it can run."""
+    micrograd = micrograd_nn()
+    model = micrograd.MLP(program.sizes[0], list(program.sizes[1:]))
+    for p, x in zip(model.parameters(), program.theta.tolist(), strict=True):
+        p.data = x
+    points, classes = program.X.tolist(), program.Y.tolist()
+
+    def step() -> tuple[float, list[float]]:
+        loss = demo_loss(model, micrograd.Value, points, classes)
+        model.zero_grad()
+        loss.backward()
+        return loss.data, [p.grad for p in model.parameters()]
+
+    return step
+
+
+# --- NumPy: backpropagation by hand -----------------------------------------------------------------------------------
+
+#: an activation and its derivative, as a function of its output
+NUMPY_ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+    "relu": (lambda z: np.maximum(z, 0.0), lambda h: h > 0.0),
+    "tanh": (np.tanh, lambda h: 1.0 - h * h),
+}
+
+
+def numpy_step(program: Program) -> Step:
+    return numpy_recurrent(program) if program.kind == "recurrent" else numpy_mlp(program)
+
+
+def numpy_mlp(program: Program) -> Step:
+    theta, X, sizes = program.theta, program.X, program.sizes
+    activate, slope = NUMPY_ACTIVATIONS[program.activation]
+    loss_and_delta = numpy_cross_entropy(program) if program.kind == "classifier" else numpy_hinge(program)
+    penalty = PENALTY if program.kind == "demo" else 0.0
+
+    def step() -> tuple[float, Array]:
+        *hidden, (W, b) = weights = list(layers(theta, sizes))
+        outputs = [X]
+        for V, c in hidden:
+            outputs.append(activate(outputs[-1] @ V.T + c))
+        value, delta = loss_and_delta(outputs[-1] @ W.T + b)
+
+        gradient = np.empty_like(theta)
+        slots = list(layers(gradient, sizes))
+        for k in reversed(range(len(weights))):
+            dW, db = slots[k]
+            dW[:] = delta.T @ outputs[k]
+            db[:] = delta.sum(axis=0)
+            if k > 0:
+                delta = (delta @ weights[k][0]) * slope(outputs[k])
+        if penalty:
+            value += penalty * (theta @ theta)
+            gradient += 2.0 * penalty * theta
+        return value, gradient
+
+    return step
+
+
+def numpy_hinge(program: Program) -> Callable[[Array], tuple[Any, Array]]:
+    """The mean hinge loss of a column of scores, and its derivative by each."""
+    Y = program.Y[:, None]
+
+    def loss_and_delta(scores: Array) -> tuple[Any, Array]:
+        margins = 1.0 - Y * scores
+        return np.maximum(margins, 0.0).mean(), np.where(margins > 0.0, -Y, 0.0) / len(Y)
+
+    return loss_and_delta
+
+
+def numpy_cross_entropy(program: Program) -> Callable[[Array], tuple[Any, Array]]:
+    """The mean cross-entropy of rows of logits, and its derivative by each."""
+    rows, classes = np.arange(len(program.Y)), program.Y.astype(int)
+
+    def loss_and_delta(logits: Array) -> tuple[Any, Array]:
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        powers = np.exp(shifted)
+        sums = powers.sum(axis=1, keepdims=True)
+        value = (np.log(sums[:, 0]) - shifted[rows, classes]).mean()
+        delta = powers / sums
+        delta[rows, classes] -= 1.0
+        delta /= len(rows)
+        return value, delta
+
+    return loss_and_delta
+
+
+def numpy_recurrent(program: Program) -> Step:
+    theta, Y = program.theta, program.Y
+    inputs, hidden, steps = program.sizes
+    X = np.ascontiguousarray(program.X.swapaxes(0, 1))  # (steps, examples, inputs)
+    examples = len(Y)
+
+    def step() -> tuple[float, Array]:
+        W_x, W_h, b, w, c = cell(theta, inputs, hidden)
+        fed = X @ W_x.T + b
+        h = np.zeros((steps + 1, examples, hidden))
+        for t in range(steps):
+            np.tanh(fed[t] + h[t] @ W_h.T, out=h[t + 1])
+        errors = h[-1] @ w + c - Y
+
+        delta_y = 2.0 / examples * errors
+        delta = np.empty_like(fed)
+        flow = np.outer(delta_y, w)
+        for t in reversed(range(steps)):
+            delta[t] = flow * (1.0 - h[t + 1] ** 2)
+            flow = delta[t] @ W_h
+        rows = delta.reshape(-1, hidden)
+        gradient = np.concatenate(
+            [
+                (rows.T @ X.reshape(-1, inputs)).ravel(),
+                (rows.T @ h[:-1].reshape(-1, hidden)).ravel(),
+                rows.sum(axis=0),
+                delta_y @ h[-1],
+                [delta_y.sum()],
+            ]
+        )
+        return errors @ errors / examples, gradient
+
+    return step
+
+
+# --- JAX and PyTorch: the same text over arrays, but for the names of a few functions ---------------------------------
+
+
+@dataclass(frozen=True)
+class ArrayLibrary:
+    """What an array library calls things."""
+
+    sin: Callable[[Array], Array]
+    tanh: Callable[[Array], Array]
+    relu: Callable[[Array], Array]
+    #: (logits, classes) -> the mean over the examples
+    cross_entropy: Callable[[Array, Array], Array]
+    #: (what is fed in at each step, W_h) -> the last state
+    last_state: Callable[[Array, Array], Array]
+    #: a list of arrays -> their mean
+    mean: Callable[[list[Array]], Array]
+
+
+def array_loss(program: Program, library: ArrayLibrary) -> Callable[[Array, Array, Array], Array]:
+    """The loss of the whole batch as a function (theta, X, Y)."""
+    sizes = program.sizes
+
+    def mlp(theta: Array, X: Array) -> Array:
+        *hidden, (W, b) = layers(theta, sizes)
+        activate = getattr(library, program.activation)
+        for V, c in hidden:
+            X = activate(X @ V.T + c)
+        return X @ W.T + b
+
+    def demo(theta: Array, X: Array, Y: Array) -> Array:
+        scores = mlp(theta, X)[:, 0]
+        return library.relu(1.0 - Y * scores).mean() + PENALTY * (theta * theta).sum()
+
+    def classifier(theta: Array, X: Array, Y: Array) -> Array:
+        return library.cross_entropy(mlp(theta, X), Y)
+
+    def recurrent(theta: Array, X: Array, Y: Array) -> Array:
+        W_x, W_h, b, w, c = cell(theta, *sizes[:2])
+        h = library.last_state(X @ W_x.T + b, W_h)
+        return ((h @ w + c - Y) ** 2).mean()
+
+    def graph(theta: Array, X: Array, Y: Array) -> Array:
+        leaves = [*(theta[k] + 0.0 * Y for k in range(LEAVES)), *(X[:, k] for k in range(LEAVES))]
+        expressions = random_expressions(leaves, *sizes, library.sin, library.tanh, library.relu)
+        return ((library.mean(expressions) - Y) ** 2).mean()
+
+    return {"demo": demo, "classifier": classifier, "recurrent": recurrent, "graph": graph}[program.kind]
+
+
+def arrays(program: Program) -> tuple[Array, Array, Array]:
+    """theta, X and Y as array programs want them: classes are integers, and time comes first."""
+    Y = program.Y.astype(int) if program.kind == "classifier" else program.Y
+    X = np.ascontiguousarray(program.X.swapaxes(0, 1)) if program.kind == "recurrent" else program.X
+    return program.theta, X, Y
+
+
+def jax_step(program: Program) -> Step:
+    """jit(value_and_grad(loss)) with the parameters in one vector, which is faster than a tree of matrices."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+
+    def cross_entropy(logits: Array, classes: Array) -> Array:
+        right = jax.nn.one_hot(classes, logits.shape[1], dtype=logits.dtype)  # indexing takes twice as long
+        return (jax.nn.logsumexp(logits, axis=1) - (logits * right).sum(axis=1)).mean()
+
+    def last_state(fed: Array, W_h: Array) -> Array:
+        h, _ = jax.lax.scan(lambda h, x: (jnp.tanh(x + h @ W_h.T), None), jnp.zeros(fed.shape[1:]), fed)
+        return h
+
+    library = ArrayLibrary(jnp.sin, jnp.tanh, jax.nn.relu, cross_entropy, last_state, lambda xs: sum(xs) / len(xs))
+    run = jax.jit(jax.value_and_grad(array_loss(program, library)))
+    theta, X, Y = map(jnp.asarray, arrays(program))
+    return lambda: jax.block_until_ready(run(theta, X, Y))
+
+
+def torch_step(program: Program) -> Step:
+    """Eager PyTorch on one thread."""
+    import torch
+    from torch.nn import functional
+
+    torch.set_num_threads(1)
+
+    def last_state(fed: Array, W_h: Array) -> Array:
+        h = fed.new_zeros(fed.shape[1:])
+        for x in fed.unbind(0):
+            h = torch.tanh(torch.addmm(x, h, W_h.T))
+        return h
+
+    library = ArrayLibrary(
+        torch.sin, torch.tanh, torch.relu, functional.cross_entropy, last_state, lambda xs: torch.stack(xs).mean(0)
+    )
+    loss_of = array_loss(program, library)
+    theta, X, Y = map(torch.as_tensor, arrays(program))
+    theta.requires_grad_()
+
+    def step() -> tuple[Any, Any]:
+        theta.grad = None
+        loss = loss_of(theta, X, Y)
+        loss.backward()
+        return loss.detach(), theta.grad
+
+    return step
+
+
+# --- CasADi: a graph of scalars (SX) for one example, mapped over the examples ----------------------------------------
+
+
+def casadi_step(program: Program) -> Step:
+    import casadi
+
+    theta, X, Y = program.theta, program.X.reshape(len(program.X), -1), program.Y
+    symbols = [casadi.SX.sym("theta", len(theta)), casadi.SX.sym("x", X.shape[1]), casadi.SX.sym("y")]
+    loss = casadi_loss(program, *symbols) / len(X)
+    example = casadi.Function("example", symbols, [loss, casadi.gradient(loss, symbols[0])])
+    # one theta for all examples; their losses and gradients are added up
+    batch = example.map("batch", "serial", len(X), [0], [0, 1]) if len(X) > 1 else example
+    given = [casadi.DM(theta), casadi.DM(X.T), casadi.DM(Y).T]
+    return lambda: batch(*given)
+
+
+def casadi_loss(program: Program, theta: Any, x: Any, y: Any) -> Any:
+    import casadi
+
+    def relu(v: Any) -> Any:
+        return v * (v > 0)  # casadi.fmax has the derivative 1/2 at 0
+
+    def columns(start: int, rows: int, stop: int) -> Any:
+        """A matrix that lies row by row, as it is here, from one that lies column by column, as it is there."""
+        return casadi.reshape(theta[start:stop], (stop - start) // rows, rows).T
+
+    if program.kind == "graph":
+        leaves = [*casadi.vertsplit(theta), *casadi.vertsplit(x)]
+        expressions = random_expressions(leaves, *program.sizes, casadi.sin, casadi.tanh, relu)
+        return (sum(expressions) / len(expressions) - y) ** 2
+
+    if program.kind == "recurrent":
+        inputs, hidden, steps = program.sizes
+        W = columns(0, hidden, hidden * inputs)
+        V = columns(hidden * inputs, hidden, hidden * (inputs + hidden))
+        b, w = casadi.vertsplit(theta[hidden * (inputs + hidden) : -1], hidden)
+        h: Any = casadi.SX.zeros(hidden)
+        for t in range(steps):
+            h = casadi.tanh(W @ x[t * inputs : (t + 1) * inputs] + V @ h + b)
+        return (w.T @ h + theta[-1] - y) ** 2
+
+    activate = relu if program.activation == "relu" else casadi.tanh
+    start, z = 0, x
+    for k, (inputs, outputs) in enumerate(zip(program.sizes, program.sizes[1:])):  # noqa: B905
+        stop = start + outputs * (inputs + 1)
+        both = columns(start, outputs, stop)
+        z = both[:, :inputs] @ (activate(z) if k else z) + both[:, inputs]
+        start = stop
+    if program.kind == "classifier":
+        top = casadi.mmax(z)
+        right = sum(z[k] * (y == k) for k in range(program.sizes[-1]))
+        return casadi.log(casadi.sum1(casadi.exp(z - top))) + top - right
+    return relu(1.0 - y * z) + PENALTY * casadi.sumsqr(theta)
+
+
+# --- All of them ------------------------------------------------------------------------------------------------------
+
+NETWORKS = ("demo", "classifier", "recurrent")
+
+PEERS = [
+    Peer("jax.jit", "jax", (*NETWORKS, "graph"), jax_step),
+    Peer("NumPy by hand", "numpy", NETWORKS, numpy_step),
+    Peer("PyTorch eager", "torch", (*NETWORKS, "graph"), torch_step),
+    Peer("CasADi SX", "casadi", (*NETWORKS, "graph"), casadi_step),
+    Peer("tinygrad_vi, eager", "tinygrad_vi", (*NETWORKS, "graph"), eager_step),
+    Peer("micrograd", "micrograd", ("demo",), micrograd_step),
+]
