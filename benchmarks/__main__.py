@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from benchmarks import eager, importing, learning, memory, scaling
+from benchmarks import compiled, eager, gpt, importing, learning, memory, scaling
 from benchmarks.measure import machine
 
-BENCHMARKS = {"eager": eager, "learning": learning, "import": importing, "memory": memory, "scaling": scaling}
+BENCHMARKS = {
+    "eager": eager,
+    "compiled": compiled,
+    "gpt": gpt,
+    "learning": learning,
+    "import": importing,
+    "memory": memory,
+    "scaling": scaling,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -24,6 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="small sizes and few repeats: does it run?")
     parser.add_argument("--repeats", type=int, metavar="N", help="turns for each contestant (7; 2 with --quick)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write the pictures of `compiled`")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
@@ -36,7 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
     for name in options.names or BENCHMARKS:
         title = f"--- {name} "
         print(f"\n{title:-<120}\n{BENCHMARKS[name].__doc__}".rstrip(), flush=True)
-        BENCHMARKS[name].run(repeats, options.quick)
+        drawing = {"out": options.out} if name == "compiled" else {}
+        BENCHMARKS[name].run(repeats, options.quick, **drawing)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ The parameters of a layer lie neuron by neuron, weights then bias: one matrix [W
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,18 +28,18 @@ Step = Callable[[], tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Peer:
-    """A library, the package it needs, and the kinds of program that are written in it."""
+    """A library, the package it needs, and the programs that it can run in a bearable time."""
 
     name: str
     package: str
-    kinds: tuple[str, ...]
+    can_run: Callable[[Program], bool]
     step: Callable[[Program], Step]
 
-    def installed(self) -> bool:
-        return importlib.util.find_spec(self.package) is not None
-
-    def writes(self, program: Program) -> bool:
-        return program.kind in self.kinds
+    def missing(self) -> str:
+        """Why it cannot take part; empty when it can."""
+        if self.step is compiled_step:
+            return "" if compiler() else "not available"
+        return "" if importlib.util.find_spec(self.package) else "not installed"
 
 
 def numbers(result: tuple[Any, Any]) -> tuple[float, Array]:
@@ -49,7 +51,7 @@ def numbers(result: tuple[Any, Any]) -> tuple[float, Array]:
 def layers(theta: Array, sizes: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:
     """The matrix and the biases of each layer, as views of the vector of parameters."""
     start = 0
-    for inputs, outputs in zip(sizes, sizes[1:]):  # noqa: B905
+    for inputs, outputs in pairwise(sizes):
         stop = start + outputs * (inputs + 1)
         both = theta[start:stop].reshape(outputs, inputs + 1)
         yield both[:, :inputs], both[:, inputs]
@@ -87,6 +89,19 @@ def eager_step(program: Program) -> Step:
 
 def _values(x: Any) -> Any:
     return [_values(entry) for entry in x] if isinstance(x, list) else Value(x)
+
+
+def compiler() -> Any:
+    """The module that compiles, or None where there is none."""
+    module = importlib.import_module("tinygrad_vi.compiler")
+    return module if hasattr(module, "compile") else None
+
+
+def compiled_step(program: Program) -> Step:
+    """The user's scalar code, compiled."""
+    step = compiler().compile(program.loss, params=program.parameters)
+    theta, X, Y = program.theta, program.X, program.Y
+    return lambda: step.value_and_grad(theta, X, Y)
 
 
 # --- micrograd --------------------------------------------------------------------------------------------------------
@@ -320,23 +335,36 @@ def torch_step(program: Program) -> Step:
     return step
 
 
-# --- CasADi: a graph of scalars (SX) for one example, mapped over the examples ----------------------------------------
+# --- CasADi: a graph of scalars (SX) ----------------------------------------------------------------------------------
+
+UNFOLDED = 400_000  # instructions: a graph of all examples up to here, beyond it the graph of one mapped over them
 
 
 def casadi_step(program: Program) -> Step:
     import casadi
 
     theta, X, Y = program.theta, program.X.reshape(len(program.X), -1), program.Y
-    symbols = [casadi.SX.sym("theta", len(theta)), casadi.SX.sym("x", X.shape[1]), casadi.SX.sym("y")]
-    loss = casadi_loss(program, *symbols) / len(X)
-    example = casadi.Function("example", symbols, [loss, casadi.gradient(loss, symbols[0])])
-    # one theta for all examples; their losses and gradients are added up
-    batch = example.map("batch", "serial", len(X), [0], [0, 1]) if len(X) > 1 else example
+    count, inputs = X.shape
+    t, x, y = casadi.SX.sym("theta", len(theta)), casadi.SX.sym("x", inputs), casadi.SX.sym("y")
+    fit = casadi_loss(program, t, x, y)
+    penalty = PENALTY * casadi.sumsqr(t) if program.kind == "demo" else 0.0
+    share = (fit + penalty) / count
+    example = casadi.Function("example", [t, x, y], [share, casadi.gradient(share, t)])
+    if count == 1:
+        batch = example
+    elif count * example.n_instructions() <= UNFOLDED:
+        one = casadi.Function("one", [t, x, y], [fit])
+        xs, ys = casadi.SX.sym("X", inputs, count), casadi.SX.sym("Y", 1, count)
+        mean = sum(one(t, xs[:, i], ys[i]) for i in range(count)) / count + penalty
+        batch = casadi.Function("batch", [t, xs, ys], [mean, casadi.gradient(mean, t)])
+    else:  # one theta for all; losses and gradients are added up
+        batch = example.map("batch", "serial", count, [0], [0, 1])
     given = [casadi.DM(theta), casadi.DM(X.T), casadi.DM(Y).T]
     return lambda: batch(*given)
 
 
 def casadi_loss(program: Program, theta: Any, x: Any, y: Any) -> Any:
+    """The loss of one example without a penalty."""
     import casadi
 
     def relu(v: Any) -> Any:
@@ -363,7 +391,7 @@ def casadi_loss(program: Program, theta: Any, x: Any, y: Any) -> Any:
 
     activate = relu if program.activation == "relu" else casadi.tanh
     start, z = 0, x
-    for k, (inputs, outputs) in enumerate(zip(program.sizes, program.sizes[1:])):  # noqa: B905
+    for k, (inputs, outputs) in enumerate(pairwise(program.sizes)):
         stop = start + outputs * (inputs + 1)
         both = columns(start, outputs, stop)
         z = both[:, :inputs] @ (activate(z) if k else z) + both[:, inputs]
@@ -372,18 +400,23 @@ def casadi_loss(program: Program, theta: Any, x: Any, y: Any) -> Any:
         top = casadi.mmax(z)
         right = sum(z[k] * (y == k) for k in range(program.sizes[-1]))
         return casadi.log(casadi.sum1(casadi.exp(z - top))) + top - right
-    return relu(1.0 - y * z) + PENALTY * casadi.sumsqr(theta)
+    return relu(1.0 - y * z)
 
 
 # --- All of them ------------------------------------------------------------------------------------------------------
 
-NETWORKS = ("demo", "classifier", "recurrent")
+OURS = "tinygrad_vi, compiled"
+EAGER = "tinygrad_vi, eager"
 
 PEERS = [
-    Peer("jax.jit", "jax", (*NETWORKS, "graph"), jax_step),
-    Peer("NumPy by hand", "numpy", NETWORKS, numpy_step),
-    Peer("PyTorch eager", "torch", (*NETWORKS, "graph"), torch_step),
-    Peer("CasADi SX", "casadi", (*NETWORKS, "graph"), casadi_step),
-    Peer("tinygrad_vi, eager", "tinygrad_vi", (*NETWORKS, "graph"), eager_step),
-    Peer("micrograd", "micrograd", ("demo",), micrograd_step),
+    Peer(OURS, "tinygrad_vi", lambda program: True, compiled_step),
+    # compiling a graph of scalars takes 9 s for 1,000 operations, and more than in proportion beyond
+    Peer("jax.jit", "jax", lambda program: program.kind != "graph" or program.sizes[0] <= 1000, jax_step),
+    Peer("NumPy by hand", "numpy", lambda program: program.kind != "graph", numpy_step),
+    Peer("PyTorch eager", "torch", lambda program: True, torch_step),
+    # a graph of scalars of the wide network takes 12 s to build
+    Peer("CasADi SX", "casadi", lambda program: len(program.parameters) <= 20_000, casadi_step),
+    # 3,000,000 products of a weight and an input take some seconds
+    Peer(EAGER, "tinygrad_vi", lambda program: len(program.parameters) * len(program.X) <= 3_000_000, eager_step),
+    Peer("micrograd", "micrograd", lambda program: program.kind == "demo", micrograd_step),
 ]

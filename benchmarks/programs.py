@@ -66,9 +66,10 @@ def demo(examples: int = 100) -> Program:
     return Program("A", "demo", (2, 16, 16, 1), loss, parameters, *repeated(X, Y, examples), activation="relu")
 
 
-def classifier(name: str, sizes: tuple[int, ...], activation: str, examples: int) -> Program:
-    """An MLP that tells handwritten digits apart."""
-    model = nn.MLP(sizes[0], sizes[1:], activation=activation, init="he" if activation == "relu" else "xavier", seed=1)
+def classifier(name: str, sizes: tuple[int, ...], activation: str, examples: int, expand: bool = False) -> Program:
+    """An MLP that tells handwritten digits apart; with ``expand`` each + and * of its sums is a node."""
+    init = "he" if activation == "relu" else "xavier"
+    model = nn.MLP(sizes[0], sizes[1:], activation=activation, init=init, seed=1, expand=expand)
 
     def loss(x: Any, y: Any) -> Any:
         return losses.cross_entropy(model(x), y)
@@ -82,14 +83,16 @@ def digits(examples: int = 64) -> Program:
     return classifier("B", (64, 32, 10), "tanh", examples)
 
 
-def wide(examples: int = 512, width: int = 256) -> Program:
+def wide(examples: int = 512, width: int = 256, expand: bool = False) -> Program:
     """Two hidden layers of one width."""
-    return classifier("wide", (64, width, width, 10), "relu", examples)
+    return classifier("wide", (64, width, width, 10), "relu", examples, expand)
 
 
 def recurrent(examples: int = 32, steps: int = 20, inputs: int = 8, hidden: int = 16) -> Program:
     """C."""
-    model = nn.RNN(nn.RNNCell(inputs, hidden, seed=1), nn.Layer(hidden, 1, "identity", init="xavier", seed=2), last=True)
+    model = nn.RNN(
+        nn.RNNCell(inputs, hidden, seed=1), nn.Layer(hidden, 1, "identity", init="xavier", seed=2), last=True
+    )
 
     def loss(x: Any, y: Any) -> Any:
         return losses.mse(model(x), y)

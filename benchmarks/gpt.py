@@ -1,0 +1,329 @@
+"""A language model in scalar code: a GPT of one layer and 4,192 parameters that learns to write Vietnamese names.
+
+In the manner of the well-known GPTs of 200 lines of pure Python: 27 tokens (a letter, or the end), 16 numbers for each
+position, 4 heads of attention, root-mean-square norms, Adam with a rate that falls to 0.  One text, `gpt_loss`, runs
+
+- on a *plain* Value with one node for each + and *, the way these programs are written;
+- on our eager engine, where a sum of products is one node;
+- compiled, once for each length of name, or once for all: then the weight of each position's loss is an input, 1/n for
+  the n positions of the name and 0 beyond them (attention looks back only).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import collector, progress, show
+from benchmarks.names import names
+from benchmarks.peers import compiler
+from benchmarks.plain import Plain
+from tinygrad_vi import Value, dot, losses, softmax, take
+
+VOCABULARY = 27  # a to z, and the end of a name, which is also its beginning
+END = 26
+WIDTH = 16
+HEADS = 4
+HEAD_WIDTH = WIDTH // HEADS
+LONGEST = 16  # positions
+
+# --- Numbers: the few functions in which the engines differ -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A class of numbers, and what is made of several of them."""
+
+    value: Callable[[float], Any]
+    dot: Callable[[Sequence[Any], Sequence[Any]], Any]
+    softmax: Callable[[Sequence[Any]], list[Any]]
+    cross_entropy: Callable[[Sequence[Any], Any], Any]
+    take: Callable[[Sequence[Any], Any], Any]
+
+
+OURS = Engine(Value, dot, softmax, losses.cross_entropy, take)
+
+
+def plain_dot(w: Sequence[Any], x: Sequence[Any]) -> Any:
+    return sum(wi * xi for wi, xi in zip(w, x, strict=True))
+
+
+def plain_softmax(logits: Sequence[Plain]) -> list[Any]:
+    top = max(a.data for a in logits)
+    powers = [(a - top).exp() for a in logits]
+    total = sum(powers)
+    return [p / total for p in powers]
+
+
+def plain_cross_entropy(logits: Sequence[Plain], target: int) -> Any:
+    return -plain_softmax(logits)[target].log()
+
+
+PLAIN = Engine(Plain, plain_dot, plain_softmax, plain_cross_entropy, lambda table, index: table[index])
+
+
+# --- The model --------------------------------------------------------------------------------------------------------
+
+Matrix = list[list[Any]]
+State = dict[str, Matrix]
+
+SHAPES = {
+    "token": (VOCABULARY, WIDTH),
+    "position": (LONGEST, WIDTH),
+    "output": (VOCABULARY, WIDTH),
+    "query": (WIDTH, WIDTH),
+    "key": (WIDTH, WIDTH),
+    "value": (WIDTH, WIDTH),
+    "mix": (WIDTH, WIDTH),
+    "expand": (4 * WIDTH, WIDTH),
+    "contract": (WIDTH, 4 * WIDTH),
+}
+
+
+def initial_state(engine: Engine = OURS, seed: int = 42, deviation: float = 0.08) -> State:
+    """Matrices with normal random entries."""
+    rng = random.Random(seed)
+    return {
+        name: [[engine.value(rng.gauss(0.0, deviation)) for _ in range(columns)] for _ in range(rows)]
+        for name, (rows, columns) in SHAPES.items()
+    }
+
+
+def parameters_of(state: State) -> list[Any]:
+    return [p for matrix in state.values() for row in matrix for p in row]
+
+
+def gpt_loss(
+    state: State,
+    tokens: Sequence[Any],
+    targets: Sequence[Any],
+    weights: Sequence[Any] | None = None,
+    engine: Engine = OURS,
+) -> Any:
+    """How badly each next token is foretold: the cross-entropy, averaged over the positions, or with given weights."""
+    keys: Matrix = []
+    values: Matrix = []
+    parts = []
+    for position, (token, target) in enumerate(zip(tokens, targets, strict=True)):
+        logits = next_token(state, token, position, keys, values, engine)
+        parts.append(engine.cross_entropy(logits, target))
+    return engine.dot([1.0 / len(parts)] * len(parts) if weights is None else weights, parts)
+
+
+def next_token(state: State, token: Any, position: int, keys: Matrix, values: Matrix, engine: Engine) -> list[Any]:
+    """The logits of the token that follows; keys and values of the positions before grow by those of this one."""
+
+    def linear(name: str, x: list[Any]) -> list[Any]:
+        return [engine.dot(row, x) for row in state[name]]
+
+    def normed(x: list[Any]) -> list[Any]:
+        scale = (engine.dot(x, x) * (1.0 / len(x)) + 1e-5) ** -0.5
+        return [xi * scale for xi in x]
+
+    x = normed(plus(engine.take(state["token"], token), state["position"][position]))
+
+    inner = normed(x)
+    query = linear("query", inner)
+    keys.append(linear("key", inner))
+    values.append(linear("value", inner))
+    x = plus(x, linear("mix", attention(query, keys, values, engine)))
+
+    hidden = [h.relu() for h in linear("expand", normed(x))]
+    x = plus(x, linear("contract", hidden))
+    return linear("output", x)
+
+
+def attention(query: list[Any], keys: Matrix, values: Matrix, engine: Engine) -> list[Any]:
+    """For each head the average of the values, each weighted by how well its key answers the query."""
+    mixed = []
+    for start in range(0, WIDTH, HEAD_WIDTH):
+        head = slice(start, start + HEAD_WIDTH)
+        scores = [engine.dot(query[head], key[head]) * (1.0 / math.sqrt(HEAD_WIDTH)) for key in keys]
+        shares = engine.softmax(scores)
+        mixed += [engine.dot(shares, column) for column in zip(*(value[head] for value in values), strict=True)]
+    return mixed
+
+
+def plus(x: Sequence[Any], y: Sequence[Any]) -> list[Any]:
+    return [a + b for a, b in zip(x, y, strict=True)]
+
+
+# --- The names --------------------------------------------------------------------------------------------------------
+
+
+def document(name: str) -> tuple[list[int], list[int]]:
+    """The tokens of a name and those that follow them.
+
+    >>> document("an")
+    ([26, 0, 13], [0, 13, 26])
+    """
+    tokens = [END, *(ord(letter) - ord("a") for letter in name), END][: LONGEST + 1]
+    return tokens[:-1], tokens[1:]
+
+
+def padded(tokens: Sequence[int], targets: Sequence[int]) -> tuple[list[int], list[int], list[float]]:
+    """The same at full length, and the weight of each position: the end follows the end, and does not count."""
+    n = len(tokens)
+    beyond = LONGEST - n
+    return [*tokens, *[END] * beyond], [*targets, *[END] * beyond], [1.0 / n] * n + [0.0] * beyond
+
+
+# --- Training ---------------------------------------------------------------------------------------------------------
+
+#: (theta, tokens, targets) -> loss and gradient
+Gradient = Callable[[Any, Sequence[int], Sequence[int]], tuple[float, Any]]
+
+
+def eager_gradient(engine: Engine) -> Gradient:
+    state = initial_state(engine)
+    parameters = parameters_of(state)
+
+    def gradient(theta: Any, tokens: Sequence[int], targets: Sequence[int]) -> tuple[float, Any]:
+        for p, x in zip(parameters, theta.tolist(), strict=True):
+            p.data, p.grad = x, 0.0
+        loss = gpt_loss(state, tokens, targets, engine=engine)
+        loss.backward()
+        return loss.data, np.array([p.grad for p in parameters])
+
+    return gradient
+
+
+def compiled_gradient() -> Gradient:
+    """One program for names of all lengths."""
+    batch = compiled_batch_gradient()
+
+    def gradient(theta: Any, tokens: Sequence[int], targets: Sequence[int]) -> tuple[float, Any]:
+        return batch(theta, *(np.array([row], dtype=float) for row in padded(tokens, targets)))
+
+    return gradient
+
+
+def compiled_batch_gradient() -> Callable[[Any, Any, Any, Any], tuple[float, Any]]:
+    """(theta, tokens, targets, weights), with a row for each name, to loss and gradient."""
+    state = initial_state()
+    step = compiler().compile(
+        lambda tokens, targets, weights: gpt_loss(state, tokens, targets, weights), params=parameters_of(state)
+    )
+    return step.value_and_grad  # type: ignore[no-any-return]
+
+
+def compiled_gradient_by_length() -> Gradient:
+    """A program for each length, compiled when it is first met."""
+    state = initial_state()
+    parameters = parameters_of(state)
+    steps: dict[int, Any] = {}
+
+    def gradient(theta: Any, tokens: Sequence[int], targets: Sequence[int]) -> tuple[float, Any]:
+        n = len(tokens)
+        if n not in steps:
+            steps[n] = compiler().compile(lambda x, y: gpt_loss(state, x, y), params=parameters)
+        return steps[n].value_and_grad(theta, np.array([tokens], dtype=float), np.array([targets], dtype=float))
+
+    return gradient
+
+
+def training(gradient: Gradient, documents: Sequence[tuple[list[int], list[int]]], steps: int) -> Iterator[float]:
+    """The losses of a run, one name for each step: Adam with a learning rate that falls from 0.01 to 0."""
+    theta = np.array([p.data for p in parameters_of(initial_state())])
+    mean, square = np.zeros_like(theta), np.zeros_like(theta)
+    for k in range(steps):
+        loss, g = gradient(theta, *documents[k % len(documents)])
+        mean = 0.85 * mean + 0.15 * g
+        square = 0.99 * square + 0.01 * g * g
+        rate = 0.01 * (1.0 - k / steps)
+        theta = theta - rate * (mean / (1.0 - 0.85 ** (k + 1))) / (np.sqrt(square / (1.0 - 0.99 ** (k + 1))) + 1e-8)
+        yield loss
+
+
+# --- The match --------------------------------------------------------------------------------------------------------
+
+PEER = "plain Value"
+EAGER = "tinygrad_vi, eager"
+ONE = "tinygrad_vi, compiled once"
+BY_LENGTH = "tinygrad_vi, compiled for each length"
+STEPS = 1000
+BATCH = 32
+#: DESIGN: a step at batch 1, a name at batch 32, the whole run
+TARGETS = {"step": 300.0, "name": 5000.0, "run": 70.0}
+
+
+def contestants() -> dict[str, Gradient]:
+    found = {PEER: eager_gradient(PLAIN), EAGER: eager_gradient(OURS)}
+    if compiler() is not None:
+        found |= {ONE: compiled_gradient(), BY_LENGTH: compiled_gradient_by_length()}
+    return found
+
+
+def side_by_side(documents: Sequence[tuple[list[int], list[int]]], steps: int) -> tuple[dict[str, list[float]], ...]:
+    """The losses of the first steps, and the seconds of each, all contestants taking turns."""
+    runs = {name: training(gradient, documents, STEPS) for name, gradient in contestants().items()}
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    with progress("gpt", steps * len(runs)) as bar:
+        for _ in range(steps):
+            for name, run_ in runs.items():
+                start = perf_counter()
+                found[name].append(next(run_))
+                seconds[name].append(perf_counter() - start)
+                bar.update()
+    return found, seconds
+
+
+def run(repeats: int, quick: bool) -> None:
+    """Print the time of a training step, whether the losses agree, and the whole run where it is compiled."""
+    steps = 1 if quick else max(8, repeats)
+    documents = [document(name) for name in names(STEPS)]
+    for on in (True, False):
+        with collector(on):
+            found, seconds = side_by_side(documents, steps)
+        title = f"A training step of batch 1, collector {'on' if on else 'off'}: medians of {steps}"
+        worst = {name: max(abs(a - b) for a, b in zip(row, found[PEER], strict=True)) for name, row in found.items()}
+        show(
+            title,
+            ["", "ms", f"times faster than {PEER}", f"largest difference in loss from {PEER}"],
+            [
+                [name, f"{1e3 * median(row):.3g}", f"{median(seconds[PEER]) / median(row):.1f}", f"{worst[name]:.1e}"]
+                for name, row in seconds.items()
+            ],
+        )
+    if compiler() is None:
+        print("\ncompile: not available")
+    else:
+        compiled_run(documents, median(seconds[PEER]), 20 if quick else STEPS)
+
+
+def compiled_run(documents: Sequence[tuple[list[int], list[int]]], peer: float, steps: int) -> None:
+    """Print the whole run with its compilation, and what a name costs in a batch, against the peer's seconds a step."""
+    rows = []
+    for name, make in ((ONE, compiled_gradient), (BY_LENGTH, compiled_gradient_by_length)):
+        start = perf_counter()
+        found = list(training(make(), documents, steps))
+        seconds = perf_counter() - start
+        last = sum(found[-50:]) / len(found[-50:])
+        rows.append([name, f"{seconds:.2f}", f"{peer * steps / seconds:.1f}", f"{TARGETS['run']:g}", f"{last:.3f}"])
+    show(
+        f"{steps} steps, from tracing on",
+        ["", "seconds", f"times faster than {PEER} (one step, times {steps})", "target", "mean of the last 50 losses"],
+        rows,
+    )
+
+    batch = compiled_batch_gradient()
+    theta = np.array([p.data for p in parameters_of(initial_state())])
+    rows = []
+    for count, target in ((1, TARGETS["step"]), (BATCH, TARGETS["name"])):
+        given = [np.array(x, dtype=float) for x in zip(*(padded(*d) for d in documents[:count]), strict=True)]
+        times = []
+        for _ in range(20):
+            start = perf_counter()
+            batch(theta, *given)
+            times.append((perf_counter() - start) / count)
+        seconds = median(times[1:])
+        rows.append([f"{count}", f"{1e6 * seconds:.1f}", f"{peer / seconds:.0f}", f"{target:g}"])
+    show("Loss and gradient, compiled once", ["batch", "us a name", f"times faster than {PEER}", "target"], rows)
