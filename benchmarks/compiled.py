@@ -8,6 +8,7 @@ have what they take (OPENBLAS_NUM_THREADS and XLA_FLAGS govern them).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -42,7 +43,8 @@ QUICK: dict[str, Callable[[], Program]] = {
 
 
 def named(*names: str) -> list[Peer]:
-    return [peer for peer in PEERS if peer.name in names]
+    by_name = {peer.name: peer for peer in PEERS}
+    return [by_name[name] for name in names]
 
 
 # --- One program ------------------------------------------------------------------------------------------------------
@@ -85,14 +87,15 @@ def match(program: Program, quick: bool) -> None:
         slower = cold[name] / cold[base], warm[name] / warm[base]
         target = TARGETS.get(program.name, {}).get(name) if base == OURS and not quick else None
         verdict = [] if target is None else [f"{target:,g}", *(against(target, x) for x in slower)]
-        times = (f"{1e6 * cold[name]:,.1f}", f"{1e6 * warm[name]:,.1f}")
-        rows.append([name, f"{seconds[name]:.2f}", *times, *(f"{x:,.2f}" for x in slower), *verdict])
+        figures = (1e6 * cold[name], 1e6 * warm[name], *slower)
+        rows.append([name, f"{seconds[name]:.2f}", *map(three_digits, figures), *verdict])
     rows += [[name, reason] for name, reason in absent.items()]
     show(
         f"{program}, {len(program.parameters):,} parameters; all agree to {worst:.0e}; "
         f"times are of {base}, the last three columns on the target for these",
         ["", "set-up s", "cold us", "warm us", "cold, times", "warm, times", "target", "cold", "warm"],
         rows,
+        as_written=True,
     )
 
 
@@ -115,14 +118,16 @@ def growing(
         check(program, steps)
         times = race(steps, TURNS[quick], f"{title}, {size}", BURST)
         base = next(iter(steps))
-        rows.append([f"{size:,}", *_columns(peers, times, 1e6), *_columns(peers, times, 1.0 / times[base])])
+        ratios = {name: seconds / times[base] for name, seconds in times.items()}
+        rows.append([f"{size:,}", *_columns(peers, times, 1e6), *_columns(peers, ratios, 1.0)[1:]])
         for name, seconds in times.items():
             lines.setdefault(name, []).append((size, 1e6 * seconds))
     names = [peer.name for peer in peers if not peer.missing()]
     show(
-        f"{title}: us a call in bursts of {BURST}, and times {names[0]}",
-        [quantity, *names, *(f"{name}, times" for name in names)],
+        f"{title}: us a call in bursts of {BURST}, and times those of the first",
+        [quantity, *names, *(f"{name}, times" for name in names[1:])],
         rows,
+        as_written=True,
     )
     if out is not None:
         plot(_file(out, title), title, quantity, "us a call", lines)
@@ -143,6 +148,7 @@ def set_up(title: str, programs: Sequence[Program], peers: Sequence[Peer], out: 
         f"{title}: seconds of set-up with the first call, and us a node",
         ["nodes", *names, *(f"{name}, us a node" for name in names)],
         rows,
+        as_written=True,
     )
     if out is not None:
         plot(_file(out, title), title, "scalar nodes", "seconds", lines)
@@ -156,7 +162,12 @@ def scalar_nodes(program: Program) -> int:
 
 def _columns(peers: Sequence[Peer], times: dict[str, float], unit: float) -> list[str]:
     present = [peer.name for peer in peers if not peer.missing()]
-    return [f"{unit * times[name]:,.4g}" if name in times else "" for name in present]
+    return [three_digits(unit * times[name]) if name in times else "" for name in present]
+
+
+def three_digits(x: float) -> str:
+    """``0.0123``, ``1.23``, ``123``, ``12,345``: at least three digits, never an exponent."""
+    return f"{x:,.{max(0, 2 - math.floor(math.log10(x)))}f}" if x > 0.0 else "0"
 
 
 def _file(folder: Path, title: str) -> Path:

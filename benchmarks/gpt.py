@@ -292,6 +292,7 @@ def run(repeats: int, quick: bool) -> None:
                 [name, f"{1e3 * median(row):.3g}", f"{median(seconds[PEER]) / median(row):.1f}", f"{worst[name]:.1e}"]
                 for name, row in seconds.items()
             ],
+            as_written=True,
         )
     if compiler() is None:
         print("\ncompile: not available")
@@ -312,6 +313,7 @@ def compiled_run(documents: Sequence[tuple[list[int], list[int]]], peer: float, 
         f"{steps} steps, from tracing on",
         ["", "seconds", f"times faster than {PEER} (one step, times {steps})", "target", "mean of the last 50 losses"],
         rows,
+        as_written=True,
     )
 
     batch = compiled_batch_gradient()

@@ -118,9 +118,12 @@ def progress(title: str, total: int) -> Any:
     return tqdm(total=total, desc=title, leave=False, disable=None)
 
 
-def show(title: str, headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table."""
-    print(f"\n{title}\n\n{tabulate(list(rows), headers, floatfmt='.3g', tablefmt='github')}", flush=True)
+def show(title: str, headers: Sequence[str], rows: Iterable[Sequence[Any]], as_written: bool = False) -> None:
+    """Print a table; ``as_written`` leaves the cells alone, which otherwise get three digits where they are numbers."""
+    options: dict[str, Any] = {"floatfmt": ".3g"}
+    if as_written:
+        options = {"disable_numparse": True, "colalign": ["left", *["right"] * (len(headers) - 1)]}
+    print(f"\n{title}\n\n{tabulate(list(rows), headers, tablefmt='github', **options)}", flush=True)
 
 
 def plot(path: Path, title: str, x_name: str, y_name: str, lines: dict[str, list[tuple[float, float]]]) -> None:

@@ -45,7 +45,7 @@ class Peer:
 def numbers(result: tuple[Any, Any]) -> tuple[float, Array]:
     """What a step returned, as a float and a NumPy vector."""
     value, gradient = result
-    return float(value), np.array(gradient, dtype=float).ravel()
+    return float(value), np.asarray(gradient, dtype=float).ravel()
 
 
 def layers(theta: Array, sizes: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:
