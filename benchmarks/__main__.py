@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="small sizes and few repeats: does it run?")
     parser.add_argument("--repeats", type=int, metavar="N", help="turns for each contestant (7; 2 with --quick)")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write the pictures of `compiled`")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where `compiled` writes pictures; needs matplotlib")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import threadpoolctl
 
 from benchmarks.eager import demo_loss, micrograd_nn
 from benchmarks.programs import LEAVES, PENALTY, Program, random_expressions
@@ -134,7 +136,20 @@ NUMPY_ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], A
 
 
 def numpy_step(program: Program) -> Step:
+    """On one thread: where another process wants the second core too, BLAS on two is ten times slower than on one."""
+    threadpoolctl.threadpool_limits(1)
     return numpy_recurrent(program) if program.kind == "recurrent" else numpy_mlp(program)
+
+
+def numpy_all_threads_step(program: Program) -> Step:
+    step = numpy_step(program)
+    threads = threadpoolctl.ThreadpoolController()
+
+    def on_all() -> tuple[Any, Any]:
+        with threads.limit(limits=os.cpu_count()):
+            return step()
+
+    return on_all
 
 
 def numpy_mlp(program: Program) -> Step:
@@ -413,6 +428,13 @@ PEERS = [
     # compiling a graph of scalars takes 9 s for 1,000 operations, and more than in proportion beyond
     Peer("jax.jit", "jax", lambda program: program.kind != "graph" or program.sizes[0] <= 1000, jax_step),
     Peer("NumPy by hand", "numpy", lambda program: program.kind != "graph", numpy_step),
+    # for small matrices BLAS takes one thread by itself
+    Peer(
+        "NumPy, all threads",
+        "numpy",
+        lambda program: program.kind == "classifier" and len(program.parameters) * len(program.X) > 10_000_000,
+        numpy_all_threads_step,
+    ),
     Peer("PyTorch eager", "torch", lambda program: True, torch_step),
     # a graph of scalars of the wide network takes 12 s to build
     Peer("CasADi SX", "casadi", lambda program: len(program.parameters) <= 20_000, casadi_step),
