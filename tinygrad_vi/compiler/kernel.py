@@ -8,7 +8,7 @@ and keeps the result.  With NUMBA_DISABLE_JIT=1 the same text runs as Python and
 
 A row of M holds the values of one node for a block of n examples, ``stride`` numbers after the row before; loops over
 the examples are innermost and contiguous, so that they become vector instructions.  What is the same for all examples
-is run by the same loops, as rows of one number: stride 1, one example.
+is run as rows of one number.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from numba import njit
 
 from tinygrad_vi.compiler import elementary as el
+from tinygrad_vi.compiler.lanes import LANES, TILE, dot_tile, dot_vector, sum1, sum4
 from tinygrad_vi.compiler.tables import (
     BIAS,
     CODES,
@@ -28,16 +29,14 @@ from tinygrad_vi.compiler.tables import (
     FIRST,
     LAST,
     MAPPED,
-    NUMBER,
     OP,
+    PARAMETERS,
     SUM,
     SUM4,
     SUMS,
     SUMS_END,
     TOTAL,
     UNMAPPED,
-    WEIGHTS,
-    WEIGHTS_END,
     A,
     B,
     C,
@@ -54,117 +53,15 @@ exact = njit(fastmath={"contract"}, error_model="numpy", cache=True, nogil=True)
 
 
 @loops
-def dot(bias, row, weight, k, k1, a, b, c, r, r1, M, y, stride, n):
-    """M[y] = bias + sum of weight * row + sum of c * a * b, eight linear terms or four products in one pass."""
-    if k1 - k >= 8:
-        k = linear8(bias, row, weight, k, M, y, stride, n)
-    elif k1 - k >= 4:
-        x0, x1, x2, x3 = row[k] * stride, row[k + 1] * stride, row[k + 2] * stride, row[k + 3] * stride
-        w0, w1, w2, w3 = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
-        for i in range(n):
-            M[y + i] = bias + w0 * M[x0 + i] + w1 * M[x1 + i] + w2 * M[x2 + i] + w3 * M[x3 + i]
-        k += 4
-    elif k1 > k:
-        x0, w0 = row[k] * stride, weight[k]
-        for i in range(n):
-            M[y + i] = bias + w0 * M[x0 + i]
-        k += 1
-    elif r1 > r:
-        x0, x1, w0 = a[r] * stride, b[r] * stride, c[r]
-        for i in range(n):
-            M[y + i] = bias + w0 * M[x0 + i] * M[x1 + i]
-        r += 1
-    else:
-        for i in range(n):
-            M[y + i] = bias
-    while k1 - k >= 8:
-        k = more_linear8(row, weight, k, M, y, stride, n)
-    while k1 - k >= 2:
-        x0, x1, w0, w1 = row[k] * stride, row[k + 1] * stride, weight[k], weight[k + 1]
-        for i in range(n):
-            M[y + i] += w0 * M[x0 + i] + w1 * M[x1 + i]
-        k += 2
-    if k < k1:
-        x0, w0 = row[k] * stride, weight[k]
-        for i in range(n):
-            M[y + i] += w0 * M[x0 + i]
-    while r1 - r >= 4:
-        x0, x1, x2, x3 = a[r] * stride, a[r + 1] * stride, a[r + 2] * stride, a[r + 3] * stride
-        z0, z1, z2, z3 = b[r] * stride, b[r + 1] * stride, b[r + 2] * stride, b[r + 3] * stride
-        w0, w1, w2, w3 = c[r], c[r + 1], c[r + 2], c[r + 3]
-        for i in range(n):
-            M[y + i] += (w0 * M[x0 + i] * M[z0 + i] + w1 * M[x1 + i] * M[z1 + i]
-                         + w2 * M[x2 + i] * M[z2 + i] + w3 * M[x3 + i] * M[z3 + i])  # fmt: skip
-        r += 4
-    while r < r1:
-        x0, z0, w0 = a[r] * stride, b[r] * stride, c[r]
-        for i in range(n):
-            M[y + i] += w0 * M[x0 + i] * M[z0 + i]
-        r += 1
-
-
-@loops
-def linear8(bias, row, weight, k, M, y, stride, n):
-    """The first eight linear terms of a dot."""
-    x0, x1, x2, x3 = row[k] * stride, row[k + 1] * stride, row[k + 2] * stride, row[k + 3] * stride
-    x4, x5, x6, x7 = row[k + 4] * stride, row[k + 5] * stride, row[k + 6] * stride, row[k + 7] * stride
-    w0, w1, w2, w3 = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
-    w4, w5, w6, w7 = weight[k + 4], weight[k + 5], weight[k + 6], weight[k + 7]
-    for i in range(n):
-        M[y + i] = (bias + w0 * M[x0 + i] + w1 * M[x1 + i] + w2 * M[x2 + i] + w3 * M[x3 + i]
-                    + w4 * M[x4 + i] + w5 * M[x5 + i] + w6 * M[x6 + i] + w7 * M[x7 + i])  # fmt: skip
-    return k + 8
-
-
-@loops
-def more_linear8(row, weight, k, M, y, stride, n):
-    """The next eight."""
-    x0, x1, x2, x3 = row[k] * stride, row[k + 1] * stride, row[k + 2] * stride, row[k + 3] * stride
-    x4, x5, x6, x7 = row[k + 4] * stride, row[k + 5] * stride, row[k + 6] * stride, row[k + 7] * stride
-    w0, w1, w2, w3 = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
-    w4, w5, w6, w7 = weight[k + 4], weight[k + 5], weight[k + 6], weight[k + 7]
-    for i in range(n):
-        M[y + i] += (w0 * M[x0 + i] + w1 * M[x1 + i] + w2 * M[x2 + i] + w3 * M[x3 + i]
-                     + w4 * M[x4 + i] + w5 * M[x5 + i] + w6 * M[x6 + i] + w7 * M[x7 + i])  # fmt: skip
-    return k + 8
-
-
-@loops
-def sum4(a, b, c, r, r1, M, T, t, stride, n):
-    """Four sums over the examples, of products that share their left rows."""
-    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
-    while r < r1:
-        x, z0, z1, z2, z3 = a[r] * stride, b[r] * stride, b[r + 1] * stride, b[r + 2] * stride, b[r + 3] * stride
-        t0, t1, t2, t3 = 0.0, 0.0, 0.0, 0.0
-        for i in range(n):
-            u = M[x + i]
-            t0 += u * M[z0 + i]
-            t1 += u * M[z1 + i]
-            t2 += u * M[z2 + i]
-            t3 += u * M[z3 + i]
-        w = c[r]
-        s0 += w * t0
-        s1 += w * t1
-        s2 += w * t2
-        s3 += w * t3
-        r += 4
-    T[t] += s0
-    T[t + 1] += s1
-    T[t + 2] += s2
-    T[t + 3] += s3
-
-
-@loops
-def sum1(a, b, c, r, r1, M, T, t, stride, n):
-    """One sum over the examples."""
-    s = 0.0
-    while r < r1:
-        x, z, t0 = a[r] * stride, b[r] * stride, 0.0
-        for i in range(n):
-            t0 += M[x + i] * M[z + i]
-        s += c[r] * t0
-        r += 1
-    T[t] += s
+def dot(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n):
+    """M[y] = bias + sum of S[number] * M[row] + sum of c * M[a] * M[b], some examples at a time."""
+    i = 0
+    while i + TILE * LANES <= n:
+        dot_tile(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
+        i += TILE * LANES
+    while i < n:
+        dot_vector(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
+        i += LANES
 
 
 @loops
@@ -229,16 +126,16 @@ def waves(cosine, M, y, x, n):
 def logsumexp(rows, r, r1, M, y, work, seen, stride, n):
     """log(sum of exp(row)), shifted by the largest, which gives the 1 of log1p."""
     for i in range(n):
-        M[y + i] = M[rows[r] * stride + i]
+        M[y + i] = M[np.uint64(rows[r]) * stride + i]
         M[work + i] = 0.0
         M[seen + i] = 0.0
     for k in range(r + 1, r1):
-        x = rows[k] * stride
+        x = np.uint64(rows[k]) * stride
         for i in range(n):
             u, v = M[x + i], M[y + i]
             M[y + i] = u if u > v or u != u else v
     for k in range(r, r1):
-        x = rows[k] * stride
+        x = np.uint64(rows[k]) * stride
         for i in range(n):
             d = M[x + i] - M[y + i]
             first = d == 0.0 and M[seen + i] == 0.0
@@ -249,14 +146,50 @@ def logsumexp(rows, r, r1, M, y, work, seen, stride, n):
 
 
 @exact
-def rare(op, x, c):
-    """Operations that are seldom the bulk of a program: number by number."""
+def value(op, x, x1, x2, c):  # noqa: C901
+    """An operation on numbers."""
+    if op == RELU:
+        return 0.0 if x <= 0.0 else x
+    if op == STEP:
+        return (0.0 if x <= 0.0 else 1.0) if x == x else x
+    if op == TANH:
+        return el.tanh(x)
+    if op == SECH:
+        return el.sech(x)
+    if op == SIN:
+        return el.sin(x) if abs(x) <= el.TRIG_LIMIT else math.sin(x)
+    if op == COS:
+        return el.cos(x) if abs(x) <= el.TRIG_LIMIT else math.cos(x)
+    if op == EXP:
+        return el.exp(x)
+    if op == LOG:
+        return el.log(x)
+    if op == POWER:
+        return power(x, c)
+    if op == SQRT:
+        return math.sqrt(x)
+    if op == SIGMOID:
+        return el.sigmoid(x)
+    if op == SOFTPLUS:
+        return el.softplus(x)
+    if op == ABS:
+        return abs(x)
+    if op == LEAKY_RELU:
+        return c * x if x <= 0.0 else x
+    if op == MAXIMUM:
+        return x if x >= x1 or x != x else x1
+    if op == MINIMUM:
+        return x if x <= x1 or x != x else x1
+    if op == WHERE:
+        return x1 if x > 0.0 else x2
+    if op == POW:
+        return x**x1
     if op == TAN:
         return math.tan(x)
     if op == ASIN:
-        return math.asin(x) if abs(x) <= 1.0 else np.nan
+        return el.asin(x)
     if op == ACOS:
-        return math.acos(x) if abs(x) <= 1.0 else np.nan
+        return el.acos(x)
     if op == ATAN:
         return math.atan(x)
     if op == SEMICIRCLE:
@@ -318,50 +251,55 @@ def elementwise(op, M, y, x, x1, x2, c, n):
     elif op == SOFTPLUS:
         for i in range(n):
             M[y + i] = el.softplus(M[x + i])
-    elif op == ABS:
-        for i in range(n):
-            M[y + i] = abs(M[x + i])
-    elif op == LEAKY_RELU:
-        for i in range(n):
-            u = M[x + i]
-            M[y + i] = c * u if u <= 0.0 else u
-    elif op == MAXIMUM:
-        for i in range(n):
-            u, v = M[x + i], M[x1 + i]
-            M[y + i] = u if u >= v or u != u else v
-    elif op == MINIMUM:
-        for i in range(n):
-            u, v = M[x + i], M[x1 + i]
-            M[y + i] = u if u <= v or u != u else v
     elif op == WHERE:
         for i in range(n):
             M[y + i] = M[x1 + i] if M[x + i] > 0.0 else M[x2 + i]
-    elif op == POW:
+    else:  # seldom the bulk of a program
         for i in range(n):
-            M[y + i] = M[x + i] ** M[x1 + i]
-    else:
-        for i in range(n):
-            M[y + i] = rare(op, M[x + i], c)
+            M[y + i] = value(op, M[x + i], M[x1 + i], M[x2 + i], c)
 
 
 @loops
-def run(code, constants, first, last, row, weight, a, b, c, M, T, stride, n):
+def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
+    """The instructions from first to last on rows of one number, where a loop over the examples would be a waste."""
+    for j in range(first, last):
+        op, y = code[j, OP], np.uint64(code[j, DST])
+        if op == DOT:
+            s = S[np.uint32(code[j, BIAS])]
+            for k in range(code[j, A], code[j, B]):
+                s += S[number[k]] * M[row[k]]
+            for k in range(code[j, FIRST], code[j, LAST]):
+                s += c[k] * M[a[k]] * M[b[k]]
+            M[y] = s
+        elif op == SUM or op == SUM4:  # noqa: PLR1714
+            step = 1 if op == SUM else 4
+            for q in range(step):
+                for k in range(code[j, FIRST] + q, code[j, LAST], step):
+                    T[np.int64(y) + q] += c[k] * M[a[k]] * M[b[k]]
+        elif op == TOTAL:
+            T[y] += M[np.uint64(code[j, A])]
+        elif op == LOGSUMEXP:
+            x, x1 = np.uint64(code[j, A]), np.uint64(code[j, B])
+            logsumexp(a, code[j, FIRST], code[j, LAST], M, y, x, x1, np.uint64(1), np.uint64(1))
+        else:
+            x, x1, x2 = np.uint64(code[j, A]), np.uint64(code[j, B]), np.uint64(code[j, C])
+            M[y] = value(op, M[x], M[x1], M[x2], constants[j])
+
+
+@loops
+def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
     """The instructions from first to last, for one block."""
     for j in range(first, last):
         op = code[j, OP]
         y = np.uint64(code[j, DST]) * stride
-        r, r1 = code[j, FIRST], code[j, LAST]
-        if op == NUMBER:
-            s = 0.0
-            for k in range(r, r1):
-                s += c[k] * M[a[k]] * M[b[k]]
-            M[y] = s
-        elif op == DOT:
-            dot(weight[code[j, BIAS]], row, weight, code[j, A], code[j, B], a, b, c, r, r1, M, y, stride, n)
+        r, r1 = np.int64(code[j, FIRST]), np.int64(code[j, LAST])
+        if op == DOT:
+            k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
+            dot(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)
         elif op == SUM4:
-            sum4(a, b, c, r, r1, M, T, code[j, DST], stride, n)
+            sum4(a, b, c, r, r1, M, T, np.int64(code[j, DST]), stride, n)
         elif op == SUM:
-            sum1(a, b, c, r, r1, M, T, code[j, DST], stride, n)
+            sum1(a, b, c, r, r1, M, T, np.int64(code[j, DST]), stride, n)
         elif op == TOTAL:
             T[code[j, DST]] += total(M, np.uint64(code[j, A]) * stride, n)
         else:
@@ -375,28 +313,26 @@ def run(code, constants, first, last, row, weight, a, b, c, M, T, stride, n):
 @loops
 def load(X, start, n, M, stride):
     """The inputs of one block and, below them, the share of each example in the mean."""
-    inputs, N = X.shape
+    N, inputs = X.shape
     for j in range(inputs):
         for i in range(n):
-            M[j * stride + i] = X[j, start + i]
+            M[j * stride + i] = X[start + i, j]
     for i in range(n):
         M[inputs * stride + i] = 1.0 / N
 
 
 @loops
-def before(stage, stages, code, constants, row, source, linear_c, weight, a, b, c, S, T):
-    """What is the same for all examples, and the weights made from it."""
+def before(stage, stages, code, constants, row, number, a, b, c, S, T):
+    """What is the same for all examples."""
     at = stages[stage]
-    run(code, constants, at[UNMAPPED], at[MAPPED], row, weight, a, b, c, S, T, np.uint64(1), np.uint64(1))
-    for k in range(at[WEIGHTS], at[WEIGHTS_END]):
-        weight[k] = linear_c[k] * S[source[k]]
+    run_numbers(code, constants, at[UNMAPPED], at[MAPPED], row, number, a, b, c, S, S, T)
 
 
 @loops
-def blocks(stage, thread, threads, stages, code, constants, row, weight, a, b, c, X, M, T, width, per_chunk, keep, out,
+def blocks(stage, thread, threads, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep, out,
            output_row, output_c):  # fmt: skip
     """Every threads-th chunk of blocks.  Each chunk has its own line of T, so the sums do not depend on ``threads``."""
-    N = X.shape[1]
+    N = X.shape[0]
     count = (N + width - 1) // width
     stride = np.uint64(width)
     at = stages[stage]
@@ -409,7 +345,10 @@ def blocks(stage, thread, threads, stages, code, constants, row, weight, a, b, c
             n = min(width, N - block * width)
             if stage == 0:
                 load(X, block * width, n, values, width)
-            run(code, constants, at[MAPPED], at[END], row, weight, a, b, c, values, sums, stride, np.uint64(n))
+            if width == 1:
+                run_numbers(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums)
+            else:
+                run(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums, stride, np.uint64(n))
             if stage == stages.shape[0] - 1:
                 for k in range(out.shape[0]):
                     for i in range(n):
@@ -428,14 +367,14 @@ def after(stage, stages, destination, T, S):
 
 
 @loops
-def step(stages, code, constants, row, source, linear_c, a, b, c, destination, output_row, output_c, theta, X, S,
-         weight, M, T, width, per_chunk, keep, mapped_out, out):  # fmt: skip
+def step(stages, code, constants, row, number, a, b, c, destination, output_row, output_c, theta, X, S, M, T,
+         width, per_chunk, keep, mapped_out, out):  # fmt: skip
     """One call, on one thread: all stages, then the outputs."""
     for i in range(theta.shape[0]):
-        S[1 + i] = theta[i]
+        S[PARAMETERS + i] = theta[i]
     for stage in range(stages.shape[0]):
-        before(stage, stages, code, constants, row, source, linear_c, weight, a, b, c, S, T[0])
-        blocks(stage, 0, 1, stages, code, constants, row, weight, a, b, c, X, M, T, width, per_chunk, keep, mapped_out,
+        before(stage, stages, code, constants, row, number, a, b, c, S, T[0])
+        blocks(stage, 0, 1, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep, mapped_out,
                output_row, output_c)  # fmt: skip
         after(stage, stages, destination, T, S)
     checksum = 0.0

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_vi.compiler.program import Question
-from tinygrad_vi.compiler.tables import END, MAPPED, tables
+from tinygrad_vi.compiler.tables import END, MAPPED, PARAMETERS, UNIT, tables
 
 #: examples in a block: enough to make loops long, and few enough that the rows of a block stay in the cache
 WIDTH = 128
@@ -48,11 +48,10 @@ class Native:
         t = self.tables
         self.stores: dict[int, _Store] = {}
         self.S = np.zeros(t.numbers)
-        self.S[0] = 1.0
-        self.weight = np.zeros(len(t.linear_row))
+        self.S[UNIT] = 1.0
         self.keep = bool((t.stages[1:, END] > t.stages[1:, MAPPED]).any())
-        self.head = (t.stages, t.code, t.constants, t.linear_row, t.linear_source, t.linear_c, t.product_a, t.product_b,
-                     t.product_c, t.sum_destination, t.output_row, t.output_c)  # fmt: skip
+        self.head = (t.stages, t.code, t.constants, t.linear_row, t.linear_number, t.product_a, t.product_b, t.product_c,
+                     t.sum_destination, t.output_row, t.output_c)  # fmt: skip
 
     def __call__(self, theta: Any, arrays: Sequence[Any]) -> tuple[Any, float]:
         """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and their sum, finite as they are."""
@@ -69,18 +68,18 @@ class Native:
 
     def _run(self, theta: Any, arrays: Sequence[Any], N: int) -> tuple[Any, float]:
         store, t = self.stores[N], self.tables
-        row = 0
-        for array in arrays:  # a row for each input
-            rows = array.reshape(N, -1).T
-            store.X[row : row + len(rows)] = rows
-            row += len(rows)
+        column = 0
+        for array in arrays:
+            columns = array.reshape(N, -1)
+            store.X[:, column : column + columns.shape[1]] = columns
+            column += columns.shape[1]
         n = len(t.output_row)
         out, mapped_out = (np.empty(0), np.empty((n, N))) if t.mapped else (np.empty(n), np.empty((0, N)))
         threads = self._threads_for(store)
         start = perf_counter()
         if threads == 1:
             checksum = self.kernel.step(
-                *self.head, theta, store.X, self.S, self.weight, store.M, store.T, store.width, PER_CHUNK, self.keep,
+                *self.head, theta, store.X, self.S, store.M, store.T, store.width, PER_CHUNK, self.keep,
                 mapped_out, out)  # fmt: skip
             store.calls += 1
             store.alone = min(store.alone, perf_counter() - start)
@@ -96,12 +95,12 @@ class Native:
 
     def _new_store(self, N: int) -> _Store:
         blocks = max(1, math.ceil(N / WIDTH))
-        width = 8 * math.ceil(N / blocks / 8)
+        width = 8 * math.ceil(N / blocks / 8) if N > 1 else 1
         blocks = math.ceil(N / width)
         chunks = math.ceil(blocks / PER_CHUNK)
         t = self.tables
         return _Store(
-            X=np.zeros((t.inputs, N)),
+            X=np.zeros((N, t.inputs)),
             M=_aligned((blocks if self.keep else 2, t.rows * width)),
             T=np.zeros((chunks, max(1, len(t.sum_destination)))),
             width=width,
@@ -110,17 +109,15 @@ class Native:
     def _on_threads(self, threads: int, theta: Any, store: _Store, mapped_out: Any, out: Any) -> None:
         """What `step` does, each chunk of blocks by the thread whose turn it is."""
         t, S, T, kernel = self.tables, self.S, store.T, self.kernel
-        code = t.stages, t.code, t.constants, t.linear_row
-        terms = t.product_a, t.product_b, t.product_c
-        rest = store.X, store.M, T, store.width, PER_CHUNK, self.keep, mapped_out, t.output_row, t.output_c
-        S[1 : 1 + len(theta)] = theta
+        code = t.stages, t.code, t.constants, t.linear_row, t.linear_number, t.product_a, t.product_b, t.product_c
+        rest = store.X, S, store.M, T, store.width, PER_CHUNK, self.keep, mapped_out, t.output_row, t.output_c
+        S[PARAMETERS : PARAMETERS + len(theta)] = theta
         for stage in range(len(t.stages)):
-            kernel.before(stage, *code, t.linear_source, t.linear_c, self.weight, *terms, S, T[0])
+            kernel.before(stage, *code, S, T[0])
             others = [
-                _pool().submit(partial(kernel.blocks, stage, i, threads, *code, self.weight, *terms, *rest))
-                for i in range(1, threads)
+                _pool().submit(partial(kernel.blocks, stage, i, threads, *code, *rest)) for i in range(1, threads)
             ]
-            kernel.blocks(stage, 0, threads, *code, self.weight, *terms, *rest)
+            kernel.blocks(stage, 0, threads, *code, *rest)
             for other in others:
                 other.result()
             kernel.after(stage, t.stages, t.sum_destination, T, S)

@@ -2,12 +2,12 @@
 
 The kernel knows three stores.
 
-    S   one number for each node that is the same for all examples; S[0] is 1, then come the parameters
+    S   one number for each node that is the same for all examples; it begins with 0, 1 and the parameters
     M   a row for each mapped node, with a number for each example of a block
     T   sums over the batch on their way
 
-and a code table with a row for each instruction.  A dot reads lists of terms: linear ones (a row of M times a weight,
-the weight being a number out of S) and products (two rows).  Programs run in stages: what is the same for all examples,
+and a code table with a row for each instruction.  A dot reads lists of terms: linear ones (a row of M times a number of
+S, which may be a weight times a constant) and products (two rows).  Programs run in stages: what is the same for all examples,
 then the blocks of the batch, then the sums over the batch, which a further stage may use.
 """
 
@@ -22,8 +22,8 @@ from tinygrad_vi.compiler.form import ONE, Form
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.ops import Operation
 
-#: instructions: a dot of what is the same for all examples, a mapped one, sums over the batch; then the operations
-NUMBER, DOT, SUM, SUM4, TOTAL = range(5)
+#: instructions: three kinds of dot, of which two are sums over the batch, the sum of a row; then the operations
+DOT, SUM, SUM4, TOTAL = range(4)
 OPERATIONS = (
     "power", "exponential", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan",
     "semicircle", "sinh", "cosh", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus", "silu", "gelu", "step", "relu",
@@ -31,19 +31,23 @@ OPERATIONS = (
 )  # fmt: skip
 CODES = {name: TOTAL + 1 + k for k, name in enumerate(OPERATIONS)}
 
-#: columns of the code table.  A dot: bias (an entry of the weights), linear terms, products.  A map: its operands
+#: columns of the code table.  A map has its operands in A, B, C.  A dot has its linear terms from A to B, its products
+#: from FIRST to LAST, and adds the number S[BIAS]; S[0] is 0 there
 OP, DST, A, B, C, FIRST, LAST, BIAS = range(8)
 
 #: columns of the stage table: where the code of the unmapped nodes begins, that of the mapped ones, and where it ends;
-#: from where to where the sums and the weights go
-UNMAPPED, MAPPED, END, SUMS, SUMS_END, WEIGHTS, WEIGHTS_END = range(7)
+#: from where to where the sums go
+UNMAPPED, MAPPED, END, SUMS, SUMS_END = range(5)
+#: S begins with 0, 1 and the parameters
+ZERO, UNIT, PARAMETERS = range(3)
 
 
 @dataclass
 class Tables:
     """See the module.  code: (instructions, 8).  constants: the constant of each instruction.
 
-    linear_row, linear_source, linear_c: linear terms are c * S[source] * M[row].  product_a, product_b, product_c.
+    linear_row, linear_number: linear terms are M[row] * S[number].  product_a, product_b, product_c: c * a * b, of rows,
+    or of numbers for what is the same for all examples.
     stages: a row for each, see the columns above.  sum_destination: where in S each sum goes.  output_row, output_c:
     the outputs are c * S[row], or c * M[row] when the question is ``mapped``.
     numbers, rows: the sizes of S and of a block of M.  parameters, inputs: S begins with the first, M with the second.
@@ -53,8 +57,7 @@ class Tables:
     code: Any
     constants: Any
     linear_row: Any
-    linear_source: Any
-    linear_c: Any
+    linear_number: Any
     product_a: Any
     product_b: Any
     product_c: Any
@@ -100,12 +103,11 @@ class _Assembler:
         self.live = self.form.live([node for _, node in question.outputs])
         self.stage = stages_of(self.form, self.live)
         self.stages = [_Stage() for _ in range(1 + max(self.stage.values()))]
-        self.row: dict[int, int] = {ONE: 0}
-        self.numbers, self.rows = 1 + question.parameters, question.inputs + 1
-        self.linear: list[tuple[int, int, float]] = []
+        self.row: dict[int, int] = {ONE: UNIT}
+        self.numbers, self.rows = PARAMETERS + question.parameters, question.inputs + 1
+        self.linear: list[tuple[int, int]] = []
         self.products: list[tuple[int, int, float]] = []
-        #: mapped dots wait for their weights, which lie together for each stage: (code row, stage, linear terms, bias)
-        self.waiting: list[tuple[list[float], int, list[tuple[int, int, float]], tuple[int, float]]] = []
+        self.scaled: dict[tuple[int, float], int] = {}
         self.spread: dict[int, int] = {}
         self.summed: dict[tuple[int, int], int] = {}
 
@@ -124,7 +126,7 @@ class _Assembler:
     def _place(self, node: int) -> None:
         kind, argument = self.form.kinds[node], self.form.arguments[node]
         if kind == "parameter":
-            self.row[node] = 1 + argument
+            self.row[node] = PARAMETERS + argument
         elif kind == "input":
             self.row[node] = argument
         elif kind == "share":
@@ -172,9 +174,8 @@ class _Assembler:
         if node not in self.spread:
             self.spread[node] = self.rows
             self.rows += 1
-            code: list[float] = [DOT, self.spread[node], 0, 0, 0, 0, 0, 0, 0.0]
+            code: list[float] = [DOT, self.spread[node], 0, 0, 0, 0, 0, self.row[node], 0.0]
             self.stages[self.stage[node]].mapped.append(code)
-            self.waiting.append((code, self.stage[node], [], (self.row[node], 1.0)))
         return self.spread[node]
 
     # --- dots
@@ -188,9 +189,9 @@ class _Assembler:
             if mapped[u] and mapped[v]:
                 products.append((row[u], row[v], c))
             elif mapped[u]:
-                linear.append((row[u], row[v], c))
+                linear.append((row[u], v, c))
             elif mapped[v]:
-                linear.append((row[v], row[u], c))
+                linear.append((row[v], u, c))
             else:
                 numbers.append((row[u], row[v], c))
         if mapped[node]:
@@ -198,14 +199,14 @@ class _Assembler:
         elif linear or products:
             before = self.stages[number - 1]
             for from_row, factor, c in linear:  # the sum of a row, times what is the same for all examples
-                numbers.append((self._total(from_row, number - 1), factor, c))
+                numbers.append((self._total(from_row, number - 1), row[factor], c))
             if products and not numbers:
                 before.sums.append((row[node], products))
             else:
                 if products:
                     part = self._new_number()
                     before.sums.append((part, products))
-                    numbers.append((part, ONE, 1.0))
+                    numbers.append((part, UNIT, 1.0))
                 self._unmapped_dot(number, row[node], numbers)
         else:
             self._unmapped_dot(number, row[node], numbers)
@@ -219,7 +220,7 @@ class _Assembler:
     def _unmapped_dot(self, stage: int, row: int, terms: list[tuple[int, int, float]]) -> None:
         first = len(self.products)
         self.products += terms
-        self.stages[stage].unmapped.append([NUMBER, row, 0, 0, 0, first, len(self.products), 0, 0.0])
+        self.stages[stage].unmapped.append([DOT, row, 0, 0, 0, first, len(self.products), 0, 0.0])
 
     def _mapped_dot(
         self,
@@ -229,17 +230,28 @@ class _Assembler:
         products: list[tuple[int, int, float]],
     ) -> None:
         number = self.stage[node]
-        bias = (0, 0.0)
-        if len(numbers) == 1 and numbers[0][1] == ONE:
-            bias = numbers[0][0], numbers[0][2]
+        bias = ZERO
+        if len(numbers) == 1 and numbers[0][1:] == (UNIT, 1.0):
+            bias = numbers[0][0]
         elif numbers:
-            bias = self._new_number(), 1.0
-            self._unmapped_dot(number, bias[0], numbers)
+            bias = self._new_number()
+            self._unmapped_dot(number, bias, numbers)
+        start = len(self.linear)
+        self.linear += [(row, self._scaled(factor, c)) for row, factor, c in linear]
         first = len(self.products)
         self.products += products
-        code: list[float] = [DOT, self.row[node], 0, 0, 0, first, len(self.products), 0, 0.0]
-        self.stages[number].mapped.append(code)
-        self.waiting.append((code, number, linear, bias))
+        self.stages[number].mapped.append(
+            [DOT, self.row[node], start, len(self.linear), 0, first, len(self.products), bias, 0.0]
+        )
+
+    def _scaled(self, node: int, c: float) -> int:
+        """The number c * S[node]."""
+        if c == 1.0:
+            return self.row[node]
+        if (node, c) not in self.scaled:
+            self.scaled[node, c] = self._new_number()
+            self._unmapped_dot(self.stage[node], self.scaled[node, c], [(self.row[node], UNIT, c)])
+        return self.scaled[node, c]
 
     # --- sums over the batch
 
@@ -264,41 +276,28 @@ class _Assembler:
     def _lay_out(self) -> Tables:
         import numpy as np
 
-        weights: list[tuple[int, int, float]] = [(0, 0, 0.0)]  # entry 0 is "no bias"
-        by_stage: dict[int, list[Any]] = defaultdict(list)
-        for item in self.waiting:
-            by_stage[item[1]].append(item)
         code: list[list[float]] = []
         destinations: list[int] = []
         starts = []
-        for number, stage in enumerate(self.stages):
+        for stage in self.stages:
             start = [len(code)]
             code += stage.unmapped
             start.append(len(code))
             code += stage.mapped
             sums_from = len(destinations)
             code += self._sums(stage, destinations)
-            start.append(len(code))
-            weights_from = len(weights) if number else 0
-            for row, _, linear, (source, c) in by_stage[number]:
-                if c:
-                    row[BIAS] = len(weights)
-                    weights.append((0, source, c))
-                row[A] = len(weights)
-                weights += linear
-                row[B] = len(weights)
-            starts.append([*start, sums_from, len(destinations), weights_from, len(weights)])
-        integers, rows_of_m, floats = np.int64, np.uint64, np.float64
+            starts.append([*start, len(code), sums_from, len(destinations)])
+        integers, rows_of_m, floats = np.int32, np.uint32, np.float64  # small: large programs live in the cache
         outputs = self.question.outputs
         product_a, product_b, product_c = _columns(self.products, (rows_of_m, rows_of_m, floats))
-        row, source, c = _columns(weights, (rows_of_m, integers, floats))
+        linear_row, linear_number = _columns(self.linear, (rows_of_m, rows_of_m))
         mapped = self.question.mapped
         rows = [self.row[node] if self.form.mapped[node] == mapped else self.spread.get(node, 0) for _, node in outputs]
         return Tables(
-            stages=np.array(starts, integers).reshape(-1, 7),
+            stages=np.array(starts, np.int64).reshape(-1, 5),
             code=np.array([line[:8] for line in code], integers).reshape(-1, 8),
             constants=np.array([line[8] for line in code], floats),
-            linear_row=row, linear_source=source, linear_c=c,
+            linear_row=linear_row, linear_number=linear_number,
             product_a=product_a, product_b=product_b, product_c=product_c,
             sum_destination=np.array(destinations, integers),
             output_row=np.array(rows, integers),
@@ -308,7 +307,7 @@ class _Assembler:
         )  # fmt: skip
 
 
-def _columns(rows: list[tuple[int, int, float]], types: Sequence[Any]) -> list[Any]:
+def _columns(rows: Sequence[tuple[float, ...]], types: Sequence[Any]) -> list[Any]:
     import numpy as np
 
     return [np.array([row[k] for row in rows], dtype) for k, dtype in enumerate(types)]
