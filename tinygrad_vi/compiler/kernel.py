@@ -259,7 +259,7 @@ def elementwise(op, M, y, x, x1, x2, c, n):
             M[y + i] = value(op, M[x + i], M[x1 + i], M[x2 + i], c)
 
 
-@loops
+@exact
 def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
     """The instructions from first to last on rows of one number, where a loop over the examples would be a waste."""
     for j in range(first, last):
