@@ -31,6 +31,7 @@ TARGETS = {
     "B": {"jax.jit": 2.0, "PyTorch eager": 8.0},
     "C": {"jax.jit": 2.0, "PyTorch eager": 10.0},
     "wide": {"jax.jit": 1.0, "NumPy by hand": 1.0, "NumPy, all threads": 1.0},
+    "large batch": {"jax.jit": 1.0, "NumPy by hand": 1.0},
 }
 
 QUICK: dict[str, Callable[[], Program]] = {
@@ -39,6 +40,7 @@ QUICK: dict[str, Callable[[], Program]] = {
     "C": lambda: recurrent(2, steps=3),
     "D": lambda: graph(100),
     "wide": lambda: wide(4, width=16),
+    "large batch": lambda: digits(20),
 }
 
 
@@ -75,7 +77,7 @@ def check(program: Program, steps: dict[str, Step]) -> float:
     return worst
 
 
-def match(program: Program, quick: bool) -> None:
+def match(program: Program, targets: dict[str, float], quick: bool) -> None:
     """Print the table of one program."""
     steps, seconds, absent = prepare(program, PEERS)
     worst = check(program, steps)
@@ -85,7 +87,7 @@ def match(program: Program, quick: bool) -> None:
     rows = []
     for name in steps:
         slower = cold[name] / cold[base], warm[name] / warm[base]
-        target = TARGETS.get(program.name, {}).get(name) if base == OURS and not quick else None
+        target = targets.get(name) if base == OURS else None
         verdict = [] if target is None else [f"{target:,g}", *(against(target, x) for x in slower)]
         figures = (1e6 * cold[name], 1e6 * warm[name], *slower)
         rows.append([name, f"{seconds[name]:.2f}", *map(three_digits, figures), *verdict])
@@ -179,8 +181,8 @@ def _file(folder: Path, title: str) -> Path:
 
 def run(repeats: int, quick: bool, out: Path | None = None) -> None:  # noqa: ARG001
     """Print a table for each program, and how times grow; draw the latter when there is a folder for it."""
-    for make in (QUICK if quick else PROGRAMS).values():
-        match(make(), quick)
+    for name, make in (QUICK if quick else PROGRAMS).items():
+        match(make(), {} if quick else TARGETS.get(name, {}), quick)
 
     arrays = named(OURS, "jax.jit", "NumPy by hand", "PyTorch eager")
     scalars = named(OURS, "CasADi SX", EAGER, "jax.jit", "PyTorch eager")

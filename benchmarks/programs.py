@@ -46,6 +46,10 @@ class Program:
         """The parameters as one vector, in the order of ``parameters``."""
         return np.array([p.data for p in self.parameters])
 
+    def products(self) -> int:
+        """How many products of a weight and an input a batch takes, where each weight is used once."""
+        return len(self.parameters) * len(self.X)
+
     def __str__(self) -> str:
         return f"{self.name}, N = {len(self.X):,}"
 
@@ -158,4 +162,11 @@ def random_expressions(
 
 
 #: the programs in the sizes of the targets
-PROGRAMS: dict[str, Callable[[], Program]] = {"A": demo, "B": digits, "C": recurrent, "D": graph, "wide": wide}
+PROGRAMS: dict[str, Callable[[], Program]] = {
+    "A": demo,
+    "B": digits,
+    "C": recurrent,
+    "D": graph,
+    "wide": wide,
+    "large batch": lambda: digits(10_000),
+}

@@ -49,9 +49,16 @@ def test_a_peer_computes_what_the_eager_engine_computes(peer, program):
 @pytest.mark.parametrize("name", programs.PROGRAMS)
 def test_programs_have_the_sizes_of_the_targets(name):
     program = programs.PROGRAMS[name]()
-    parameters, examples = {"A": (337, 100), "B": (2410, 64), "C": (417, 32), "D": (20, 1), "wide": (85_002, 512)}[name]
-    assert program.theta.shape == (parameters,)
-    assert len(program.X) == len(program.Y) == examples
+    sizes = {
+        "A": (337, 100),
+        "B": (2410, 64),
+        "C": (417, 32),
+        "D": (20, 1),
+        "wide": (85_002, 512),
+        "large batch": (2410, 10_000),
+    }
+    assert (len(program.theta), len(program.X)) == sizes[name]
+    assert len(program.Y) == len(program.X)
 
 
 def test_data_repeat_with_noise_and_the_first_ones_stay():
