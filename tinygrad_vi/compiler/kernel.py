@@ -19,11 +19,12 @@ import numpy as np
 from numba import njit
 
 from tinygrad_vi.compiler import elementary as el
-from tinygrad_vi.compiler.lanes import LANES, TILE, dot_tile, dot_vector, sum1, sum4
+from tinygrad_vi.compiler.lanes import LANES, TILE, TILE4, dot4_tile, dot4_vector, dot_tile, dot_vector, sum1, sum8
 from tinygrad_vi.compiler.tables import (
     BIAS,
     CODES,
     DOT,
+    DOT4,
     DST,
     END,
     FIRST,
@@ -32,7 +33,7 @@ from tinygrad_vi.compiler.tables import (
     OP,
     PARAMETERS,
     SUM,
-    SUM4,
+    SUM8,
     SUMS,
     SUMS_END,
     TOTAL,
@@ -61,6 +62,18 @@ def dot(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n):
         i += TILE * LANES
     while i < n:
         dot_vector(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
+        i += LANES
+
+
+@loops
+def dot4(row, number, k, k1, S, M, stride, n):
+    """Four dots of the same rows."""
+    i = 0
+    while i + TILE4 * LANES <= n:
+        dot4_tile(row, number, k, k1, S, M, stride, i)
+        i += TILE4 * LANES
+    while i < n:
+        dot4_vector(row, number, k, k1, S, M, stride, i)
         i += LANES
 
 
@@ -271,11 +284,21 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
             for k in range(code[j, FIRST], code[j, LAST]):
                 s += c[k] * M[a[k]] * M[b[k]]
             M[y] = s
-        elif op == SUM or op == SUM4:  # noqa: PLR1714
-            step = 1 if op == SUM else 4
-            for q in range(step):
-                for k in range(code[j, FIRST] + q, code[j, LAST], step):
-                    T[np.int64(y) + q] += c[k] * M[a[k]] * M[b[k]]
+        elif op == DOT4:
+            k0 = code[j, A]
+            for q in range(k0, k0 + 4):
+                s = S[number[q]]
+                for k in range(q + 4, code[j, B], 4):
+                    s += S[number[k]] * M[row[k]]
+                M[row[q]] = s
+        elif op == SUM:
+            for k in range(code[j, FIRST], code[j, LAST]):
+                T[y] += c[k] * M[a[k]] * M[b[k]]
+        elif op == SUM8:
+            for k in range(code[j, FIRST], code[j, LAST], 4):
+                for q in range(8):
+                    u, v = k + q // 4, k + q % 4
+                    T[np.int64(y) + q] += c[u] * M[a[u]] * M[b[v]]
         elif op == TOTAL:
             T[y] += M[np.uint64(code[j, A])]
         elif op == LOGSUMEXP:
@@ -296,8 +319,10 @@ def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
         if op == DOT:
             k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
             dot(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)
-        elif op == SUM4:
-            sum4(a, b, c, r, r1, M, T, np.int64(code[j, DST]), stride, n)
+        elif op == DOT4:
+            dot4(row, number, np.int64(code[j, A]), np.int64(code[j, B]), S, M, stride, n)
+        elif op == SUM8:
+            sum8(a, b, c, r, r1, M, T, np.int64(code[j, DST]), stride, n)
         elif op == SUM:
             sum1(a, b, c, r, r1, M, T, np.int64(code[j, DST]), stride, n)
         elif op == TOTAL:

@@ -22,8 +22,9 @@ from tinygrad_vi.compiler.form import ONE, Form
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.ops import Operation
 
-#: instructions: three kinds of dot, of which two are sums over the batch, the sum of a row; then the operations
-DOT, SUM, SUM4, TOTAL = range(4)
+#: instructions: dots, alone or four of the same rows; sums of products over the batch, alone or eight of two rows with
+#: four; the sum of a row; then the operations
+DOT, DOT4, SUM, SUM8, TOTAL = range(5)
 OPERATIONS = (
     "power", "exponential", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan",
     "semicircle", "sinh", "cosh", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus", "silu", "gelu", "step", "relu",
@@ -32,7 +33,8 @@ OPERATIONS = (
 CODES = {name: TOTAL + 1 + k for k, name in enumerate(OPERATIONS)}
 
 #: columns of the code table.  A map has its operands in A, B, C.  A dot has its linear terms from A to B, its products
-#: from FIRST to LAST, and adds the number S[BIAS]; S[0] is 0 there
+#: from FIRST to LAST, and adds the number S[BIAS].  Four dots have, from A to B, four pairs (destination, bias) and then
+#: for each term four pairs (row, number), in which the row is the same
 OP, DST, A, B, C, FIRST, LAST, BIAS = range(8)
 
 #: columns of the stage table: where the code of the unmapped nodes begins, that of the mapped ones, and where it ends;
@@ -87,14 +89,27 @@ def stages_of(form: Form, nodes: Sequence[int]) -> dict[int, int]:
 
 
 @dataclass
+class _Dots:
+    """Up to four mapped dots of the same rows: (destination, bias, number of each term)."""
+
+    rows: tuple[int, ...]
+    members: list[tuple[int, int, list[int]]] = field(default_factory=list)
+
+
+@dataclass
 class _Stage:
-    """The code of one stage while it is written."""
+    """The code of one stage while it is written.
+
+    open: the dots that wait for others of the same rows.  They are computed where the first of them was asked for, since
+    the rows are ready there, and numbers are ready before the rows.
+    """
 
     unmapped: list[list[float]] = field(default_factory=list)
-    mapped: list[list[float]] = field(default_factory=list)
+    mapped: list[_Dots | list[float]] = field(default_factory=list)
     #: sums over the batch: (row of S, products)
     sums: list[tuple[int, list[tuple[int, int, float]]]] = field(default_factory=list)
     totals: list[tuple[int, int]] = field(default_factory=list)
+    open: dict[tuple[int, ...], _Dots] = field(default_factory=dict)
 
 
 class _Assembler:
@@ -236,13 +251,39 @@ class _Assembler:
         elif numbers:
             bias = self._new_number()
             self._unmapped_dot(number, bias, numbers)
-        start = len(self.linear)
-        self.linear += [(row, self._scaled(factor, c)) for row, factor, c in linear]
-        first = len(self.products)
+        weights = [self._scaled(factor, c) for _, factor, c in linear]
+        rows, stage = tuple([row for row, _, _ in linear]), self.stages[number]
+        if products or len(rows) < 2:
+            stage.mapped.append(self._one_dot(self.row[node], bias, rows, weights, products))
+            return
+        dots = stage.open.get(rows)
+        if dots is None or len(dots.members) == 4:
+            dots = stage.open[rows] = _Dots(rows)
+            stage.mapped.append(dots)
+        dots.members.append((self.row[node], bias, weights))
+
+    def _one_dot(
+        self,
+        row: int,
+        bias: int,
+        rows: Sequence[int],
+        weights: Sequence[int],
+        products: Sequence[tuple[int, int, float]],
+    ) -> list[float]:
+        start, first = len(self.linear), len(self.products)
+        self.linear += zip(rows, weights, strict=True)
         self.products += products
-        self.stages[number].mapped.append(
-            [DOT, self.row[node], start, len(self.linear), 0, first, len(self.products), bias, 0.0]
-        )
+        return [DOT, row, start, len(self.linear), 0, first, len(self.products), bias, 0.0]
+
+    def _dots(self, dots: _Dots) -> list[list[float]]:
+        """The code of dots of the same rows: one instruction for four."""
+        if len(dots.members) < 4:
+            return [self._one_dot(row, bias, dots.rows, weights, ()) for row, bias, weights in dots.members]
+        start = len(self.linear)
+        self.linear += [(row, bias) for row, bias, _ in dots.members]
+        for row, *weights in zip(dots.rows, *[weights for _, _, weights in dots.members], strict=True):
+            self.linear += [(row, weight) for weight in weights]
+        return [[DOT4, 0, start, len(self.linear), 0, 0, 0, 0, 0.0]]
 
     def _scaled(self, node: int, c: float) -> int:
         """The number c * S[node]."""
@@ -256,19 +297,24 @@ class _Assembler:
     # --- sums over the batch
 
     def _sums(self, stage: _Stage, destinations: list[int]) -> list[list[float]]:
-        """The code of a stage's sums: four at a time where their products share the left rows."""
+        """The code of a stage's sums: eight at a time where two lists of left rows meet four lists of right rows."""
         code: list[list[float]] = []
         for destination, row in stage.totals:
             code.append([TOTAL, len(destinations), row, 0, 0, 0, 0, 0, 0.0])
             destinations.append(destination)
-        for four in _fours(stage.sums):
+        for eight in _eights(stage.sums):
             first = len(self.products)
-            for terms in zip(*[terms for _, terms in four], strict=True):
-                self.products += terms
-            code.append(
-                [SUM4 if len(four) == 4 else SUM, len(destinations), 0, 0, 0, first, len(self.products), 0, 0.0]
-            )
-            destinations += [destination for destination, _ in four]
+            if len(eight) == 8:  # for each term four entries: the left rows are in the first two of them
+                for terms in zip(*[terms for _, terms in eight], strict=True):
+                    lefts = [terms[0], terms[4], terms[0], terms[0]]
+                    self.products += [
+                        (left[0], right[1], left[2]) for left, right in zip(lefts, terms[:4], strict=True)
+                    ]
+            else:
+                self.products += eight[0][1]
+            op = SUM8 if len(eight) == 8 else SUM
+            code.append([op, len(destinations), 0, 0, 0, first, len(self.products), 0, 0.0])
+            destinations += [destination for destination, _ in eight]
         return code
 
     # --- tables
@@ -283,7 +329,8 @@ class _Assembler:
             start = [len(code)]
             code += stage.unmapped
             start.append(len(code))
-            code += stage.mapped
+            for line in stage.mapped:
+                code += self._dots(line) if isinstance(line, _Dots) else [line]
             sums_from = len(destinations)
             code += self._sums(stage, destinations)
             starts.append([*start, len(code), sums_from, len(destinations)])
@@ -313,24 +360,32 @@ def _columns(rows: Sequence[tuple[float, ...]], types: Sequence[Any]) -> list[An
     return [np.array([row[k] for row in rows], dtype) for k, dtype in enumerate(types)]
 
 
-def _fours(
-    sums: list[tuple[int, list[tuple[int, int, float]]]],
-) -> list[list[tuple[int, list[tuple[int, int, float]]]]]:
-    """Sums in groups of four whose terms share their left rows and coefficients, or alone.
+#: a sum over the batch: where it goes, and its products
+BatchSum = tuple[int, list[tuple[int, int, float]]]
+
+
+def _eights(sums: list[BatchSum]) -> list[list[BatchSum]]:
+    """Sums in groups of eight, two lists of left rows by four lists of right rows, or alone.
 
     Which side of a product is the left one is free: the side that leaves fewer groups.
     """
-    best: list[list[tuple[int, list[tuple[int, int, float]]]]] = []
+    best: list[list[BatchSum]] = []
     for flipped in (False, True):
-        shared = defaultdict(list)
+        of_left: dict[Any, list[BatchSum]] = defaultdict(list)
         for destination, terms in sums:
             turned = [(b, a, c) for a, b, c in terms] if flipped else terms
-            shared[tuple([(a, c) for a, _, c in turned])].append((destination, turned))
-        groups = []
-        for alike in shared.values():
+            of_left[tuple([(a, c) for a, _, c in turned])].append((destination, turned))
+        of_rights: dict[Any, list[list[BatchSum]]] = defaultdict(list)
+        groups: list[list[BatchSum]] = []
+        for alike in of_left.values():
             whole = len(alike) // 4 * 4
-            groups += [alike[i : i + 4] for i in range(0, whole, 4)]
+            for i in range(0, whole, 4):
+                four = alike[i : i + 4]
+                of_rights[tuple([tuple([b for _, b, _ in terms]) for _, terms in four])].append(four)
             groups += [[one] for one in alike[whole:]]
+        for fours in of_rights.values():
+            groups += [first + second for first, second in zip(fours[::2], fours[1::2], strict=False)]
+            groups += [[one] for four in fours[len(fours) // 2 * 2 :] for one in four]
         if not best or len(groups) < len(best):
             best = groups
     return best
