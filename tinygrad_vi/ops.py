@@ -719,6 +719,10 @@ def take(table: Sequence[Any], index: Any) -> Any:
         raise ValueError(f"take needs a whole number from 0 to {len(table) - 1}, got {found:g}")
     if not hasattr(index, "record"):
         return table[int(found)]
+    return _chosen(table, [1.0 - step(abs_(index - float(k))) for k in range(len(table))])
+
+
+def _chosen(table: Sequence[Any], chosen: Sequence[Any]) -> Any:
     if isinstance(table[0], (list, tuple)):
-        return [take(column, index) for column in zip(*table, strict=True)]
-    return dot(table, [1.0 - step(abs_(index - float(k))) for k in range(len(table))])
+        return [_chosen(column, chosen) for column in zip(*table, strict=True)]
+    return dot(table, chosen)

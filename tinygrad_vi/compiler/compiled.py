@@ -48,8 +48,7 @@ def compile(
     params: the Values to differentiate by, a list or what ``model.parameters()`` gives.  Without them the first
     argument of fn takes their place: ``compile(rosenbrock).grad(x)``.
     backend: "native" runs one kernel of Numba loops, "numpy" the readable text in `source`, which needs only NumPy;
-    "auto" takes the native one where Numba is installed, except for programs of large matrices, at which NumPy is
-    better.
+    "auto" takes the native one where Numba is installed.
     threads: at most so many for the native kernel; by default a second one where it pays.  Results do not depend on it.
 
     Raises TypeError for a parameter that is not a Value, ValueError for an unknown backend or no parameters.
@@ -127,6 +126,11 @@ class Compiled:
     def __init__(
         self, fn: Callable[..., Any], parameters: list[Value] | None, backend: str, threads: int | None
     ) -> None:
+        try:
+            import numpy
+        except ImportError:
+            raise ImportError("compile needs NumPy: pip install numpy") from None
+        self._np = numpy
         self.fn, self.parameters, self.backend, self.threads = fn, parameters, backend, threads
         self._arguments = _argument_names(fn)
         self._traced: dict[Any, _Traced] = {}
@@ -138,9 +142,7 @@ class Compiled:
     @property
     def theta(self) -> Array:
         """The numbers of the parameters as they are now: a new array of shape (P,)."""
-        import numpy as np
-
-        return np.array([p.data for p in self._needs_parameters("theta")])
+        return self._np.array([p.data for p in self._needs_parameters("theta")])
 
     def assign(self, theta: ArrayLike) -> None:
         """Write numbers back into the parameters."""
@@ -198,11 +200,11 @@ class Compiled:
 
     def hessian(self, theta: ArrayLike, *data: ArrayLike) -> Array:
         """The Hessian of the mean, of shape (P, P): P products with unit vectors."""
-        import numpy as np
-
+        np = self._np
         P = np.asarray(theta, dtype=float).size
         columns = [self._ask("curvature", theta, data, unit)[0] for unit in np.eye(P)]
-        return np.stack(columns, axis=1)
+        matrix: Array = np.stack(columns, axis=1)
+        return matrix
 
     # --- What it became
 
@@ -228,7 +230,7 @@ class Compiled:
             instructions=tuple(map(str, instructions)),
             multiply_adds=terms,
             functions=maps,
-            backend=self._backend_of(question),
+            backend=self._backend,
             examples=None if traced.data is None else len(traced.data),
             seconds=dict(traced.seconds),
         )
@@ -258,10 +260,9 @@ class Compiled:
     def _ask(
         self, what: str, theta: ArrayLike, data: Sequence[ArrayLike], v: ArrayLike | None = None
     ) -> tuple[Any, tuple[int, ...], _Traced]:
-        import numpy as np
-
+        np = self._np
         names = self._arguments_for(data)
-        arrays = [_array(x, name) for x, name in zip(data, names, strict=True)]
+        arrays = [self._array(x, name) for x, name in zip(data, names, strict=True)]
         for array, name in zip(arrays, names, strict=True):
             if len(array) != len(arrays[0]):
                 raise ShapeError(f"{name} has {len(array)} examples, {names[0]} has {len(arrays[0])}")
@@ -292,12 +293,23 @@ class Compiled:
         return found, shape, traced
 
     def _vector(self, theta: ArrayLike, P: int, name: str = "theta") -> Array:
-        import numpy as np
-
-        numbers = np.ascontiguousarray(theta, dtype=float).reshape(-1)
+        numbers = self._np.ascontiguousarray(theta, dtype=float).reshape(-1)
         if len(numbers) != P:
             raise ShapeError(f"{name} needs {P} numbers, one for each parameter, got {len(numbers)}")
         return numbers
+
+    def _array(self, x: ArrayLike, name: str) -> Any:
+        try:
+            array = self._np.asarray(x, dtype=float)
+        except (TypeError, ValueError):
+            raise ShapeError(
+                f"{name} should be numbers with an entry for each example, all of one shape, got {x!r:.60}"
+            ) from None
+        if array.ndim == 0:
+            raise ShapeError(
+                f"{name} should have an entry for each example, got the number {x!r}: give [{x!r}] for one example"
+            )
+        return array
 
     def _arguments_for(self, data: Sequence[Any]) -> list[str]:
         names = self._arguments if self.parameters is not None else self._arguments[1:]
@@ -311,8 +323,7 @@ class Compiled:
 
     def _prepare(self, theta: ArrayLike, arrays: list[Any]) -> Any:
         """Trace the function for data of this shape, if that has not been done; the key of its program."""
-        import numpy as np
-
+        np = self._np
         key: Any = tuple([array.shape[1:] for array in arrays])
         if self.parameters is None:
             key = np.shape(theta), *key
@@ -323,8 +334,7 @@ class Compiled:
         return key
 
     def _trace(self, theta: ArrayLike, arrays: list[Any]) -> _Traced:
-        import numpy as np
-
+        np = self._np
         start = perf_counter()
         if any(len(array) == 0 for array in arrays):
             raise ShapeError("there are no examples")
@@ -378,12 +388,11 @@ class Compiled:
         finally:
             self.assign(before)
 
-    def _backend_of(self, question: Question) -> str:
+    @property
+    def _backend(self) -> str:
         if self.backend != "auto":
             return self.backend
-        if find_spec("numba") is None or _wide(question):
-            return "numpy"
-        return "native"
+        return "numpy" if find_spec("numba") is None else "native"
 
     def _make_runner(self, traced: _Traced, what: str) -> Callable[[Any, list[Any]], Any]:
         start = perf_counter()
@@ -391,7 +400,7 @@ class Compiled:
             question: Question = getattr(traced.program, what)()
         traced.seconds[f"{what}: derivatives"] = perf_counter() - start
         start = perf_counter()
-        if self._backend_of(question) == "numpy":
+        if self._backend == "numpy":
             runner: Callable[[Any, list[Any]], Any] = NumpyRunner(question, traced.names, what)
         else:
             from tinygrad_vi.compiler.native import Native
@@ -405,7 +414,7 @@ class Compiled:
 
     def _not_finite(self, what: str, theta: ArrayLike, arrays: list[Any]) -> DomainError:
         """The error for a result that is infinite or NaN: it names the scalar operation and the example."""
-        import numpy as np
+        np = self._np
 
         def bad(some: list[Any]) -> bool:
             key = self._prepare(theta, some)
@@ -429,8 +438,7 @@ class Compiled:
 
     def _explained(self, theta: ArrayLike, numbers: list[Any], example: int | None) -> NotFinite:
         """Run the scalar code on one example to hear what it has to say."""
-        import numpy as np
-
+        np = self._np
         try:
             if self.parameters is None:
                 found = trace(self.fn, [np.asarray(theta, dtype=float).tolist(), *numbers])
@@ -458,22 +466,6 @@ def _argument_names(fn: Callable[..., Any]) -> list[str]:
 def _safe(names: Sequence[str]) -> list[str]:
     """Names that do not clash with those of the text."""
     return [f"{name}_" if name in RESERVED or name == "*" else name for name in names]
-
-
-def _array(x: ArrayLike, name: str) -> Any:
-    import numpy as np
-
-    try:
-        array = np.asarray(x, dtype=float)
-    except (TypeError, ValueError):
-        raise ShapeError(
-            f"{name} should be numbers with an entry for each example, all of one shape, got {x!r:.60}"
-        ) from None
-    if array.ndim == 0:
-        raise ShapeError(
-            f"{name} should have an entry for each example, got the number {x!r}: give [{x!r}] for one example"
-        )
-    return array
 
 
 def _find_batch(output: Value, recorded: Sequence[Value], parameters: Sequence[Value]) -> Batch | None:
@@ -512,22 +504,6 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-#: of a matrix that is multiplied with a batch, from which size on BLAS is faster than the kernel's loops
-WIDE = 64 * 64
-
-
-def _wide(question: Question) -> bool:
-    """Whether most of the work lies in large matrix products."""
-    form = question.form
-    work = wide = 0
-    for instruction in lift(form, [node for _, node in question.outputs]):
-        if instruction.kind == "dot":
-            terms = sum(len(form.arguments[node]) for node in instruction.nodes)
-            work += terms
-            wide += terms if terms >= WIDE and instruction.mapped else 0
-    return wide > 0.5 * work
 
 
 @dataclass(frozen=True, repr=False)

@@ -88,7 +88,7 @@ class Form:
         return Expression(self, [(float(c), ONE, ONE)])
 
     def contract(self, terms: Iterable[Term], mapped: bool | None = None) -> tuple[float, int]:
-        """A sum of products as (coefficient, node); a single node is returned as it is, with what multiplies it.
+        """A sum of products as (coefficient, node); a single node is returned as it is, and a common factor apart.
 
         mapped: whether the sum has a value for each example; by default when one of its terms has.
         """
@@ -106,6 +106,9 @@ class Form:
             if v == ONE and self.mapped[u] == mapped:
                 return c, u
             return c, self.node("dot", ((1.0, u, v),), mapped)
+        scale = kept[0][2]
+        if scale != 1.0 and all(c == scale for _, _, c in kept):  # a common factor stays outside
+            return scale, self.node("dot", tuple([(1.0, u, v) for u, v, _ in kept]), mapped)
         return 1.0, self.node("dot", tuple([(c, u, v) for u, v, c in kept]), mapped)
 
     def operands(self, node: int) -> Sequence[int]:

@@ -159,7 +159,7 @@ def logsumexp(rows, r, r1, M, y, work, seen, stride, n):
 
 
 @exact
-def value(op, x, x1, x2, c):  # noqa: C901
+def value(op, x, x1, x2, c):
     """An operation on numbers."""
     if op == RELU:
         return 0.0 if x <= 0.0 else x
@@ -354,8 +354,8 @@ def before(stage, stages, code, constants, row, number, a, b, c, S, T):
 
 
 @loops
-def blocks(stage, thread, threads, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep, out,
-           output_row, output_c):  # fmt: skip
+def blocks(stage, thread, threads, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep,
+           out, output_row, output_c):  # fmt: skip
     """Every threads-th chunk of blocks.  Each chunk has its own line of T, so the sums do not depend on ``threads``."""
     N = X.shape[0]
     count = (N + width - 1) // width
@@ -399,8 +399,8 @@ def step(stages, code, constants, row, number, a, b, c, destination, output_row,
         S[PARAMETERS + i] = theta[i]
     for stage in range(stages.shape[0]):
         before(stage, stages, code, constants, row, number, a, b, c, S, T[0])
-        blocks(stage, 0, 1, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep, mapped_out,
-               output_row, output_c)  # fmt: skip
+        blocks(stage, 0, 1, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep,
+               mapped_out, output_row, output_c)  # fmt: skip
         after(stage, stages, destination, T, S)
     checksum = 0.0
     for k in range(out.shape[0]):

@@ -102,7 +102,7 @@ class _Builder:
 
 def _dot(vectors):
     @intrinsic
-    def dot(typing, bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first):
+    def dot(_, bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first):
         arguments = (bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first)
 
         def write(context, builder, signature, values):
@@ -135,7 +135,7 @@ def _dot(vectors):
 
 def _dot4(vectors):
     @intrinsic
-    def dot4(typing, row, number, k, k1, S, M, stride, first):
+    def dot4(_, row, number, k, k1, S, M, stride, first):
         def write(context, builder, signature, values):
             to = _Builder(context, builder)
             row, number, k, k1, S, M, stride, first = [
@@ -164,7 +164,7 @@ def _dot4(vectors):
 
 def _sums(lefts, rights):
     @intrinsic
-    def sums(typing, a, b, c, r, r1, M, T, t, stride, n):
+    def sums(_, a, b, c, r, r1, M, T, t, stride, n):
         def write(context, builder, signature, values):
             to = _Builder(context, builder)
             a, b, c, r, r1, M, T, t, stride, n = [

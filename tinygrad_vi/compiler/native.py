@@ -20,8 +20,11 @@ from tinygrad_vi.compiler.tables import END, MAPPED, PARAMETERS, UNIT, tables
 
 #: examples in a block: enough to make loops long, and few enough that the rows of a block stay in the cache
 WIDTH = 128
-#: blocks that add their sums up together; it must not depend on the number of threads
-PER_CHUNK = 4
+#: blocks that add their sums up together, and most of such chunks: they must not depend on the number of threads
+PER_CHUNK = 2
+CHUNKS = 16
+#: calls from which the time of one is known
+KNOWN = 5
 #: seconds of work from which a second thread is worth the hand-over
 WORTH_A_THREAD = 1e-3
 
@@ -34,6 +37,8 @@ class _Store:
     M: Any
     T: Any
     width: int
+    per_chunk: int
+    nothing: Any
     calls: int = 0
     alone: float = float("inf")
 
@@ -50,8 +55,8 @@ class Native:
         self.S = np.zeros(t.numbers)
         self.S[UNIT] = 1.0
         self.keep = bool((t.stages[1:, END] > t.stages[1:, MAPPED]).any())
-        self.head = (t.stages, t.code, t.constants, t.linear_row, t.linear_number, t.product_a, t.product_b, t.product_c,
-                     t.sum_destination, t.output_row, t.output_c)  # fmt: skip
+        self.head = (t.stages, t.code, t.constants, t.linear_row, t.linear_number, t.product_a, t.product_b,
+                     t.product_c, t.sum_destination, t.output_row, t.output_c)  # fmt: skip
 
     def __call__(self, theta: Any, arrays: Sequence[Any]) -> tuple[Any, float]:
         """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and their sum, finite as they are."""
@@ -74,15 +79,16 @@ class Native:
             store.X[:, column : column + columns.shape[1]] = columns
             column += columns.shape[1]
         n = len(t.output_row)
-        out, mapped_out = (np.empty(0), np.empty((n, N))) if t.mapped else (np.empty(n), np.empty((0, N)))
+        out, mapped_out = (store.nothing[:, 0], np.empty((n, N))) if t.mapped else (np.empty(n), store.nothing)
         threads = self._threads_for(store)
-        start = perf_counter()
         if threads == 1:
+            start = perf_counter() if store.calls < KNOWN else 0.0
             checksum = self.kernel.step(
-                *self.head, theta, store.X, self.S, store.M, store.T, store.width, PER_CHUNK, self.keep,
+                *self.head, theta, store.X, self.S, store.M, store.T, store.width, store.per_chunk, self.keep,
                 mapped_out, out)  # fmt: skip
-            store.calls += 1
-            store.alone = min(store.alone, perf_counter() - start)
+            if store.calls < KNOWN:
+                store.calls += 1
+                store.alone = min(store.alone, perf_counter() - start)
         else:
             self._on_threads(threads, theta, store, mapped_out, out)
             checksum = float(out.sum())
@@ -90,27 +96,30 @@ class Native:
 
     def _threads_for(self, store: _Store) -> int:
         """One, until it is known that the work is worth a second."""
-        worth = store.calls > 2 and store.alone > WORTH_A_THREAD
-        return min(2 if worth else 1, len(store.T), self.threads or 2)
+        worth = store.calls == KNOWN and store.alone > WORTH_A_THREAD
+        return min(2, len(store.T), self.threads or 2) if worth else 1
 
     def _new_store(self, N: int) -> _Store:
         blocks = max(1, math.ceil(N / WIDTH))
         width = 8 * math.ceil(N / blocks / 8) if N > 1 else 1
         blocks = math.ceil(N / width)
-        chunks = math.ceil(blocks / PER_CHUNK)
+        per_chunk = max(PER_CHUNK, math.ceil(blocks / CHUNKS))
+        chunks = math.ceil(blocks / per_chunk)
         t = self.tables
         return _Store(
             X=np.zeros((N, t.inputs)),
             M=_aligned((blocks if self.keep else 2, t.rows * width)),
             T=np.zeros((chunks, max(1, len(t.sum_destination)))),
             width=width,
+            per_chunk=per_chunk,
+            nothing=np.empty((0, N)),
         )
 
     def _on_threads(self, threads: int, theta: Any, store: _Store, mapped_out: Any, out: Any) -> None:
         """What `step` does, each chunk of blocks by the thread whose turn it is."""
         t, S, T, kernel = self.tables, self.S, store.T, self.kernel
         code = t.stages, t.code, t.constants, t.linear_row, t.linear_number, t.product_a, t.product_b, t.product_c
-        rest = store.X, S, store.M, T, store.width, PER_CHUNK, self.keep, mapped_out, t.output_row, t.output_c
+        rest = store.X, S, store.M, T, store.width, store.per_chunk, self.keep, mapped_out, t.output_row, t.output_c
         S[PARAMETERS : PARAMETERS + len(theta)] = theta
         for stage in range(len(t.stages)):
             kernel.before(stage, *code, S, T[0])

@@ -7,8 +7,8 @@ The kernel knows three stores.
     T   sums over the batch on their way
 
 and a code table with a row for each instruction.  A dot reads lists of terms: linear ones (a row of M times a number of
-S, which may be a weight times a constant) and products (two rows).  Programs run in stages: what is the same for all examples,
-then the blocks of the batch, then the sums over the batch, which a further stage may use.
+S, which may be a weight times a constant) and products (two rows).  Programs run in stages: what is the same for all
+examples, then the blocks of the batch, then the sums over the batch, which a further stage may use.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ OPERATIONS = (
 CODES = {name: TOTAL + 1 + k for k, name in enumerate(OPERATIONS)}
 
 #: columns of the code table.  A map has its operands in A, B, C.  A dot has its linear terms from A to B, its products
-#: from FIRST to LAST, and adds the number S[BIAS].  Four dots have, from A to B, four pairs (destination, bias) and then
-#: for each term four pairs (row, number), in which the row is the same
+#: from FIRST to LAST, and adds the number S[BIAS].  Four dots have, from A to B, four pairs (destination, bias) and
+#: then for each term four pairs (row, number), in which the row is the same
 OP, DST, A, B, C, FIRST, LAST, BIAS = range(8)
 
 #: columns of the stage table: where the code of the unmapped nodes begins, that of the mapped ones, and where it ends;
@@ -48,8 +48,8 @@ ZERO, UNIT, PARAMETERS = range(3)
 class Tables:
     """See the module.  code: (instructions, 8).  constants: the constant of each instruction.
 
-    linear_row, linear_number: linear terms are M[row] * S[number].  product_a, product_b, product_c: c * a * b, of rows,
-    or of numbers for what is the same for all examples.
+    linear_row, linear_number: linear terms are M[row] * S[number].  product_a, product_b, product_c: c * a * b, of
+    rows, or of numbers for what is the same for all examples.
     stages: a row for each, see the columns above.  sum_destination: where in S each sum goes.  output_row, output_c:
     the outputs are c * S[row], or c * M[row] when the question is ``mapped``.
     numbers, rows: the sizes of S and of a block of M.  parameters, inputs: S begins with the first, M with the second.
@@ -100,8 +100,8 @@ class _Dots:
 class _Stage:
     """The code of one stage while it is written.
 
-    open: the dots that wait for others of the same rows.  They are computed where the first of them was asked for, since
-    the rows are ready there, and numbers are ready before the rows.
+    open: the dots that wait for others of the same rows.  They are computed where the first of them was asked for: the
+    rows are ready there, and numbers are ready before the rows.
     """
 
     unmapped: list[list[float]] = field(default_factory=list)
