@@ -1,5 +1,10 @@
 """compile(): the compiled function against the eager engine, on both back ends."""
 
+import builtins
+import math
+import os
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -9,16 +14,25 @@ from programs import SAME_EVERY_TIME, STEPS, Program, programs
 
 from tinygrad_vi import (
     DomainError,
+    ShapeError,
+    TrainingError,
     Value,
+    dot,
+    exp,
+    fit,
     hessian,
+    log,
     losses,
     nn,
     ops,
+    optim,
+    tanh,
     value_and_grad,
 )
 from tinygrad_vi.compiler import compile
 from tinygrad_vi.value import topological_order
 
+compile_text = builtins.compile
 BACKENDS = [
     "numpy",
     pytest.param(
@@ -171,3 +185,325 @@ def test_random_programs(backend):
             assert gradient == pytest.approx(want, rel=1e-10, abs=1e-10 * (1.0 + np.abs(want).max()))
 
     same()
+
+
+# --- What it is written as --------------------------------------------------------------------------------------------
+
+
+def executed(text):
+    namespace = {}
+    exec(compile_text(text, "<source>", "exec"), namespace)
+    return namespace
+
+
+def test_the_source_of_a_network_reads_like_a_textbook():
+    model = nn.MLP(3, [4, 2], activation="tanh", output_activation="identity", seed=1)
+    step = compile(lambda x, y: losses.sse(model(x), y), model.parameters(), backend="numpy")
+    draw = np.random.default_rng(0)
+    X, Y = draw.normal(size=(5, 3)), draw.normal(size=(5, 2))
+    value, gradient = step.value_and_grad(step.theta, X, Y)
+    text = step.source
+    assert (
+        text.split("def value_and_gradient")[1].splitlines()
+        == """(theta, x, y):
+    N = len(x)
+    x = np.reshape(x, (N, -1)).T
+    y = np.reshape(y, (N, -1)).T
+    share = np.full((1, N), 1 / N)
+    W1 = theta[0:16].reshape(4, 4)[:, 0:3]
+    b1 = theta[0:16].reshape(4, 4)[:, 3:4]
+    W2 = theta[16:26].reshape(2, 5)[:, 0:4]
+    b2 = theta[16:26].reshape(2, 5)[:, 4:5]
+    a1 = W1 @ x + b1
+    h1 = np.tanh(a1)
+    a2 = W2 @ h1 + b2 - y
+    delta2 = share * a2
+    delta1 = W2.T @ delta2 * sech(a1) ** 2
+    value = 0.5 * ((a2 ** 2).sum(axis=0, keepdims=True) * share).sum(axis=1, keepdims=True)
+    gradient = np.zeros(26)
+    gradient[0:16].reshape(4, 4)[:, 0:3] = delta1 @ x.T
+    gradient[0:16].reshape(4, 4)[:, 3:4] = delta1.sum(axis=1, keepdims=True)
+    gradient[16:26].reshape(2, 5)[:, 0:4] = delta2 @ h1.T
+    gradient[16:26].reshape(2, 5)[:, 4:5] = delta2.sum(axis=1, keepdims=True)
+    return value.item(), gradient""".splitlines()
+    )
+    alone = executed(text)["value_and_gradient"](step.theta, X, Y)
+    assert alone[0] == value
+    assert (alone[1] == gradient).all()
+
+
+def test_the_four_equations_of_backpropagation_are_four_matrix_lines():  # exercise B39
+    model = nn.MLP(2, [3, 2], activation="sigmoid", output_activation="sigmoid", seed=1)
+    step = compile(lambda x, y: losses.sse(model(x), y), model.parameters())
+    step(step.theta, [[0.5, -1.0]], [[1.0, 0.0]])
+    lines = [line.strip() for line in step.source.splitlines()]
+    bp1 = "delta2 = share * t1 * sech(0.5 * a2) ** 2"  # sigma'(z) = sech(z/2)**2 / 4; the quarter stays outside
+    bp2 = "delta1 = W2.T @ delta2 * sech(0.5 * a1) ** 2"
+    bp3 = "gradient[9:17].reshape(2, 4)[:, 3:4] = 0.25 * delta2.sum(axis=1, keepdims=True)"
+    bp4 = "gradient[0:9].reshape(3, 3)[:, 0:2] = 0.0625 * delta1 @ x.T"
+    assert {bp1, bp2, bp3, bp4} <= set(lines)
+
+
+HOSTILE = [
+    '"""; raise SystemExit',
+    "W1[0,0]\nimport os",
+    "__import__('os')",
+    "np",
+    "lambda",
+    "W[0",
+    "θ",
+    "x",
+    "theta",
+    "",
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_labels_never_reach_the_text_unchecked(backend):
+    parameters = [Value(0.1 * i, label) for i, label in enumerate(HOSTILE)]
+    step = compile(lambda np, N: dot(parameters, [np] * len(parameters), N) ** 2, parameters, backend=backend)
+    value, gradient = step.value_and_grad(step.theta, [0.5, 1.0], [2.0, 3.0])
+    alone = executed(step.source)["value_and_gradient"](step.theta, [0.5, 1.0], [2.0, 3.0])
+    assert value == pytest.approx(alone[0])
+    assert gradient == pytest.approx(alone[1])
+    assert "SystemExit" not in step.source
+    assert "import os" not in step.source
+
+
+def test_explain_says_what_became_of_the_scalar_code():
+    model = nn.MLP(2, [16, 16, 1], activation="relu", seed=1)
+    step = compile(lambda x, y: losses.hinge(model(x), y), model.parameters())
+    step(step.theta, [[0.5, -1.0]], [1.0])
+    told = step.explain()
+    assert len(told.instructions) <= 24
+    assert "16 x 1 parameter + 16 @1*parameter for each example" in repr(told)
+    assert "vector instructions" in repr(told)
+
+
+# --- What cannot be compiled ------------------------------------------------------------------------------------------
+
+w = [Value(0.5, "w"), Value(-0.25, "v")]
+
+
+@pytest.mark.parametrize("broken", [
+    lambda x: w[0] if x > 0 else -w[0],
+    lambda x: w[0] * bool(x * w[1]),
+    lambda x: w[0] * max(x, w[1]),
+    lambda x: w[0] * float(x),
+    lambda x: w[0] * int(x),
+    lambda x: w[0] * [1.0, 2.0][x],
+    lambda x: w[0] * math.exp(x),
+])  # fmt: skip
+def test_conditions_and_conversions_are_refused(broken):
+    step = compile(broken, w)
+    with pytest.raises(TypeError):
+        step(step.theta, [0.0, 1.0])
+
+
+def test_an_index_is_told_of_take():
+    step = compile(lambda x: w[0] * [1.0, 2.0][x], w)
+    with pytest.raises(TypeError, match=r"take\(table, index\)"):
+        step(step.theta, [0.0])
+
+
+def test_a_result_that_does_not_depend_on_the_parameters_is_an_error():
+    step = compile(lambda x: x * 2.0, w)
+    with pytest.raises(ValueError, match="does not depend on the parameters"):
+        step.grad(step.theta, [1.0])
+
+
+def test_shapes_are_checked():
+    step = compile(lambda x, y: dot(w, x) * y, w)
+    with pytest.raises(ShapeError, match="y has 3 examples, x has 2"):
+        step(step.theta, [[1.0, 2.0]] * 2, [1.0] * 3)
+    with pytest.raises(ShapeError, match="theta needs 2 numbers"):
+        step([1.0], [[1.0, 2.0]], [1.0])
+    with pytest.raises(ShapeError, match="takes 2 arguments"):
+        step(step.theta, [[1.0, 2.0]])
+    with pytest.raises(ShapeError, match="no examples"):
+        step(step.theta, np.zeros((0, 2)), [])
+    with pytest.raises(ShapeError, match="all of one shape"):
+        step(step.theta, [[1.0, 2.0], [1.0]], [1.0, 2.0])
+    with pytest.raises(ShapeError, match="for one example"):
+        step(step.theta, [[1.0, 2.0]], 3.0)
+    assert step(step.theta, [[1.0, 2.0]], [1.0]) == 0.0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("N", [1, 5, 300])
+def test_a_domain_error_names_the_operation_and_the_example(backend, N):
+    step = compile(lambda x: log(x * w[0]), w, backend=backend)
+    X = np.ones(N)
+    X[-1] = -2.0
+    with pytest.raises(DomainError, match=rf"example {N - 1}: log\(x\) needs x > 0, got x = -1.0") as caught:
+        step.value_and_grad(step.theta, X)
+    assert caught.value.example == N - 1
+    assert step.theta.tolist() == [0.5, -0.25]
+
+
+def test_without_parameters_the_first_argument_takes_their_place():
+    rosenbrock = compile(lambda x: (1.0 - x[0]) ** 2 + 100.0 * (x[1] - x[0] ** 2) ** 2)
+    value, gradient = rosenbrock.value_and_grad([-1.2, 1.0])
+    assert value == pytest.approx(24.2)
+    assert gradient == pytest.approx([-215.6, -88.0])
+    assert rosenbrock.hessian([1.0, 1.0]) == pytest.approx(np.array([[802.0, -400.0], [-400.0, 200.0]]))
+    with pytest.raises(TypeError, match="needs parameters"):
+        _ = rosenbrock.theta
+    matrix = compile(lambda a: sum(v * v for row in a for v in row) * a[0][1])
+    assert matrix.grad([[1.0, 2.0], [3.0, 4.0]]).shape == (2, 2)
+
+
+def test_scipy_takes_it_as_it_is():
+    optimize = pytest.importorskip("scipy.optimize")
+    draw = np.random.default_rng(0)
+    X = draw.normal(size=(40, 2))
+    Y = np.tanh(X @ [1.5, -0.5])
+    parameters = [Value(0.1), Value(0.1)]
+    step = compile(lambda x, y: (tanh(dot(parameters, x)) - y) ** 2, parameters)
+    found = optimize.minimize(step.value_and_grad, step.theta, args=(X, Y), jac=True, method="L-BFGS-B")
+    assert found.x == pytest.approx([1.5, -0.5], abs=1e-4)
+    found = optimize.minimize(step, step.theta, args=(X, Y), jac=step.grad, hessp=step.hvp, method="Newton-CG")
+    assert found.x == pytest.approx([1.5, -0.5], abs=1e-4)
+    residuals = compile(lambda x, y: tanh(dot(parameters, x)) - y, parameters)
+    found = optimize.least_squares(residuals.each, residuals.theta, residuals.jacobian, args=(X, Y))
+    assert found.x == pytest.approx([1.5, -0.5], abs=1e-8)
+    step.assign(found.x)
+    assert parameters[0].data == found.x[0]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_results_of_any_shape(backend):
+    f = lambda p, x: [[p[0] * x, exp(p[1])], [p[0] * p[1], x * x]]  # noqa: E731
+    step = compile(f, backend=backend)
+    theta, X = [0.5, -0.25], np.array([1.0, 2.0, 4.0])
+    each = np.array([[[0.5 * x, math.exp(-0.25)], [-0.125, x * x]] for x in X])
+    assert step.each(theta, X) == pytest.approx(each)
+    assert step(theta, X) == pytest.approx(each.mean(axis=0))
+    J = step.jacobian(theta, X)
+    assert J.shape == (3, 2, 2, 2)
+    assert J[2] == pytest.approx(np.array([[[4.0, 0.0], [0.0, math.exp(-0.25)]], [[-0.25, 0.5], [0.0, 0.0]]]))
+    value, along = step.jvp(theta, [1.0, 2.0], X)
+    assert value == pytest.approx(each.mean(axis=0))
+    assert along == pytest.approx(J.mean(axis=0) @ [1.0, 2.0])
+    with pytest.raises(TypeError, match="jacobian or jvp"):
+        step.grad(theta, X)
+
+
+# --- Running ----------------------------------------------------------------------------------------------------------
+
+
+def batch_normalised(parameters):
+    """Examples that are compared with the mean of all: the sum over the batch is used by each of them."""
+    draw = np.random.default_rng(3)
+    X = draw.normal(size=400).tolist()
+
+    def loss():
+        h = [tanh(parameters[0] * Value(x) + parameters[1]) for x in X]
+        mean = sum(h) / len(h)
+        return sum((v - mean) ** 2 for v in h) / len(h)
+
+    return loss
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_sum_over_the_batch_that_examples_use(backend):
+    parameters = [Value(0.5), Value(0.25)]
+    step = compile(batch_normalised(parameters), parameters, backend=backend)
+    value, gradient = step.value_and_grad(step.theta)
+    y = batch_normalised(parameters)()
+    y.backward()
+    assert step.explain().examples == 400
+    assert value == pytest.approx(y.data, rel=1e-12)
+    assert gradient == pytest.approx([p.grad for p in parameters], rel=1e-11)
+
+
+@pytest.mark.skipif(find_spec("numba") is None, reason="threads are the native back end's")
+@pytest.mark.parametrize("N", [128, 129, 513, 4097])
+def test_results_do_not_depend_on_the_number_of_threads(N, monkeypatch):
+    from tinygrad_vi.compiler import native
+
+    monkeypatch.setattr(native, "WORTH_A_THREAD", 0.0)
+    model = nn.MLP(3, [5, 2], activation="tanh", seed=1)
+    draw = np.random.default_rng(N)
+    X, Y = draw.normal(size=(N, 3)), draw.integers(0, 2, size=N)
+    found = []
+    for threads in (1, 2):
+        step = compile(
+            lambda x, y: losses.cross_entropy(model(x), y), model.parameters(), backend="native", threads=threads
+        )
+        for _ in range(native.KNOWN + 2):
+            value, gradient = step.value_and_grad(step.theta, X, Y)
+        found.append((value, gradient.tobytes(), step.each(step.theta, X, Y).tobytes()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.skipif(find_spec("numba") is None, reason="it is the native back end's text")
+def test_the_kernel_runs_as_plain_python_too():
+    program = """
+import numpy as np
+from tinygrad_vi import nn, losses, compile
+model = nn.RNN(nn.LSTMCell(2, 3, seed=1), nn.Layer(3, 9, "identity", seed=1), last=True)
+step = compile(lambda x, y: losses.cross_entropy(model(x), y), model.parameters(), backend="native")
+X, Y = np.random.default_rng(0).normal(size=(5, 3, 2)), [0, 1, 2, 8, 4]
+value, gradient = step.value_and_grad(step.theta, X, Y)
+print(value.hex(), *[g.hex() for g in gradient.tolist()])
+"""
+    outputs = []
+    for off in ("1", "0"):
+        environment = {**os.environ, "NUMBA_DISABLE_JIT": off}
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", program], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        outputs.append([float.fromhex(x) for x in done.stdout.split()])
+    assert outputs[0] == pytest.approx(outputs[1], rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "RMSprop", "Adam", "AdamW"])
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_fit_takes_the_same_steps(optimizer, batch_size):
+    X = np.random.default_rng(0).normal(size=(20, 2)).tolist()
+    Y = [math.tanh(a - b) for a, b in X]
+    histories, ends = [], []
+    for compiled in (False, True):
+        model = nn.MLP(2, [3, 1], activation="tanh", seed=1)
+        parameters = model.parameters()
+        make = getattr(optim, optimizer)(parameters, learning_rate=0.05)
+        loss = lambda x, t: losses.mse(model(x), t)  # noqa: E731, B023
+        settings = {
+            "optimizer": make, "epochs": 4, "batch_size": batch_size, "progress": False,
+            "penalty": lambda: losses.l2(parameters, 1e-3),  # noqa: B023
+            "validation": (X[:5], Y[:5]), "schedule": optim.exponential_decay(0.05, 0.9),
+        }  # fmt: skip
+        if compiled:
+            histories.append(fit(compile(loss, parameters), X, Y, **settings))
+        else:
+            histories.append(fit(loss, parameters, X, Y, **settings))
+        ends.append([p.data for p in parameters])
+    for name in ("loss", "gradient_norm", "validation_loss", "learning_rate"):
+        assert getattr(histories[1], name) == pytest.approx(getattr(histories[0], name), rel=1e-10)
+    assert ends[1] == pytest.approx(ends[0], rel=1e-9)
+
+
+def test_fit_of_a_compiled_loss_keeps_the_last_good_step():
+    p = [Value(1.0, "p")]
+    step = compile(lambda x: log(p[0] * x) ** 2 + p[0], p)
+    with pytest.raises(TrainingError, match=r"example 3: log\(x\) needs x > 0"):
+        fit(step, [1.0, 1.0, 1.0, -1.0], optimizer=optim.SGD(p, 0.1), epochs=3, batch_size=1, seed=None, progress=False)
+    assert p[0].data < 1.0  # three good steps
+    assert math.isfinite(p[0].data)
+
+
+def test_fit_of_a_loss_that_loops_over_its_examples():
+    p = [Value(0.0, "p")]
+    data = [(1.0, 3.0), (2.0, 6.0)]
+    step = compile(lambda: sum((p[0] * x - t) ** 2 for x, t in data) / len(data), p)
+    fit(step, optimizer=optim.SGD(p, 0.1), epochs=100, progress=False)
+    assert p[0].data == pytest.approx(3.0)
+
+
+def test_dropout_is_not_compiled():
+    model = nn.Sequential(nn.Dropout(0.5)) if hasattr(nn, "Sequential") else nn.Dropout(0.5)
+    step = compile(lambda x: model([x * w[0], x])[0], w)
+    with pytest.raises(TypeError, match="Dropout draws anew"):
+        step(step.theta, [1.0])

@@ -328,8 +328,11 @@ class Compiled:
         if self.parameters is None:
             key = np.shape(theta), *key
         if key not in self._traced:
-            with _collector_paused():
-                self._traced[key] = self._trace(theta, arrays)
+            try:
+                with _collector_paused():
+                    self._traced[key] = self._trace(theta, arrays)
+            except DomainError as error:
+                raise NotFinite(str(error), 0 if arrays else None) from error
         self._last = key
         return key
 
@@ -527,7 +530,7 @@ class Explanation:
     def __repr__(self) -> str:
         lines = [
             f"{self.recorded:,} scalar operations recorded" + " for one example" * (self.examples is None),
-            *[f"a loop over {self.examples:,} examples found: it became a batch"] * (self.examples is not None),
+            *([f"a loop over {self.examples:,} examples found: it became a batch"] if self.examples else []),
             f"{self.nodes:,} nodes of the canonical form, derivatives included",
             f"{len(self.instructions):,} vector instructions:",
             *[f"    @{i}: {text:.110}" for i, text in enumerate(self.instructions[:40])],

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from threading import Timer
+from threading import Lock, Timer
 from time import perf_counter
 from typing import Any
 
@@ -18,10 +18,11 @@ import numpy as np
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.compiler.tables import END, MAPPED, PARAMETERS, UNIT, tables
 
-#: examples in a block: enough to make loops long, and few enough that the rows of a block stay in the cache
+#: examples in a block, at most: enough to make loops long
 WIDTH = 128
-#: blocks that add their sums up together, and most of such chunks: they must not depend on the number of threads
-PER_CHUNK = 2
+#: numbers in a block, about: few enough that they stay in the cache
+BLOCK = 1 << 18
+#: chunks of blocks, at most.  Each adds its sums up apart, so that it does not matter which thread computes it
 CHUNKS = 16
 #: calls from which the time of one is known
 KNOWN = 5
@@ -48,6 +49,7 @@ class Native:
 
     def __init__(self, question: Question, threads: int | None = None) -> None:
         self.kernel = load_kernel()
+        self.lock = Lock()  # the stores are this object's
         self.tables = tables(question)
         self.threads = threads
         t = self.tables
@@ -61,15 +63,14 @@ class Native:
     def __call__(self, theta: Any, arrays: Sequence[Any]) -> tuple[Any, float]:
         """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and their sum, finite as they are."""
         N = len(arrays[0]) if arrays else 1
-        if N in self.stores:
-            return self._run(theta, arrays, N)
-        if len(self.stores) > 8:  # batches of ever new sizes
-            self.stores.clear()
-        self.stores[N] = self._new_store(N)
-        if _is_compiled(self.kernel):
-            return self._run(theta, arrays, N)
-        with _announced():
-            return self._run(theta, arrays, N)
+        with self.lock:
+            if N in self.stores:
+                return self._run(theta, arrays, N)
+            if len(self.stores) > 8:  # batches of ever new sizes
+                self.stores.clear()
+            self.stores[N] = self._new_store(N)
+            with _announced(self.kernel):
+                return self._run(theta, arrays, N)
 
     def _run(self, theta: Any, arrays: Sequence[Any], N: int) -> tuple[Any, float]:
         store, t = self.stores[N], self.tables
@@ -100,12 +101,12 @@ class Native:
         return min(2, len(store.T), self.threads or 2) if worth else 1
 
     def _new_store(self, N: int) -> _Store:
-        blocks = max(1, math.ceil(N / WIDTH))
+        t = self.tables
+        blocks = math.ceil(N / max(8, min(WIDTH, BLOCK // t.rows)))
         width = 8 * math.ceil(N / blocks / 8) if N > 1 else 1
         blocks = math.ceil(N / width)
-        per_chunk = max(PER_CHUNK, math.ceil(blocks / CHUNKS))
+        per_chunk = math.ceil(blocks / CHUNKS)
         chunks = math.ceil(blocks / per_chunk)
-        t = self.tables
         return _Store(
             X=np.zeros((N, t.inputs)),
             M=_aligned((blocks if self.keep else 2, t.rows * width)),
@@ -155,14 +156,12 @@ def load_kernel() -> Any:
     return kernel
 
 
-def _is_compiled(kernel: Any) -> bool:
-    """Whether the kernel has been compiled, or read from the disk, in this process."""
-    return bool(getattr(kernel.step, "signatures", True))
-
-
 @contextmanager
-def _announced() -> Iterator[None]:
-    """Say that the kernel is being compiled, when a call takes so long that it must be."""
+def _announced(kernel: Any) -> Iterator[None]:
+    """Say that the kernel is being compiled, when its first call takes so long that it must be."""
+    if getattr(kernel.step, "signatures", True):
+        yield
+        return
     text = "tinygrad_vi: compiling the kernel, which happens once on a machine and takes some seconds ..."
     timer = Timer(1.5, lambda: print(text, file=sys.stderr, flush=True))
     timer.start()
