@@ -502,7 +502,7 @@ class _Writer:
         lines += ["", "", *constants] if constants else []
         lines += ["", "", f"def {function}({', '.join(['theta', *[name for name, _ in self.arguments]])}):"]
         lines += [f"    {line}" for line in (*head, *body, f"return {result}")]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines)
 
     def needed_by_entry(self) -> list[str]:
         """The functions that must go entry by entry."""
