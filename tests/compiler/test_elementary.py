@@ -86,6 +86,16 @@ def test_every_digit(name):
     assert worst[0] <= allowed, worst
 
 
+def test_tanh_and_sech_come_out_of_one_exponential():
+    with mpmath.workprec(BITS):
+        for x in [*points("sech", 1000), INF, -INF, -0.0]:
+            tanh, sech = elementary.tanh_and_sech(np.float64(x))
+            assert error(tanh, mpmath.tanh(mpf(x))) <= 3.0
+            assert error(sech, mpmath.sech(mpf(x))) <= 2.5
+            assert math.copysign(1.0, tanh) == math.copysign(1.0, x)
+    assert all(map(math.isnan, elementary.tanh_and_sech(np.float64(NAN))))
+
+
 @every_function
 def test_nan_gives_nan(name):
     assert math.isnan(value(name, NAN))

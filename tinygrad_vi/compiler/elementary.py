@@ -131,6 +131,22 @@ def sech(x: float) -> float:
 
 
 @exact
+def tanh_and_sech(x: float) -> tuple[float, float]:
+    """tanh(x) and sech(x), which its derivative asks for, out of one exponential.
+
+    With e = e**-|x| and t = e - 1: tanh(|x|) = (1 - e*e)/(1 + e*e) = -t*(2 + t)/(1 + e*e), sech(x) = 2*e/(1 + e*e).
+    """
+    k, p = _exp_parts(-abs(x))
+    half = (0.5 * k + ROUND) - ROUND
+    scale = _power_of_two(half) * _power_of_two(k - half)
+    e, t = (1.0 + p) * scale, scale * p + (scale - 1.0)
+    over = 1.0 / (1.0 + e * e)
+    y = -t * (2.0 + t) * over
+    y = y if x > 0.0 else -y
+    return (y if abs(x) > TINY else x), 2.0 * e * over
+
+
+@exact
 def sigmoid(x: float) -> float:
     """1 / (1 + e**-x)."""
     e = exp(-abs(x))  # can underflow to 0, cannot overflow

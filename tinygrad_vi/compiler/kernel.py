@@ -36,6 +36,7 @@ from tinygrad_vi.compiler.tables import (
     SUM8,
     SUMS,
     SUMS_END,
+    TANH_AND_SECH,
     TOTAL,
     UNMAPPED,
     A,
@@ -245,6 +246,9 @@ def elementwise(op, M, y, x, x1, x2, c, n):
     elif op == SECH:
         for i in range(n):
             M[y + i] = el.sech(M[x + i])
+    elif op == TANH_AND_SECH:
+        for i in range(n):
+            M[y + i], M[x1 + i] = el.tanh_and_sech(M[x + i])
     elif op == EXP:
         for i in range(n):
             M[y + i] = el.exp(M[x + i])
@@ -301,6 +305,8 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
                     T[np.int64(y) + q] += c[u] * M[a[u]] * M[b[v]]
         elif op == TOTAL:
             T[y] += M[np.uint64(code[j, A])]
+        elif op == TANH_AND_SECH:
+            M[y], M[np.uint64(code[j, B])] = el.tanh_and_sech(M[np.uint64(code[j, A])])
         elif op == LOGSUMEXP:
             x, x1 = np.uint64(code[j, A]), np.uint64(code[j, B])
             logsumexp(a, code[j, FIRST], code[j, LAST], M, y, x, x1, np.uint64(1), np.uint64(1))

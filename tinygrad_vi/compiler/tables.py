@@ -31,6 +31,8 @@ OPERATIONS = (
     "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
 )  # fmt: skip
 CODES = {name: TOTAL + 1 + k for k, name in enumerate(OPERATIONS)}
+#: tanh and sech of one row at once; the second destination is in B
+TANH_AND_SECH = TOTAL + 1 + len(OPERATIONS)
 
 #: columns of the code table.  A map has its operands in A, B, C.  A dot has its linear terms from A to B, its products
 #: from FIRST to LAST, and adds the number S[BIAS].  Four dots have, from A to B, four pairs (destination, bias) and
@@ -101,7 +103,7 @@ class _Stage:
     """The code of one stage while it is written.
 
     open: the dots that wait for others of the same rows.  They are computed where the first of them was asked for: the
-    rows are ready there, and numbers are ready before the rows.
+    rows are ready there, and numbers are ready before the rows.  hyperbolic: each tanh and sech by its row.
     """
 
     unmapped: list[list[float]] = field(default_factory=list)
@@ -110,6 +112,7 @@ class _Stage:
     sums: list[tuple[int, list[tuple[int, int, float]]]] = field(default_factory=list)
     totals: list[tuple[int, int]] = field(default_factory=list)
     open: dict[tuple[int, ...], _Dots] = field(default_factory=dict)
+    hyperbolic: dict[tuple[int, str], list[float]] = field(default_factory=dict)
 
 
 class _Assembler:
@@ -171,9 +174,20 @@ class _Assembler:
             at = [work, work + 1, 0]
         at += [0] * (3 - len(at))
         constant = op.constants[0] if op.constants else 0.0
-        (stage.mapped if mapped else stage.unmapped).append(
-            [CODES[op.name], self.row[node], *at[:3], first, last, 0, constant]
-        )
+        if mapped and op.name in ("tanh", "sech"):
+            before = stage.hyperbolic.pop((at[0], "sech" if op.name == "tanh" else "tanh"), None)
+            if before is not None:  # both are asked for: sech is in the derivative of tanh
+                here, there = self.row[node], before[DST]
+                before[OP] = TANH_AND_SECH
+                before[DST], before[B] = (here, there) if op.name == "tanh" else (there, here)
+                return
+        code: list[float] = [CODES[op.name], self.row[node], *at[:3], first, last, 0, constant]
+        if mapped:
+            stage.mapped.append(code)
+            if op.name in ("tanh", "sech"):
+                stage.hyperbolic[at[0], op.name] = code
+        else:
+            stage.unmapped.append(code)
 
     def _scratch(self, mapped: bool) -> int:
         if mapped:
