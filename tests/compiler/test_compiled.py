@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
 import numpy as np
@@ -304,6 +305,10 @@ def test_an_index_is_told_of_take():
     step = compile(lambda x: w[0] * [1.0, 2.0][x], w)
     with pytest.raises(TypeError, match=r"take\(table, index\)"):
         step(step.theta, [0.0])
+    with pytest.raises(TypeError, match=r"take\(table, index\)"):
+        compile(lambda x: sum(w[0] for _ in range(x)), w)(step.theta, [2.0])
+    with pytest.raises(TypeError, match="returned None"):
+        compile(lambda x: None, w)(step.theta, [2.0])
 
 
 def test_a_result_that_does_not_depend_on_the_parameters_is_an_error():
@@ -318,7 +323,7 @@ def test_shapes_are_checked():
         step(step.theta, [[1.0, 2.0]] * 2, [1.0] * 3)
     with pytest.raises(ShapeError, match="theta needs 2 numbers"):
         step([1.0], [[1.0, 2.0]], [1.0])
-    with pytest.raises(ShapeError, match="takes 2 arguments"):
+    with pytest.raises(ShapeError, match=r"takes 2 arguments \(x, y\), got 1: step.value_and_grad\(theta, x, y\)"):
         step(step.theta, [[1.0, 2.0]])
     with pytest.raises(ShapeError, match="no examples"):
         step(step.theta, np.zeros((0, 2)), [])
@@ -507,3 +512,109 @@ def test_dropout_is_not_compiled():
     step = compile(lambda x: model([x * w[0], x])[0], w)
     with pytest.raises(TypeError, match="Dropout draws anew"):
         step(step.theta, [1.0])
+
+
+# --- What attacks found -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_compiled_function_serves_several_threads(backend):
+    model = nn.MLP(3, [5, 1], activation="tanh", seed=1)
+    step = compile(lambda x, y: losses.mse(model(x), y), model.parameters(), backend=backend)
+    draw = np.random.default_rng(0)
+    batches = [(draw.normal(size=(N, 3)), draw.normal(size=N)) for N in (5, 64, 300, 64)]
+    expected = [step.value_and_grad(step.theta, *batch)[0] for batch in batches]
+
+    def ask(i):
+        return [step.value_and_grad(step.theta, *batches[i])[0] for _ in range(100)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for value, found in zip(expected, pool.map(ask, range(4)), strict=True):
+            assert found == [value] * 100
+
+
+@pytest.mark.parametrize("threads", [0, -1, "2", 1.5])
+def test_the_number_of_threads_is_checked(threads):
+    with pytest.raises(ValueError, match="threads"):
+        compile(lambda x: w[0] * x, w, threads=threads)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_names_of_every_language_and_kind(backend):
+    b = [Value(0.5, "trọng_số"), Value(0.25, "w"), Value(0.125, "w")]
+    for fn in (
+        lambda đầu, ra: dot(b, [*đầu, ra]),
+        lambda len, np: dot(b, [*len, np]),
+        lambda N, N_: dot(b, [*N, N_]),
+        lambda *xs: dot(b, [*xs[0], xs[1]]),
+        lambda theta, *rest: dot(b, [*theta, *rest]),
+    ):
+        step = compile(fn, b, backend=backend)
+        value, gradient = step.value_and_grad(step.theta, [[1.0, 2.0], [3.0, 4.0]], [1.0, -1.0])
+        assert value == pytest.approx(1.0 + 0.75)
+        assert gradient == pytest.approx([2.0, 3.0, 0.0])
+        assert (
+            executed(step.source)["value_and_gradient"](step.theta, [[1.0, 2.0], [3.0, 4.0]], [1.0, -1.0])[0] == value
+        )
+        assert "trọng_số = theta" in step.source
+        assert "    w =" not in step.source  # two parameters have that label
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_infinite_constants(backend):
+    masked = compile(
+        lambda x: ops.logsumexp([w[0] * x, -math.inf]) + ops.minimum(w[1] * x, math.inf), w, backend=backend
+    )
+    assert masked(masked.theta, [2.0]) == pytest.approx(0.5)
+
+
+def test_an_error_leaves_the_gradients_alone():
+    p = [Value(1.0)]
+    p[0].grad = 7.0
+    step = compile(lambda x: (p[0] * x) ** 1.5, p)
+    with pytest.raises(DomainError, match="the product with the Hessian is infinite or NaN"):
+        step.hvp([0.0], [1.0], [1.0, 1.0])
+    with pytest.raises(DomainError, match="example 1"):
+        step.grad([1.0], [1.0, -1.0])
+    assert p[0].grad == 7.0
+
+
+def test_what_is_asked_first_does_not_matter():
+    loss = lambda x: (w[0] * x) ** 2 + 0.1 * w[1] * w[1]  # noqa: E731
+    first, second = compile(loss, w, backend="numpy"), compile(loss, w, backend="numpy")
+    first.grad(first.theta, [1.0, 2.0])
+    second.each(second.theta, [1.0, 2.0])
+    second.jacobian(second.theta, [1.0, 2.0])
+    second.grad(second.theta, [1.0, 2.0])
+    assert first.source == second.source
+
+
+def test_the_representation_tells_its_state():
+    step = compile(lambda x: w[0] * x, w, backend="numpy")
+    assert repr(step) == "<compiled <lambda>(x): 2 parameters, numpy, not traced yet>"
+    step(step.theta, [1.0])
+    assert repr(step) == "<compiled <lambda>(x): 2 parameters, numpy, traced for 1 shape>"
+    with pytest.raises(ValueError, match="nothing has been traced yet"):
+        _ = compile(lambda x: w[0] * x, w).source
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ([], "got none"),
+        (w[0], r"write \[w\]"),
+        ([[w[0]]], "holds Values"),
+        ([w[0] * 2], "leaves"),
+        (3.0, "list of Values"),
+    ],
+)
+def test_parameters_are_checked(params, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        compile(lambda x: x, params)
+
+
+def test_the_back_end_is_checked():
+    with pytest.raises(ValueError, match="auto, native, numpy"):
+        compile(lambda x: x, w, backend="cuda")
+    with pytest.raises(TypeError, match="takes a function"):
+        compile(3.0)

@@ -6,9 +6,15 @@ reverse        its derivatives, in the same form, by the rules of the operation 
 batch          the batch in a loss that loops over its examples
 program        what can be asked: the mean, its gradient, each example, a Jacobian, products with a Hessian
 lift           nodes of one shape become one vector instruction
-numpy_source   the program as readable NumPy, run by numpy_runner
-tables         the program as tables of numbers, run by the kernel of native
+numpy_source   the program as readable NumPy, which numpy_runner runs
+tables         the program as tables of numbers
+elementary     exp, log, sin ... in plain arithmetic, which vector instructions can do
+lanes          the inner loops in vector instructions
+kernel         the loops that run the tables
+native         their arrays, the blocks of the batch, the threads
 compiled       compile() and what it returns
+
+evaluate runs a form node by node: what tests compare the rest with.
 """
 
 from tinygrad_vi.compiler.compiled import Compiled as Compiled

@@ -92,7 +92,7 @@ def find_batch(form: Form, output: int, data: Mapping[int, float]) -> Batch | No
     %4 = %2*%1 + -1*%3 for each example
     %5 = tanh(%4) for each example
     %6 = share for each example
-    %7 = sum of 0 + %6*%5
+    %7 = sum of %6*%5
     >>> found.inputs
     [[0.1, 0.2, 0.3], [7.0, 8.0, 9.0]]
     """

@@ -9,18 +9,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from threading import RLock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.compiler.batch import Batch, data_leaves, find_batch
+from tinygrad_vi.compiler.batch import data_leaves, find_batch
 from tinygrad_vi.compiler.form import ONE, Expression, from_record
 from tinygrad_vi.compiler.lift import lift
 from tinygrad_vi.compiler.numpy_runner import NumpyRunner
 from tinygrad_vi.compiler.numpy_source import RESERVED, Names, numpy_source
 from tinygrad_vi.compiler.program import Program, Question
 from tinygrad_vi.compiler.trace import trace
-from tinygrad_vi.ops import DomainError, ShapeError
-from tinygrad_vi.value import Value, adjoints, topological_order
+from tinygrad_vi.nn import counted
+from tinygrad_vi.ops import DomainError, ShapeError, whole_number
+from tinygrad_vi.value import Value, adjoints, first_not_finite, not_finite, topological_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,9 +51,12 @@ def compile(
     argument of fn takes their place: ``compile(rosenbrock).grad(x)``.
     backend: "native" runs one kernel of Numba loops, "numpy" the readable text in `source`, which needs only NumPy;
     "auto" takes the native one where Numba is installed.
-    threads: at most so many for the native kernel; by default a second one where it pays.  Results do not depend on it.
+    threads: 1 keeps the native kernel on one thread; by default a second one joins where it pays.  Results do not
+    depend on it, to the last bit.
 
-    Raises TypeError for a parameter that is not a Value, ValueError for an unknown backend or no parameters.
+    A compiled function may be called from several threads; tracing switches the recording of the whole process, so let
+    one thread trace it.  Raises TypeError for a parameter that is not a Value, ValueError for an unknown backend, a
+    number of threads below 1, or no parameters.
 
     >>> w = Value(0.5, "w")
     >>> step = compile(lambda x, t: (w * x - t) ** 2, params=[w], backend="numpy")
@@ -63,6 +68,7 @@ def compile(
         raise ValueError(f"backend is one of {', '.join(BACKENDS)}, got {backend!r}")
     if not callable(fn):
         raise TypeError(f"compile takes a function, got {fn!r:.60}")
+    threads = None if threads is None else whole_number(threads, "threads")
     parameters = None if params is None else _checked(params)
     return Compiled(fn, parameters, backend, threads)
 
@@ -70,14 +76,17 @@ def compile(
 def _checked(params: Any) -> list[Value]:
     values = params.parameters() if hasattr(params, "parameters") else params
     if not isinstance(values, Iterable):
-        hint = ": call it, model.parameters()" if callable(values) else ""
-        raise TypeError(f"params is a list of Values, got {values!r:.60}{hint}")
-    parameters = list(dict.fromkeys(values))
-    for p in parameters:
+        hint = (
+            ": call it, model.parameters()" if callable(values) else ": write [w]" if isinstance(values, Value) else ""
+        )
+        raise TypeError(f"params is a list of Values, got {type(values).__name__}{hint}")
+    values = list(values)
+    for p in values:
         if not isinstance(p, Value):
             raise TypeError(f"params holds Values, got {p!r:.60} of type {type(p).__name__}")
         if p.parents:
             raise ValueError(f"params holds leaves, got the result of an operation: {p!r}")
+    parameters = list(dict.fromkeys(values))
     if not parameters:
         raise ValueError("compile needs parameters to differentiate by, got none; without params= it differentiates by "
                          "the first argument")  # fmt: skip
@@ -117,7 +126,7 @@ class Compiled:
         step.value_and_grad(theta, X, Y)     the mean over the examples and its gradient: float, (P,)
         step(theta, X, Y)                    the mean alone
         step.each(theta, X, Y)               the result of each example: (N,), or (N, m) for a function with m results
-        step.grad, step.jvp, step.hvp, step.hessian       further derivatives of the mean
+        step.grad, step.jvp, step.hvp, step.hessian       further derivatives of the mean; hvp(theta, v, X, Y)
         step.jacobian(theta, X, Y)           the gradient of each example: (N, P), or (N, m, P)
 
     All raise ShapeError for data that do not fit each other, and DomainError where a result is infinite or NaN.
@@ -136,6 +145,7 @@ class Compiled:
         self._traced: dict[Any, _Traced] = {}
         self._runners: dict[Any, Callable[[Any, list[Any]], Any]] = {}
         self._last: Any = None
+        self._lock = RLock()
 
     # --- Parameters
 
@@ -242,9 +252,13 @@ class Compiled:
 
     def __repr__(self) -> str:
         name = getattr(self.fn, "__name__", type(self.fn).__name__)
-        count = "by its first argument" if self.parameters is None else f"{len(self.parameters)} parameters"
-        shapes = f", traced for {len(self._traced)} shape{'s' * (len(self._traced) > 1)}" if self._traced else ""
-        return f"<compiled {name}({', '.join(self._arguments)}), {count}, backend {self.backend}{shapes}>"
+        by = (
+            "derivatives by its first argument"
+            if self.parameters is None
+            else counted(len(self.parameters), "parameter")
+        )
+        traced = f"traced for {counted(len(self._traced), 'shape')}" if self._traced else "not traced yet"
+        return f"<compiled {name}({', '.join(self._arguments)}): {by}, {self._backend}, {traced}>"
 
     def _known(self) -> _Traced:
         if self._last is None and self.parameters is not None and not self._arguments:
@@ -264,6 +278,8 @@ class Compiled:
         names = self._arguments_for(data)
         arrays = [self._array(x, name) for x, name in zip(data, names, strict=True)]
         for array, name in zip(arrays, names, strict=True):
+            if len(array) == 0:
+                raise ShapeError(f"there are no examples: {name} is empty")
             if len(array) != len(arrays[0]):
                 raise ShapeError(f"{name} has {len(array)} examples, {names[0]} has {len(arrays[0])}")
         key = self._prepare(theta, arrays)
@@ -281,13 +297,11 @@ class Compiled:
             )
         if traced.data is not None:  # a batch was found in the function
             arrays = [traced.data]
-            if what == "jacobian":  # of the only result: its gradient
+            if what == "jacobian":  # of the only result: the examples found are no axis of the user's
                 found, shape, traced = self._ask("value_and_gradient", theta, data)
                 return found[1:, None], shape, traced
-        runner = self._runners.get((key, what))
-        if runner is None:
-            runner = self._runners[key, what] = self._make_runner(traced, what)
-        found, checksum = runner(numbers, arrays)
+        with self._lock:
+            found, checksum = self._runner(key, what)(numbers, arrays)
         if not math.isfinite(checksum) and not np.isfinite(found).all():
             raise self._not_finite(what, theta, arrays if data else [])
         return found, shape, traced
@@ -295,7 +309,8 @@ class Compiled:
     def _vector(self, theta: ArrayLike, P: int, name: str = "theta") -> Array:
         numbers = self._np.ascontiguousarray(theta, dtype=float).reshape(-1)
         if len(numbers) != P:
-            raise ShapeError(f"{name} needs {P} numbers, one for each parameter, got {len(numbers)}")
+            count = f"{P} number{'s' * (P > 1)}"
+            raise ShapeError(f"{name} needs {count}, one for each parameter, got {len(numbers)}")
         return numbers
 
     def _array(self, x: ArrayLike, name: str) -> Any:
@@ -313,13 +328,13 @@ class Compiled:
 
     def _arguments_for(self, data: Sequence[Any]) -> list[str]:
         names = self._arguments if self.parameters is not None else self._arguments[1:]
-        if len(names) == len(data):
-            return names
-        if len(names) > len(data) or "*" not in self._arguments:
-            raise ShapeError(
-                f"the function takes {len(names)} arguments after theta ({', '.join(names)}), got {len(data)}"
-            )
-        return [f"x{i + 1}" for i in range(len(data))]
+        if "*" in self._arguments and len(data) >= len(names) - ("*" in names):
+            return [f"x{i + 1}" for i in range(len(data))]
+        if len(names) != len(data):
+            takes = f"{len(names) or 'no'} argument{'s' * (len(names) != 1)}" + f" ({', '.join(names)})" * bool(names)
+            call = f": step.value_and_grad({', '.join(['theta', *names])})"
+            raise ShapeError(f"after theta the function takes {takes}, got {len(data)}{call}")
+        return names
 
     def _prepare(self, theta: ArrayLike, arrays: list[Any]) -> Any:
         """Trace the function for data of this shape, if that has not been done; the key of its program."""
@@ -329,7 +344,7 @@ class Compiled:
             key = np.shape(theta), *key
         if key not in self._traced:
             try:
-                with _collector_paused():
+                with self._lock, _collector_paused():
                     self._traced[key] = self._trace(theta, arrays)
             except DomainError as error:
                 raise NotFinite(str(error), 0 if arrays else None) from error
@@ -339,8 +354,6 @@ class Compiled:
     def _trace(self, theta: ArrayLike, arrays: list[Any]) -> _Traced:
         np = self._np
         start = perf_counter()
-        if any(len(array) == 0 for array in arrays):
-            raise ShapeError("there are no examples")
         example = [array[0].tolist() for array in arrays]
         if self.parameters is None:
             example.insert(0, np.asarray(theta, dtype=float).tolist())
@@ -348,33 +361,31 @@ class Compiled:
             P = np.size(theta)
             parameters, inputs = found.inputs[:P], found.inputs[P:]
         else:
-            with self._at(theta):
+            with self._at(theta):  # as this call has them: domain errors must be its own
                 found = trace(self.fn, example)
             parameters, inputs = self.parameters, found.inputs
         recorded = topological_order(found.outputs)
         if not self._depends(recorded, found.outputs, parameters):
-            raise ValueError("the result does not depend on the parameters: is it computed from these very Values, and "
-                             "outside of no_grad()?")  # fmt: skip
+            on = "its first argument" if self.parameters is None else "the parameters"
+            raise ValueError(
+                f"the result does not depend on {on}: is it computed from these very Values, and outside of no_grad()?"
+            )
         traced_at = perf_counter()
-        names = Names([p.label for p in parameters] if self.parameters is not None else [])
+        labels = [p.label for p in parameters] if self.parameters is not None else []
         shape = np.shape(found.nest(range(len(found.outputs))))
-        batch = None
-        if not arrays and shape == ():
-            batch = _find_batch(found.outputs[0], recorded, parameters)
-        if batch is None:
+        folded = _fold_loop(found.outputs[0], recorded, parameters) if not arrays and shape == () else None
+        if folded is None:
             form, results = from_record(
                 found.outputs, {p: i for i, p in enumerate(parameters)}, {x: j for j, x in enumerate(inputs)}
             )
             program, data = Program(form, results, len(parameters), len(inputs)), None
             sizes = [int(np.prod(array.shape[1:], dtype=int)) for array in arrays]
-            names.arguments = list(zip(_safe(self._arguments_for(arrays)), sizes, strict=True))
+            arguments = list(zip(_safe(self._arguments_for(arrays)), sizes, strict=True))
         else:
-            scale, node = batch.output
-            result = Expression(batch.form, [(scale, node, ONE)])
-            program, data = Program(batch.form, [result], len(parameters), len(batch.inputs)), np.array(batch.inputs).T
-            names.arguments = [("x", len(batch.inputs))]
+            program, data = folded
+            arguments = [("x", program.inputs)]
         seconds = {"trace": traced_at - start, "form": perf_counter() - traced_at}
-        return _Traced(program, names, shape, len(recorded), data, seconds)
+        return _Traced(program, Names(labels, arguments), shape, len(recorded), data, seconds)
 
     @staticmethod
     def _depends(recorded: Sequence[Value], outputs: Sequence[Value], parameters: Sequence[Value]) -> bool:
@@ -397,7 +408,11 @@ class Compiled:
             return self.backend
         return "numpy" if find_spec("numba") is None else "native"
 
-    def _make_runner(self, traced: _Traced, what: str) -> Callable[[Any, list[Any]], Any]:
+    def _runner(self, key: Any, what: str) -> Callable[[Any, list[Any]], Any]:
+        """What answers a question, a method of `Program` by name; made when it is first asked."""
+        if (key, what) in self._runners:
+            return self._runners[key, what]
+        traced = self._traced[key]
         start = perf_counter()
         with _collector_paused():
             question: Question = getattr(traced.program, what)()
@@ -411,6 +426,7 @@ class Compiled:
             with _collector_paused():
                 runner = Native(question, self.threads)
         traced.seconds[f"{what}: back end"] = perf_counter() - start
+        self._runners[key, what] = runner
         return runner
 
     # --- What went wrong
@@ -423,8 +439,7 @@ class Compiled:
             key = self._prepare(theta, some)
             numbers = self._vector(theta, self._traced[key].program.parameters)
             asked = "value_and_gradient" if self._traced[key].shape == () else "each"
-            runner = self._runners.get((key, asked)) or self._make_runner(self._traced[key], asked)
-            return not np.isfinite(runner(numbers, some)[0]).all()
+            return not np.isfinite(self._runner(key, asked)(numbers, some)[0]).all()
 
         if not arrays:
             return self._explained(theta, [], None)
@@ -436,7 +451,11 @@ class Compiled:
             elif bad([array[middle:high] for array in arrays]):
                 low = middle
             else:
-                return NotFinite(f"the result of {what} overflows, though that of no example does")
+                named = {"curvature": "the product with the Hessian", "directional": "the derivative along v"}
+                return NotFinite(
+                    f"{named.get(what, 'the result')} is infinite or NaN, though the value and the gradient of each "
+                    "example are finite"
+                )
         return self._explained(theta, [array[low].tolist() for array in arrays], low)
 
     def _explained(self, theta: ArrayLike, numbers: list[Any], example: int | None) -> NotFinite:
@@ -449,7 +468,8 @@ class Compiled:
                 with self._at(theta):
                     found = trace(self.fn, numbers)
             for y in found.outputs:
-                y.backward()
+                if first_not_finite(y) is not None:
+                    raise not_finite(y)
         except DomainError as error:
             return NotFinite(str(error), example)
         return NotFinite("a derivative is infinite or NaN", example)
@@ -468,34 +488,40 @@ def _argument_names(fn: Callable[..., Any]) -> list[str]:
 
 def _safe(names: Sequence[str]) -> list[str]:
     """Names that do not clash with those of the text."""
-    return [f"{name}_" if name in RESERVED or name == "*" else name for name in names]
+    safe: list[str] = []
+    for name in names:
+        while name in RESERVED or name in safe:
+            name += "_"
+        safe.append(name)
+    return safe
 
 
-def _find_batch(output: Value, recorded: Sequence[Value], parameters: Sequence[Value]) -> Batch | None:
-    """The batch in a loss that loops over its examples, if there is one.
+def _fold_loop(output: Value, recorded: Sequence[Value], parameters: Sequence[Value]) -> tuple[Program, Array] | None:
+    """The program for one example of a loss that loops over its examples, and their data; None if it does not.
 
     It is found by its structure, node for node; its value and gradient are compared with the recorded ones once more.
     """
     import numpy as np
 
     P = len(parameters)
-    data = data_leaves([output], parameters)
-    places = {leaf: i for i, leaf in enumerate([*parameters, *data])}
+    leaves = data_leaves([output], parameters)
+    places = {leaf: i for i, leaf in enumerate([*parameters, *leaves])}
     form, [result] = from_record([output], places, {})
     scale, node = result.reference()
-    batch = find_batch(form, node, {P + j: leaf.data for j, leaf in enumerate(data)})
+    batch = find_batch(form, node, {P + j: leaf.data for j, leaf in enumerate(leaves)})
     if batch is None or not batch.inputs:
         return None
-    batch = Batch(batch.form, (scale * batch.output[0], batch.output[1]), batch.inputs)
-    program = Program(batch.form, [Expression(batch.form, [(*batch.output, ONE)])], P, len(batch.inputs))
-    question = program.value_and_gradient()
-    names = Names((), [("x", len(batch.inputs))])
+    c, mean = batch.output
+    program = Program(batch.form, [Expression(batch.form, [(scale * c, mean, ONE)])], P, len(batch.inputs))
+    data = np.array(batch.inputs).T
+    names = Names((), [("x", program.inputs)])
     theta = np.array([p.data for p in parameters])
-    found, _ = NumpyRunner(question, names, "results")(theta, [np.array(batch.inputs).T])
+    found, _ = NumpyRunner(program.value_and_gradient(), names, "results")(theta, [data])
     slopes = adjoints(recorded, {output: 1.0})
     expected = np.array([output.data, *[slopes.get(p, 0.0) for p in parameters]])
     size = np.abs(expected).max()
-    return batch if np.isfinite(expected).all() and np.abs(found - expected).max() <= 1e-9 * size else None
+    agrees = np.isfinite(expected).all() and np.abs(found - expected).max() <= 1e-9 * size
+    return (program, data) if agrees else None
 
 
 @contextmanager
@@ -535,8 +561,8 @@ class Explanation:
             f"{len(self.instructions):,} vector instructions:",
             *[f"    @{i}: {text:.110}" for i, text in enumerate(self.instructions[:40])],
             *["    ..."] * (len(self.instructions) > 40),
-            f"{self.multiply_adds:,} multiply-adds and {self.functions:,} functions for one example",
+            f"{self.multiply_adds:,} multiply-adds and {self.functions:,} functions (those of a batch counted once)",
             f"back end: {self.backend}",
-            *[f"{name}: {1e3 * seconds:.1f} ms" for name, seconds in self.seconds.items()],
+            "milliseconds: " + ", ".join(f"{name} {1e3 * seconds:.1f}" for name, seconds in self.seconds.items()),
         ]
         return "\n".join(lines)

@@ -14,8 +14,9 @@ The batch is one rule.  A node is *mapped* when it has a value for each example.
 of its terms that are, over the examples.
 
 Nodes stand in an order in which operands come first, and equal nodes are one (hash-consing), so a form is a program
-with its common subexpressions already shared.  Two rewrites are not exact to the last bit, ``x + y + z`` in another
-order and ``x/y -> x * y**-1``; no rewrite drops a value that may be infinite: 0 * x stays a term.
+with its common subexpressions already shared.  Rewrites may change the last bits: sums and products are regrouped,
+coefficients multiplied out, and x/y is x * y**-1.  None drops a value that may be infinite, 0 * x stays a term; only
+reverse mode drops a partial that is the constant 0, as the eager sweep drops an adjoint of 0.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class Form:
         for c, u, v in terms:
             pair = (u, v) if u >= v else (v, u)
             coefficients[pair] = coefficients[pair] + c if pair in coefficients else c
+        # the only term dropped is the number 0
         kept = sorted([(u, v, c) for (u, v), c in coefficients.items() if u != ONE or c != 0.0])
         if not kept:
             return 0.0, ONE
@@ -128,13 +130,12 @@ class Form:
 
     def dependent(self, leaves: Iterable[int], last: int) -> set[int]:
         """The nodes up to the last that depend on some of these, themselves not included."""
-        found = set(leaves)
-        start = min(found, default=last)
-        below = set(found)
-        for node in range(start + 1, last + 1):
-            if node not in below and not found.isdisjoint(self.operands(node)):
-                found.add(node)
-        return found - below
+        leaves = set(leaves)
+        reached = set(leaves)
+        for node in range(min(leaves, default=last) + 1, last + 1):
+            if not reached.isdisjoint(self.operands(node)):
+                reached.add(node)
+        return reached - leaves
 
     def check(self) -> None:
         """Raise AssertionError when the form breaks its own rules: for tests, after each pass."""

@@ -1,7 +1,7 @@
 # mypy: disable-error-code="misc,no-untyped-def,untyped-decorator,no-untyped-call"
 """The one kernel that runs every compiled program: plain loops over the tables of `tables`.
 
-Rows are numbered by unsigned integers: they cannot be negative, so no instruction is spent on asking.
+Rows are numbered by unsigned integers, so no instruction is spent on asking whether an index counts from the end.
 
 Nothing is generated for a program, so there is nothing to compile for it: Numba compiles this file once on a machine
 and keeps the result.  With NUMBA_DISABLE_JIT=1 the same text runs as Python and can be stepped through.
@@ -44,7 +44,7 @@ from tinygrad_vi.compiler.tables import (
     C,
 )  # fmt: skip
 
-# sums may be added up in another order, eight terms or four examples at a time
+# sums over examples may be added up in another order, several at a time
 loops = njit(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", cache=True, nogil=True)
 # here the order is the point
 exact = njit(fastmath={"contract"}, error_model="numpy", cache=True, nogil=True)
@@ -199,23 +199,23 @@ def value(op, x, x1, x2, c):
     if op == POW:
         return x**x1
     if op == TAN:
-        return math.tan(x)
+        return el.tan(x)
     if op == ASIN:
         return el.asin(x)
     if op == ACOS:
         return el.acos(x)
     if op == ATAN:
-        return math.atan(x)
+        return el.atan(x)
     if op == SEMICIRCLE:
-        return math.sqrt((1.0 - x) * (1.0 + x))
+        return el.semicircle(x)
     if op == SINH:
         return el.sinh(x)
     if op == COSH:
         return el.cosh(x)
     if op == ERF:
-        return math.erf(x)
+        return el.erf(x)
     if op == ERFC:
-        return math.erfc(x)
+        return el.erfc(x)
     if op == GELU:
         return el.gelu(x)
     if op == EXPONENTIAL:
@@ -386,7 +386,7 @@ def blocks(stage, thread, threads, stages, code, constants, row, number, a, b, c
                         out[k, block * width + i] = output_c[k] * values[output_row[k] * width + i]
 
 
-@loops
+@exact
 def after(stage, stages, destination, T, S):
     """Add the lines of T up, in their order."""
     at = stages[stage]

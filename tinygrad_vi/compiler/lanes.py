@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 LANES = 8
 #: vectors that are summed up at once: enough to hide how long an addition takes
 TILE = 4
-TILE4 = 2
+TILE4 = 2  # times four dots
 
 FLOAT, INDEX = ir.DoubleType(), ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, LANES)
@@ -175,6 +175,7 @@ def _sums(lefts, rights):
             found = to.variables(lefts * rights, zero)
             whole = builder.and_(n, INDEX(-LANES))
             lane = ir.Constant(ir.VectorType(INDEX, LANES), list(range(LANES)))
+            # spread() knows doubles only: the bits of the integer pass as one
             rest = builder.bitcast(to.spread(builder.bitcast(builder.sub(n, whole), FLOAT)), lane.type)
             inside = builder.icmp_signed("<", lane, rest)
             with to.loop(r, r1, rights) as (term, _):

@@ -67,8 +67,8 @@ def lift(form: Form, outputs: Iterable[int]) -> list[Instruction]:
     members: list[list[int]] = []
     for node in form.live(outputs):
         kind, argument = form.kinds[node], form.arguments[node]
-        if str(kind) in LEAVES:
-            shape_of[node] = LEAVES[str(kind)]
+        if isinstance(kind, str) and kind in LEAVES:
+            shape_of[node] = LEAVES[kind]
             continue
         if kind == "dot":
             pairs = Counter(tuple(sorted((shape_of[u], shape_of[v]), reverse=True)) for _, u, v in argument)

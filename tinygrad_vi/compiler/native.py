@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_vi.compiler import kernel
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.compiler.tables import END, MAPPED, PARAMETERS, UNIT, tables
 
@@ -39,7 +41,7 @@ class _Store:
     T: Any
     width: int
     per_chunk: int
-    nothing: Any
+    no_rows: Any
     calls: int = 0
     alone: float = float("inf")
 
@@ -48,7 +50,6 @@ class Native:
     """A question, ready to be asked: ``native(theta, arrays)``."""
 
     def __init__(self, question: Question, threads: int | None = None) -> None:
-        self.kernel = load_kernel()
         self.lock = Lock()  # the stores are this object's
         self.tables = tables(question)
         self.threads = threads
@@ -56,6 +57,7 @@ class Native:
         self.stores: dict[int, _Store] = {}
         self.S = np.zeros(t.numbers)
         self.S[UNIT] = 1.0
+        # a later stage reads the rows that the first has computed, of all blocks
         self.keep = bool((t.stages[1:, END] > t.stages[1:, MAPPED]).any())
         self.head = (t.stages, t.code, t.constants, t.linear_row, t.linear_number, t.product_a, t.product_b,
                      t.product_c, t.sum_destination, t.output_row, t.output_c)  # fmt: skip
@@ -66,10 +68,10 @@ class Native:
         with self.lock:
             if N in self.stores:
                 return self._run(theta, arrays, N)
-            if len(self.stores) > 8:  # batches of ever new sizes
+            if len(self.stores) > 8:  # so many batch sizes keep their arrays
                 self.stores.clear()
             self.stores[N] = self._new_store(N)
-            with _announced(self.kernel):
+            with _announced():
                 return self._run(theta, arrays, N)
 
     def _run(self, theta: Any, arrays: Sequence[Any], N: int) -> tuple[Any, float]:
@@ -80,11 +82,11 @@ class Native:
             store.X[:, column : column + columns.shape[1]] = columns
             column += columns.shape[1]
         n = len(t.output_row)
-        out, mapped_out = (store.nothing[:, 0], np.empty((n, N))) if t.mapped else (np.empty(n), store.nothing)
+        out, mapped_out = (store.no_rows[:, 0], np.empty((n, N))) if t.mapped else (np.empty(n), store.no_rows)
         threads = self._threads_for(store)
         if threads == 1:
             start = perf_counter() if store.calls < KNOWN else 0.0
-            checksum = self.kernel.step(
+            checksum = kernel.step(
                 *self.head, theta, store.X, self.S, store.M, store.T, store.width, store.per_chunk, self.keep,
                 mapped_out, out)  # fmt: skip
             if store.calls < KNOWN:
@@ -109,16 +111,16 @@ class Native:
         chunks = math.ceil(blocks / per_chunk)
         return _Store(
             X=np.zeros((N, t.inputs)),
-            M=_aligned((blocks if self.keep else 2, t.rows * width)),
+            M=_aligned((blocks if self.keep else 2, t.rows * width)),  # for each block, or for each thread
             T=np.zeros((chunks, max(1, len(t.sum_destination)))),
             width=width,
             per_chunk=per_chunk,
-            nothing=np.empty((0, N)),
+            no_rows=np.empty((0, N)),
         )
 
     def _on_threads(self, threads: int, theta: Any, store: _Store, mapped_out: Any, out: Any) -> None:
         """What `step` does, each chunk of blocks by the thread whose turn it is."""
-        t, S, T, kernel = self.tables, self.S, store.T, self.kernel
+        t, S, T = self.tables, self.S, store.T
         code = t.stages, t.code, t.constants, t.linear_row, t.linear_number, t.product_a, t.product_b, t.product_c
         rest = store.X, S, store.M, T, store.width, store.per_chunk, self.keep, mapped_out, t.output_row, t.output_c
         S[PARAMETERS : PARAMETERS + len(theta)] = theta
@@ -143,26 +145,22 @@ def _aligned(shape: tuple[int, int]) -> Any:
     return numbers[start : start + n].reshape(shape)
 
 
-@cache
+@cache  # a forked process has the pool but not its threads: it makes its own
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(8, "tinygrad_vi")
+    return ThreadPoolExecutor(1, "tinygrad_vi")
 
 
-@cache
-def load_kernel() -> Any:
-    """The kernel's module.  Its functions are compiled when they are first called on a machine, and kept on disk."""
-    from tinygrad_vi.compiler import kernel
-
-    return kernel
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 @contextmanager
-def _announced(kernel: Any) -> Iterator[None]:
-    """Say that the kernel is being compiled, when its first call takes so long that it must be."""
+def _announced() -> Iterator[None]:
+    """Say what takes so long, when the first call of the kernel does."""
     if getattr(kernel.step, "signatures", True):
         yield
         return
-    text = "tinygrad_vi: compiling the kernel, which happens once on a machine and takes some seconds ..."
+    text = "tinygrad_vi: preparing the kernel (it is compiled once on a machine, which takes some seconds) ..."
     timer = Timer(1.5, lambda: print(text, file=sys.stderr, flush=True))
     timer.start()
     try:

@@ -11,17 +11,21 @@ be read: as a whole array, a slice, a matrix or its transpose.  Then
     sum over the examples of d[i] * h[j]     is  d @ h.T
 
 and what has no such form is still right: its rows are gathered, multiplied and added up.
+
+Only identifiers and numbers reach the text: a label or the name of an argument that is not one names nothing.
 """
 
 from __future__ import annotations
 
 import builtins
 import keyword
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unicodedata import normalize
 
 from tinygrad_vi.compiler.form import ONE
 from tinygrad_vi.compiler.lift import Instruction, lift
@@ -96,8 +100,8 @@ def scaled(c: float, text: Text) -> Text:
     """c times an expression."""
     if c == 1.0:
         return text
-    if c == -1.0:
-        return call("-{}", text, binds=SUM, needed=PRODUCT)
+    if c < 0.0:
+        return call("-{}", scaled(-c, text), binds=SUM, needed=PRODUCT)
     return call(f"{number(c)} * {{}}", text, binds=PRODUCT, needed=PRODUCT) if text.template != "1" else Text(number(c))
 
 
@@ -113,6 +117,8 @@ def added(terms: Sequence[Text]) -> Text:
 
 def number(c: float) -> str:
     """A number as people write it."""
+    if not math.isfinite(c):
+        return "np.nan" if c != c else "np.inf" if c > 0.0 else "-np.inf"
     return repr(int(c)) if c.is_integer() and abs(c) < 1e15 else repr(c)
 
 
@@ -163,7 +169,20 @@ BY_ENTRY = ("erf", "erfc", "gelu")
 #: how results of these are called
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "gelu", "silu", "elu", "leaky_relu", "softplus", "sin")
 
-RESERVED = {"np", "OPERATIONS", "theta", "p", "share", "N", "value", "gradient", "results", *DEFINITIONS, *BY_ENTRY}
+RESERVED = {
+    "np",
+    "len",
+    "OPERATIONS",
+    "theta",
+    "p",
+    "share",
+    "N",
+    "value",
+    "gradient",
+    "results",
+    *DEFINITIONS,
+    *BY_ENTRY,
+}
 
 
 # --- The text of a program --------------------------------------------------------------------------------------------
@@ -194,6 +213,8 @@ class Block:
     def view(self, vector: str) -> str:
         """The matrix as a view: theta[0:48].reshape(16, 3)[:, 0:2]."""
         rows, columns, start = self.array.rows, self.array.columns or 1, self.start
+        if columns == 1 and (self.down == 1 or rows == 1):
+            return f"{vector}[{start}:{start + rows}, None]"
         if self.across != 1 or self.down < columns:
             return (
                 f"{vector}[{start} + {self.down} * np.arange({rows})[:, None] + {self.across} * np.arange({columns})]"
@@ -230,7 +251,7 @@ class _Writer:
         self.all_parameters = Array("p", question.parameters)
         self.blocks = self._find_blocks(names.parameters)
         self.place = self._place_leaves()
-        self.lines: list[Array] = []
+        #: the arrays that have a line of their own, with its number
         self.born: dict[Array, int] = {}
         self.root: Array | None = None
         for instruction in lift(self.form, [node for _, node in question.outputs]):
@@ -240,10 +261,13 @@ class _Writer:
 
     def _find_blocks(self, labels: Sequence[str]) -> list[Block]:
         """The matrices that labels speak of, where their entries lie regularly in theta."""
+        counts = Counter(labels)
         entries: dict[str, dict[tuple[int, int], int]] = defaultdict(dict)
         for position, label in enumerate(labels):
-            found = re.fullmatch(r"([A-Za-z_]\w{0,30})(?:\[(\d{1,6})(?:,\s*(\d{1,6}))?\])?", label, re.ASCII)
-            if found:
+            found = re.fullmatch(
+                r"([^\W\d]\w{0,30})(?:\[([0-9]{1,6})(?:,\s*([0-9]{1,6}))?\])?", normalize("NFKC", label)
+            )
+            if found and counts[label] == 1:  # a label that occurs twice names nobody
                 entries[found[1]][int(found[2] or 0), int(found[3] or 0)] = position
         blocks = []
         for name, at in entries.items():
@@ -280,7 +304,7 @@ class _Writer:
 
     def constant(self, numbers: Any, wish: str) -> str:
         """The name of an array of numbers, defined above the function."""
-        text = f"np.array({numbers.tolist()})"
+        text = re.sub(r"\b(inf|nan)\b", r"np.\1", f"np.array({numbers.tolist()})")
         if text not in self.constants:
             self.constants[text] = self._name(wish, numbered=True)
         return self.constants[text]
@@ -338,14 +362,13 @@ class _Writer:
 
     def _line(self, wish: str, array: Array, nodes: Sequence[int] = ()) -> Array:
         primal = {self.place.get(self.question.adjoint_of.get(node, ONE), self.place[ONE])[0] for node in nodes}
-        if len(primal) == 1 and primal <= set(self.born):
+        if len(primal) == 1 and primal <= self.born.keys():
             [of] = primal  # dL/da1 is the textbooks' delta1
             wish = f"delta{of.name[1:]}" if of.name[0] == "a" else f"d{of.name}"
             array.name = self._name(wish, numbered=False)
         else:
             array.name = self._name(wish, numbered=True)
-        self.born[array] = len(self.lines)
-        self.lines.append(array)
+        self.born[array] = len(self.born)
         return array
 
     # --- How lists of nodes are read
@@ -447,6 +470,7 @@ class _Writer:
             segments = {None: [self._terms(node) for node in nodes]}
         for key, (terms, *_) in segments.items():
             if key == (self.all_parameters, self.all_parameters):
+                # sums over all parameters in their order, so that they read p[0:9]
                 terms.sort(key=lambda term: self.form.arguments[term[1]])
         parts = [_Segment(self, rows, mapped) for rows in segments.values()]
         shape = next((part.grid for part in parts if part.grid), None)
@@ -475,12 +499,10 @@ class _Writer:
             outputs = dict(enumerate(self.question.outputs))
             final = [("results", self._results()), *self._assignments(outputs, "results", "")]
         self._inline([text for _, text in final])
-        body = [
-            f"{line.name} = {line.expression.write()}" for line in self.lines if line.expression and not line.inline
-        ]
+        body = [f"{line.name} = {line.expression.write()}" for line in self.born if line.expression and not line.inline]
         body += [f"{target} = {text.write()}" for target, text in final]
         text = "\n".join(body)
-        mentioned = set(re.findall(r"[A-Za-z_]\w*", text))
+        mentioned = set(re.findall(r"[^\W\d]\w*", text))
         head = [f"N = {f'len({self.arguments[0][0]})' if self.arguments else '1'}"]
         head += [f"{name} = np.reshape({name}, (N, -1)).T" for name, _ in self.arguments if name in mentioned]
         head += ["share = np.full((1, N), 1 / N)"] * ("share" in mentioned)
@@ -494,7 +516,8 @@ class _Writer:
             if name in DEFINITIONS:
                 lines += ["", "", f"def {name}({SIGNATURES.get(name, 'x')}):", f"    {DEFINITIONS[name]}"]
         entrywise = [
-            f'{name} = np.vectorize(OPERATIONS["{name}"].value, otypes=[float])' for name in self.needed_by_entry()
+            f'{name} = np.vectorize(OPERATIONS["{name}"].value, otypes=[float])'
+            for name in sorted(self.needed & set(BY_ENTRY))
         ]
         if entrywise:
             lines[1:1] = ["", "from tinygrad_vi.ops import OPERATIONS"]
@@ -504,17 +527,13 @@ class _Writer:
         lines += [f"    {line}" for line in (*head, *body, f"return {result}")]
         return "\n".join(lines)
 
-    def needed_by_entry(self) -> list[str]:
-        """The functions that must go entry by entry."""
-        return [name for name in BY_ENTRY if name in self.needed]
-
     def _inline(self, final: Sequence[Text]) -> None:
         """What is used once, as a whole, and is short stands where it is used."""
         uses: Counter[Array] = Counter()
-        for text in [*final, *[line.expression for line in self.lines if line.expression]]:
+        for text in [*final, *[line.expression for line in self.born if line.expression]]:
             for array, whole in text.arrays():
                 uses[array] += 1 if whole else 2
-        for line in self.lines:
+        for line in self.born:
             assert line.expression is not None
             line.inline = uses[line] == 1 and (line is self.root or len(line.expression.write()) <= 44)
 

@@ -41,7 +41,6 @@ class Program:
     results: Sequence[Expression]
     parameters: int
     inputs: int
-    _means: list[Output] = field(default_factory=list)
 
     def leaves(self, start: int = 0, count: int | None = None) -> list[int]:
         """The nodes of the parameters, or of as many further numbers."""
@@ -50,9 +49,7 @@ class Program:
 
     def means(self) -> list[Output]:
         """The results, averaged over the batch."""
-        if not self._means:
-            self._means = [mean(self.form, result) for result in self.results]
-        return self._means
+        return [mean(self.form, result) for result in self.results]
 
     def value(self) -> Question:
         """The mean results."""
@@ -121,7 +118,7 @@ def mean(form: Form, result: Expression) -> Output:
 
 def _spread(form: Form, result: Expression) -> Output:
     """A result with a value for each example, even where it is the same for all of them."""
-    scale, node = result.reference()
+    scale, node = form.contract(result.terms)
     return scale, _mapped(form, node)
 
 

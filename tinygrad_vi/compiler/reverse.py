@@ -33,7 +33,7 @@ def gradient(
     adjoints: dict[int, list[Term]] = {output: [(1.0, ONE, ONE)]}
     leaves, on_the_way = set(wanted), form.dependent(wanted, output)
     for y in range(output, ONE, -1):
-        if y not in adjoints or y not in on_the_way:
+        if y not in adjoints or y not in on_the_way:  # what is wanted is an answer, and not a way on
             continue
         kind, argument = form.kinds[y], form.arguments[y]
         scale, adjoint = form.contract(adjoints.pop(y), None if for_each else form.mapped[y])

@@ -181,7 +181,7 @@ class _Assembler:
                 before[OP] = TANH_AND_SECH
                 before[DST], before[B] = (here, there) if op.name == "tanh" else (there, here)
                 return
-        code: list[float] = [CODES[op.name], self.row[node], *at[:3], first, last, 0, constant]
+        code: list[float] = [CODES[op.name], self.row[node], *at, first, last, 0, constant]
         if mapped:
             stage.mapped.append(code)
             if op.name in ("tanh", "sech"):
@@ -353,7 +353,7 @@ class _Assembler:
         product_a, product_b, product_c = _columns(self.products, (rows_of_m, rows_of_m, floats))
         linear_row, linear_number = _columns(self.linear, (rows_of_m, rows_of_m))
         mapped = self.question.mapped
-        rows = [self.row[node] if self.form.mapped[node] == mapped else self.spread.get(node, 0) for _, node in outputs]
+        rows = [self.row[node] for _, node in outputs]
         return Tables(
             stages=np.array(starts, np.int64).reshape(-1, 5),
             code=np.array([line[:8] for line in code], integers).reshape(-1, 8),

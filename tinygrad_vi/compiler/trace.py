@@ -47,10 +47,11 @@ def trace(f: Callable[..., Any], example: Sequence[Any]) -> Trace:
         try:
             result = f(*nest_arguments(inputs))
         except TypeError as error:
-            if "indices must be integers" not in str(error):
+            signs = ("indices must be integers", "as an integer", "int() argument")
+            if not any(sign in str(error) for sign in signs):
                 raise
-            raise TypeError(
-                f"{error}: a traced Value cannot be an index; take(table, index) looks up entries"
-            ) from error
+            raise TypeError(f"{error}: a traced Value cannot be an int; take(table, index) looks up entries") from error
+    if result is None:
+        raise TypeError("the function returned None, where numbers or Values are wanted: is a `return` missing?")
     results, nest = flatten(result)
     return Trace(inputs, [y if isinstance(y, Value) else Value(y) for y in results], nest)
