@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from benchmarks.measure import against, plot, race, show
 from benchmarks.peers import EAGER, OURS, PEERS, Peer, Step, numbers
-from benchmarks.programs import PROGRAMS, Program, demo, digits, graph, recurrent, wide
+from benchmarks.programs import PROGRAMS, Program, demo, demo_in_a_loop, digits, graph, long_memory, recurrent, wide
 from tinygrad_vi import Value
 from tinygrad_vi.value import topological_order
 
@@ -38,6 +39,7 @@ QUICK: dict[str, Callable[[], Program]] = {
     "A": lambda: demo(10),
     "B": lambda: digits(4),
     "C": lambda: recurrent(2, steps=3),
+    "LSTM": lambda: long_memory(2, steps=3),
     "D": lambda: graph(100),
     "wide": lambda: wide(4, width=16),
     "large batch": lambda: digits(20),
@@ -97,6 +99,39 @@ def match(program: Program, targets: dict[str, float], quick: bool) -> None:
         f"times are of {base}, the last three columns on the target for these",
         ["", "set-up s", "cold us", "warm us", "cold, times", "warm, times", "target", "cold", "warm"],
         rows,
+        as_written=True,
+    )
+
+
+def inside(quick: bool) -> None:
+    """Print what the gradient costs beside the value, and a batch that is found beside one that is declared."""
+    from tinygrad_vi import compile
+
+    steps: dict[str, Callable[[], object]] = {}
+    for make in (demo, digits, recurrent):
+        program = make()
+        step = compile(program.loss, program.parameters)
+        arguments = step.theta, program.X, program.Y
+        steps[f"{program}: value"] = partial(step, *arguments)
+        steps[f"{program}: value and gradient"] = partial(step.value_and_grad, *arguments)
+    loop, parameters = demo_in_a_loop()
+    found = compile(loop, parameters)
+    steps["A, its batch found in a loop"] = partial(found.value_and_grad, found.theta)
+    for step in steps.values():
+        step()
+    times = race(steps, TURNS[quick], "ours", BURST)
+    names = list(steps)
+    ratios = [1.0, times[names[1]] / times[names[0]], 1.0, times[names[3]] / times[names[2]], 1.0,
+              times[names[5]] / times[names[4]], times[names[6]] / times[names[1]]]  # fmt: skip
+    beside = ["", "the value", "", "the value", "", "the value", "the declared batch"]
+    targets = ["", "4", "", "4", "", "4", "1.2"]
+    show(
+        "Ours beside ours, warm",
+        ["", "us", "times", "those of", "at most"],
+        [
+            [name, three_digits(1e6 * times[name]), f"{ratio:.2f}", of, target]
+            for name, ratio, of, target in zip(names, ratios, beside, targets, strict=True)
+        ],
         as_written=True,
     )
 
@@ -184,6 +219,7 @@ def run(repeats: int, quick: bool, out: Path | None = None) -> None:  # noqa: AR
     for name, make in (QUICK if quick else PROGRAMS).items():
         match(make(), {} if quick else TARGETS.get(name, {}), quick)
 
+    inside(quick)
     arrays = named(OURS, "jax.jit", "NumPy by hand", "PyTorch eager")
     scalars = named(OURS, "CasADi SX", EAGER, "jax.jit", "PyTorch eager")
     examples = [1, 10] if quick else [1, 10, 100, 1000, 10_000, 100_000]

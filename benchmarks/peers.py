@@ -426,8 +426,13 @@ EAGER = "tinygrad_vi, eager"
 PEERS = [
     Peer(OURS, "tinygrad_vi", lambda program: True, compiled_step),
     # compiling a graph of scalars takes 9 s for 1,000 operations, and more than in proportion beyond
-    Peer("jax.jit", "jax", lambda program: program.kind != "graph" or program.sizes[0] <= 1000, jax_step),
-    Peer("NumPy by hand", "numpy", lambda program: program.kind != "graph", numpy_step),
+    Peer(
+        "jax.jit",
+        "jax",
+        lambda program: program.kind != "lstm" and (program.kind != "graph" or program.sizes[0] <= 1000),
+        jax_step,
+    ),
+    Peer("NumPy by hand", "numpy", lambda program: program.kind not in ("graph", "lstm"), numpy_step),
     # for small matrices BLAS takes one thread by itself
     Peer(
         "NumPy, all threads",
@@ -435,12 +440,14 @@ PEERS = [
         lambda program: program.kind == "classifier" and program.products() > 10_000_000,
         numpy_all_threads_step,
     ),
-    Peer("PyTorch eager", "torch", lambda program: True, torch_step),
+    Peer("PyTorch eager", "torch", lambda program: program.kind != "lstm", torch_step),
     # a graph of scalars of the wide network takes 12 s to build, and a call of it with 512 examples 1 s
     Peer(
         "CasADi SX",
         "casadi",
-        lambda program: len(program.parameters) <= 20_000 and program.products() <= 10_000_000,
+        lambda program: (
+            program.kind != "lstm" and len(program.parameters) <= 20_000 and program.products() <= 10_000_000
+        ),
         casadi_step,
     ),
     Peer(EAGER, "tinygrad_vi", lambda program: program.products() <= 3_000_000, eager_step),  # some seconds

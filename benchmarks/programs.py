@@ -3,6 +3,7 @@
 A       the demo of micrograd: an MLP 2-16-16-1 with ReLU on two moons, hinge loss and a penalty
 B       an MLP 64-32-10 with tanh on handwritten digits, cross-entropy
 C       a tanh RNN of 16 units that reads 20 steps of 8 numbers, a linear read-out of its last state, squared error
+LSTM    the same with an LSTM, which is not written by hand for every library
 D       a random expression graph of 5,000 operations: nothing repeats, so nothing can be turned into matrices
 wide    an MLP 64-256-256-10 with ReLU on handwritten digits, where time goes into multiplying matrices
 """
@@ -70,6 +71,19 @@ def demo(examples: int = 100) -> Program:
     return Program("A", "demo", (2, 16, 16, 1), loss, parameters, *repeated(X, Y, examples), activation="relu")
 
 
+def demo_in_a_loop() -> tuple[Callable[[], Any], list[Value]]:
+    """A as micrograd's users write it: one loss that goes through all examples, and its parameters."""
+    program, model = demo(), nn.MLP(2, [16, 16, 1], activation="relu", seed=1)
+    parameters = model.parameters()
+
+    def loss() -> Any:
+        scores = [model([Value(a) for a in x]) for x in program.X.tolist()]
+        margins = [(1 + -y * score).relu() for y, score in zip(program.Y.tolist(), scores, strict=True)]
+        return sum(margins) * (1.0 / len(margins)) + PENALTY * sum(p * p for p in parameters)
+
+    return loss, parameters
+
+
 def classifier(name: str, sizes: tuple[int, ...], activation: str, examples: int, expand: bool = False) -> Program:
     """An MLP that tells handwritten digits apart; with ``expand`` each + and * of its sums is a node."""
     init = "he" if activation == "relu" else "xavier"
@@ -104,6 +118,20 @@ def recurrent(examples: int = 32, steps: int = 20, inputs: int = 8, hidden: int 
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(examples, steps, inputs)), rng.normal(size=examples)
     return Program("C", "recurrent", (inputs, hidden, steps), loss, model.parameters(), X, Y, activation="tanh")
+
+
+def long_memory(examples: int = 32, steps: int = 20, inputs: int = 8, hidden: int = 16) -> Program:
+    """LSTM."""
+    model = nn.RNN(
+        nn.LSTMCell(inputs, hidden, seed=1), nn.Layer(hidden, 1, "identity", init="xavier", seed=2), last=True
+    )
+
+    def loss(x: Any, y: Any) -> Any:
+        return losses.mse(model(x), y)
+
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(examples, steps, inputs)), rng.normal(size=examples)
+    return Program("LSTM", "lstm", (inputs, hidden, steps), loss, model.parameters(), X, Y, activation="tanh")
 
 
 def repeated(X: Sequence[Any], Y: Sequence[Any], examples: int, noise: float = 0.01) -> tuple[Array, Array]:
@@ -166,6 +194,7 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
     "A": demo,
     "B": digits,
     "C": recurrent,
+    "LSTM": long_memory,
     "D": graph,
     "wide": wide,
     "large batch": lambda: digits(10_000),

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from programs import SAME_EVERY_TIME, STEPS, Program, programs
 
 from tinygrad_vi import (
@@ -28,6 +29,7 @@ from tinygrad_vi import (
     ops,
     optim,
     tanh,
+    total,
     value_and_grad,
 )
 from tinygrad_vi.compiler import compile
@@ -159,31 +161,35 @@ def depends(f, at, n):
     return any(p in xs[:n] for node in topological_order([f(*xs)]) for p in node.parents)
 
 
+MANY = settings(SAME_EVERY_TIME, max_examples=250)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_random_programs(backend):
-    @SAME_EVERY_TIME
-    @given(programs(60))
-    def same(drawn):
+@pytest.mark.parametrize("copies", [1, 3], ids=["without structure", "with structure"])
+def test_random_programs(backend, copies):
+    """Half of the numbers are parameters, half are data; with structure, several copies share the parameters."""
+
+    @MANY
+    @given(programs(60), st.sampled_from(SIZES))
+    def same(drawn, N):
         program, at, _ = drawn
         f = lambda *xs: Value(0.0) + program.run(xs, ops.apply)  # noqa: E731
-        for mapped in (0, len(at) // 2):
-            n = len(at) - mapped
-            if mapped and n:
-                X = np.array([at[n:], [0.5 * x for x in at[n:]], at[n:]])
-                step = compile(lambda p, x: f(*p, *x), backend=backend)
-                data = (X,)
-            else:
-                n, X, data, step = len(at), np.zeros((1, 0)), (), compile(lambda p: f(*p), backend=backend)
-            try:
-                expected = [value_and_grad(lambda *p, x=x: f(*p, *x))(*at[:n]) for x in X.tolist()]
-            except DomainError:
-                continue
-            if not depends(f, at, n):
-                continue
-            value, gradient = step.value_and_grad(at[:n], *data)
-            assert value == pytest.approx(np.mean([y for y, _ in expected]), rel=1e-10, abs=1e-11)
-            want = np.mean([np.atleast_1d(g) for _, g in expected], axis=0)
-            assert gradient == pytest.approx(want, rel=1e-10, abs=1e-10 * (1.0 + np.abs(want).max()))
+        n = max(1, len(at) // 2)
+        rows = [[(1.0 - 0.1 * k) * x for x in at[n:]] for k in range(min(N, 5))]
+        fn = lambda p, x: total([f(*p, *[v * (1.0 - 0.05 * c) for v in x]) for c in range(copies)]) / copies  # noqa: E731
+        try:
+            found = [value_and_grad(lambda *p, x=x: fn(p, [Value(v) for v in x]))(*at[:n]) for x in rows]
+        except DomainError:
+            return
+        if not depends(f, at, n):
+            return
+        weights = np.bincount(np.arange(N) % len(rows), minlength=len(rows)) / N
+        data = (np.array([rows[i % len(rows)] for i in range(N)]),) if at[n:] else ()
+        step = compile(fn if data else lambda p: fn(p, []), backend=backend)
+        value, gradient = step.value_and_grad(at[:n], *data)
+        assert value == pytest.approx(weights @ [y for y, _ in found], rel=1e-10, abs=1e-11)
+        want = weights @ [np.atleast_1d(g) for _, g in found]
+        assert gradient == pytest.approx(want, rel=1e-10, abs=1e-10 * (1.0 + np.abs(want).max()))
 
     same()
 
