@@ -20,9 +20,8 @@ from tinygrad_vi.compiler import kernel
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.compiler.tables import END, MAPPED, PARAMETERS, UNIT, tables
 
-#: examples in a block, at most: enough to make loops long
-WIDTH = 128
-#: numbers in a block, about: few enough that they stay in the cache
+#: examples in a block: enough to make loops long, and as few as keep about so many numbers of a block in the cache
+WIDTH, NARROWEST = 128, 32
 BLOCK = 1 << 18
 #: chunks of blocks, at most.  Each adds its sums up apart, so that it does not matter which thread computes it
 CHUNKS = 16
@@ -104,7 +103,7 @@ class Native:
 
     def _new_store(self, N: int) -> _Store:
         t = self.tables
-        blocks = math.ceil(N / max(8, min(WIDTH, BLOCK // t.rows)))
+        blocks = math.ceil(N / max(NARROWEST, min(WIDTH, BLOCK // t.rows)))
         width = 8 * math.ceil(N / blocks / 8) if N > 1 else 1
         blocks = math.ceil(N / width)
         per_chunk = math.ceil(blocks / CHUNKS)
