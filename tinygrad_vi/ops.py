@@ -719,10 +719,12 @@ def take(table: Sequence[Any], index: Any) -> Any:
         raise ValueError(f"take needs a whole number from 0 to {len(table) - 1}, got {found:g}")
     if not hasattr(index, "record"):
         return table[int(found)]
-    return _chosen(table, [1.0 - step(abs_(index - float(k))) for k in range(len(table))])
+    chosen = [1.0 - step(abs_(index - float(k))) for k in range(len(table))]
+    # 0, and infinite where a compiled function meets an index that is none: a wrong number would say nothing
+    return _chosen(table, chosen, 1.0 / total(chosen) - 1.0)
 
 
-def _chosen(table: Sequence[Any], chosen: Sequence[Any]) -> Any:
+def _chosen(table: Sequence[Any], chosen: Sequence[Any], check: Any) -> Any:
     if isinstance(table[0], (list, tuple)):
-        return [_chosen(column, chosen) for column in zip(*table, strict=True)]
-    return dot(table, chosen)
+        return [_chosen(column, chosen, check) for column in zip(*table, strict=True)]
+    return dot(table, chosen, check)

@@ -165,9 +165,12 @@ def fit(
         raise ShapeError(f"validation is a pair (X, y), got {len(validation)} entries")
     objective: _Objective
     if isinstance(loss, Compiled):
-        if y is not None:
+        if parameters is None:  # X and y came by name
+            parameters = loss.parameters
+        elif y is None:
+            parameters, X, y = loss.parameters, parameters, X
+        else:
             raise TypeError("a compiled loss knows its parameters: fit(step, X, y)")
-        parameters, X, y = loss.parameters, parameters, X
         objective = _CompiledObjective(loss, parameters, penalty)
         X = [0.0] if X is None else X  # its data stand in it
     else:

@@ -16,6 +16,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import ContextVar
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -44,27 +45,26 @@ def recording(on: bool) -> Iterator[None]:
         _recording = before
 
 
-_conditions_refused = False
+_traced = ContextVar("tinygrad_vi_a_function_is_traced", default=False)
 
 
 @contextmanager
 def conditions_refused() -> Iterator[None]:
-    """Make comparing and asking for the truth of a Value an error, in the whole process, while a function is traced."""
-    global _conditions_refused
-    before, _conditions_refused = _conditions_refused, True
+    """Make comparing and asking for the truth of a Value an error, in this thread, while a function is traced."""
+    token = _traced.set(True)
     try:
         yield
     finally:
-        _conditions_refused = before
+        _traced.reset(token)
 
 
 def being_traced() -> bool:
     """Whether a function is being traced, to be compiled."""
-    return _conditions_refused
+    return _traced.get()
 
 
 def _ask_condition() -> None:
-    if _conditions_refused:
+    if _traced.get():
         raise TypeError(
             "a traced Value cannot be a condition: only the branch taken in this one run would be compiled. Write "
             "where(c, x, y) for `x if c > 0 else y`, and maximum, minimum for max, min"
@@ -278,6 +278,14 @@ class Value:
     __le__ = _comparison(operator.le)
     __gt__ = _comparison(operator.gt)
     __ge__ = _comparison(operator.ge)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the very same node: Values are told apart by what they are, not by their numbers."""
+        if self is not other:
+            _ask_condition()
+        return self is other
+
+    __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
         _ask_condition()

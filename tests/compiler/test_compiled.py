@@ -1,6 +1,7 @@
 """compile(): the compiled function against the eager engine, on both back ends."""
 
 import builtins
+import copy
 import math
 import os
 import subprocess
@@ -624,3 +625,106 @@ def test_the_back_end_is_checked():
         compile(lambda x: x, w, backend="cuda")
     with pytest.raises(TypeError, match="takes a function"):
         compile(3.0)
+
+
+@pytest.mark.parametrize("condition", [lambda t: t == 1.0, lambda t: t != 0.0, lambda t: t in (1.0, 2.0)])
+def test_equality_is_a_condition(condition):
+    step = compile(lambda x, t: w[0] * x if condition(t) else w[1] * x, w)
+    with pytest.raises(TypeError, match="cannot be a condition"):
+        step(step.theta, [0.5], [1.0])
+    assert w[0] == w[0]
+    assert w[0] != w[1]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("wrong", [3.0, -1.0, 0.5])
+def test_a_wrong_class_in_a_later_example_is_an_error(backend, wrong):
+    v = [Value(0.5, "a"), Value(0.25, "b")]
+    step = compile(lambda x, y: losses.cross_entropy([a * x for a in v], y), v, backend=backend)
+    with pytest.raises((DomainError, ValueError), match="there is no class"):
+        step.value_and_grad(step.theta, [1.0, 2.0, 3.0], [0.0, 1.0, wrong])
+    rows = compile(lambda i: sum(ops.take([[v[0], v[1]], [v[1], v[0] * 2.0]], i)), v, backend=backend)
+    with pytest.raises((DomainError, ValueError), match="take needs a whole number"):
+        rows(rows.theta, [0.0, 1.0, wrong])
+
+
+def test_a_labelled_value_that_is_no_parameter_is_a_constant_until_it_changes():
+    fixed, p = Value(2.0, "fixed"), [Value(3.0, "p")]
+    step = compile(lambda x: fixed * p[0] * x, p)
+    assert step(step.theta, [1.0]) == 6.0
+    fixed.data = 100.0
+    assert step(step.theta, [1.0]) == 300.0
+    assert step.grad(step.theta, [1.0]).tolist() == [100.0]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("fn", [
+    lambda x, y: ops.sin(w[0] * x + w[1] * y + w[0] * w[1]),
+    lambda x, y: ops.sin(w[0] * x + w[0] * w[0]) + ops.sin(w[1] * w[1] + w[1] * y),
+])  # fmt: skip
+def test_sums_whose_terms_are_of_several_kinds(backend, fn):
+    draw = np.random.default_rng(0)
+    agrees(fn, w, draw.normal(size=9), draw.normal(size=9), backend=backend)
+
+
+@pytest.mark.parametrize(
+    "labels", [("w[0]", "b", "w[1]"), ("w[0]", "a", "b", "w[1]"), ("w[1]", "b", "w[0]"), ("w[0,1]", "w[0,0]", "b")]
+)
+def test_labels_in_any_order(labels):
+    parameters = [Value(0.1 * (i + 1), label) for i, label in enumerate(labels)]
+    step = agrees(lambda x: tanh(dot(parameters, [x] * len(parameters))), parameters, [0.5, 1.0], backend="numpy")
+    _, gradient = executed(step.source)["value_and_gradient"](step.theta, [0.5, 1.0])
+    assert gradient == pytest.approx(step.grad(step.theta, [0.5, 1.0]))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_deep_program(backend):
+    def chain(x):
+        for _ in range(3000):
+            x = (x * w[0] + 0.001).sin()
+        return x
+
+    agrees(chain, w, [0.5, 1.0], backend=backend, rel=1e-9)
+
+
+def test_copies_share_the_parameters():
+    step = compile(lambda x: w[0] * x, w)
+    step(step.theta, [1.0])
+    twin = copy.deepcopy(step)
+    assert twin.parameters is step.parameters
+    assert twin(twin.theta, [2.0]) == 1.0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_errors_show_the_numbers_of_the_call(backend):
+    p = [Value(0.5, "p")]
+    step = compile(lambda x: p[0] / x, p, backend=backend)
+    step([1.0], [1.0])
+    with pytest.raises(DomainError, match=r"the leaf \(node 'p'\) is nan"):
+        step.value_and_grad([math.nan], [1.0])
+    with pytest.raises(ValueError, match="finite numbers"):
+        step.assign([math.nan])
+    found = step.each([1.0], [1.0, 2.0])
+    found[0] = 5.0  # the array is the caller's
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.skipif(find_spec("numba") is None, reason="threads are the native back end's")
+def test_a_forked_process_has_threads_of_its_own():
+    program = """
+import os, sys
+import numpy as np
+from tinygrad_vi import Value, compile, tanh
+from tinygrad_vi.compiler import native
+native.WORTH_A_THREAD = 0.0
+w = [Value(0.5), Value(0.25)]
+step = compile(lambda x: tanh(w[0] * x + w[1]), w, backend="native")
+X = np.linspace(-1.0, 1.0, 1000)
+for _ in range(10):
+    value = step(step.theta, X)
+child = os.fork()
+if child == 0:
+    os._exit(step(step.theta, X) != value)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", program], timeout=120).returncode == 0

@@ -44,7 +44,9 @@ def compile(
 
     fn: written for ONE example, in ordinary code on Values: ``lambda x, y: losses.hinge(model(x), y)``.  Calls map it
     over a batch and average it.  It is traced when it is first called with data of a new shape, on Values that hold a
-    real example; whatever it does besides operations on Values (loops, indexing, other functions) happens then, once.
+    real example; whatever it does besides operations on Values (loops, indexing, other functions, checks of the data)
+    happens then, once.  So the first example must be one that it can be called with, and numbers it reads elsewhere are
+    constants of the program; when a labelled Value among them changes, it is traced again.
     A function without arguments, whose data stand in it, is a loss of all its examples: where it loops over them in
     scalar code, the batch is found.
     params: the Values to differentiate by, a list or what ``model.parameters()`` gives.  Without them the first
@@ -97,7 +99,8 @@ def _checked(params: Any) -> list[Value]:
 class _Traced:
     """A function for data of one shape: its program, what the user calls things, how its results are nested.
 
-    shape: of the results.  data: the data of a found batch, inputs by examples.  seconds: of each pass.
+    shape: of the results.  data: the data of a found batch, inputs by examples.  constants: labelled Values that are
+    neither parameters nor inputs, with their numbers.  seconds: of each pass.
     """
 
     program: Program
@@ -105,6 +108,7 @@ class _Traced:
     shape: tuple[int, ...]
     recorded: int
     data: Any
+    constants: list[tuple[Value, float]]
     seconds: dict[str, float]
 
 
@@ -156,8 +160,11 @@ class Compiled:
 
     def assign(self, theta: ArrayLike) -> None:
         """Write numbers back into the parameters."""
-        numbers = self._vector(theta, len(self._needs_parameters("assign")))
-        for p, x in zip(self._needs_parameters("assign"), numbers.tolist(), strict=True):
+        parameters = self._needs_parameters("assign")
+        numbers = self._vector(theta, len(parameters))
+        if not self._np.isfinite(numbers).all():
+            raise ValueError("assign takes finite numbers; nothing was changed")
+        for p, x in zip(parameters, numbers.tolist(), strict=True):
             p.data = x
 
     def _needs_parameters(self, what: str) -> list[Value]:
@@ -342,6 +349,10 @@ class Compiled:
         key: Any = tuple([array.shape[1:] for array in arrays])
         if self.parameters is None:
             key = np.shape(theta), *key
+        known = self._traced.get(key)
+        if known is not None and any(leaf.data != x for leaf, x in known.constants):
+            self._traced.pop(key)
+            self._runners = {asked: runner for asked, runner in self._runners.items() if asked[0] != key}
         if key not in self._traced:
             try:
                 with self._lock, _collector_paused():
@@ -385,7 +396,9 @@ class Compiled:
             program, data = folded
             arguments = [("x", program.inputs)]
         seconds = {"trace": traced_at - start, "form": perf_counter() - traced_at}
-        return _Traced(program, Names(labels, arguments), shape, len(recorded), data, seconds)
+        known = {*parameters, *inputs}
+        constants = [(v, v.data) for v in data_leaves(found.outputs, known) if v.label]
+        return _Traced(program, Names(labels, arguments), shape, len(recorded), data, constants, seconds)
 
     @staticmethod
     def _depends(recorded: Sequence[Value], outputs: Sequence[Value], parameters: Sequence[Value]) -> bool:
@@ -395,12 +408,15 @@ class Compiled:
     @contextmanager
     def _at(self, theta: ArrayLike) -> Iterator[None]:
         """The parameters at theta, for a while."""
-        before = self.theta
-        self.assign(theta)
+        parameters = self._needs_parameters("theta")
+        before = [p.data for p in parameters]
+        for p, x in zip(parameters, self._vector(theta, len(parameters)).tolist(), strict=True):
+            p.data = x
         try:
             yield
         finally:
-            self.assign(before)
+            for p, x in zip(parameters, before, strict=True):
+                p.data = x
 
     @property
     def _backend(self) -> str:
@@ -467,12 +483,23 @@ class Compiled:
             else:
                 with self._at(theta):
                     found = trace(self.fn, numbers)
-            for y in found.outputs:
-                if first_not_finite(y) is not None:
-                    raise not_finite(y)
+                    self._check(found.outputs)
+            self._check(found.outputs)
         except DomainError as error:
             return NotFinite(str(error), example)
         return NotFinite("a derivative is infinite or NaN", example)
+
+    @staticmethod
+    def _check(outputs: Sequence[Value]) -> None:
+        for y in outputs:
+            if first_not_finite(y) is not None:
+                raise not_finite(y)
+
+    def __deepcopy__(self, memo: Any) -> Compiled:  # the function knows these very parameters
+        return Compiled(self.fn, self.parameters, self.backend, self.threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Compiled, (self.fn, self.parameters, self.backend, self.threads)
 
 
 def _argument_names(fn: Callable[..., Any]) -> list[str]:

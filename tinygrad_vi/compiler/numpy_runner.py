@@ -51,7 +51,7 @@ class NumpyRunner:
         if self.with_gradient:
             value, gradient = found
             return self.np.concatenate([[value], gradient])
-        return self.np.broadcast_to(found, (len(found), N)) if self.question.mapped else found[:, 0]
+        return self.np.broadcast_to(found, (len(found), N)).copy() if self.question.mapped else found[:, 0]
 
 
 def _additive(question: Question, nodes: Sequence[int]) -> bool:

@@ -169,6 +169,9 @@ BY_ENTRY = ("erf", "erfc", "gelu")
 #: how results of these are called
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "gelu", "silu", "elu", "leaky_relu", "softplus", "sin")
 
+#: kinds of terms that one sum is written with; where there are more, rows are gathered
+LONGEST_SUM = 30
+
 RESERVED = {
     "np",
     "len",
@@ -207,6 +210,8 @@ class Block:
     start: int
     down: int
     across: int
+    #: of the whole vector
+    parameters: int
     #: how many parameters of other blocks come before it in each row
     offset: int = 0
 
@@ -215,11 +220,12 @@ class Block:
         rows, columns, start = self.array.rows, self.array.columns or 1, self.start
         if columns == 1 and (self.down == 1 or rows == 1):
             return f"{vector}[{start}:{start + rows}, None]"
-        if self.across != 1 or self.down < columns:
+        first = start - self.offset
+        if self.across != 1 or self.down < columns or first + rows * self.down > self.parameters:
             return (
                 f"{vector}[{start} + {self.down} * np.arange({rows})[:, None] + {self.across} * np.arange({columns})]"
             )
-        grid = f"{vector}[{start - self.offset}:{start - self.offset + rows * self.down}].reshape({rows}, {self.down})"
+        grid = f"{vector}[{first}:{first + rows * self.down}].reshape({rows}, {self.down})"
         return f"{grid}[:, {self.offset}:{self.offset + columns}]" if self.down > columns else grid
 
     def positions(self) -> list[int]:
@@ -247,6 +253,7 @@ class _Writer:
         self.question, self.form, self.arguments = question, question.form, names.arguments
         self.constants: dict[str, str] = {}
         self.needed: set[str] = set()
+        self.numbered: Counter[str] = Counter()
         self.taken = RESERVED | {name for name, _ in names.arguments}
         self.all_parameters = Array("p", question.parameters)
         self.blocks = self._find_blocks(names.parameters)
@@ -274,7 +281,7 @@ class _Writer:
             rows, columns = (1 + max(indices) for indices in zip(*at, strict=True))
             start = at.get((0, 0), 0)
             down, across = at.get((1, 0), start + columns) - start, at.get((0, 1), start + 1) - start
-            block = Block(Array(name, rows, columns if columns > 1 else None), start, down, across)
+            block = Block(Array(name, rows, columns if columns > 1 else None), start, down, across, len(labels))
             if rows == 1:
                 block.down = columns
             if rows * columns != len(at) or min(down, across) <= 0 or not self._free(name):
@@ -294,13 +301,12 @@ class _Writer:
         return not (name in self.taken or keyword.iskeyword(name) or hasattr(builtins, name))
 
     def _name(self, wish: str, numbered: bool) -> str:
-        names = [wish] if not numbered else []
-        n = 0
-        while not names or not self._free(names[-1]):
-            n += 1
-            names.append(f"{wish}{n}")
-        self.taken.add(names[-1])
-        return names[-1]
+        name = "" if numbered else wish
+        while not name or not self._free(name):
+            self.numbered[wish] += 1
+            name = f"{wish}{self.numbered[wish]}"
+        self.taken.add(name)
+        return name
 
     def constant(self, numbers: Any, wish: str) -> str:
         """The name of an array of numbers, defined above the function."""
@@ -466,8 +472,12 @@ class _Writer:
             for term in self._terms(node):
                 key = tuple([self._room(factor, mapped or len(nodes) > 1) for factor in term[1:]])
                 segments[key][row].append(term)
-        if any(len(terms) != len(rows[0]) for rows in segments.values() for terms in rows):  # no two nodes alike
-            segments = {None: [self._terms(node) for node in nodes]}
+        irregular = any(len(terms) != len(rows[0]) for rows in segments.values() for terms in rows)
+        if irregular or len(segments) > LONGEST_SUM:  # only what is the same for all examples stays apart
+            segments = defaultdict(lambda: [[] for _ in nodes])
+            for row, node in enumerate(nodes):
+                for term in self._terms(node):
+                    segments[any(self.form.mapped[factor] for factor in term[1:])][row].append(term)
         for key, (terms, *_) in segments.items():
             if key == (self.all_parameters, self.all_parameters):
                 # sums over all parameters in their order, so that they read p[0:9]
@@ -696,7 +706,5 @@ class _Segment:
         )
         factors += [self.writer.rows(nodes) for nodes in (self.U, self.V) if not (nodes == ONE).all()]
         product = times(*factors)
-        if self.summed and (self.mixed or not (self.both_mapped or self.free_v)):
-            raise AssertionError("a sum over the examples of terms that are not all mapped")
         axes = "(1, 2)" if self.summed else "1"
         return call(f"{{}}.sum(axis={axes}){'[:, None]' if self.summed else ''}", product, needed=CALL)
