@@ -129,12 +129,14 @@ def show(title: str, headers: Sequence[str], rows: Iterable[Sequence[Any]], as_w
 def plot(path: Path, title: str, x_name: str, y_name: str, lines: dict[str, list[tuple[float, float]]]) -> None:
     """Write lines of points (x, y) as a picture with logarithmic axes."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(7.0, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for name, points in lines.items():
         axes.loglog(*zip(*points, strict=True), marker="o", label=name)
     axes.set(title=title, xlabel=x_name, ylabel=y_name)
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
