@@ -387,7 +387,10 @@ class Compiled:
         folded = _fold_loop(found.outputs[0], recorded, parameters) if not arrays and shape == () else None
         if folded is None:
             form, results = from_record(
-                found.outputs, {p: i for i, p in enumerate(parameters)}, {x: j for j, x in enumerate(inputs)}
+                found.outputs,
+                {p: i for i, p in enumerate(parameters)},
+                {x: j for j, x in enumerate(inputs)},
+                recorded,
             )
             program, data = Program(form, results, len(parameters), len(inputs)), None
             sizes = [int(np.prod(array.shape[1:], dtype=int)) for array in arrays]
@@ -397,7 +400,8 @@ class Compiled:
             arguments = [("x", program.inputs)]
         seconds = {"trace": traced_at - start, "form": perf_counter() - traced_at}
         known = {*parameters, *inputs}
-        constants = [(v, v.data) for v in data_leaves(found.outputs, known) if v.label]
+        leaves = {v for node in recorded for v in node.parents if v.label and not v.parents and v not in known}
+        constants = [(v, v.data) for v in leaves]
         return _Traced(program, Names(labels, arguments), shape, len(recorded), data, constants, seconds)
 
     @staticmethod
@@ -533,7 +537,7 @@ def _fold_loop(output: Value, recorded: Sequence[Value], parameters: Sequence[Va
     P = len(parameters)
     leaves = data_leaves([output], parameters)
     places = {leaf: i for i, leaf in enumerate([*parameters, *leaves])}
-    form, [result] = from_record([output], places, {})
+    form, [result] = from_record([output], places, {}, recorded)
     scale, node = result.reference()
     batch = find_batch(form, node, {P + j: leaf.data for j, leaf in enumerate(leaves)})
     if batch is None or not batch.inputs:

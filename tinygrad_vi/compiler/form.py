@@ -314,15 +314,19 @@ POWERS: dict[float, Callable[[Expression], Expression]] = {
 
 
 def from_record(
-    outputs: Sequence[Value], parameters: Mapping[Value, int], inputs: Mapping[Value, int]
+    outputs: Sequence[Value],
+    parameters: Mapping[Value, int],
+    inputs: Mapping[Value, int],
+    order: Sequence[Value] | None = None,
 ) -> tuple[Form, list[Expression]]:
     """The canonical form of what Values recorded: the outputs as functions of parameters and inputs.
 
     Every other leaf is a constant.  A sum or product that is used once dissolves into what uses it; one that is used
-    more often becomes a node, so that nothing is computed twice.
+    more often becomes a node, so that nothing is computed twice.  order: the recorded nodes, operands first, where they
+    are known already.
     """
     form = Form()
-    order = topological_order(outputs)
+    order = topological_order(outputs) if order is None else order
     uses = Counter(parent for node in order for parent in node.parents)
     known: dict[Value, Expression] = {}
     for node in order:
