@@ -106,32 +106,28 @@ def wide(examples: int = 512, width: int = 256, expand: bool = False) -> Program
     return classifier("wide", (64, width, width, 10), "relu", examples, expand)
 
 
-def recurrent(examples: int = 32, steps: int = 20, inputs: int = 8, hidden: int = 16) -> Program:
-    """C."""
-    model = nn.RNN(
-        nn.RNNCell(inputs, hidden, seed=1), nn.Layer(hidden, 1, "identity", init="xavier", seed=2), last=True
-    )
+def sequences(
+    name: str, kind: str, cell: type[nn.RNNCell | nn.LSTMCell], examples: int, steps: int, inputs: int, hidden: int
+) -> Program:
+    """A recurrent network that reads random numbers, and a linear read-out of its last state."""
+    model = nn.RNN(cell(inputs, hidden, seed=1), nn.Layer(hidden, 1, "identity", init="xavier", seed=2), last=True)
 
     def loss(x: Any, y: Any) -> Any:
         return losses.mse(model(x), y)
 
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(examples, steps, inputs)), rng.normal(size=examples)
-    return Program("C", "recurrent", (inputs, hidden, steps), loss, model.parameters(), X, Y, activation="tanh")
+    return Program(name, kind, (inputs, hidden, steps), loss, model.parameters(), X, Y, activation="tanh")
+
+
+def recurrent(examples: int = 32, steps: int = 20, inputs: int = 8, hidden: int = 16) -> Program:
+    """C."""
+    return sequences("C", "recurrent", nn.RNNCell, examples, steps, inputs, hidden)
 
 
 def long_memory(examples: int = 32, steps: int = 20, inputs: int = 8, hidden: int = 16) -> Program:
     """LSTM."""
-    model = nn.RNN(
-        nn.LSTMCell(inputs, hidden, seed=1), nn.Layer(hidden, 1, "identity", init="xavier", seed=2), last=True
-    )
-
-    def loss(x: Any, y: Any) -> Any:
-        return losses.mse(model(x), y)
-
-    rng = np.random.default_rng(0)
-    X, Y = rng.normal(size=(examples, steps, inputs)), rng.normal(size=examples)
-    return Program("LSTM", "lstm", (inputs, hidden, steps), loss, model.parameters(), X, Y, activation="tanh")
+    return sequences("LSTM", "lstm", nn.LSTMCell, examples, steps, inputs, hidden)
 
 
 def repeated(X: Sequence[Any], Y: Sequence[Any], examples: int, noise: float = 0.01) -> tuple[Array, Array]:

@@ -7,7 +7,6 @@ descent, with one stochastic gradient descent, and mini-batch descent in between
 
 from __future__ import annotations
 
-import gc
 import math
 import random
 import sys
@@ -15,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
 from numbers import Integral, Real
 from pathlib import Path
@@ -28,7 +28,7 @@ from tinygrad_vi.files import read_json, write_json
 from tinygrad_vi.nn import Module, counted, prediction
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.optim import Adam, OnArrays, Optimizer, Schedule, at_least, recorded_output
-from tinygrad_vi.value import Value, no_grad, topological_order
+from tinygrad_vi.value import Value, collector_paused, no_grad, topological_order
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.plots import Plot
@@ -287,6 +287,13 @@ class _Examples:
         self.X, self.y = to_lists(X), None if y is None else to_lists(y)
         check_examples(self.X, self.y)
 
+    @cached_property
+    def arrays(self) -> list[Any]:
+        """X, and y if there is one, as arrays."""
+        import numpy as np
+
+        return [np.array(table, dtype=float) for table in (self.X, self.y) if table is not None]
+
     def __len__(self) -> int:
         return len(self.X)
 
@@ -329,7 +336,7 @@ class _Objective:
 
     def descend(self, examples: _Examples, rows: Sequence[int], optimizer: Optimizer) -> tuple[float, float]:
         """Take a step along the gradient of these rows; their mean loss and the length of the gradient."""
-        with _collector_paused():
+        with collector_paused():
             mean = self.gradient(examples, rows)
             optimizer.step()
         return mean, math.hypot(*[p.grad for p in self.parameters])
@@ -369,7 +376,6 @@ class _CompiledObjective(_Objective):
         self.penalty_step = None if penalty is None else compile(penalty, parameters, backend=step.backend)
         self.arrays: OnArrays | None = None
         self.position = {p: i for i, p in enumerate(self.parameters)}
-        self.data: dict[int, list[Any]] = {}
 
     def descend(self, examples: _Examples, rows: Sequence[int], optimizer: Optimizer) -> tuple[float, float]:
         """Take a step along the gradient of these rows; their mean loss and the length of the gradient."""
@@ -401,15 +407,7 @@ class _CompiledObjective(_Objective):
         return float(self.step(self.step.theta, *self._arrays_of(examples)))
 
     def _arrays_of(self, examples: _Examples) -> list[Any]:
-        import numpy as np
-
-        if not self.step.takes_data:
-            return []
-        if id(examples) not in self.data:
-            self.data[id(examples)] = [
-                np.array(table, dtype=float) for table in (examples.X, examples.y) if table is not None
-            ]
-        return self.data[id(examples)]
+        return examples.arrays if self.step.takes_data else []
 
 
 @contextmanager
@@ -479,17 +477,6 @@ def _training(model: Any) -> Iterator[None]:
     finally:
         for module, mode in before:
             module.training = mode
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class _NoBar:

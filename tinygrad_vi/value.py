@@ -12,6 +12,7 @@ when its last node is dropped.
 
 from __future__ import annotations
 
+import gc
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,6 +44,18 @@ def recording(on: bool) -> Iterator[None]:
         yield
     finally:
         _recording = before
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """The garbage collector rests while many nodes are made: they have no cycles, and it would walk them all."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 _traced = ContextVar("tinygrad_vi_a_function_is_traced", default=False)

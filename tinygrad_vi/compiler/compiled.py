@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +21,7 @@ from tinygrad_vi.compiler.program import Program, Question
 from tinygrad_vi.compiler.trace import trace
 from tinygrad_vi.nn import counted
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.value import Value, adjoints, first_not_finite, not_finite, topological_order
+from tinygrad_vi.value import Value, adjoints, collector_paused, first_not_finite, not_finite, topological_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,6 +109,16 @@ class _Traced:
     data: Any
     constants: list[tuple[Value, float]]
     seconds: dict[str, float]
+
+    @property
+    def main(self) -> str:
+        """The question that shows the program: the gradient, where there is one."""
+        return "value_and_gradient" if self.shape == () else "each"
+
+    def ask(self, what: str) -> Question:
+        """A question, which is a method of `Program`, by its name."""
+        question: Question = getattr(self.program, what)()
+        return question
 
 
 class NotFinite(DomainError):
@@ -229,14 +238,12 @@ class Compiled:
     def source(self) -> str:
         """The readable NumPy text of `value_and_grad` for the data last seen (of `each`, for several results)."""
         traced = self._known()
-        if traced.shape == ():
-            return numpy_source(traced.program.value_and_gradient(), traced.names)
-        return numpy_source(traced.program.each(), traced.names, "results")
+        return numpy_source(traced.ask(traced.main), traced.names, "results" if traced.main == "each" else traced.main)
 
     def explain(self) -> Explanation:
         """What became of the scalar code: nodes, instructions, work, back end, and the time of each pass."""
         traced = self._known()
-        question = traced.program.value_and_gradient() if traced.shape == () else traced.program.each()
+        question = traced.ask(traced.main)
         instructions = lift(question.form, [node for _, node in question.outputs])
         nodes = question.form.live([node for _, node in question.outputs])
         terms = sum(len(question.form.arguments[node]) for node in nodes if question.form.kinds[node] == "dot")
@@ -355,7 +362,7 @@ class Compiled:
             self._runners = {asked: runner for asked, runner in self._runners.items() if asked[0] != key}
         if key not in self._traced:
             try:
-                with self._lock, _collector_paused():
+                with self._lock, collector_paused():
                     self._traced[key] = self._trace(theta, arrays)
             except DomainError as error:
                 raise NotFinite(str(error), 0 if arrays else None) from error
@@ -434,8 +441,8 @@ class Compiled:
             return self._runners[key, what]
         traced = self._traced[key]
         start = perf_counter()
-        with _collector_paused():
-            question: Question = getattr(traced.program, what)()
+        with collector_paused():
+            question = traced.ask(what)
         traced.seconds[f"{what}: derivatives"] = perf_counter() - start
         start = perf_counter()
         if self._backend == "numpy":
@@ -443,7 +450,7 @@ class Compiled:
         else:
             from tinygrad_vi.compiler.native import Native
 
-            with _collector_paused():
+            with collector_paused():
                 runner = Native(question, self.threads)
         traced.seconds[f"{what}: back end"] = perf_counter() - start
         self._runners[key, what] = runner
@@ -458,8 +465,7 @@ class Compiled:
         def bad(some: list[Any]) -> bool:
             key = self._prepare(theta, some)
             numbers = self._vector(theta, self._traced[key].program.parameters)
-            asked = "value_and_gradient" if self._traced[key].shape == () else "each"
-            return not np.isfinite(self._runner(key, asked)(numbers, some)[0]).all()
+            return not np.isfinite(self._runner(key, self._traced[key].main)(numbers, some)[0]).all()
 
         if not arrays:
             return self._explained(theta, [], None)
@@ -553,17 +559,6 @@ def _fold_loop(output: Value, recorded: Sequence[Value], parameters: Sequence[Va
     size = np.abs(expected).max()
     agrees = np.isfinite(expected).all() and np.abs(found - expected).max() <= 1e-9 * size
     return (program, data) if agrees else None
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @dataclass(frozen=True, repr=False)

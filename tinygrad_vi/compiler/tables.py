@@ -54,7 +54,7 @@ class Tables:
     rows, or of numbers for what is the same for all examples.
     stages: a row for each, see the columns above.  sum_destination: where in S each sum goes.  output_row, output_c:
     the outputs are c * S[row], or c * M[row] when the question is ``mapped``.
-    numbers, rows: the sizes of S and of a block of M.  parameters, inputs: S begins with the first, M with the second.
+    numbers, rows: the sizes of S and of a block of M, which begins with the inputs.
     """
 
     stages: Any
@@ -70,7 +70,6 @@ class Tables:
     output_c: Any
     numbers: int
     rows: int
-    parameters: int
     inputs: int
     mapped: bool
 
@@ -149,16 +148,16 @@ class _Assembler:
             self.row[node] = argument
         elif kind == "share":
             self.row[node] = self.question.inputs
-        elif self.form.mapped[node]:
-            self.row[node] = self.rows
-            self.rows += 1
         else:
-            self.row[node] = self.numbers
-            self.numbers += 1
+            self.row[node] = self._new(self.form.mapped[node])
 
-    def _new_number(self) -> int:
-        self.numbers += 1
-        return self.numbers - 1
+    def _new(self, mapped: bool, count: int = 1) -> int:
+        """The first of as many new rows of M, or numbers of S."""
+        if mapped:
+            self.rows += count
+            return self.rows - count
+        self.numbers += count
+        return self.numbers - count
 
     # --- maps
 
@@ -167,7 +166,7 @@ class _Assembler:
         at = [self._mapped_row(u) if mapped else self.row[u] for u in operands]
         first, last = 0, 0
         if op.arity is None:  # any number of operands: a list, and two rows to work in
-            work = self._scratch(mapped)
+            work = self._new(mapped, 2)
             first = len(self.products)
             self.products += [(row, work, 1.0) for row in at]
             last = len(self.products)
@@ -189,20 +188,12 @@ class _Assembler:
         else:
             stage.unmapped.append(code)
 
-    def _scratch(self, mapped: bool) -> int:
-        if mapped:
-            self.rows += 2
-            return self.rows - 2
-        self.numbers += 2
-        return self.numbers - 2
-
     def _mapped_row(self, node: int) -> int:
         """The row of an operand; a copy for each example of what is the same for all."""
         if self.form.mapped[node]:
             return self.row[node]
         if node not in self.spread:
-            self.spread[node] = self.rows
-            self.rows += 1
+            self.spread[node] = self._new(mapped=True)
             code: list[float] = [DOT, self.spread[node], 0, 0, 0, 0, 0, self.row[node], 0.0]
             self.stages[self.stage[node]].mapped.append(code)
         return self.spread[node]
@@ -233,7 +224,7 @@ class _Assembler:
                 before.sums.append((row[node], products))
             else:
                 if products:
-                    part = self._new_number()
+                    part = self._new(mapped=False)
                     before.sums.append((part, products))
                     numbers.append((part, UNIT, 1.0))
                 self._unmapped_dot(number, row[node], numbers)
@@ -242,7 +233,7 @@ class _Assembler:
 
     def _total(self, row: int, stage: int) -> int:
         if (row, stage) not in self.summed:
-            self.summed[row, stage] = self._new_number()
+            self.summed[row, stage] = self._new(mapped=False)
             self.stages[stage].totals.append((self.summed[row, stage], row))
         return self.summed[row, stage]
 
@@ -263,7 +254,7 @@ class _Assembler:
         if len(numbers) == 1 and numbers[0][1:] == (UNIT, 1.0):
             bias = numbers[0][0]
         elif numbers:
-            bias = self._new_number()
+            bias = self._new(mapped=False)
             self._unmapped_dot(number, bias, numbers)
         weights = [self._scaled(factor, c) for _, factor, c in linear]
         rows, stage = tuple([row for row, _, _ in linear]), self.stages[number]
@@ -304,7 +295,7 @@ class _Assembler:
         if c == 1.0:
             return self.row[node]
         if (node, c) not in self.scaled:
-            self.scaled[node, c] = self._new_number()
+            self.scaled[node, c] = self._new(mapped=False)
             self._unmapped_dot(self.stage[node], self.scaled[node, c], [(self.row[node], UNIT, c)])
         return self.scaled[node, c]
 
@@ -363,7 +354,7 @@ class _Assembler:
             sum_destination=np.array(destinations, integers),
             output_row=np.array(rows, integers),
             output_c=np.array([c for c, _ in outputs], floats),
-            numbers=self.numbers, rows=self.rows, parameters=self.question.parameters, inputs=self.question.inputs,
+            numbers=self.numbers, rows=self.rows, inputs=self.question.inputs,
             mapped=mapped,
         )  # fmt: skip
 
