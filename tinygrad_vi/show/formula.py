@@ -9,7 +9,54 @@ from tinygrad_vi import ops
 from tinygrad_vi.ops import ATOM, Operation
 
 
-class Symbol:
+class Arithmetic:
+    """What the rules of the table can be run on, when it is neither float nor Value: every operator is recorded.
+
+    A subclass says what becomes of an operation and its operands: its text, its tree, its symbolic form.
+    """
+
+    @staticmethod
+    def record(op: Operation, *operands: Any) -> Any:
+        """The result of an operation."""
+        raise NotImplementedError
+
+    def __add__(self, other: Any) -> Any:
+        return self.record(ops.add.operation, self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return self.record(ops.add.operation, other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return self.record(ops.sub.operation, self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self.record(ops.sub.operation, other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return self.record(ops.mul.operation, self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self.record(ops.mul.operation, other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self.record(ops.div.operation, self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self.record(ops.div.operation, other, self)
+
+    def __neg__(self) -> Any:
+        return self.record(ops.neg.operation, self)
+
+    def __abs__(self) -> Any:
+        return self.record(ops.abs_.operation, self)
+
+    def __pow__(self, exponent: Any) -> Any:
+        if isinstance(exponent, Real):
+            return self.record(ops.power(float(exponent)), self)
+        return self.record(ops.pow_.operation, self, exponent)
+
+
+class Symbol(Arithmetic):
     """Text that answers to the rules of the table: a third kind of operand, beside floats and Values.
 
     text and latex say how it is written, binds how tightly (see `ops.Operation`).
@@ -53,41 +100,6 @@ class Symbol:
             op.binds,
             ATOM if op.name == "div" else op.binds,
         )
-
-    def __add__(self, other: Any) -> Symbol:
-        return Symbol.record(ops.add.operation, self, other)
-
-    def __radd__(self, other: Any) -> Symbol:
-        return Symbol.record(ops.add.operation, other, self)
-
-    def __sub__(self, other: Any) -> Symbol:
-        return Symbol.record(ops.sub.operation, self, other)
-
-    def __rsub__(self, other: Any) -> Symbol:
-        return Symbol.record(ops.sub.operation, other, self)
-
-    def __mul__(self, other: Any) -> Symbol:
-        return Symbol.record(ops.mul.operation, self, other)
-
-    def __rmul__(self, other: Any) -> Symbol:
-        return Symbol.record(ops.mul.operation, other, self)
-
-    def __truediv__(self, other: Any) -> Symbol:
-        return Symbol.record(ops.div.operation, self, other)
-
-    def __rtruediv__(self, other: Any) -> Symbol:
-        return Symbol.record(ops.div.operation, other, self)
-
-    def __neg__(self) -> Symbol:
-        return Symbol.record(ops.neg.operation, self)
-
-    def __abs__(self) -> Symbol:
-        return Symbol.record(ops.abs_.operation, self)
-
-    def __pow__(self, exponent: Any) -> Symbol:
-        if isinstance(exponent, Real):
-            return Symbol.record(ops.power(float(exponent)), self)
-        return Symbol.record(ops.pow_.operation, self, exponent)
 
     def __repr__(self) -> str:
         return f"Symbol({self.text!r})"
