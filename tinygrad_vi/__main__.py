@@ -18,6 +18,7 @@ from typing import NoReturn
 from tinygrad_vi.derivatives import hessian
 from tinygrad_vi.expression import FUNCTIONS, ExpressionError, evaluate
 from tinygrad_vi.show.formula import Symbol
+from tinygrad_vi.show.stepper import LANGUAGES
 from tinygrad_vi.show.table import Table, label_symbol
 from tinygrad_vi.tape import Tape
 from tinygrad_vi.value import Value
@@ -90,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     trace.add_argument(
         "--graph", type=_path, metavar="FILE", help="draw the graph: .svg, .png, .pdf, or .dot for its source"
     )
+    trace.add_argument("--html", type=_path, metavar="FILE", help="write a page to step through the graph in a browser")
+    trace.add_argument("--language", choices=LANGUAGES, default="vi", help="of that page, to begin with (default: vi)")
     trace.set_defaults(run=run_trace)
 
     demo = commands.add_parser(
@@ -115,6 +118,8 @@ def run_trace(options: argparse.Namespace) -> None:
     """The ``trace`` command."""
     if options.graph and options.graph.suffix.lower() not in GRAPH_FORMATS:
         raise ValueError(f"cannot draw {options.graph}: its name must end in {', '.join(GRAPH_FORMATS)}")
+    if options.html and options.html.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"cannot write the page {options.html}: its name must end in .html")
     numbers = _assignments(options.values)
     inputs = {name: Value(x, label=name) for name, x in numbers.items()}
     y = evaluate(options.expression, inputs)
@@ -134,6 +139,9 @@ def run_trace(options: argparse.Namespace) -> None:
     if options.graph:
         y.draw(local=True).save(options.graph)
         print(f"\nwrote {options.graph}", file=sys.stderr)
+    if options.html:
+        y.step_through(inputs=inputs.values(), digits=options.digits, language=options.language).save(options.html)
+        print(f"\nwrote {options.html}: open it in a browser", file=sys.stderr)
 
 
 def _assignments(texts: Sequence[str]) -> dict[str, float]:

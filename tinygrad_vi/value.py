@@ -26,6 +26,7 @@ from tinygrad_vi.ops import DomainError, Function, Operation, domain_error, numb
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.graph import Drawing
+    from tinygrad_vi.show.stepper import Page
 
 new = object.__new__
 
@@ -351,6 +352,12 @@ class Value:
         from tinygrad_vi.show import draw
 
         return draw(self, **options)
+
+    def step_through(self, **options: Any) -> Page:
+        """A page that walks the graph forward and backward, step by step.  See `tinygrad_vi.show.step_through`."""
+        from tinygrad_vi.show import step_through
+
+        return step_through(self, **options)
 
     # -- copies and pickles: recursion over parents would end at a depth of some hundreds ------------------------------
 

@@ -8,3 +8,5 @@ from tinygrad_vi.show.plots import decision_boundary as decision_boundary
 from tinygrad_vi.show.plots import gradient_sizes as gradient_sizes
 from tinygrad_vi.show.plots import loss_curve as loss_curve
 from tinygrad_vi.show.plots import predictions as predictions
+from tinygrad_vi.show.stepper import Page as Page
+from tinygrad_vi.show.stepper import step_through as step_through

@@ -139,6 +139,18 @@ def new_digraph(**graph_attributes: str) -> Digraph:
     )
 
 
+def draw_box(graph: Digraph, name: str, lines: list[str], colors: tuple[str, str], **style: str) -> None:
+    """A node with these lines of text, which may be anything, wide enough for any font: the viewer's may be wider than
+    the one that Graphviz measured.
+    """
+    from graphviz import escape, nohtml
+
+    fill, border = colors
+    width = max(map(text_width, lines)) * FONT_SIZE / 72 * (1.25 if style["shape"] == "ellipse" else 1) + 2 * MARGIN
+    label = nohtml("\\n".join(escape(line.replace("&", "&amp;")) for line in lines))
+    graph.node(name, label, fillcolor=fill, color=border, width=f"{width:.2f}", **style)
+
+
 class _Sketch:
     """Turns a graph into a Digraph.  A node's id is its position, so equal graphs give equal pictures."""
 
@@ -181,7 +193,7 @@ class _Sketch:
 
     def _draw_value(self, graph: Digraph, name: str, node: Value) -> None:
         constant = not node.parents and not node.label and node not in self.outputs
-        lines = [_shorten(str(node.label))] if node.label else []
+        lines = [shorten(str(node.label))] if node.label else []
         lines += (
             [write_number(node.data, self.digits)] if constant else [f"data {write_number(node.data, self.digits)}"]
         )
@@ -210,23 +222,17 @@ class _Sketch:
             marked,
         )
         for parent, operand, partial in zip(node.parents, operands, node.local_grads, strict=True):
-            caption = {"label": f" ×{_bracketed(write_number(partial, self.digits))} "} if self.local else {}
+            caption = {"label": f" ×{bracketed(write_number(partial, self.digits))} "} if self.local else {}
             graph.edge(operand, name, **caption, **self._edge_style(marked and parent in self.on_path))
         graph.edge(name, result, **self._edge_style(marked))
 
     def _draw_box(
         self, graph: Digraph, name: str, lines: list[str], colors: tuple[str, str], style: dict[str, str], marked: bool
     ) -> None:
-        from graphviz import escape, nohtml
-
-        fill, border = colors
         if marked:
             style |= {"penwidth": "2.8"}
-            border = PATH
-        # wide enough for any font: the viewer's may be wider than the one that Graphviz measured
-        width = max(map(text_width, lines)) * FONT_SIZE / 72 * (1.25 if style["shape"] == "ellipse" else 1) + 2 * MARGIN
-        label = nohtml("\\n".join(escape(line.replace("&", "&amp;")) for line in lines))
-        graph.node(name, label, fillcolor=fill, color=border, width=f"{width:.2f}", **style)
+            colors = colors[0], PATH
+        draw_box(graph, name, lines, colors, **style)
 
     def _edge_style(self, marked: bool) -> dict[str, str]:
         return {"color": PATH, "penwidth": "2.4", "fontcolor": PATH} if marked else {}
@@ -237,11 +243,12 @@ class _Sketch:
         return write_number(getattr(node.grad, "data", node.grad), self.digits)
 
 
-def _bracketed(number: str) -> str:
+def bracketed(number: str) -> str:
+    """A factor: with parentheses around it when it has a sign."""
     return f"({number})" if number.startswith("-") else number
 
 
-def _shorten(label: str) -> str:
+def shorten(label: str) -> str:
     """A label on one line, in composed letters, with an ellipsis where it is too long."""
     text = unicodedata.normalize("NFC", " ".join("".join(c if c.isprintable() else " " for c in label).split()))
     return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"

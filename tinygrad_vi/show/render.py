@@ -20,12 +20,12 @@ sys.stdout.buffer.write(graph.draw(format=sys.argv[1], prog="dot"))
 """
 
 
-def render(source: str, form: str) -> bytes:
-    """The picture of a graph in the format "svg", "png" or "pdf".
+def render(source: str, form: str, dots_per_inch: int = DOTS_PER_INCH) -> bytes:
+    """The picture of a graph in the format "svg", "png" or "pdf", or with "json0" where everything stands.
 
     Raises ImportError when neither `dot` nor pygraphviz is there, RuntimeError with Graphviz's own words when it fails.
     """
-    command = _renderer(form)
+    command = _renderer(form, dots_per_inch)
     done = subprocess.run(command, input=source.encode(), capture_output=True, check=False)
     if done.returncode or not done.stdout:
         said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode} and no picture"
@@ -33,10 +33,10 @@ def render(source: str, form: str) -> bytes:
     return done.stdout
 
 
-def _renderer(form: str) -> list[str]:
+def _renderer(form: str, dots_per_inch: int) -> list[str]:
     dot = shutil.which("dot")
     if dot:
-        return [dot, f"-T{form}", *([f"-Gdpi={DOTS_PER_INCH}"] if form == "png" else [])]
+        return [dot, f"-T{form}", *([f"-Gdpi={dots_per_inch}"] if form == "png" else [])]
     if find_spec("pygraphviz"):
-        return [sys.executable, "-c", PYGRAPHVIZ, form, str(DOTS_PER_INCH)]
+        return [sys.executable, "-c", PYGRAPHVIZ, form, str(dots_per_inch)]
     raise ImportError('drawing needs Graphviz: pip install "tinygrad_vi[draw]" brings it along')
