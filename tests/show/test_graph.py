@@ -241,7 +241,9 @@ def test_files_are_what_their_names_say(suffix, start, y, tmp_path):
 def test_a_failed_picture_leaves_no_file(y, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"cannot save a drawing as 'graph\.bmp': the name must end in \.svg, \.png"):
         y.draw().save(tmp_path / "graph.bmp")
-    monkeypatch.setattr(render, "_renderer", lambda form: [sys.executable, "-c", "import sys; sys.exit('no ink')"])
+    monkeypatch.setattr(
+        render, "_renderer", lambda form, dots: [sys.executable, "-c", "import sys; sys.exit('no ink')"]
+    )
     with pytest.raises(RuntimeError, match="Graphviz could not draw the graph as svg: no ink"):
         y.draw().save(tmp_path / "graph.svg")
     assert list(tmp_path.iterdir()) == []
