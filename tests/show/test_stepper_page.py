@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 
 import pytest
@@ -199,6 +200,20 @@ def test_the_paths_of_an_input_with_their_products_and_sum(open_page):
     assert lit == ["x2 · v₀", "v₂ = v₋₁ * v₀", "v₃ = sin(v₀)", "v₄ = v₁ + v₂", "y · v₅ = v₄ - v₃"]
     walker.page.locator("#found li button").nth(1).focus()
     assert walker.page.locator("#graph .edge.onpath:not(.dim)").count() == 2
+
+
+def test_the_tangent_touches_the_curve_with_the_derivative_as_its_slope(open_page):
+    walker = open_page(book(), language="en")
+    walker.page.select_option("#from", "1")
+    assert walker.page.locator("#curve .slope").text_content() == "slope of the tangent: ∂y/∂x2 = 1.716"
+    walker.set("#input1", 3.0)
+    slope = 2.0 - math.cos(3.0)  # of ln 2 + 2 x2 - sin x2
+    assert walker.page.locator("#curve .slope").text_content().endswith(f"= {shown(slope)}")
+    points = re.findall(r"(-?[\d.]+),(-?[\d.]+)", walker.page.locator("#curve .curve").get_attribute("d"))
+    (xa, ya), (xb, yb) = [tuple(map(float, p)) for p in points[35:37]]  # around x2 = 3 of 0 .. 10
+    ends = re.findall(r"(-?[\d.]+),(-?[\d.]+)", walker.page.locator("#curve .tangent").get_attribute("d"))
+    (x0, y0), (x1, y1) = [tuple(map(float, p)) for p in ends]
+    assert (yb - ya) / (xb - xa) == pytest.approx((y1 - y0) / (x1 - x0), rel=0.01)
 
 
 def test_a_billion_paths_are_counted_and_not_walked(open_page):

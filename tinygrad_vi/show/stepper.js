@@ -258,11 +258,11 @@ function updateGraph() {
   });
   edges.forEach((edge, k) => {
     const { group, path, text } = pictures.edges[k];
-    const flows = swept(edge.to) && nodes[edge.from].kind !== "constant", path_ = from !== null && onPath.has(edge.from);
-    const lit = step <= m && edge.to === now, tip = path_ ? "violet" : flows ? "red" : lit ? "blue" : "grey";
+    const flows = swept(edge.to) && nodes[edge.from].kind !== "constant", marked = from !== null && onPath.has(edge.from);
+    const lit = step <= m && edge.to === now, tip = marked ? "violet" : flows ? "red" : lit ? "blue" : "grey";
     text.textContent = known(edge.to) ? `×${bracketed(write(numbers.local[edge.to][edge.operand]))}` : "";
     group.setAttribute("class", ["edge", lit && "lit", flows && "swept", flows && edge.to === now && "sweeping",
-      from !== null && (path_ ? "onpath" : "dim")].filter(Boolean).join(" "));
+      from !== null && (marked ? "onpath" : "dim")].filter(Boolean).join(" "));
     path.removeAttribute("marker-start");
     path.removeAttribute("marker-end");
     path.setAttribute(flows ? "marker-start" : "marker-end", `url(#${tip})`);
@@ -389,6 +389,42 @@ function updatePaths() {
       ? `${name} = ${total}` : `${name} = ${plus(products.map((x) => write(x)))} = ${total}`)));
 }
 
+// --- The output as a curve over one input, with its tangent ------------------------------------------------------------
+
+const WIDE = 420, HIGH = 230, LEFT = 56, TOP = 24, BOTTOM = 26;
+
+function updateCurve() {
+  const svg = byId("curve");
+  svg.replaceChildren();
+  svg.toggleAttribute("hidden", from === null || Boolean(unknown));
+  if (from === null || unknown) return;
+  const { min, max } = byId(`range${from}`), [low, high] = [Number(min), Number(max)];
+  const at = (x) => { const f = forward(numbers.data.map((v, i) => (i === from ? x : v))); return f.trouble === undefined ? f.data[output] : NaN; };
+  const x0 = numbers.data[from], y0 = numbers.data[output], slope = numbers.adjoint[from];
+  const xs = Array.from({ length: 121 }, (_, k) => low + ((high - low) * k) / 120), ys = xs.map(at);
+  const seen = [...ys.filter(Number.isFinite), y0];
+  let [bottom, top] = [Math.min(...seen), Math.max(...seen)];
+  const margin = 0.08 * (top - bottom) || 1;
+  [bottom, top] = [bottom - margin, top + margin];
+  const px = (x) => LEFT + ((WIDE - LEFT - 8) * (x - low)) / (high - low), py = (y) => TOP + ((HIGH - BOTTOM - TOP) * (top - y)) / (top - bottom);
+  const name = `∂${program.outputName}/∂${nodes[from].label || nodes[from].name}`;
+  svg.setAttribute("aria-label", say("curve", { slope: `${name} = ${write(slope)}` }));
+  const frame = drawn("clipPath", { id: "inside" }, drawn("defs", {}, svg));
+  drawn("rect", { x: LEFT, y: TOP, width: WIDE - LEFT - 8, height: HIGH - BOTTOM - TOP }, frame);
+  drawn("rect", { class: "plot", x: LEFT, y: TOP, width: WIDE - LEFT - 8, height: HIGH - BOTTOM - TOP }, svg);
+  const inside = ys.map(Number.isFinite); // outside the domain the curve has a gap
+  const curve = xs.map((x, k) => (inside[k] ? `${k && inside[k - 1] ? "L" : "M"}${px(x)},${py(ys[k])}` : "")).join("");
+  drawn("path", { class: "curve", d: curve || "M0,0", "clip-path": "url(#inside)" }, svg);
+  const line = (x) => py(y0 + slope * (x - x0));
+  drawn("path", { class: "tangent", d: `M${px(low)},${line(low)}L${px(high)},${line(high)}`, "clip-path": "url(#inside)" }, svg);
+  drawn("circle", { class: "touch", cx: px(x0), cy: py(y0), r: 4.5 }, svg);
+  for (const [x, anchor] of [[low, "start"], [high, "end"]])
+    drawn("text", { x: px(x), y: HIGH - 8, style: `text-anchor: ${anchor}` }, svg, write(x, 3));
+  drawn("text", { x: (LEFT + WIDE) / 2, y: HIGH - 8 }, svg, nodes[from].label || nodes[from].name);
+  for (const y of [bottom + margin, top - margin]) drawn("text", { x: LEFT - 5, y: py(y) + 4, style: "text-anchor: end" }, svg, write(y, 3));
+  drawn("text", { class: "slope", x: (LEFT + WIDE) / 2, y: 15 }, svg, say("curve", { slope: `${name} = ${write(slope)}` }));
+}
+
 // --- The formula of a node -------------------------------------------------------------------------------------------
 
 function updateNode() {
@@ -478,6 +514,7 @@ function update() {
   updateWork();
   updateTable();
   updatePaths();
+  updateCurve();
   updateNode();
   byId("title").textContent = `${program.outputName} = ${write(numbers.data[output])}`;
   if (window.frameElement) window.frameElement.height = document.documentElement.scrollHeight + 4;
@@ -512,6 +549,7 @@ byId("from").addEventListener("change", (event) => {
   from = event.target.value === "" ? null : Number(event.target.value);
   updateGraph();
   updatePaths();
+  updateCurve();
 });
 document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey) return;
