@@ -315,6 +315,8 @@ function updateWork() {
 
 // --- The trace table -------------------------------------------------------------------------------------------------
 
+const long = (text) => element("td", { class: "long", title: text.length > 30 ? text : "" }, math(text)); // all of it on hovering
+
 function updateTable() {
   const now = active();
   replace("heads", ...["v", say("formula"), say("numbers"), say("value"), say("sum"), say("adjoint")].map((text) =>
@@ -325,10 +327,10 @@ function updateTable() {
     const products = handed.map((h) => `${bracketed(write(h.upstream))}·${bracketed(write(h.local))}`);
     const row = element("tr", { id: `row${i}`, class: [!known(i) && "coming", i === now && "active"].filter(Boolean).join(" ") },
       element("th", { scope: "row" }, node.name),
-      element("td", {}, math(operation ? chain(...(node.label ? [node.label] : []), formula(i)) : node.label)),
-      element("td", {}, operation ? math(withNumbers(i)) : ""),
+      long(operation ? chain(...(node.label ? [node.label] : []), formula(i)) : node.label),
+      long(operation ? withNumbers(i) : ""),
       element("td", { class: "data" }, write(numbers.data[i])),
-      element("td", {}, products.length ? math(products.join(" + ")) : ""),
+      long(products.join(" + ")),
       element("td", { class: "grad" }, grad === null ? "—" : math(chain(bar(i),
         ...(handed.length > 1 ? [plus(handed.map((h) => write(h.product)))] : []), write(grad)))));
     return [row];

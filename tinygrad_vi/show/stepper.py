@@ -43,7 +43,8 @@ NODE_HEIGHT = 50.0  # points: three lines
 LONGEST_FORMULA = 26
 UNKNOWN = "?"  # a value that the walk has not come to yet
 NOT_YET = "—"  # a gradient before the backward pass
-MOST_BYTES = 130_000  # of the still frames in a notebook
+MOST_NODES = 12  # of a graph with more only two moments are shown
+MOST_BYTES = 160_000  # of the still frames in a notebook
 
 
 def step_through(
@@ -141,7 +142,7 @@ class Page:
         name = html.escape(words["name"])
         frame = f'<iframe srcdoc=\'{source}\' title="{name}" width="100%" height="640" frameborder="0"></iframe>'
         try:
-            png = next(png for png in map(self._strip_png, (72, 48, 30)) if len(png) < MOST_BYTES)
+            png = next(png for png in map(self._strip_png, (72, 48, 36)) if len(png) < MOST_BYTES)
         except (ImportError, StopIteration):  # no Graphviz at all, or too much to look at in a still picture
             return {"text/html": frame, "text/plain": repr(self)}
         still = base64.b64encode(png).decode()
@@ -213,7 +214,6 @@ class _Program:
             "kind": "operation",
             "op": node.op.name,
             "constants": list(node.op.constants),
-            "symbol": node.op.symbol,
             "domain": node.op.domain,
             "parents": [self.index[parent] for parent in node.parents],
             "local": [_json_number(partial) for partial in node.local_grads],
@@ -229,7 +229,7 @@ class _Program:
         if facts["kind"] != "operation":
             return name
         formula = _filled(facts["formula"], [self.facts[parent]["name"] for parent in facts["parents"]])
-        return f"{name} = {formula if len(formula) <= LONGEST_FORMULA else facts['symbol'] + '(…)'}"
+        return f"{name} = {formula if len(formula) <= LONGEST_FORMULA else facts['op'] + '(…)'}"
 
     def content(self, language: str) -> dict[str, Any]:
         """All of it, ready for JSON."""
@@ -267,6 +267,8 @@ class _Program:
         """A few moments of the walk, one below the other."""
         m = len(self.tape.operations)
         moments = sorted({m // 2, m, m + 1 + m // 2, 2 * m + 1}) if m else [0, 1]
+        if len(self.nodes) > MOST_NODES:
+            moments = [m, 2 * m + 1]
         graph = new_digraph(rankdir="LR", nodesep="0.2", ranksep="0.35", newrank="true")
         for moment in reversed(moments):  # Graphviz stacks from the bottom up
             half = words["forwardTitle"] if moment <= m else words["backwardTitle"]
