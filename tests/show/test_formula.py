@@ -35,4 +35,6 @@ def test_symbols_get_the_parentheses_they_need():
     assert (2.0 * (a + 1.0)).latex == r"2 \cdot \left(a + 1\right)"
     assert Symbol.record(OPERATIONS["exp"], a + b).latex == "e^{a + b}"
     assert (Symbol.of(-3.0) * a).text == "(-3) * a"
+    assert (Symbol.of(2e-7) ** 2).latex == r"\left(2 \cdot 10^{-7}\right)^{2}"
+    assert (Symbol.of(2e-7) * a).latex == r"2 \cdot 10^{-7} \cdot a"
     assert (1.0 * a).text == "1 * a"  # a table shows the program as it is

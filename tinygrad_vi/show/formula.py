@@ -8,6 +8,8 @@ from typing import Any
 from tinygrad_vi import ops
 from tinygrad_vi.ops import ATOM, Operation
 
+PRODUCT = ops.mul.operation.binds
+
 
 class Arithmetic:
     """What the rules of the table can be run on, when it is neither float nor Value: every operator is recorded.
@@ -80,7 +82,8 @@ class Symbol(Arithmetic):
             return x
         written = write_number(x, digits)
         binds = 0 if written.startswith("-") else ATOM  # -3 always gets parentheses: (-3) ** 2, 1 - (-3)
-        return Symbol(written, latex_number(written), binds, binds)
+        latex = latex_number(written)  # a power of ten is a product there: (2 \cdot 10^{-7})^{2}
+        return Symbol(written, latex, binds, min(binds, PRODUCT) if "cdot" in latex else binds)
 
     @staticmethod
     def record(op: Operation, *operands: Any) -> Symbol:
