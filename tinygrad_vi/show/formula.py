@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 from tinygrad_vi import ops
 from tinygrad_vi.ops import ATOM, Operation
+
+T = TypeVar("T")
 
 PRODUCT = ops.mul.operation.binds
 
@@ -111,6 +114,43 @@ class Symbol(Arithmetic):
 def _fits(op: Operation, place: int, binds: int) -> bool:
     """Whether an operand that binds so tightly needs no parentheses: to the right of a sign it must bind tighter."""
     return binds >= op.binds if place == 0 and op.name not in ("pow", "power") else binds > op.binds
+
+
+MAX_TERMS = 6  # of a long sum that are written
+DOTS = Symbol("...", r"\dots")
+
+
+def shortened(terms: Sequence[T], dots: T) -> Sequence[T]:
+    """The terms of a sum, with the middle of a long one left out."""
+    return terms if len(terms) <= MAX_TERMS else [*terms[: MAX_TERMS - 1], dots, terms[-1]]
+
+
+def sum_of(terms: Sequence[Symbol]) -> Symbol:
+    """a + b - c."""
+    return Symbol(_join([t.text for t in terms]), _join([t.latex for t in terms]), 1, 1)
+
+
+def _join(terms: Sequence[str]) -> str:
+    return "".join([*terms[:1], *map(signed, terms[1:])])
+
+
+def signed(term: str) -> str:
+    """A term that is not the first of its sum."""
+    return f" - {term[1:]}" if term.startswith("-") else f" + {term}"
+
+
+def product_of(factors: Sequence[Symbol]) -> Symbol:
+    """a·b·c; see `as_factor`."""
+    if len(factors) == 1:
+        return factors[0]
+    return Symbol("·".join([f.text for f in factors]), r" \cdot ".join([f.latex for f in factors]), PRODUCT, PRODUCT)
+
+
+def as_factor(symbol: Symbol) -> Symbol:
+    """The symbol in parentheses, unless it can stand in a product of several without them."""
+    text = symbol.text if symbol.binds > 3 else f"({symbol.text})"
+    latex = symbol.latex if symbol.latex_binds > 3 else rf"\left({symbol.latex}\right)"
+    return Symbol(text, latex)
 
 
 def write_number(x: float, digits: int | None = 4) -> str:

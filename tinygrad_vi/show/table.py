@@ -9,14 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tinygrad_vi.show.formula import Symbol, write_number
+from tinygrad_vi.show.formula import DOTS, Symbol, as_factor, product_of, shortened, sum_of, write_number
 
 if TYPE_CHECKING:
     from tinygrad_vi.tape import Tape, Term, Trace
     from tinygrad_vi.value import Value
 
 MAX_ROWS = 60  # on a screen; files get them all
-MAX_TERMS = 6  # of a sum in one cell
 
 
 @dataclass(frozen=True, repr=False)
@@ -153,22 +152,47 @@ def _headers(*texts: str) -> list[Symbol]:
 DOT, BAR = "\u0307", "\u0304"  # combining: v with a dot is a tangent, v with a bar an adjoint
 
 
-class _Writer:
-    """Writes the cells of one tape's tables: names of rows, formulas, sums of products."""
+class FormulaWriter:
+    """Writes the rows of a tape: their names, formulas, numbers and partial derivatives."""
 
     def __init__(self, tape: Tape, digits: int) -> None:
         self.tape = tape
         self.digits = digits
-        self.output = label_symbol(tape.output_name)
         self._partials: dict[Value, list[Symbol]] = {}
 
     def number(self, x: float) -> Symbol:
+        """The number with so many digits."""
         return Symbol.of(x, self.digits)
 
     def name(self, node: Value) -> Symbol:
         """v₁ for a row, its number for a constant."""
         number = self.tape.number(node)
         return self.number(node.data) if number is None else Symbol(self.tape.name(node), f"v_{{{number}}}")
+
+    def formula(self, node: Value) -> tuple[Symbol, Symbol]:
+        """The operation on the names of its operands, and on their numbers."""
+        assert node.op is not None
+        names = [self.name(parent) for parent in node.parents]
+        numbers = [self.number(parent.data) for parent in node.parents]
+        if node.op.name == "dot" and self.tape.number(node.parents[-1]) is None and node.parents[-1].data == 0.0:
+            names[-1] = numbers[-1] = EMPTY  # a neuron without a bias
+        return Symbol.record(node.op, *names), Symbol.record(node.op, *numbers)
+
+    def partials(self, node: Value) -> list[Symbol]:
+        """The derivatives of an operation by its operands, as formulas of the rows' names."""
+        if node not in self._partials:
+            assert node.op is not None
+            rules = node.op.taught(self.name(node), *[self.name(parent) for parent in node.parents])
+            self._partials[node] = [Symbol.of(rule, self.digits) for rule in rules]
+        return self._partials[node]
+
+
+class _Writer(FormulaWriter):
+    """Writes the cells of one tape's tables."""
+
+    def __init__(self, tape: Tape, digits: int) -> None:
+        super().__init__(tape, digits)
+        self.output = label_symbol(tape.output_name)
 
     def label(self, node: Value) -> Symbol:
         return label_symbol(node.label) if node.label else self.name(node)
@@ -202,35 +226,26 @@ class _Writer:
         """The row's name, its formula, and the formula with numbers."""
         if node.op is None or node in self.tape.inputs:
             return [self.name(node), self.label(node), EMPTY]
-        names = [self.name(parent) for parent in node.parents]
-        numbers = [self.number(parent.data) for parent in node.parents]
-        if node.op.name == "dot" and self.tape.number(node.parents[-1]) is None and node.parents[-1].data == 0.0:
-            names[-1] = numbers[-1] = EMPTY  # a neuron without a bias
-        return [self.name(node), Symbol.record(node.op, *names), Symbol.record(node.op, *numbers)]
+        return [self.name(node), *self.formula(node)]
 
     def partial(self, term: Term) -> Symbol:
         """The derivative of an operation by one operand, as a formula of the rows' names."""
-        node = term.operation
-        if node not in self._partials:
-            assert node.op is not None
-            rules = node.op.taught(self.name(node), *[self.name(parent) for parent in node.parents])
-            self._partials[node] = [Symbol.of(rule, self.digits) for rule in rules]
-        return self._partials[node][term.operand]
+        return self.partials(term.operation)[term.operand]
 
     def rule(self, products: Sequence[tuple[Symbol, Symbol]]) -> Symbol | None:
         """The chain rule in symbols: a sum of flow * partial."""
-        return _sum([_product(flow, partial) for flow, partial in products]) if products else None
+        return sum_of(shortened([_product(flow, partial) for flow, partial in products], DOTS)) if products else None
 
     def factors(self, terms: Sequence[Term]) -> Symbol:
         """The same with numbers, nothing multiplied out: every product of the sum shows both its factors."""
-        products = [(_bracketed(self.number(t.flow)), _bracketed(self.number(t.partial))) for t in terms]
-        return _sum([Symbol(f"{x.text}·{y.text}", rf"{x.latex} \cdot {y.latex}", 2, 2) for x, y in products])
+        products = [[as_factor(self.number(t.flow)), as_factor(self.number(t.partial))] for t in terms]
+        return sum_of([product_of(factors) for factors in shortened(products, [DOTS])])
 
     def contributions(self, terms: Sequence[Term], result: float) -> Symbol:
         """The products of a sum and what they add up to: -0.2837 + 2 = 1.716."""
         if len(terms) < 2:
             return self.number(result)
-        return self.equal(_sum([self.number(t.product) for t in terms]), self.number(result))
+        return self.equal(sum_of(shortened([self.number(t.product) for t in terms], DOTS)), self.number(result))
 
 
 _ACCENTS = {DOT: r"\dot", BAR: r"\bar"}
@@ -244,25 +259,7 @@ def _product(flow: Symbol, partial: Symbol) -> Symbol:
     if partial.text in ("1", "-1"):
         sign = partial.text[:-1]
         return Symbol(sign + flow.text, sign + flow.latex, 3, 3)
-    text = partial.text if partial.binds > 3 else f"({partial.text})"
-    latex = partial.latex if partial.latex_binds > 3 else rf"\left({partial.latex}\right)"
-    return Symbol(f"{flow.text}·{text}", rf"{flow.latex} \cdot {latex}", 2, 2)
-
-
-def _bracketed(number: Symbol) -> Symbol:
-    return Symbol(f"({number.text})", f"({number.latex})") if number.text.startswith("-") else number
-
-
-def _sum(terms: Sequence[Symbol]) -> Symbol:
-    """a + b - c, with the middle of a long sum left out."""
-    if len(terms) > MAX_TERMS:
-        terms = [*terms[: MAX_TERMS - 1], Symbol("...", r"\dots"), terms[-1]]
-    return Symbol(_join([t.text for t in terms]), _join([t.latex for t in terms]), 1, 1)
-
-
-def _join(terms: Sequence[str]) -> str:
-    signed = [f" - {t[1:]}" if t.startswith("-") else f" + {t}" for t in terms[1:]]
-    return "".join([*terms[:1], *signed])
+    return product_of([flow, as_factor(partial)])
 
 
 def label_symbol(label: str) -> Symbol:
