@@ -85,6 +85,16 @@ def test_a_formula_shows_the_program_as_it_was_written():
     assert formulas(dot([x], [y])) == [["v₋₁ * v₀", "1 * 5"]]
 
 
+def test_where_the_textbooks_formula_is_not_the_convention_the_number_stands():
+    a, b, c = Value(3.0, "a"), Value(3.0, "b"), Value(0.0, "c")
+    rules = {row[1]: row[4] for row in cells(Tape(maximum(a, b) + abs(c) + relu(c)).adjoint().table())}
+    assert (rules["a"], rules["b"]) == ("v̄₁·0.5", "v̄₁·0.5")
+    assert rules["c"] == "v̄₃·step(v₀) + v̄₂·0"
+    rules = {row[1]: row[4] for row in cells(Tape(maximum(a, c) + abs(a) + tanh(20 * b)).adjoint().table())}
+    assert rules["a"] == "v̄₂·(v₋₂ / v₂) + v̄₁·step(v₋₂ - v₋₁)"
+    assert rules["20 * v₀"] == "v̄₅·(1 - v₅ ** 2)"  # a cancelled sum of floats is no corner
+
+
 def test_exports_to_markdown_latex_and_html(tape):
     table = tape.adjoint().table()
     assert r"\bar{v}_{3} \cdot \cos\left(v_{0}\right) + \bar{v}_{2} \cdot v_{-1}" in table.to_latex()

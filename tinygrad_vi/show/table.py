@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -179,12 +180,29 @@ class FormulaWriter:
         return Symbol.record(node.op, *names), Symbol.record(node.op, *numbers)
 
     def partials(self, node: Value) -> list[Symbol]:
-        """The derivatives of an operation by its operands, as formulas of the rows' names."""
+        """The derivatives of an operation by its operands, as formulas of the rows' names.
+
+        Where the formula does not give the number that was recorded, as at a corner, the number stands for it.
+        """
         if node not in self._partials:
             assert node.op is not None
             rules = node.op.taught(self.name(node), *[self.name(parent) for parent in node.parents])
-            self._partials[node] = [Symbol.of(rule, self.digits) for rule in rules]
+            self._partials[node] = [
+                Symbol.of(rule if agrees else number, self.digits)
+                for rule, number, agrees in zip(rules, node.local_grads, _formulas_agree(node), strict=True)
+            ]
         return self._partials[node]
+
+
+def _formulas_agree(node: Value) -> list[bool]:
+    """For each operand, whether the textbook's derivative gives the number that was recorded."""
+    assert node.op is not None
+    try:
+        taught = node.op.taught(node.data, *[parent.data for parent in node.parents])
+    except (ArithmeticError, ValueError):  # |x| has no derivative x/|x| at 0
+        return [False] * len(node.parents)
+    # roughly: in the tails the textbook's formula cancels, which does not make it another formula
+    return [math.isclose(x, y, rel_tol=1e-6, abs_tol=1e-9) for x, y in zip(taught, node.local_grads, strict=True)]
 
 
 class _Writer(FormulaWriter):
