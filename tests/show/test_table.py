@@ -4,6 +4,7 @@ import pytest
 
 from tinygrad_vi import Tape, Value, dot, exp, gelu, log, maximum, relu, sigmoid, sin, softplus, tanh, total, where
 from tinygrad_vi.expression import evaluate
+from tinygrad_vi.show.table import label_symbol
 
 
 @pytest.fixture
@@ -119,6 +120,24 @@ def test_labels_are_escaped_everywhere():
     assert r"a\|b\_\<i>" in table.to_markdown()
     assert "&lt;i&gt;" in table.to_html()
     assert r"\text{a\textbar{}b\_\textless{}i\textgreater{}\$\%\&\textbackslash{}\{\}}" in table.to_latex()
+
+
+@pytest.mark.parametrize(
+    ("label", "latex"),
+    [
+        ("x1", "x_{1}"),
+        ("x_1", "x_{1}"),
+        ("W1[0,12]", "W_{1}[0,12]"),
+        ("θ", r"\theta"),
+        ("λ2", r"\lambda_{2}"),
+        ("Σ", r"\Sigma"),
+        ("học", r"\text{học}"),
+        ("ho\u0323c", r"\text{học}"),  # composed: LaTeX cannot put the dot where it belongs
+        ("x\x00\n 1", r"\text{x 1}"),
+    ],
+)
+def test_a_label_in_latex(label, latex):
+    assert label_symbol(label).latex == latex
 
 
 def test_a_long_tape_shows_its_ends_on_a_screen_and_all_rows_in_a_file():

@@ -281,12 +281,21 @@ def _product(flow: Symbol, partial: Symbol) -> Symbol:
 
 
 def label_symbol(label: str) -> Symbol:
-    """A user's label: x1 becomes a letter with an index in LaTeX, anything else escaped text."""
-    text = " ".join(str(label).split())
-    letter = re.fullmatch(r"([A-Za-z])_?(\d*)", text)
+    """A user's label: x1, W1[0,2] and θ become letters with an index in LaTeX, anything else escaped text."""
+    printable = "".join(c if c.isprintable() else " " for c in unicodedata.normalize("NFC", str(label)))
+    text = " ".join(printable.split())
+    letter = re.fullmatch(r"([A-Za-zα-νξπρσ-ωΓΔΘΛΞΠΣΦΨΩ])_?(\d*)((?:\[\d+(?:, ?\d+)*\])?)", text)
     if letter:
-        return Symbol(text, f"{letter[1]}_{{{letter[2]}}}" if letter[2] else letter[1])
+        return Symbol(text, _letter(letter[1]) + (f"_{{{letter[2]}}}" if letter[2] else "") + letter[3])
     return Symbol(text, rf"\text{{{escape_latex(text)}}}")
+
+
+def _letter(letter: str) -> str:
+    """A letter as LaTeX writes it: θ is a command there."""
+    if letter.isascii():
+        return letter
+    name = unicodedata.name(letter).split()[-1].replace("LAMDA", "LAMBDA")
+    return "\\" + (name.lower() if letter.islower() else name.capitalize())
 
 
 def escape_latex(text: str) -> str:
