@@ -569,7 +569,7 @@ def power(n: float) -> Operation:
     """The row of ``x**n`` for a constant n.  Its derivative is n * x**(n - 1), and 0 everywhere for n = 0."""
     if not math.isfinite(n):
         raise DomainError(f"x ** n needs a finite exponent, got n = {n}")
-    exponent = int(n) if n.is_integer() and abs(n) < 1e15 else n
+    exponent = int(n) if n.is_integer() and abs(n) < 1e15 else float(f"{n:.12g}")  # 0.7 - 1 is -0.30000000000000004
     rule: Rule | tuple[float, ...] = lambda out, x: (n * x ** (n - 1.0),)  # noqa: E731
     if n in (0.0, 1.0):
         rule = (n,)

@@ -37,4 +37,5 @@ def test_symbols_get_the_parentheses_they_need():
     assert (Symbol.of(-3.0) * a).text == "(-3) * a"
     assert (Symbol.of(2e-7) ** 2).latex == r"\left(2 \cdot 10^{-7}\right)^{2}"
     assert (Symbol.of(2e-7) * a).latex == r"2 \cdot 10^{-7} \cdot a"
+    assert power(0.7).taught(a, b)[0].text == "0.7 * b ** -0.3"
     assert (1.0 * a).text == "1 * a"  # a table shows the program as it is
