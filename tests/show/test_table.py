@@ -127,6 +127,7 @@ def test_labels_are_escaped_everywhere():
     [
         ("x1", "x_{1}"),
         ("x_1", "x_{1}"),
+        ("x₁₂", "x_{12}"),
         ("W1[0,12]", "W_{1}[0,12]"),
         ("θ", r"\theta"),
         ("λ2", r"\lambda_{2}"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -120,9 +121,15 @@ MAX_TERMS = 6  # of a long sum that are written
 DOTS = Symbol("...", r"\dots")
 
 
-def shortened(terms: Sequence[T], dots: T) -> Sequence[T]:
-    """The terms of a sum, with the middle of a long one left out."""
-    return terms if len(terms) <= MAX_TERMS else [*terms[: MAX_TERMS - 1], dots, terms[-1]]
+def shortened(terms: Sequence[T], dots: T, keep: Iterable[int] = (), most: int = MAX_TERMS) -> Sequence[T]:
+    """The terms of a sum, with dots for those that a long one has too many; the places to ``keep`` go last."""
+    if len(terms) <= most:
+        return terms
+    places = sorted([*dict.fromkeys((len(terms) - 1, *keep, *range(most)))][:most])
+    pieces: list[T] = []
+    for before, place in pairwise((-1, *places)):
+        pieces += [dots, terms[place]] if place > before + 1 else [terms[place]]
+    return pieces
 
 
 def sum_of(terms: Sequence[Symbol]) -> Symbol:

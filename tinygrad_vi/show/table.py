@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tinygrad_vi.ops import dot_row
 from tinygrad_vi.show.formula import DOTS, Symbol, as_factor, product_of, shortened, sum_of, write_number
 
 if TYPE_CHECKING:
@@ -172,12 +173,16 @@ class FormulaWriter:
 
     def formula(self, node: Value) -> tuple[Symbol, Symbol]:
         """The operation on the names of its operands, and on their numbers."""
-        assert node.op is not None
         names = [self.name(parent) for parent in node.parents]
         numbers = [self.number(parent.data) for parent in node.parents]
-        if node.op.name == "dot" and self.tape.number(node.parents[-1]) is None and node.parents[-1].data == 0.0:
+        if node.op is dot_row.operation and self.tape.number(node.parents[-1]) is None and node.parents[-1].data == 0.0:
             names[-1] = numbers[-1] = EMPTY  # a neuron without a bias
-        return Symbol.record(node.op, *names), Symbol.record(node.op, *numbers)
+        return self.applied(node, names), self.applied(node, numbers)
+
+    def applied(self, node: Value, operands: Sequence[Symbol]) -> Symbol:
+        """The operation of a node, written on these operands."""
+        assert node.op is not None
+        return Symbol.record(node.op, *operands)
 
     def partials(self, node: Value) -> list[Symbol]:
         """The derivatives of an operation by its operands, as formulas of the rows' names.
@@ -189,12 +194,12 @@ class FormulaWriter:
             rules = node.op.taught(self.name(node), *[self.name(parent) for parent in node.parents])
             self._partials[node] = [
                 Symbol.of(rule if agrees else number, self.digits)
-                for rule, number, agrees in zip(rules, node.local_grads, _formulas_agree(node), strict=True)
+                for rule, number, agrees in zip(rules, node.local_grads, formulas_agree(node), strict=True)
             ]
         return self._partials[node]
 
 
-def _formulas_agree(node: Value) -> list[bool]:
+def formulas_agree(node: Value) -> list[bool]:
     """For each operand, whether the textbook's derivative gives the number that was recorded."""
     assert node.op is not None
     try:
@@ -281,13 +286,16 @@ def _product(flow: Symbol, partial: Symbol) -> Symbol:
 
 
 def label_symbol(label: str) -> Symbol:
-    """A user's label: x1, W1[0,2] and θ become letters with an index in LaTeX, anything else escaped text."""
+    """A user's label: x1, x₁, W1[0,2] and θ become letters with an index in LaTeX, anything else escaped text."""
     printable = "".join(c if c.isprintable() else " " for c in unicodedata.normalize("NFC", str(label)))
     text = " ".join(printable.split())
-    letter = re.fullmatch(r"([A-Za-zα-νξπρσ-ωΓΔΘΛΞΠΣΦΨΩ])_?(\d*)((?:\[\d+(?:, ?\d+)*\])?)", text)
+    letter = re.fullmatch(r"([A-Za-zα-νξπρσ-ωΓΔΘΛΞΠΣΦΨΩ])_?(\d*)((?:\[\d+(?:, ?\d+)*\])?)", text.translate(DIGITS))
     if letter:
         return Symbol(text, _letter(letter[1]) + (f"_{{{letter[2]}}}" if letter[2] else "") + letter[3])
     return Symbol(text, rf"\text{{{escape_latex(text)}}}")
+
+
+DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
 def _letter(letter: str) -> str:
