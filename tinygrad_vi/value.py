@@ -25,6 +25,7 @@ from tinygrad_vi import ops
 from tinygrad_vi.ops import DomainError, Function, Operation, domain_error, number
 
 if TYPE_CHECKING:
+    from tinygrad_vi.show.derivation import Derivation
     from tinygrad_vi.show.graph import Drawing
     from tinygrad_vi.show.stepper import Page
 
@@ -352,6 +353,12 @@ class Value:
         from tinygrad_vi.show import draw
 
         return draw(self, **options)
+
+    def derive(self, x: Value, **options: Any) -> Derivation:
+        """The chain rule from this Value down to ``x``, written out.  See `tinygrad_vi.show.derive`."""
+        from tinygrad_vi.show import derive
+
+        return derive(self, x, **options)
 
     def step_through(self, **options: Any) -> Page:
         """A page that walks the graph forward and backward, step by step.  See `tinygrad_vi.show.step_through`."""

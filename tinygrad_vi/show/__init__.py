@@ -1,5 +1,7 @@
 """Everything for the eye: computation graphs and networks as pictures, tapes as tables, training as plots."""
 
+from tinygrad_vi.show.derivation import Derivation as Derivation
+from tinygrad_vi.show.derivation import derive as derive
 from tinygrad_vi.show.graph import Drawing as Drawing
 from tinygrad_vi.show.graph import draw as draw
 from tinygrad_vi.show.network import draw_network as draw_network
