@@ -205,6 +205,14 @@ def test_numerical_gradients_work_on_plain_float_functions(method):
     assert numerical_gradient(exp, method=method)(-700.0) == pytest.approx(0.0, abs=1e-290)
 
 
+@pytest.mark.parametrize(("method", "evaluations"), [("forward", 6), ("central", 10)])
+def test_differences_of_n_inputs_take_n_and_one_or_2n_evaluations(method, evaluations):
+    calls = []
+    numerical_gradient(lambda x: calls.append(x) or math.fsum(x), method=method)([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert len(calls) == evaluations
+    assert numerical_gradient(lambda x: 1.0, method=method)([]) == []
+
+
 def test_a_numerical_gradient_inside_a_derivative_is_differentiated_too():
     inner = grad(lambda x: numerical_gradient(lambda y: x * x * y)(1.0))
     assert inner(3.0) == pytest.approx(6.0, rel=1e-9)
