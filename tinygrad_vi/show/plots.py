@@ -28,7 +28,8 @@ DOTS_PER_INCH = 144
 FORMATS = ("png", "svg", "pdf")
 
 BLUE, RED, GREEN, GREY = "#1d4ed8", "#be123c", "#15803d", "#64748b"
-CLASS_COLORS = (BLUE, "#d97706", GREEN, "#7c3aed", RED, "#0891b2", "#4d7c0f", "#c026d3", "#78350f", "#0f172a")
+ORANGE, PURPLE = "#d97706", "#7c3aed"
+CLASS_COLORS = (BLUE, ORANGE, GREEN, PURPLE, RED, "#0891b2", "#4d7c0f", "#c026d3", "#78350f", "#0f172a")
 MARKERS = "os^DvP*X<>"  # classes differ by shape too
 
 #: gradients of one layer so many times smaller or larger than those of another vanish or explode
@@ -72,18 +73,18 @@ class Plot:
         return bundle, {"image/png": {"width": width, "height": height}}
 
 
-def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, list[Any]]:
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Any]]:
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError('plots need the package matplotlib: pip install "tinygrad_vi[plots]"') from None
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, 1, sharex=rows > 1, squeeze=False)[:, 0]
+    axes = list(figure.subplots(rows, columns, sharex="col", squeeze=False).flat)
     for axis in axes:
         axis.grid(visible=True, color="#e2e8f0", linewidth=0.8)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
-    return figure, list(axes)
+    return figure, axes
 
 
 # --- The loss curve ---------------------------------------------------------------------------------------------------
