@@ -1,0 +1,103 @@
+"""Reports: a table that prints, a figure above the table in a notebook, and what to say in words."""
+
+from __future__ import annotations
+
+import html
+import math
+import textwrap
+from abc import ABC, abstractmethod
+from base64 import b64encode
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tinygrad_vi.show.formula import Symbol, write_number
+from tinygrad_vi.show.plots import Plot, _figure
+from tinygrad_vi.show.table import Table, escape_latex
+
+
+class Report(ABC):
+    """Something measured: it prints as a table, and shows itself in a notebook as a figure above the table.
+
+    remarks: what there is to say, in words.
+    """
+
+    remarks: Sequence[str] = ()
+
+    @property
+    @abstractmethod
+    def table(self) -> Table:
+        """The numbers."""
+
+    @cached_property
+    @abstractmethod
+    def plot(self) -> Plot:
+        """The figure."""
+
+    def save(self, path: str | Path) -> Path:
+        """Write the figure as .png, .svg or .pdf; returns the path."""
+        return self.plot.save(path)
+
+    def __repr__(self) -> str:
+        return "\n".join([str(self.table), *self.remarks])
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        bundle, sizes = self.plot._repr_mimebundle_()
+        picture, width = b64encode(bundle["image/png"]).decode(), sizes["image/png"]["width"]
+        # of several forms a notebook shows one, and it prefers HTML: so the picture stands in there too
+        shown = f'<img width="{width}" alt="" src="data:image/png;base64,{picture}">\n{self.table.to_html()}'
+        words = "".join(f"\n<p>{html.escape(remark)}</p>" for remark in self.remarks)
+        return bundle | {"text/html": shown + words, "text/plain": repr(self)}, sizes
+
+
+class Panel(Report):
+    """A report whose figure has one pair of axes."""
+
+    @abstractmethod
+    def draw_on(self, axis: Any) -> None:
+        """Draw it on axes of matplotlib, such as a panel of a larger figure."""
+
+    @cached_property
+    def plot(self) -> Plot:
+        """The figure."""
+        lines = [line for remark in self.remarks for line in textwrap.wrap(remark, 86)]
+        figure, (axis,) = _figure(6.4, 4.6 + 0.18 * len(lines))
+        self.draw_on(axis)
+        figure.supxlabel("\n".join(lines).replace("$", r"\$"), fontsize=9, x=0.02, ha="left")
+        return Plot(figure, self.table.title)
+
+
+def text_cell(text: str) -> Symbol:
+    """Words."""
+    return Symbol(text, rf"\text{{{escape_latex(text)}}}")
+
+
+def number_cell(x: float, digits: int = 2) -> Symbol:
+    """A measured number, or a dash where there is none."""
+    return text_cell("—") if math.isnan(x) else Symbol.of(x, digits)
+
+
+def count_cell(n: float) -> Symbol:
+    """A whole number, or a dash where there is none."""
+    return text_cell("—") if math.isnan(n) else Symbol.of(n, 15)
+
+
+def write_times(x: float) -> str:
+    """How many times: 2.6, 19, 128, or a dash where that is not known."""
+    return "—" if math.isnan(x) else f"{x:.0f}" if x >= 99.5 else write_number(x, 2)
+
+
+def log_axis(axis: Any, which: str) -> None:
+    """Make the axis "x" or "y" logarithmic, with no more powers of ten than can be read."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    getattr(axis, f"set_{which}scale")("log")
+    side = getattr(axis, f"{which}axis")
+    side.set_major_locator(LogLocator(numticks=9))
+    side.set_minor_formatter(NullFormatter())
+
+
+def legend(axis: Any) -> None:
+    """The legend, below."""
+    axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, fontsize=9)
