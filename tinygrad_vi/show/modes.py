@@ -11,7 +11,7 @@ from tinygrad_vi.nn import counted
 from tinygrad_vi.ops import number
 from tinygrad_vi.show.formula import Symbol
 from tinygrad_vi.show.graph import FONT, FONT_SIZE, LEAF, MARGIN, OUTPUT, RESULT, TEXT, Drawing, new_digraph, text_width
-from tinygrad_vi.show.table import BAR, DOT, _Writer
+from tinygrad_vi.show.table import BAR, DOT, TraceWriter
 from tinygrad_vi.tape import Tape, Term, Trace
 from tinygrad_vi.value import Value
 
@@ -81,7 +81,7 @@ class _Sketch:
     """What both modes share: a box for each row, an arrow for each product, the seeds and the results at the ends."""
 
     def __init__(self, trace: Trace, digits: int) -> None:
-        self.tape, self.trace, self.write = trace.tape, trace, _Writer(trace.tape, digits)
+        self.tape, self.trace, self.write = trace.tape, trace, TraceWriter(trace.tape, digits)
         self.ids = {row: f"v{i}" for i, row in enumerate(trace.tape)}
         self.forward = trace.mode == "tangent"
         self.accent = DOT if self.forward else BAR

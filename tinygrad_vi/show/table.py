@@ -89,7 +89,7 @@ def _markdown(cell: Symbol) -> str:
 
 def tape_table(tape: Tape, digits: int = 4) -> Table:
     """The evaluation trace: v[i], its formula, the formula with numbers, its value."""
-    write = _Writer(tape, digits)
+    write = TraceWriter(tape, digits)
     rows = [[*write.computation(node), write.number(node.data)] for node in tape]
     rows.append([write.output, write.name(tape.output), EMPTY, write.number(tape.output.data)])
     return Table("Evaluation trace", _headers("v", "formula", "numbers", "value"), rows)
@@ -101,7 +101,7 @@ def trace_table(trace: Trace, digits: int = 4) -> Table:
 
 
 def _tangent_table(trace: Trace, digits: int) -> Table:
-    tape, write = trace.tape, _Writer(trace.tape, digits)
+    tape, write = trace.tape, TraceWriter(trace.tape, digits)
     rows = []
     for node in tape:
         terms = trace.terms.get(node, ())
@@ -123,7 +123,7 @@ def _tangent_table(trace: Trace, digits: int) -> Table:
 
 
 def _adjoint_table(trace: Trace, digits: int) -> Table:
-    tape, write = trace.tape, _Writer(trace.tape, digits)
+    tape, write = trace.tape, TraceWriter(trace.tape, digits)
     rows = []
     for node in tape:
         terms = trace.terms.get(node, ())
@@ -210,7 +210,7 @@ def formulas_agree(node: Value) -> list[bool]:
     return [math.isclose(x, y, rel_tol=1e-6, abs_tol=1e-9) for x, y in zip(taught, node.local_grads, strict=True)]
 
 
-class _Writer(FormulaWriter):
+class TraceWriter(FormulaWriter):
     """Writes the cells of one tape's tables."""
 
     def __init__(self, tape: Tape, digits: int) -> None:
