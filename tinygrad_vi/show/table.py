@@ -218,6 +218,7 @@ class TraceWriter(FormulaWriter):
         self.output = label_symbol(tape.output_name)
 
     def label(self, node: Value) -> Symbol:
+        """The node's label, or else the name of its row."""
         return label_symbol(node.label) if node.label else self.name(node)
 
     def accented(self, accent: str, symbol: Symbol) -> Symbol:
@@ -232,17 +233,21 @@ class TraceWriter(FormulaWriter):
         return self.accented(accent, self.name(node) if label.latex.startswith("\\") else label)
 
     def output_seed(self, accent: str) -> Symbol:
+        """ẏ or ȳ."""
         return self.accented(accent, Symbol("y") if self.output.latex.startswith("\\") else self.output)
 
     def equal(self, left: Symbol, right: Symbol) -> Symbol:
+        """left = right, or only one of them when both are written alike."""
         if left.text == right.text:
             return left
         return Symbol(f"{left.text} = {right.text}", f"{left.latex} = {right.latex}")
 
     def tangent(self, node: Value) -> Symbol:
+        """v̇₁."""
         return self.accented(DOT, self.name(node))
 
     def adjoint(self, node: Value) -> Symbol:
+        """v̄₁."""
         return self.accented(BAR, self.name(node))
 
     def computation(self, node: Value) -> list[Symbol]:
