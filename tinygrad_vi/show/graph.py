@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import struct
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,12 +144,9 @@ def draw_box(graph: Digraph, name: str, lines: list[str], colors: tuple[str, str
     """A node with these lines of text, which may be anything, wide enough for any font: the viewer's may be wider than
     the one that Graphviz measured.
     """
-    from graphviz import escape, nohtml
-
     fill, border = colors
     width = max(map(text_width, lines)) * FONT_SIZE / 72 * (1.25 if style["shape"] == "ellipse" else 1) + 2 * MARGIN
-    label = nohtml("\\n".join(escape(line.replace("&", "&amp;")) for line in lines))
-    graph.node(name, label, fillcolor=fill, color=border, width=f"{width:.2f}", **style)
+    graph.node(name, plain_label(lines), fillcolor=fill, color=border, width=f"{width:.2f}", **style)
 
 
 class _Sketch:
@@ -244,7 +242,7 @@ class _Sketch:
 
 
 def bracketed(number: str) -> str:
-    """A factor: with parentheses around it when it has a sign."""
+    """A number as a factor: a negative one in parentheses."""
     return f"({number})" if number.startswith("-") else number
 
 
@@ -252,6 +250,40 @@ def shorten(label: str) -> str:
     """A label on one line, in composed letters, with an ellipsis where it is too long."""
     text = unicodedata.normalize("NFC", " ".join("".join(c if c.isprintable() else " " for c in label).split()))
     return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
+
+
+def plain_label(lines: Iterable[str]) -> str:
+    """Lines of text as a label in which nothing is taken for a command."""
+    from graphviz import escape, nohtml
+
+    label: str = nohtml("\\n".join(escape(line.replace("&", "&amp;")) for line in lines))
+    return label
+
+
+def colored_label(lines: Iterable[tuple[str, str]]) -> str:
+    """Lines of text, each with its colour, as a label."""
+    return f"<{'<BR/>'.join(colored(text, color) for text, color in lines)}>"
+
+
+def colored_width(lines: Iterable[tuple[str, str]], size: float = FONT_SIZE) -> float:
+    """The room in inches that such a label needs in any font.
+
+    Graphviz fixes where a text begins, so that in a wider font than its own it grows to the right alone.
+    """
+    return 1.15 * max(text_width(text) for text, _ in lines) * size / 72
+
+
+def draw_text(graph: Digraph, name: str, lines: Sequence[tuple[str, str]], size: float, **attributes: str) -> None:
+    """Put lines of text on a picture, each with its colour, with the room that they need in any font."""
+    room = f"{colored_width(lines, size):.2f}"
+    style = {"shape": "plaintext", "margin": "0", "width": room, "fontsize": f"{size:g}"}
+    graph.node(name, colored_label(lines), **style, **attributes)
+
+
+def colored(text: str, color: str) -> str:
+    """A piece of a label in Graphviz's likeness of HTML."""
+    escaped = html.escape(text).replace("\\", "\\\\")  # \N would become the name of the node
+    return f'<FONT COLOR="{color}">{escaped}</FONT>' if text else ""
 
 
 def text_width(text: str) -> float:
@@ -262,6 +294,8 @@ def text_width(text: str) -> float:
 def _letter_width(c: str) -> float:
     if unicodedata.combining(c):
         return 0.0
+    if unicodedata.decomposition(c).startswith(("<super>", "<sub>")):
+        return 0.55
     if unicodedata.east_asian_width(c) in "WF" or unicodedata.decomposition(c)[:1] == "<":
         return 1.05
     base = unicodedata.normalize("NFD", c)[0]
