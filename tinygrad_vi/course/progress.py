@@ -1,0 +1,116 @@
+"""Which parts of the exercises have been answered: kept in a small file in the student's folder, shown as a table.
+
+The file is ``.tien_do.json`` beside the notebooks she works in.  The environment variable TINYGRAD_VI_PROGRESS names
+another file, or "off" for none.  Where there is no such folder, or it cannot be written, progress lasts as long as the
+session, and the table says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tinygrad_vi.course.data import Exercise, exercises
+from tinygrad_vi.course.tables import Sheet, cells
+from tinygrad_vi.files import read_json, write_json
+
+VARIABLE = "TINYGRAD_VI_PROGRESS"
+NAME = ".tien_do.json"
+FORM = "tinygrad_vi course progress"
+
+Passed = dict[str, list[str]]
+
+#: what was answered in this session, by file; None for no file
+_session: dict[Path | None, Passed] = {}
+
+
+def notebooks_folder() -> Path | None:
+    """Where the course's own notebooks are: in an installed package, or in a source checkout; None if nowhere."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "notebooks", here.parents[1] / "notebooks"):
+        if any(folder.glob("01_*.ipynb")):
+            return folder
+    return None
+
+
+def progress_file() -> Path | None:
+    """The file of the folder one works in; None where nothing is to be kept.
+
+    A folder is a student's when it has the file already, or lessons; the course's own notebooks are nobody's.
+    """
+    named = os.environ.get(VARIABLE)
+    if named is not None:
+        return None if named.strip().lower() in ("", "off") else Path(named)
+    try:
+        folder = Path.cwd()
+        own = notebooks_folder()
+        if (folder / NAME).exists() or (any(folder.glob("[0-9][0-9]_*.ipynb")) and folder.resolve() != own):
+            return folder / NAME
+    except OSError:  # the folder is gone
+        pass
+    return None
+
+
+def remember(exercise: Exercise, right: Iterable[str]) -> None:
+    """Keep the names of parts that were answered right.  Never raises for a file that cannot be read or written."""
+    file = progress_file()
+    passed, trouble = _load(file)
+    known = passed.get(exercise.id, [])
+    new = [name for name in exercise.parts if name in {*known, *right}]
+    if new == known:
+        return
+    passed[exercise.id] = new
+    _session[file] = passed
+    if file is not None and not trouble:
+        _save(file, passed)
+
+
+def _load(file: Path | None) -> tuple[Passed, str]:
+    """What the file and this session hold, and what is wrong with the file."""
+    passed = {name: list(parts) for name, parts in _session.get(file, {}).items()}
+    if file is None or not file.exists():
+        return passed, ""
+    try:
+        kept = read_json(file, FORM, {"passed": dict})["passed"]
+    except (OSError, ValueError):
+        return (
+            passed,
+            f"không đọc được {file.name}, nên chưa ghi thêm gì vào đó; đổi tên hoặc xóa tệp ấy để bắt đầu lại",
+        )
+    for name, exercise in exercises().items():
+        both = {*kept.get(name, ()), *passed.get(name, ())} if isinstance(kept.get(name, []), list) else set()
+        if both:
+            passed[name] = [part for part in exercise.parts if part in both]
+    return passed, ""
+
+
+def _save(file: Path, passed: Mapping[str, list[str]]) -> str:
+    try:
+        write_json(file, FORM, {"passed": passed})
+    except OSError:
+        return f"không ghi được {file.name}: tiến độ chỉ còn trong phiên làm việc này"
+    return ""
+
+
+def progress(file: str | Path | None = None) -> Sheet:
+    """The table of exercises: which are solved, which are begun.
+
+    file: a progress file, or the folder it is in; by default that of the folder one works in.
+    """
+    path = progress_file() if file is None else Path(file)
+    if path is not None and path.is_dir():
+        path = path / NAME
+    passed, trouble = _load(path)
+    rows, solved = [], 0
+    for name, exercise in exercises().items():
+        required = [part.name for part in exercise.required]
+        right = [part for part in required if part in passed.get(name, ())]
+        done = len(right) == len(required)
+        solved += done
+        mark = "✔" if done else "…" if passed.get(name) else "–"
+        rows.append(cells(f"{exercise.notebook:02d}", name, exercise.title, f"{len(right)}/{len(required)}", mark))
+    rows.sort(key=lambda row: row[0].text)
+    title = f"Tiến độ: {solved}/{len(rows)} bài đã giải"
+    note = trouble or ("" if path is not None else "chưa có tệp tiến độ ở thư mục này: chỉ nhớ trong phiên làm việc")
+    return Sheet(f"{title} ({note})" if note else title, cells("Bài học", "Bài", "Tên", "Phần đúng", ""), rows)
