@@ -1,5 +1,24 @@
-"""The course: checked exercises with diagnosis and hints, and the referee of the lecture notes."""
+"""The course: exercises that are checked with a diagnosis, and the referee of the lecture notes.
+
+    from tinygrad_vi.course import check, hint, statement, referee, errata_table, progress
+
+    statement("B12")            what an exercise asks
+    check("B12.deb", 2)         is it right, and if not, which slip does it look like?
+    hint("B12")                 one hint after the other, never the answer
+    referee("E03")              the printed formula against automatic and numerical differentiation
+    errata_table()              all mistakes found in the lecture notes
+    progress()                  what is solved
+
+Names are English; all that a student reads is Vietnamese.
+"""
 
 from tinygrad_vi.course.checking import Verdict as Verdict
 from tinygrad_vi.course.checking import check as check
+from tinygrad_vi.course.data import UnknownName as UnknownName
+from tinygrad_vi.course.launch import course as course
+from tinygrad_vi.course.notes import hint as hint
+from tinygrad_vi.course.notes import statement as statement
 from tinygrad_vi.course.progress import progress as progress
+from tinygrad_vi.course.referee import Ruling as Ruling
+from tinygrad_vi.course.referee import errata_table as errata_table
+from tinygrad_vi.course.referee import referee as referee

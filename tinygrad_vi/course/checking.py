@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from tinygrad_vi.course.answers import Unreadable, read
 from tinygrad_vi.course.data import Exercise, Part, UnknownName, find, find_erratum
 from tinygrad_vi.course.diagnose import Finding, diagnose
 from tinygrad_vi.course.progress import remember
+from tinygrad_vi.course.tables import show
 
 WIDTH = 100  # of a line in a terminal
 GREEN, RED, GREY = "#2e7d32", "#c62828", "#757575"
@@ -54,7 +54,7 @@ class Verdict:
 
     def __bool__(self) -> bool:
         if not self.shown:
-            _show(self)
+            show(self)
             self.shown = True
         return self.right
 
@@ -108,17 +108,6 @@ def _row(line: _Line) -> str:
 
 def _sentence(finding: Finding) -> str:
     return f"{finding.title}. {finding.says}" if finding.says else f"{finding.title}."
-
-
-def _show(verdict: Verdict) -> None:
-    """In a notebook as a cell's result is shown, elsewhere in print."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if shell is not None and hasattr(shell, "kernel"):
-        from IPython.display import display
-
-        display(verdict)  # type: ignore[no-untyped-call]
-    else:
-        print(verdict)
 
 
 _NOTHING: Any = object()

@@ -66,6 +66,13 @@ def remember(exercise: Exercise, right: Iterable[str]) -> None:
         _save(file, passed)
 
 
+def start(folder: Path) -> None:
+    """Make the file of a new student's folder, so that what she solves there is kept."""
+    file = folder / NAME
+    if not file.exists():
+        _save(file, {})
+
+
 def _load(file: Path | None) -> tuple[Passed, str]:
     """What the file and this session hold, and what is wrong with the file."""
     passed = {name: list(parts) for name, parts in _session.get(file, {}).items()}

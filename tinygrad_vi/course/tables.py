@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tinygrad_vi.show.formula import Symbol
 from tinygrad_vi.show.table import Table, escape_latex
@@ -20,10 +21,11 @@ class Sheet(Table):
 
     def to_text(self, max_rows: int | None = None) -> str:
         """The table drawn with lines, long cells in several."""
-        rows = [
-            [Symbol("\n".join(textwrap.wrap(cell.text, self.width)) or cell.text) for cell in row] for row in self.rows
-        ]
-        return Table(self.title, self.headers, rows).to_text(max_rows)
+        rows = [[self._wrapped(cell) for cell in row] for row in self.rows]
+        return Table(self.title, [self._wrapped(cell) for cell in self.headers], rows).to_text(max_rows)
+
+    def _wrapped(self, cell: Symbol) -> Symbol:
+        return Symbol(textwrap.fill(cell.text, self.width))
 
     def to_html(self, max_rows: int | None = None) -> str:
         """An HTML table with its marks in color."""
@@ -31,10 +33,6 @@ class Sheet(Table):
         for mark, color in COLORS.items():
             table = table.replace(mark, f'<span style="color: {color}; font-weight: bold">{mark}</span>')
         return table
-
-    def with_title(self, title: str) -> Sheet:
-        """The same table under another title."""
-        return replace(self, title=title)
 
     def __str__(self) -> str:
         return self.to_text()
@@ -52,3 +50,14 @@ def cells(*texts: str) -> list[Symbol]:
     ['E01', '✔']
     """
     return [Symbol(text, rf"\text{{{escape_latex(text)}}}") for text in texts]
+
+
+def show(thing: object) -> None:
+    """In a notebook as a cell's result is shown, elsewhere in print."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None and hasattr(shell, "kernel"):
+        from IPython.display import display
+
+        display(thing)  # type: ignore[no-untyped-call]
+    else:
+        print(thing)

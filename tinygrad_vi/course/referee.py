@@ -1,0 +1,307 @@
+"""The referee: two versions of a formula, the printed one and the corrected one, against derivatives that are computed.
+
+A `Duel` is one question with two answers and the judges' numbers; a `Ruling` is all duels about one mistake, as a table
+that says who is right.  `errata.py` has the duels of the lecture notes' own mistakes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from tinygrad_vi.course.answers import flat, fold, read, shape
+from tinygrad_vi.course.data import Erratum, errata, find_erratum
+from tinygrad_vi.course.tables import Sheet, cells, show
+from tinygrad_vi.derivatives import flatten, jacobian, numerical_gradient
+from tinygrad_vi.show.formula import write_number
+
+PRINTED, CORRECTED = "Bài giảng in", "Bản sửa"
+AUTOMATIC, NUMERICAL, DIRECT, PYTORCH = "Vi phân tự động", "Sai phân", "Tính trực tiếp", "PyTorch"
+
+#: relative to the largest number of the judge
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What came instead of a value: the formula cannot be evaluated, for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Duel:
+    """A question, what the printed and the corrected version answer, and what each judge says.
+
+    part: the part of an exercise that asks the same.
+    """
+
+    question: str
+    printed: Any
+    corrected: Any
+    judges: Mapping[str, Any]
+    part: str | None = None
+    tolerance: float = TOLERANCE
+
+    @property
+    def printed_right(self) -> bool:
+        """Whether the printed version agrees with every judge."""
+        return all(_agree(self.printed, judge, self.tolerance) for judge in self.judges.values())
+
+    @property
+    def corrected_right(self) -> bool:
+        """Whether the corrected version agrees with every judge."""
+        return all(_agree(self.corrected, judge, self.tolerance) for judge in self.judges.values())
+
+
+@dataclass(eq=False, repr=False)
+class Ruling:
+    """All duels about one mistake, and who is right.  It is true when the judges confirm the correction.
+
+    A mistake that no number decides has no duels: the ruling is its correction in one line, and not true.
+    """
+
+    title: str
+    duels: Sequence[Duel]
+    erratum: Erratum | None = None
+    shown: bool = field(default=False, init=False)
+
+    @property
+    def printed_right(self) -> bool:
+        """Whether the printed version is right in every duel."""
+        return bool(self.duels) and all(duel.printed_right for duel in self.duels)
+
+    @property
+    def corrected_right(self) -> bool:
+        """Whether the corrected version is right in every duel."""
+        return bool(self.duels) and all(duel.corrected_right for duel in self.duels)
+
+    @property
+    def conclusion(self) -> str:
+        """Who is right, in a sentence."""
+        if not self.duels:
+            return "Chỗ này không cần trọng tài bằng số."
+        return {
+            (False, True): "✘ Bản in sai, ✔ bản sửa đúng.",
+            (True, False): "✔ Bản in đúng, ✘ bản sửa sai.",
+            (True, True): "✔ Hai bản đều đúng ở đây.",
+            (False, False): "✘ Hai bản đều sai.",
+        }[self.printed_right, self.corrected_right]
+
+    @property
+    def table(self) -> Sheet:
+        """One row for each version and each judge, one column for each question."""
+        names = list(dict.fromkeys(name for duel in self.duels for name in duel.judges))
+        rows = [
+            cells(PRINTED, *(_marked(duel.printed, duel.printed_right) for duel in self.duels)),
+            cells(CORRECTED, *(_marked(duel.corrected, duel.corrected_right) for duel in self.duels)),
+        ]
+        rows += [cells(f"⚖ {n}", *(_written(d.judges[n]) if n in d.judges else "" for d in self.duels)) for n in names]
+        return Sheet(self.title, cells("", *(duel.question for duel in self.duels)), rows, width=40)
+
+    def __bool__(self) -> bool:
+        if not self.shown:
+            self.shown = True
+            show(self)
+        return self.corrected_right and not self.printed_right
+
+    def __repr__(self) -> str:
+        self.shown = True
+        table = [str(self.table)] if self.duels else [self.title]
+        return "\n".join([*self._versions(), *table, *self._reason(), self.conclusion])
+
+    def _repr_html_(self) -> str:
+        self.shown = True
+        from html import escape
+
+        lines = [f"<div>{escape(line)}</div>" for line in self._versions()]
+        table = self.table.to_html() if self.duels else f"<div><b>{escape(self.title)}</b></div>"
+        end = [f"<div>{escape(line)}</div>" for line in self._reason()]
+        return "".join([*lines, table, *end, f"<div><b>{escape(self.conclusion)}</b></div>"])
+
+    def _versions(self) -> list[str]:
+        if self.erratum is None:
+            return []
+        return [f"{PRINTED}: {self.erratum.printed}", f"{CORRECTED}: {self.erratum.correct}"]
+
+    def _reason(self) -> list[str]:
+        return [self.erratum.why] if self.erratum else []
+
+
+def referee(
+    printed: Any,
+    corrected: Any = None,
+    *,
+    truth: Callable[..., Any] | None = None,
+    at: Any = (),
+    of: str = "derivative",
+    tolerance: float = TOLERANCE,
+    pytorch: bool = False,
+) -> Ruling:
+    """Who is right, the printed formula or the corrected one?
+
+    ``referee("E03")`` is the case of that mistake of the lecture notes.  For formulas of one's own give both as
+    functions or as values, the function ``truth`` whose derivative (or, with ``of="value"``, whose value) they should
+    be, and the point ``at``: the arguments in a tuple, or a list of such tuples for several points.  The judges are
+    automatic and numerical differentiation, and with ``pytorch=True`` PyTorch's.
+
+    Raises UnknownName for an erratum that there is not, ValueError for another ``of``, TypeError without a truth.
+
+    >>> ruling = referee(lambda a: a - 1, lambda a: -1 / a, truth=lambda a: -a.log(), at=[(0.8,), (0.5,)])
+    >>> ruling.printed_right, ruling.corrected_right
+    (False, True)
+    """
+    if isinstance(printed, str) and corrected is None and truth is None:
+        return _erratum_ruling(find_erratum(printed), pytorch)
+    if truth is None:
+        raise TypeError(
+            'referee cần truth=..., hàm mà hai công thức nói về; hoặc tên một chỗ đính chính: referee("E03")'
+        )
+    points = at if isinstance(at, list) and all(isinstance(point, tuple) for point in at) and at else [at]
+    if of not in ("derivative", "value"):
+        raise ValueError(f'of là "derivative" hoặc "value", không phải {of!r}')
+    duels = []
+    for point in points:
+        point = point if isinstance(point, tuple) else (point,)
+        question = f"{'Đạo hàm' if of == 'derivative' else 'Giá trị'} tại {', '.join(map(_written, point)) or '·'}"
+        duels.append(
+            duel(question, printed, corrected, truth=truth, at=point, of=of, tolerance=tolerance, pytorch=pytorch)
+        )
+    return Ruling("Trọng tài", duels)
+
+
+def _erratum_ruling(erratum: Erratum, pytorch: bool) -> Ruling:
+    from tinygrad_vi.course.errata import CASES
+
+    title = f"{erratum.id} · {erratum.source}, {erratum.place}"
+    case = CASES.get(erratum.id)
+    return Ruling(title, case(partial(duel, pytorch=pytorch)) if case else [], erratum)
+
+
+def errata_table(*, notebook: int | None = None) -> Sheet:
+    """The summary of all mistakes found in the lecture notes, each with what its referee says.
+
+    notebook: only those of one lesson.
+    """
+    rows = []
+    for erratum in errata().values():
+        if notebook is not None and erratum.notebook != notebook:
+            continue
+        ruling = _erratum_ruling(erratum, pytorch=False)
+        mark = ("✔" if ruling.corrected_right and not ruling.printed_right else "✘") if ruling.duels else "–"
+        where = f"{erratum.source}, {erratum.place}"
+        lesson = "" if erratum.notebook is None else f"{erratum.notebook:02d}"
+        rows.append(cells(erratum.id, where, erratum.printed, erratum.correct, mark, lesson))
+    confirmed = sum(row[4].text == "✔" for row in rows)
+    title = f"Đính chính bài giảng: {len(rows)} chỗ, trọng tài xác nhận {confirmed} bằng số (– là sửa bằng một dòng)"
+    headers = cells("Số", "Chỗ", PRINTED, CORRECTED, "⚖", "Bài học")
+    return Sheet(title, headers, rows, width=34)
+
+
+# --- A duel -----------------------------------------------------------------------------------------------------------
+
+
+def duel(
+    question: str,
+    printed: Any,
+    corrected: Any,
+    *,
+    truth: Callable[..., Any] | None = None,
+    at: tuple[Any, ...] = (),
+    of: str = "derivative",
+    judges: Mapping[str, Any] | None = None,
+    part: str | None = None,
+    tolerance: float = TOLERANCE,
+    pytorch: bool = False,
+) -> Duel:
+    """Evaluate both versions at a point, and the judges: those given, or the derivatives (the value) of ``truth``."""
+    found = dict(judges or {})
+    if truth is not None and of == "value":
+        found[DIRECT] = _plain(truth(*at))
+    elif truth is not None:
+        found |= {AUTOMATIC: _plain(jacobian(truth)(*at)), NUMERICAL: _numerical(truth, at)}
+        if pytorch:
+            from tinygrad_vi.course.pytorch import derivatives
+
+            found[PYTORCH] = derivatives(truth, at)
+    return Duel(question, _evaluated(printed, at), _evaluated(corrected, at), found, part, tolerance)
+
+
+def _evaluated(version: Any, at: tuple[Any, ...]) -> Any:
+    """The value of a formula at the point; a formula that cannot be evaluated is `Failed`."""
+    if not callable(version):
+        return _plain(version)
+    try:
+        inspect.signature(version).bind(*at)
+    except TypeError:
+        at = ()
+    try:
+        return _plain(version(*at))
+    except (ArithmeticError, ValueError) as error:
+        return Failed(str(error))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers, words and lists of them, of whatever came."""
+    return value if isinstance(value, str) else read(value, value if isinstance(value, bool) else 0.0)
+
+
+def _numerical(truth: Callable[..., Any], at: tuple[Any, ...]) -> Any:
+    """The derivatives of every result of ``truth`` by central differences."""
+
+    def entry(i: int) -> Callable[..., float]:
+        return lambda *arguments: float(_plain(flatten(_plain(truth(*_values(arguments))))[0][i]))
+
+    count = len(flatten(_plain(truth(*_values(at))))[0])
+    rows = [_plain(numerical_gradient(entry(i))(*at)) for i in range(count)]
+    return rows[0] if count == 1 else rows
+
+
+def _values(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments as Values, since a truth may use their methods."""
+    from tinygrad_vi.value import Value
+
+    numbers, nest = flatten(tuple(arguments))
+    return tuple(nest([Value(x) for x in numbers]))
+
+
+def _agree(value: Any, judge: Any, tolerance: float) -> bool:
+    if isinstance(value, Failed):
+        return False
+    if isinstance(judge, (str, bool)):
+        return fold(str(value)) == fold(str(judge))
+    mine, yours = flat(value), flat(judge)
+    if len(mine) != len(yours) or any(isinstance(x, str) for x in mine) or not all(map(math.isfinite, mine)):
+        return False
+    scale = max(map(abs, yours), default=0.0) or 1.0
+    return all(abs(x - y) <= tolerance * scale for x, y in zip(mine, yours, strict=True))
+
+
+def _marked(value: Any, right: bool) -> str:
+    return f"{'✔' if right else '✘'} {_written(value)}"
+
+
+def _written(value: Any) -> str:
+    """A value for a cell: six digits, at most eight numbers."""
+    if isinstance(value, Failed):
+        return f"không tính được: {value.reason}"
+    if isinstance(value, bool):
+        return "có" if value else "không"
+    if isinstance(value, str):
+        return value
+    value = _plain(value)
+    if not isinstance(value, list):
+        return write_number(value, 6)
+    sizes = shape(value)
+    if sizes is not None and len(sizes) == 2 and len(flat(value)) <= 12:
+        return f"[{', '.join(_row(row) for row in value)}]"
+    return _row(flat(value))
+
+
+def _row(numbers: Sequence[float]) -> str:
+    shown = [write_number(x, 6) for x in numbers[:8]]
+    return f"({'; '.join(shown + ['…'] * (len(numbers) > 8))})"
