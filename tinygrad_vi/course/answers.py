@@ -46,9 +46,23 @@ def read(given: Any, golden: Answer) -> Answer:
         entries = list(given)
         if len(inner) != len(entries):
             inner = [_first(golden)] * len(entries)
-        return [read(entry, expected) for entry, expected in zip(entries, inner, strict=True)]
+        return [_entry(entry, expected) for entry, expected in zip(entries, inner, strict=True)]
     number = _number(given)
     return bool(number) if isinstance(golden, bool) and number in (0.0, 1.0) else number
+
+
+def _entry(given: Any, golden: Answer) -> Answer:
+    """An entry of a list; of shapes such as ["Da", 1] a number or a letter."""
+    try:
+        return read(given, 0.0 if isinstance(golden, str) and not _is_word(given) else golden)
+    except Unreadable:
+        if _is_word(given):
+            return given
+        raise
+
+
+def _is_word(given: Any) -> bool:
+    return isinstance(given, str) and not re.fullmatch(r"\s*\d+\s*", given)
 
 
 def _first(golden: Answer) -> Answer:

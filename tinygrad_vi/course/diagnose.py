@@ -84,7 +84,8 @@ def diagnose(exercise: Exercise, part: Part, answer: Answer) -> Finding:
     if any(isinstance(entry, str) for entry in flat(part.answer)):
         return _words(part, answer, slips)
     if any(isinstance(entry, str) for entry in flat(answer)):
-        return Finding("type", "Phần này cần số, không cần chữ.")
+        found = next((slip for slip in slips if _same_entries(answer, slip.answer)), None)
+        return _finding(found) if found else Finding("type", "Phần này cần số, không cần chữ.")
     if not all(map(math.isfinite, flat(answer))):
         return _not_finite(answer, slips)
     if part.between is not None:
@@ -115,17 +116,18 @@ def _same_word(answer: str, word: object, also: Sequence[str]) -> bool:
 def _words(part: Part, answer: Answer, slips: Sequence[Slip]) -> Finding:
     """Shapes with letters, such as [Da, 1]."""
 
-    def same(other: Answer) -> bool:
-        return [_folded(x) for x in flat(answer)] == [_folded(x) for x in flat(other)]
-
     if len(flat(answer)) != len(flat(part.answer)):
         return _expected_shape(part, answer)
-    if same(part.answer):
+    if _same_entries(answer, part.answer):
         return RIGHT
-    found = next((slip for slip in slips if same(slip.answer)), None)
-    if found is None and same(part.answer[::-1]):
+    found = next((slip for slip in slips if _same_entries(answer, slip.answer)), None)
+    if found is None and _same_entries(answer, part.answer[::-1]):
         return Finding("transposed", "Hai chiều đổi chỗ cho nhau: xem lại quy ước hàng hay cột.")
     return _finding(found)
+
+
+def _same_entries(answer: Answer, other: Answer) -> bool:
+    return [_folded(x) for x in flat(answer)] == [_folded(x) for x in flat(other)]
 
 
 def _folded(entry: object) -> object:
@@ -193,14 +195,18 @@ def _expected_shape(part: Part, answer: Answer) -> Finding:
 
 def _numbers(exercise: Exercise, part: Part, answer: Answer, slips: Sequence[Slip]) -> Finding:
     right, got = [float(x) for x in flat(part.answer)], [float(x) for x in flat(answer)]
-    if part.any_order:
-        right, got = sorted(right), sorted(got)
+    if part.any_order:  # by size, so that a wrong sign does not change the order
+        right, got = sorted(right, key=_by_size), sorted(got, key=_by_size)
     if _near(got, right, part.tolerance):
         return RIGHT
-    detectors = [lambda *numbers: _known(slips, *numbers), *_detectors(exercise, part)]
+    detectors = [lambda *numbers: _known(slips, part.any_order, *numbers), *_detectors(exercise, part)]
     found = _first(detectors, got, right, part.tolerance) or _rounded(got, right)
-    found = found or _first(detectors, got, right, ROUNDED) or _some_entries(part, got, right)
+    found = found or _first([*detectors, _any_ratio], got, right, ROUNDED) or _some_entries(part, got, right)
     return found or _finding(None)
+
+
+def _by_size(x: float) -> tuple[float, float]:
+    return abs(x), x
 
 
 def _first(detectors: Sequence[Detector], got: list[float], right: list[float], tolerance: float) -> Finding | None:
@@ -229,13 +235,16 @@ def _same(answer: Answer, other: Answer, tolerance: float) -> bool:
     return _near(flat(answer), flat(other), tolerance)
 
 
-def _known(slips: Sequence[Slip], got: list[float], right: list[float], tolerance: float) -> Finding | None:
+def _known(
+    slips: Sequence[Slip], any_order: bool, got: list[float], right: list[float], tolerance: float
+) -> Finding | None:
     """The nearest of the exercise's own slips."""
     best, least = None, math.inf
     for slip in slips:
         wrong = [slip.factor * x for x in right] if slip.factor else None
         if slip.answer is not None and not any(isinstance(x, (str, bool)) for x in flat(slip.answer)):
             wrong = [float(x) for x in flat(slip.answer)]
+            wrong = sorted(wrong, key=_by_size) if any_order else wrong
         if wrong is None or not _near(got, wrong, max(tolerance, slip.tolerance or 0.0)):
             continue
         distance = max(abs(x - y) for x, y in zip(got, wrong, strict=True))
@@ -308,23 +317,36 @@ RATIOS = {
 
 
 def _ratio(n: int | None, got: list[float], right: list[float], tolerance: float) -> Finding | None:
-    square = math.fsum(y * y for y in right)
-    if not square or not any(got):
-        return None
-    c = math.fsum(x * y for x, y in zip(got, right, strict=True)) / square
-    if not c or not _near(got, [c * y for y in right], tolerance * abs(c)):
+    """A constant ratio that says where it comes from."""
+    c = _constant(got, right, tolerance)
+    if c is None:
         return None
     also = " Và ngược dấu." if c < 0 else ""
-    nice = {float(n): ("sum_not_mean", SUM), 1.0 / n: ("mean_not_sum", MEAN)} if n and n > 1 else {}
-    for ratio, (kind, says) in (nice | {r: said for r, said in RATIOS.items() if r not in nice}).items():
+    known = {float(n): ("sum_not_mean", SUM), 1.0 / n: ("mean_not_sum", MEAN)} if n and n > 1 else {}
+    for ratio, (kind, says) in (RATIOS | known).items():
         if abs(abs(c) - ratio) <= tolerance * ratio:
             return Finding(kind, says.format(n=n) + also)
-    if sum(y != 0 for y in right) > 1 and abs(abs(c) - 1.0) > tolerance:
-        times = f"{abs(c):.4g}".replace(".", ",")
-        return Finding("factor", f"Mọi số đều lệch cùng một hằng số: bằng {times} lần số đúng.{also}")
     if len(right) == 1 and abs(got[0] * right[0] - 1.0) <= tolerance:
         return Finding("inverted", "Đây là nghịch đảo của số cần tìm.")
     return None
+
+
+def _any_ratio(got: list[float], right: list[float], tolerance: float) -> Finding | None:
+    c = _constant(got, right, tolerance)
+    if c is None or sum(y != 0 for y in right) < 2 or abs(abs(c) - 1.0) <= tolerance:
+        return None
+    times = f"{abs(c):.4g}".replace(".", ",")
+    also = " Và ngược dấu." if c < 0 else ""
+    return Finding("factor", f"Mọi số đều lệch cùng một hằng số: bằng {times} lần số đúng.{also}")
+
+
+def _constant(got: list[float], right: list[float], tolerance: float) -> float | None:
+    """The c of got = c * right, when there is one."""
+    square = math.fsum(y * y for y in right)
+    if not square:
+        return None
+    c = math.fsum(x * y for x, y in zip(got, right, strict=True)) / square
+    return c if c and _near(got, [c * y for y in right], tolerance) else None
 
 
 SUM = "Lớn gấp đúng {n} lần: bạn lấy tổng, đề hỏi trung bình. Thiếu 1/N (N = {n})."

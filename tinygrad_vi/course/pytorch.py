@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 from tinygrad_vi.derivatives import flatten
@@ -16,7 +17,7 @@ def derivatives(f: Callable[..., Any], at: tuple[Any, ...]) -> Any:
     Raises ImportError without PyTorch, ValueError for an operation that it has not.
     """
     try:
-        import torch
+        torch: Any = import_module("torch")
     except ImportError:
         raise ImportError("trọng tài PyTorch cần gói torch: pip install torch") from None
     numbers, nest = flatten(tuple(at))

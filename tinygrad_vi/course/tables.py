@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from dataclasses import dataclass
+from importlib import import_module
 
 from tinygrad_vi.show.formula import Symbol
 from tinygrad_vi.show.table import Table, escape_latex
@@ -56,8 +57,6 @@ def show(thing: object) -> None:
     """In a notebook as a cell's result is shown, elsewhere in print."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is not None and hasattr(shell, "kernel"):
-        from IPython.display import display
-
-        display(thing)  # type: ignore[no-untyped-call]
+        import_module("IPython.display").display(thing)
     else:
         print(thing)
