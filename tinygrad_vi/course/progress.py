@@ -23,6 +23,8 @@ Passed = dict[str, list[str]]
 
 #: what was answered in this session, by file; None for no file
 _session: dict[Path | None, Passed] = {}
+#: files that could not be written when it was last tried
+_unwritten: set[Path] = set()
 
 
 def notebooks_folder() -> Path | None:
@@ -81,23 +83,21 @@ def _load(file: Path | None) -> tuple[Passed, str]:
     try:
         kept = read_json(file, FORM, {"passed": dict})["passed"]
     except (OSError, ValueError):
-        return (
-            passed,
-            f"không đọc được {file.name}, nên chưa ghi thêm gì vào đó; đổi tên hoặc xóa tệp ấy để bắt đầu lại",
-        )
+        return passed, f"không đọc được {file.name}, nên không ghi gì vào đó; đổi tên tệp ấy để bắt đầu lại"
     for name, exercise in exercises().items():
-        both = {*kept.get(name, ()), *passed.get(name, ())} if isinstance(kept.get(name, []), list) else set()
-        if both:
-            passed[name] = [part for part in exercise.parts if part in both]
+        known = kept.get(name)
+        both = [*passed.get(name, ()), *(known if isinstance(known, list) else ())]
+        if parts := [part for part in exercise.parts if part in both]:
+            passed[name] = parts
     return passed, ""
 
 
-def _save(file: Path, passed: Mapping[str, list[str]]) -> str:
+def _save(file: Path, passed: Mapping[str, list[str]]) -> None:
     try:
         write_json(file, FORM, {"passed": passed})
+        _unwritten.discard(file)
     except OSError:
-        return f"không ghi được {file.name}: tiến độ chỉ còn trong phiên làm việc này"
-    return ""
+        _unwritten.add(file)
 
 
 def progress(file: str | Path | None = None) -> Sheet:
@@ -119,5 +119,8 @@ def progress(file: str | Path | None = None) -> Sheet:
         rows.append(cells(f"{exercise.notebook:02d}", name, exercise.title, f"{len(right)}/{len(required)}", mark))
     rows.sort(key=lambda row: row[0].text)
     title = f"Tiến độ: {solved}/{len(rows)} bài đã giải"
-    note = trouble or ("" if path is not None else "chưa có tệp tiến độ ở thư mục này: chỉ nhớ trong phiên làm việc")
-    return Sheet(f"{title} ({note})" if note else title, cells("Bài học", "Bài", "Tên", "Phần đúng", ""), rows)
+    if path is None:
+        trouble = "thư mục này không có tệp tiến độ: chỉ nhớ trong phiên làm việc"
+    elif path in _unwritten:
+        trouble = f"không ghi được {path.name}: chỉ nhớ trong phiên làm việc"
+    return Sheet(f"{title} ({trouble})" if trouble else title, cells("Bài học", "Bài", "Tên", "Phần đúng", ""), rows)
