@@ -1,5 +1,6 @@
 """`check`: every known slip is recognised, general ones too, answers come in any form, and nothing is given away."""
 
+import itertools
 import math
 import re
 import sys
@@ -278,6 +279,10 @@ def test_one_wrong_entry_is_pointed_at(exercise, part):
         ) in (verdict.message)
 
 
+CIRCLE = []
+CIRCLE.append(CIRCLE)
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "kind", "words"),
     [
@@ -303,6 +308,9 @@ def test_one_wrong_entry_is_pointed_at(exercise, part):
         ("B12.deb", "x" * 500, "type", "…”"),
         ("B12.deb", 3 + 4j, "type", "complex"),
         ("B12.deb", {1, 2}, "type", "set"),
+        ("B12.deb", {"a": 1}, "type", "dict"),
+        ("B12.deb", itertools.count(), "type", "nhầm biến"),
+        ("B12.deb", CIRCLE, "type", "quá sâu"),
         ("B12.deb", object(), "type", "object"),
         ("B12.deb", check, "type", "function"),
         ("B38.g1", [1, None, 3], "type", "None"),
@@ -398,7 +406,7 @@ def test_no_diagnosis_contains_the_answer(exercise, part):
 def test_in_a_terminal():
     assert repr(check("B12", e=6, dea=2)) == "✔ B12: đúng cả 2 phần rồi!"
     lines = repr(check("B12.deb", 2)).splitlines()
-    assert lines[0].startswith("✘ B12.deb · ∂e/∂b: Quên cộng dồn.")
+    assert lines[0].startswith("✘ B12.deb · ∂e/∂b – Quên cộng dồn.")
     assert lines[-1] == '  Cần gợi ý? hint("B12")'
     assert max(map(len, lines)) <= 100
     assert repr(check("B12.deb", None)).startswith("… B12.deb")
@@ -439,7 +447,7 @@ def test_a_statement_names_every_part_and_no_answer(exercise):
     text = " ".join(repr(statement(exercise.id)).split())
     assert exercise.title in text
     for part in exercise.parts.values():
-        assert f"{part.name} = " in text
+        assert f"{part.name}: " in text
     assert "<div" in statement(exercise.id)._repr_html_()
 
 

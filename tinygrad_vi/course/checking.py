@@ -12,10 +12,9 @@ from tinygrad_vi.course.answers import Unreadable, read
 from tinygrad_vi.course.data import Exercise, Part, UnknownName, find, find_erratum
 from tinygrad_vi.course.diagnose import Finding, diagnose
 from tinygrad_vi.course.progress import remember
-from tinygrad_vi.course.tables import show
+from tinygrad_vi.course.tables import COLORS, GREEN, GREY, RED, box, show
 
 WIDTH = 100  # of a line in a terminal
-GREEN, RED, GREY = "#2e7d32", "#c62828", "#757575"
 
 
 @dataclass(eq=False, repr=False)
@@ -67,7 +66,7 @@ class Verdict:
         self.shown = True
         color = GREEN if self.right else GREY if self.kind == "empty" else RED
         rows = "".join(_row(line) for line in self._lines())
-        return f'<div style="border-left: 4px solid {color}; padding: 2px 12px; margin: 4px 0">{rows}</div>'
+        return box(rows, color)
 
     def _lines(self) -> list[_Line]:
         right = [name for name, finding in self.findings.items() if finding.right]
@@ -78,8 +77,8 @@ class Verdict:
         for name, finding in self.findings.items():
             if finding.right:
                 continue
-            place = f"{self._exercise}.{name} · {self.meanings[name]}" if name in self.meanings else self.name
-            lines.append(_Line("…" if finding.kind == "empty" else "✘", f"{place}: {_sentence(finding)}"))
+            place = f"{self._exercise}.{name} · {self.meanings[name]} –" if name in self.meanings else f"{self.name}:"
+            lines.append(_Line("…" if finding.kind == "empty" else "✘", f"{place} {_sentence(finding)}"))
             if finding.erratum:
                 erratum = find_erratum(finding.erratum)
                 says = f"Bài giảng cũng in nhầm chỗ này: {erratum.source}, {erratum.place}."
@@ -100,7 +99,7 @@ class _Line:
 
 
 def _row(line: _Line) -> str:
-    color = {"✔": GREEN, "✘": RED}.get(line.mark, GREY)
+    color = COLORS.get(line.mark, GREY)
     mark = f'<span style="color: {color}; font-weight: bold">{line.mark}</span> ' if line.mark else ""
     indent = "" if line.mark else "margin-left: 1.3em; opacity: 0.85"
     return f'<div style="{indent}">{mark}{html.escape(line.text)}</div>'
@@ -125,7 +124,7 @@ def check(name: str, answer: Any = _NOTHING, /, *rest: Any, **parts: Any) -> Ver
     >>> check("B12", e=6, dea=2)
     ✔ B12: đúng cả 2 phần rồi!
     >>> check("B12.deb", 2)
-    ✘ B12.deb · ∂e/∂b: Quên cộng dồn. Bạn mới tính 1 trong 2 đường (hay số hạng) dẫn tới đây. Mỗi đường
+    ✘ B12.deb · ∂e/∂b – Quên cộng dồn. Bạn mới tính 1 trong 2 đường (hay số hạng) dẫn tới đây. Mỗi đường
         góp một phần, và các phần được cộng dồn.
       Cần gợi ý? hint("B12")
     """
@@ -186,6 +185,8 @@ def _judge(exercise: Exercise, part: Part, answer: Any) -> Finding:
         return diagnose(exercise, part, read(answer, part.answer))
     except Unreadable as error:
         return Finding("type", _sentence_of(error))
+    except RecursionError:
+        return Finding("type", "Danh sách lồng nhau quá sâu.")
 
 
 def _what_is_asked(exercise: Exercise) -> str:

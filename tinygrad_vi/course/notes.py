@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tinygrad_vi.course.answers import flat, shape, written_shape
 from tinygrad_vi.course.data import Exercise, Part, find
+from tinygrad_vi.course.tables import BLUE, box
 
 _asked: Counter[str] = Counter()
 
@@ -25,8 +26,7 @@ class Note:
 
     def _repr_html_(self) -> str:
         rows = "".join(f'<div style="margin: 2px 0">{html.escape(p)}</div>' for p in self.paragraphs)
-        heading = f"<div><b>{html.escape(self.heading)}</b></div>"
-        return f'<div style="border-left: 4px solid #1565c0; padding: 2px 12px; margin: 4px 0">{heading}{rows}</div>'
+        return box(f"<div><b>{html.escape(self.heading)}</b></div>{rows}", BLUE)
 
 
 def statement(name: str) -> Note:
@@ -35,11 +35,11 @@ def statement(name: str) -> Note:
     >>> statement("B27")
     B27 · Gradient của bình phương khoảng cách (S0, phần Ý nghĩa gradient; bài học 06)
     L(y) = ‖y − t‖² với y = (1; 2; 3) và giá trị mục tiêu t = (0; 2; 5). Tìm ∇_y L.
-    Cần tìm: gradient = ∇_y L (3 số).
+    Cần tìm gradient: ∇_y L (3 số).
     """
     exercise, part = find(name)
     parts = exercise.required if part is None else [part]
-    asked = [f"Cần tìm: {'; '.join(map(_asked_for, parts))}."]
+    asked = [f"Cần tìm {'; '.join(map(_asked_for, parts))}."]
     optional = [p for p in exercise.parts.values() if p.optional]
     if part is None and optional:
         asked.append(f"Kiểm tra dọc đường (không bắt buộc): {'; '.join(map(_asked_for, optional))}.")
@@ -57,7 +57,7 @@ def _asked_for(part: Part) -> str:
         form = "hai chiều, như [2, 3]"
     else:
         form = written_shape(shape(answer))
-    return f"{part.name} = {part.means} ({form})"
+    return f"{part.name}: {part.means} ({form})"
 
 
 def hint(name: str, level: int | None = None) -> Note:

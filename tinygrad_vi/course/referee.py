@@ -6,16 +6,17 @@ that says who is right.  `errata.py` has the duels of the lecture notes' own mis
 
 from __future__ import annotations
 
+import html
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from tinygrad_vi.course.answers import flat, fold, read, shape
 from tinygrad_vi.course.data import Erratum, errata, find_erratum
-from tinygrad_vi.course.tables import Sheet, cells, show
+from tinygrad_vi.course.tables import BLUE, Sheet, box, cells, show
 from tinygrad_vi.derivatives import flatten, jacobian, numerical_gradient
 from tinygrad_vi.show.formula import write_number
 
@@ -111,25 +112,27 @@ class Ruling:
 
     def __repr__(self) -> str:
         self.shown = True
-        table = [str(self.table)] if self.duels else [self.title]
-        return "\n".join([*self._versions(), *table, *self._reason(), self.conclusion])
+        before, after = self._words()
+        table = [replace(self.table, title="").to_text().strip("\n")] if self.duels else []
+        return "\n".join([self.title, *before, *table, *after])
 
     def _repr_html_(self) -> str:
         self.shown = True
-        from html import escape
+        before, after = self._words()
+        table = [replace(self.table, title="").to_html()] if self.duels else []
+        rows = [f"<div><b>{html.escape(self.title)}</b></div>", *map(_line, before), *table, *map(_line, after)]
+        return box("".join(rows), BLUE)
 
-        lines = [f"<div>{escape(line)}</div>" for line in self._versions()]
-        table = self.table.to_html() if self.duels else f"<div><b>{escape(self.title)}</b></div>"
-        end = [f"<div>{escape(line)}</div>" for line in self._reason()]
-        return "".join([*lines, table, *end, f"<div><b>{escape(self.conclusion)}</b></div>"])
-
-    def _versions(self) -> list[str]:
+    def _words(self) -> tuple[list[str], list[str]]:
+        """The lines above the table and those below it."""
         if self.erratum is None:
-            return []
-        return [f"{PRINTED}: {self.erratum.printed}", f"{CORRECTED}: {self.erratum.correct}"]
+            return [], [self.conclusion]
+        versions = [f"{PRINTED}: {self.erratum.printed}", f"{CORRECTED}: {self.erratum.correct}"]
+        return versions, [self.erratum.why, self.conclusion]
 
-    def _reason(self) -> list[str]:
-        return [self.erratum.why] if self.erratum else []
+
+def _line(text: str) -> str:
+    return f"<div>{html.escape(text)}</div>"
 
 
 def referee(

@@ -10,8 +10,9 @@ from importlib import import_module
 from tinygrad_vi.show.formula import Symbol
 from tinygrad_vi.show.table import Table, escape_latex
 
+GREEN, RED, BLUE, GREY = "#2e7d32", "#c62828", "#1565c0", "#757575"
 #: marks are told apart by their shape; color comes on top
-COLORS = {"✔": "#2e7d32", "✘": "#c62828"}
+COLORS = {"✔": GREEN, "✘": RED}
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,6 +52,11 @@ def cells(*texts: str) -> list[Symbol]:
     ['E01', '✔']
     """
     return [Symbol(text, rf"\text{{{escape_latex(text)}}}") for text in texts]
+
+
+def box(content: str, color: str) -> str:
+    """HTML with a line of this color on its left."""
+    return f'<div style="border-left: 4px solid {color}; padding: 2px 12px; margin: 4px 0">{content}</div>'
 
 
 def show(thing: object) -> None:
