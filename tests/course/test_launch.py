@@ -11,12 +11,17 @@ from pathlib import Path
 import pytest
 
 import tinygrad_vi
-from tinygrad_vi.course import course, launch
+from tinygrad_vi.course import course, launch, solved
 from tinygrad_vi.course.launch import MANIFEST, add_course_command, copy_lessons, lesson_titles
-from tinygrad_vi.course.progress import NAME
+from tinygrad_vi.course.solved import NAME
 
 PACKAGE = Path(tinygrad_vi.__file__).parent
 LESSON = "01_dao_ham_va_do_thi_tinh_toan.ipynb"
+
+
+@pytest.fixture(autouse=True)
+def _new_session(monkeypatch):
+    monkeypatch.setattr(solved, "_session", {})
 
 
 @pytest.fixture
@@ -185,6 +190,10 @@ def test_the_command_copies_lists_and_reports(hers, capsys, monkeypatch, tmp_pat
     assert capsys.readouterr().out.splitlines() == ["01_bài.ipynb: 01_bài", "02_bai.ipynb: 02_bai"]
     run(hers, "--progress")
     assert "Tiến độ: 0/58" in capsys.readouterr().out
+    run("--progress")  # of the folder she stands in
+    assert "Tiến độ: 0/58" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match="chưa có tệp tiến độ"):
+        run(tmp_path / "elsewhere", "--progress")
     run("--no-open")
     assert (tmp_path / launch.DEFAULT_FOLDER / "02_bai.ipynb").exists()
 

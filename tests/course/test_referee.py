@@ -11,7 +11,7 @@ from tinygrad_vi import log, sin
 from tinygrad_vi.course import UnknownName, check, errata_table, referee
 from tinygrad_vi.course.data import errata, exercises, golden
 from tinygrad_vi.course.errata import CASES, product, transposed
-from tinygrad_vi.course.referee import Duel, Failed, duel
+from tinygrad_vi.course.rulings import Duel, Failed, duel
 
 DECIDED = [name for name, erratum in errata().items() if erratum.decided == "number"]
 

@@ -18,7 +18,7 @@ from tinygrad_vi.course.data import UnknownName as UnknownName
 from tinygrad_vi.course.launch import course as course
 from tinygrad_vi.course.notes import hint as hint
 from tinygrad_vi.course.notes import statement as statement
-from tinygrad_vi.course.progress import progress as progress
-from tinygrad_vi.course.referee import Ruling as Ruling
-from tinygrad_vi.course.referee import errata_table as errata_table
-from tinygrad_vi.course.referee import referee as referee
+from tinygrad_vi.course.rulings import Ruling as Ruling
+from tinygrad_vi.course.rulings import errata_table as errata_table
+from tinygrad_vi.course.rulings import referee as referee
+from tinygrad_vi.course.solved import progress as progress

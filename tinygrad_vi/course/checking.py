@@ -11,7 +11,7 @@ from typing import Any
 from tinygrad_vi.course.answers import Unreadable, read
 from tinygrad_vi.course.data import Exercise, Part, UnknownName, find, find_erratum
 from tinygrad_vi.course.diagnose import Finding, diagnose
-from tinygrad_vi.course.progress import remember
+from tinygrad_vi.course.solved import remember
 from tinygrad_vi.course.tables import COLORS, GREEN, GREY, RED, box, show
 
 WIDTH = 100  # of a line in a terminal
@@ -81,8 +81,8 @@ class Verdict:
             lines.append(_Line("…" if finding.kind == "empty" else "✘", f"{place} {_sentence(finding)}"))
             if finding.erratum:
                 erratum = find_erratum(finding.erratum)
-                says = f"Bài giảng cũng in nhầm chỗ này: {erratum.source}, {erratum.place}."
-                lines.append(_Line("", f'🔎 {says} Xem referee("{erratum.id}").'))
+                where = f"{erratum.source}, {erratum.place}"
+                lines.append(_Line("", f'🔎 Chỗ này bài giảng có đính chính ({where}): referee("{erratum.id}")'))
         if self.kind not in ("empty", "missing", "unknown", "type"):
             lines.append(_Line("", f'Cần gợi ý? hint("{self._exercise}")'))
         return lines

@@ -21,7 +21,7 @@ from tinygrad_vi.tape import Tape
 from tinygrad_vi.value import Value, topological_order
 
 if TYPE_CHECKING:
-    from tinygrad_vi.course.referee import Duel
+    from tinygrad_vi.course.rulings import Duel
 
 Case = Callable[[Callable[..., "Duel"]], list["Duel"]]
 Matrix = Sequence[Sequence[Any]]

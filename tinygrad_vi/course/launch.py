@@ -14,7 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tinygrad_vi.course.progress import NAME, notebooks_folder, progress, start
+from tinygrad_vi.course.solved import NAME, notebooks_folder, progress, start
+from tinygrad_vi.course.tables import Sheet
 from tinygrad_vi.files import read_json, write_json
 
 DEFAULT_FOLDER = "khoa_hoc_tinygrad_vi"
@@ -173,7 +174,15 @@ def run_course(options: argparse.Namespace) -> None:
         for name, title in lesson_titles().items():
             print(f"{name}: {title}")
     elif options.progress:
-        file = options.folder / NAME
-        print(progress(file) if file.exists() else progress())
+        print(_progress(options.folder))
     else:
         course(options.folder, open_browser=not options.no_open)
+
+
+def _progress(folder: Path) -> Sheet:
+    """The progress of a folder; of the one she stands in when she names none."""
+    if (folder / NAME).exists():
+        return progress(folder)
+    if folder != Path(DEFAULT_FOLDER):
+        raise FileNotFoundError(f"chưa có tệp tiến độ trong {folder}: python -m tinygrad_vi course {folder} tạo tệp ấy")
+    return progress()
