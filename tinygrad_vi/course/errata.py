@@ -10,9 +10,10 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinygrad_vi import losses, nn
+from tinygrad_vi.course.rulings import AUTOMATIC, DIRECT, NUMERICAL, Duel
 from tinygrad_vi.data import batches_of_rows, standardize, study_hours
 from tinygrad_vi.derivatives import grad, hessian, jacobian, numerical_gradient
 from tinygrad_vi.ops import ShapeError, cos, exp, log, log1p, logsumexp, sigmoid, sin, softmax, softplus, tanh, total
@@ -20,15 +21,10 @@ from tinygrad_vi.optim import SGD
 from tinygrad_vi.tape import Tape
 from tinygrad_vi.value import Value, topological_order
 
-if TYPE_CHECKING:
-    from tinygrad_vi.course.rulings import Duel
-
-Case = Callable[[Callable[..., "Duel"]], list["Duel"]]
+Case = Callable[[Callable[..., Duel]], list[Duel]]
 Matrix = Sequence[Sequence[Any]]
 
 CASES: dict[str, Case] = {}
-
-AUTOMATIC, NUMERICAL, DIRECT = "Vi phân tự động", "Sai phân", "Tính trực tiếp"
 
 
 def case(name: str) -> Callable[[Case], Case]:
