@@ -55,6 +55,7 @@ from tinygrad_vi.value import first_not_finite as first_not_finite
 from tinygrad_vi.value import no_grad as no_grad
 
 if _TYPE_CHECKING:
+    from tinygrad_vi import course as course
     from tinygrad_vi import data as data
     from tinygrad_vi import losses as losses
     from tinygrad_vi import nn as nn
@@ -68,7 +69,7 @@ if _TYPE_CHECKING:
 
 #: the rooms above the engine, opened when they are first asked for: where each name lives
 _LATER = {
-    **dict.fromkeys(("nn", "losses", "optim", "data", "training", "show", "compiler"), ""),
+    **dict.fromkeys(("nn", "losses", "optim", "data", "training", "show", "compiler", "course"), ""),
     **dict.fromkeys(("fit", "accuracy", "History", "TrainingError"), "training"),
     **dict.fromkeys(("compile", "Compiled"), "compiler.compiled"),
 }

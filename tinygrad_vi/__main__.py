@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
+from tinygrad_vi.course.launch import add_course_command
 from tinygrad_vi.derivatives import hessian
 from tinygrad_vi.expression import FUNCTIONS, ExpressionError, evaluate
 from tinygrad_vi.show.formula import Symbol
@@ -104,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=1, help="seed of the initial weights (default: %(default)s)")
     demo.add_argument("--quick", action="store_true", help="a fraction of the epochs: does everything run?")
     demo.set_defaults(run=run_demo)
+
+    add_course_command(commands)
     return parser
 
 
