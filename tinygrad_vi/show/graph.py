@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PICTURES = ("svg", "png", "pdf")
 SOURCES = ("dot", "gv")
 DIRECTIONS = ("LR", "TB")
+LEVELS = ("scalar", "neuron", "layer")
 LONGEST_LABEL = 40
 
 FONT = "Helvetica,Arial,DejaVu Sans,sans-serif"
@@ -51,6 +52,9 @@ def draw(
     roles: bool = False,
     max_nodes: int = 400,
     digits: int = 4,
+    level: str = "scalar",
+    model: Any = None,
+    max_units: int = 10,
 ) -> Drawing:
     """Draw the graph of one or several outputs.
 
@@ -59,8 +63,16 @@ def draw(
     roles: write what each gate does in the backward pass.  digits: significant digits of the numbers.  A gradient that
     no backward pass has computed yet shows as ``grad —``.
 
-    Raises ValueError for a graph of more than ``max_nodes`` values, an unknown direction, or a highlighted Value that
-    is not in the graph; ImportError when the package graphviz is missing.
+    level: "scalar" draws every value.  "neuron" and "layer" gather the graph of a network: the sums of weights times
+    inputs, with the activations after them, are its neurons, and what was computed for many examples or time steps is
+    one box with ``×100 examples``.  Each box says how many values and operations it hides, and the root mean square of
+    its parameters' gradient; edges say for how many scalar edges they stand.  Parameters are known by their labels, as
+    in W1[0,2], w0 and b1[0].  model: a Module, or a list of parameters, where labels do not say it.  max_units: of
+    larger layers the middle neurons are one box.
+
+    Raises ValueError for a graph of more than ``max_nodes`` values at the scalar level, an unknown direction or level,
+    a highlighted Value that is not in the graph, and for a graph in which no neurons can be found; ImportError when the
+    package graphviz is missing.
 
     >>> x = Value(3.0, "x")
     >>> draw(x * x)
@@ -68,10 +80,20 @@ def draw(
     """
     if direction not in DIRECTIONS:
         raise ValueError(f'direction must be "LR" or "TB", got {direction!r}')
+    if level not in LEVELS:
+        raise ValueError(f'level must be "scalar", "neuron" or "layer", got {level!r}')
     outputs = [output] if isinstance(output, Value) else list(output)
     for v in outputs:
         if not isinstance(v, Value):
             raise TypeError(f"draw takes a Value or a list of Values, got {v!r} of type {type(v).__name__}")
+    if level != "scalar":
+        if local or roles or highlight is not None:
+            raise ValueError(f'local, roles and highlight are for level="scalar", got level={level!r}')
+        from tinygrad_vi.show.levels import draw_level
+
+        return draw_level(outputs, level, model, direction=direction, max_units=max_units, digits=digits)
+    if model is not None:
+        raise ValueError('model names the parameters for level="neuron" and level="layer"; level is "scalar"')
     sketch = _Sketch(outputs, max_nodes, local, highlight, roles, digits)
     operations = sum(node.op is not None for node in sketch.nodes)
     counts = [f"{n} {noun}{'s' * (n != 1)}" for n, noun in ((len(sketch.nodes), "value"), (operations, "operation"))]
@@ -160,8 +182,8 @@ class _Sketch:
         self.nodes = [*(v for v in operands if not v.parents), *results]
         if len(self.nodes) > max_nodes:
             raise ValueError(
-                f"the graph has {len(self.nodes)} values, more than max_nodes = {max_nodes}: draw a smaller part, "
-                f"such as one neuron or one example, or call draw(..., max_nodes={len(self.nodes)})"
+                f"the graph has {len(self.nodes)} values, more than max_nodes = {max_nodes}: draw {_from_afar(outputs)}"
+                f"a smaller part, such as one neuron or one example, or call draw(..., max_nodes={len(self.nodes)})"
             )
         self.outputs = set(outputs)
         # a sweep leaves leaves alone to which nothing flows: their gradient is then 0
@@ -239,6 +261,17 @@ class _Sketch:
         if node.grad is NOT_COMPUTED and not self.swept:
             return "—"
         return write_number(getattr(node.grad, "data", node.grad), self.digits)
+
+
+def _from_afar(outputs: list[Value]) -> str:
+    """The advice to draw a network's neurons or layers, where the graph has such."""
+    from tinygrad_vi.show.neurons import collapse
+
+    try:
+        collapse(outputs)
+    except ValueError:
+        return ""
+    return 'its layers or neurons with draw(..., level="layer") or level="neuron", '
 
 
 def bracketed(number: str) -> str:
