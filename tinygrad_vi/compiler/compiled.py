@@ -16,7 +16,7 @@ from tinygrad_vi.compiler.batch import data_leaves, find_batch
 from tinygrad_vi.compiler.form import ONE, Expression, from_record
 from tinygrad_vi.compiler.lift import lift
 from tinygrad_vi.compiler.numpy_runner import NumpyRunner
-from tinygrad_vi.compiler.numpy_source import RESERVED, Names, numpy_source
+from tinygrad_vi.compiler.numpy_source import RESERVED, Names, Written, written
 from tinygrad_vi.compiler.program import Program, Question
 from tinygrad_vi.compiler.trace import trace
 from tinygrad_vi.nn import counted
@@ -237,8 +237,13 @@ class Compiled:
     @property
     def source(self) -> str:
         """The readable NumPy text of `value_and_grad` for the data last seen (of `each`, for several results)."""
+        return self.written.text
+
+    @property
+    def written(self) -> Written:
+        """The same text, with where in it each node of the program stands."""
         traced = self._known()
-        return numpy_source(traced.ask(traced.main), traced.names, "results" if traced.main == "each" else traced.main)
+        return written(traced.ask(traced.main), traced.names, "results" if traced.main == "each" else traced.main)
 
     def explain(self) -> Explanation:
         """What became of the scalar code: nodes, instructions, work, back end, and the time of each pass."""

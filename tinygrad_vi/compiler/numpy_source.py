@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from unicodedata import normalize
 
-from tinygrad_vi.compiler.form import ONE
+from tinygrad_vi.compiler.form import ONE, Form
 from tinygrad_vi.compiler.lift import Instruction, lift
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.ops import Operation
@@ -234,6 +234,21 @@ class Block:
         return [self.start + r * self.down + c * self.across for r in range(self.array.rows) for c in columns]
 
 
+@dataclass(frozen=True)
+class Written:
+    """The text of a program, and where in it things are.
+
+    text: a module with one function.  sizes: what the function takes, with how many numbers each has for one example.
+    form: the program.  place: for each of its nodes the array on whose line it stands, and which row of the array it is
+    (of a matrix which entry), or -1 where it is but a part of what the line computes.
+    """
+
+    text: str
+    sizes: Mapping[str, int]
+    form: Form
+    place: Mapping[int, tuple[str, int]]
+
+
 def numpy_source(question: Question, names: Names, function: str = "value_and_gradient") -> str:
     """The text of a module with one function, of the parameter vector and the arguments.
 
@@ -241,6 +256,14 @@ def numpy_source(question: Question, names: Names, function: str = "value_and_gr
     for each example when the outputs are mapped.
     """
     return _Writer(question, names).module(function)
+
+
+def written(question: Question, names: Names, function: str = "value_and_gradient") -> Written:
+    """The same with where each node stands, for those who draw it."""
+    writer = _Writer(question, names)
+    text = writer.module(function)
+    sizes = {"theta": question.parameters, **dict(names.arguments)}
+    return Written(text, sizes, question.form, writer.places())
 
 
 class _Writer:
@@ -261,6 +284,10 @@ class _Writer:
         #: the arrays that have a line of their own, with its number
         self.born: dict[Array, int] = {}
         self.root: Array | None = None
+        #: what the function returns is made of these lines
+        self.final: list[tuple[str, Text]] = []
+        #: the names in the lines
+        self.mentioned: set[str] = set()
         for instruction in lift(self.form, [node for _, node in question.outputs]):
             self._instruction(instruction)
 
@@ -508,11 +535,12 @@ class _Writer:
         else:
             outputs = dict(enumerate(self.question.outputs))
             final = [("results", self._results()), *self._assignments(outputs, "results", "")]
+        self.final = final
         self._inline([text for _, text in final])
         body = [f"{line.name} = {line.expression.write()}" for line in self.born if line.expression and not line.inline]
         body += [f"{target} = {text.write()}" for target, text in final]
         text = "\n".join(body)
-        mentioned = set(re.findall(r"[^\W\d]\w*", text))
+        mentioned = self.mentioned = set(re.findall(r"[^\W\d]\w*", text))
         head = [f"N = {f'len({self.arguments[0][0]})' if self.arguments else '1'}"]
         head += [f"{name} = np.reshape({name}, (N, -1)).T" for name, _ in self.arguments if name in mentioned]
         head += ["share = np.full((1, N), 1 / N)"] * ("share" in mentioned)
@@ -546,6 +574,23 @@ class _Writer:
         for line in self.born:
             assert line.expression is not None
             line.inline = uses[line] == 1 and (line is self.root or len(line.expression.write()) <= 44)
+
+    def places(self) -> dict[int, tuple[str, int]]:
+        """Where each node stands in the module, once it is written."""
+        lines: list[tuple[str | Array, Text | None]] = [*self.final, *[(line, line.expression) for line in self.born]]
+        host = {array: line for line, text in lines if text for array, _ in text.arrays() if array.inline}
+        found = {}
+        for node, (array, row) in self.place.items():
+            line: str | Array = array
+            while isinstance(line, Array) and line.inline:  # it stands on the line that it is part of
+                line = host[line]
+            if array in self.born:
+                found[node] = (line.name, row) if line is array else (str(getattr(line, "name", line)), -1)
+            elif array.name in self.mentioned:
+                found[node] = array.name, row
+            elif "p" in self.mentioned and self.form.kinds[node] == "parameter":
+                found[node] = "p", self.form.arguments[node]
+        return found
 
     def _results(self) -> Text:
         return Text(f"np.zeros(({len(self.question.outputs)}, {'N' if self.question.mapped else 1}))")
