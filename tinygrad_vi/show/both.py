@@ -102,12 +102,9 @@ def places(step: Compiled, example: Sequence[Any]) -> dict[Value, Place]:
     """
     import numpy as np
 
+    theta = example[:1] if step.parameters is None else [step.theta]
+    step(*theta, *[[x] for x in example[step.parameters is None :]])  # traces it for data of this shape
     numbers = [np.asarray(x, dtype=float).tolist() for x in example]
-    batch = [[x] for x in numbers]
-    if step.parameters is None:  # the call traces it for data of this shape
-        step(*numbers[:1], *batch[1:])
-    else:
-        step(step.theta, *batch)
     found = trace(step.fn, numbers)
     if len(found.outputs) > 1:
         raise ValueError(f"draw_both takes a function with one result, this one has {len(found.outputs)}")
