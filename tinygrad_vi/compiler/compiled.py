@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
+    from tinygrad_vi.show.graph import Drawing
+
     Array = NDArray[np.float64]
 
 BACKENDS = ("auto", "native", "numpy")
@@ -244,6 +246,15 @@ class Compiled:
         """The same text, with where in it each node of the program stands."""
         traced = self._known()
         return written(traced.ask(traced.main), traced.names, "results" if traced.main == "each" else traced.main)
+
+    def draw(self, *example: Any, **options: Any) -> Drawing:
+        """The arrays and operations it became, as boxes; with one example, beside the scalars they were made of.
+
+        See `tinygrad_vi.show.draw_matrices` and `draw_both`.
+        """
+        from tinygrad_vi.show import draw_both, draw_matrices
+
+        return draw_both(self, *example, **options) if example else draw_matrices(self, **options)
 
     def explain(self) -> Explanation:
         """What became of the scalar code: nodes, instructions, work, back end, and the time of each pass."""

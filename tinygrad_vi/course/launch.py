@@ -88,11 +88,9 @@ def copy_lessons(folder: Path) -> list[str]:
 
 
 def _lessons(source: Path) -> Iterator[str]:
-    """The files of the lessons: notebooks and pictures, by their paths below the folder; hidden files are none."""
-    for path in sorted(source.rglob("*")):
-        name = path.relative_to(source)
-        if path.is_file() and not any(part.startswith((".", "__")) for part in name.parts):
-            yield name.as_posix()
+    """The files of the lessons: notebooks and pictures, by their paths below the folder."""
+    for path in sorted([*source.glob("[0-9][0-9]_*.ipynb"), *source.glob("pictures/*.*")]):
+        yield path.relative_to(source).as_posix()
 
 
 def _manifest(folder: Path) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from tinygrad_vi.show.analogies import neuron_analogy as neuron_analogy
 from tinygrad_vi.show.analogies import templates as templates
+from tinygrad_vi.show.both import draw_both as draw_both
 from tinygrad_vi.show.derivation import Derivation as Derivation
 from tinygrad_vi.show.derivation import derive as derive
 from tinygrad_vi.show.gates import draw_circuit as draw_circuit
 from tinygrad_vi.show.gates import draw_gates as draw_gates
 from tinygrad_vi.show.graph import Drawing as Drawing
 from tinygrad_vi.show.graph import draw as draw
+from tinygrad_vi.show.matrices import draw_matrices as draw_matrices
 from tinygrad_vi.show.modes import draw_modes as draw_modes
 from tinygrad_vi.show.network import draw_network as draw_network
 from tinygrad_vi.show.plots import Plot as Plot

@@ -19,7 +19,7 @@ from tinygrad_vi.show.graph import (
     RESULT,
     Drawing,
     new_digraph,
-    plain,
+    plain_label,
     shorten,
     text_width,
 )
@@ -197,4 +197,4 @@ def _draw_scalars(
 
 def _put(graph: Digraph, name: str, lines: Sequence[str], **style: str) -> None:
     width = max(map(text_width, lines)) * SMALL / 72 * (1.25 if style["shape"] == "ellipse" else 1) + 2 * MARGIN
-    graph.node(name, plain(lines), fontsize=f"{SMALL:g}", width=f"{width:.2f}", margin="0.08,0.03", **style)
+    graph.node(name, plain_label(lines), fontsize=f"{SMALL:g}", width=f"{width:.2f}", margin="0.08,0.03", **style)

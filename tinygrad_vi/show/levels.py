@@ -23,7 +23,7 @@ from tinygrad_vi.show.graph import (
     RESULT,
     Drawing,
     new_digraph,
-    plain,
+    plain_label,
     shorten,
     text_width,
 )
@@ -187,7 +187,7 @@ class _Words:
 def _put(graph: Digraph, node: str, lines: Sequence[str], **style: str) -> None:
     """A box wide enough for any font."""
     style = {"shape": "box", "style": "filled,rounded", "width": f"{_width(lines):.2f}", **style}
-    graph.node(node, plain(lines), fontsize=f"{SMALL:g}", **style)
+    graph.node(node, plain_label(lines), fontsize=f"{SMALL:g}", **style)
 
 
 def _width(lines: Sequence[str]) -> float:

@@ -25,7 +25,7 @@ from tinygrad_vi.show.graph import (
     RESULT,
     Drawing,
     new_digraph,
-    plain,
+    plain_label,
     text_width,
 )
 
@@ -317,7 +317,7 @@ class Picture:
         """The text of which it is a picture."""
         shown = [line.text for line in sorted(self.lines, key=lambda line: line.backward)]
         shown = [*shown[:MOST_LINES], f"... and {len(shown) - MOST_LINES} more"] if len(shown) > MOST_LINES else shown
-        label = plain(shown).replace("\\n", "\\l") + "\\l"
+        label = plain_label(shown).replace("\\n", "\\l") + "\\l"
         graph.attr(label=label, labeljust="l", fontname="Courier,monospace", fontsize="10")
 
     def draw(self, graph: Digraph) -> None:
@@ -357,7 +357,7 @@ class Picture:
         outputs = {"peripheries": "2"} if self._is_output(item) else {}
         width = max(map(text_width, lines)) * FONT_SIZE / 72 * (1.25 if shape != "box" else 1) + 2 * MARGIN
         style = {"shape": shape, "style": f"filled,{look}", "fillcolor": fill, "color": border, **outputs}
-        graph.node(self.key[item], plain(lines), width=f"{width:.2f}", **style)
+        graph.node(self.key[item], plain_label(lines), width=f"{width:.2f}", **style)
 
     def _is_constant(self, item: Item) -> bool:
         return item.kind == "constant" or item.text == "share"
