@@ -69,4 +69,4 @@ def test_every_graph_has_a_picture_for_viewers_with_and_without_svg(path):
 
 
 def test_there_is_a_first_notebook():
-    assert NOTEBOOKS[0].name.startswith("01_")
+    assert NOTEBOOKS[0].name.startswith("00_")

@@ -145,7 +145,9 @@ class Drawing:
         width, height = struct.unpack(">II", self.png[16:24])  # the header of every PNG file
         size = {"width": width * 72 // DOTS_PER_INCH, "height": height * 72 // DOTS_PER_INCH}
         png = base64.b64encode(self.png).decode()
-        return {"image/svg+xml": self.svg, "image/png": png, "text/plain": repr(self)}, {"image/png": size}
+        # a page that is too narrow shrinks the picture, but not so far that it could not be read
+        fitting = f'<svg style="max-width: 100%; min-width: {width * 6 // 10}pt; height: auto"'
+        return {"image/svg+xml": self.svg.replace("<svg", fitting, 1), "image/png": png, "text/plain": repr(self)}, {"image/png": size}
 
 
 def new_digraph(**graph_attributes: str) -> Digraph:
