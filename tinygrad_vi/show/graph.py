@@ -146,8 +146,9 @@ class Drawing:
         size = {"width": width * 72 // DOTS_PER_INCH, "height": height * 72 // DOTS_PER_INCH}
         png = base64.b64encode(self.png).decode()
         # a page that is too narrow shrinks the picture, but not so far that it could not be read
-        fitting = f'<svg style="max-width: 100%; min-width: {width * 6 // 10}pt; height: auto"'
-        return {"image/svg+xml": self.svg.replace("<svg", fitting, 1), "image/png": png, "text/plain": repr(self)}, {"image/png": size}
+        fitting = f'<svg style="max-width: 100%; min-width: {size["width"] * 6 // 10}pt; height: auto"'
+        svg = self.svg.replace("<svg", fitting, 1)
+        return {"image/svg+xml": svg, "image/png": png, "text/plain": repr(self)}, {"image/png": size}
 
 
 def new_digraph(**graph_attributes: str) -> Digraph:
