@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,8 +61,12 @@ class Plot:
         return path
 
     def _render(self, form: str) -> bytes:
+        from matplotlib import rc_context
+
         buffer = BytesIO()
-        self.figure.savefig(buffer, format=form, dpi=DOTS_PER_INCH)
+        undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
+        with rc_context({"svg.hashsalt": "tinygrad_vi"}):  # equal plots give equal files
+            self.figure.savefig(buffer, format=form, dpi=DOTS_PER_INCH, metadata=undated)
         return buffer.getvalue()
 
     def __repr__(self) -> str:
@@ -73,18 +78,27 @@ class Plot:
         return bundle, {"image/png": {"width": width, "height": height}}
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Any]]:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches; ImportError when the package matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError('plots need the package matplotlib: pip install "tinygrad_vi[plots]"') from None
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = list(figure.subplots(rows, columns, sharex="col", squeeze=False).flat)
-    for axis in axes:
-        axis.grid(visible=True, color="#e2e8f0", linewidth=0.8)
-        axis.set_axisbelow(True)
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def styled(axis: Any) -> Any:
+    """Axes in the style of all plots."""
+    axis.grid(visible=True, color="#e2e8f0", linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    return axis
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Any]]:
+    figure = new_figure(width, height)
+    axes = figure.subplots(rows, columns, sharex="col", squeeze=False).flat
+    return figure, [styled(axis) for axis in axes]
 
 
 # --- The loss curve ---------------------------------------------------------------------------------------------------
@@ -109,9 +123,9 @@ def loss_curve(history: History) -> Plot:
         best = history.validation_loss.index(min(history.validation_loss))
         axes[0].plot(best + 1, history.validation_loss[best], "o", color=RED, label=f"best: epoch {best + 1}")
         axes[0].legend(frameon=False)
-    _label(axes[0], "loss", [*history.loss, *history.validation_loss])
+    label_numbers(axes[0], "loss", [*history.loss, *history.validation_loss])
     axes[1].plot(epochs, history.gradient_norm, color=GREEN, marker=marker)
-    _label(axes[1], "gradient norm", history.gradient_norm)
+    label_numbers(axes[1], "gradient norm", history.gradient_norm)
     if changed:
         axes[2].plot(epochs, history.learning_rate, color=GREY, marker=marker)
         axes[2].set_ylabel("learning rate")
@@ -122,7 +136,8 @@ def loss_curve(history: History) -> Plot:
     return Plot(figure, f"the loss in {counted(history.epochs, 'epoch')}")
 
 
-def _label(axis: Any, name: str, numbers: Sequence[float]) -> None:
+def label_numbers(axis: Any, name: str, numbers: Sequence[float]) -> None:
+    """Name the numbers of an axis; on a logarithmic scale when they differ by more than a factor of ten."""
     axis.set_ylabel(name)
     if min(numbers) > 0.0 and max(numbers) > 10.0 * min(numbers):
         axis.set_yscale("log")
@@ -155,57 +170,85 @@ def decision_boundary(
     if any(not isinstance(row, (list, tuple)) or len(row) != 2 for row in X):
         raise ShapeError("decision_boundary draws a plane: every example needs two numbers")
     figure, (axis,) = _figure(5.6, 4.6)
-    ends = [_padded([row[k] for row in X]) for k in (0, 1)]
-    grid = [[low + (high - low) * i / (steps - 1) for i in range(steps)] for low, high in ends]
+    grid = plane(X, steps)
     see: Any = transform or (lambda point: point)
     with prediction(), no_grad():
-        answers = [[_numbers(model(see([a, b]))) for a in grid[0]] for b in grid[1]]
-        at_examples = [_numbers(model(see(row))) for row in X]
-    for row in (*answers, at_examples):
-        for answer in row:
-            if not all(map(math.isfinite, answer)):
-                raise DomainError(f"the model answers {answer} somewhere on the plane: there is no boundary to draw")
+        answers = [numbers_of(model(see([a, b]))) for b in grid[1] for a in grid[0]]
+        at_examples = [numbers_of(model(see(row))) for row in X]
+    for answer in (*answers, *at_examples):
+        if not all(map(math.isfinite, answer)):
+            raise DomainError(f"the model answers {answer} somewhere on the plane: there is no boundary to draw")
+    shade, wrong = draw_boundary(axis, X, y, grid, answers, at_examples, threshold)
+    if shade is not None:
+        figure.colorbar(shade, ax=axis, label="output" + f" - {threshold:g}" * bool(threshold))
+    axis.set_xlabel(labels[0])
+    axis.set_ylabel(labels[1])
+    right = len(X) - wrong
+    axis.set_title(f"decision boundary: {right} of {len(X)} right ({right / len(X):.0%})")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, frameon=False)
+    return Plot(figure, f"a decision boundary with {counted(len(X), 'example')}, {wrong} of them wrong")
+
+
+def plane(X: Sequence[Sequence[float]], steps: int) -> list[list[float]]:
+    """The numbers along each side of a grid around the examples."""
+    ends = [padded([row[k] for row in X]) for k in (0, 1)]
+    return [[low + (high - low) * i / (steps - 1) for i in range(steps)] for low, high in ends]
+
+
+def draw_boundary(
+    axis: Any,
+    X: Sequence[Sequence[float]],
+    y: Sequence[Any],
+    grid: list[list[float]],
+    answers: Sequence[Sequence[float]],
+    at_examples: Sequence[Sequence[float]],
+    threshold: float = 0.0,
+    shades: int = 20,
+    size: float = 34,
+) -> tuple[Any, int]:
+    """Draw what a model answers on a grid, row by row, with the examples; the shading, if any, and how many are wrong.
+
+    shades: how many there are.  size: the area of the mark of an example.
+    """
+    rows = [answers[i : i + len(grid[0])] for i in range(0, len(answers), len(grid[0]))]
+    shade = None
     if len(at_examples[0]) == 1:
         classes = [int(t > 0) for t in y]
         found = [int(answer[0] > threshold) for answer in at_examples]
-        field = [[answer[0] - threshold for answer in row] for row in answers]
+        field = [[answer[0] - threshold for answer in row] for row in rows]
         largest = max(abs(v) for row in field for v in row) or 1.0
-        shade = axis.contourf(
-            *grid, field, levels=[largest * (k / 10 - 1) for k in range(21)], cmap="PuOr_r", alpha=0.6
-        )
-        figure.colorbar(shade, ax=axis, label="output" + f" - {threshold:g}" * bool(threshold))
+        levels = [largest * (k / (shades / 2) - 1) for k in range(shades + 1)]
+        shade = axis.contourf(*grid, field, levels=levels, cmap="PuOr_r", alpha=0.6)
         if any(v < 0 for row in field for v in row) and any(v > 0 for row in field for v in row):
             axis.contour(*grid, field, levels=[0.0], colors="#0f172a", linewidths=1.8)
     else:
-        classes = [t.index(max(t)) if isinstance(t, (list, tuple)) else int(t) for t in y]
-        y = classes
+        y = classes = [t.index(max(t)) if isinstance(t, (list, tuple)) else int(t) for t in y]
         found = [answer.index(max(answer)) for answer in at_examples]
-        regions = [[answer.index(max(answer)) for answer in row] for row in answers]
+        regions = [[answer.index(max(answer)) for answer in row] for row in rows]
         colors = [CLASS_COLORS[k % len(CLASS_COLORS)] for k in range(len(at_examples[0]))]
         levels = [k - 0.5 for k in range(len(colors) + 1)]
         axis.contourf(*grid, regions, levels=levels, colors=colors, alpha=0.25)
     for k in sorted(set(classes)):
-        rows = [row for row, c in zip(X, classes, strict=True) if c == k]
-        style = {"color": CLASS_COLORS[k % len(CLASS_COLORS)], "marker": MARKERS[k % len(MARKERS)]}
+        members = [row for row, c in zip(X, classes, strict=True) if c == k]
+        style = {"color": CLASS_COLORS[k % len(CLASS_COLORS)], "marker": MARKERS[k % len(MARKERS)], "s": size}
         name = sorted({t for t, c in zip(y, classes, strict=True) if c == k})[0]
-        axis.scatter(*zip(*rows, strict=True), s=34, edgecolors="white", linewidths=0.8, label=f"class {name}", **style)
+        axis.scatter(*zip(*members, strict=True), edgecolors="white", linewidths=0.8, label=f"class {name}", **style)
     wrong = [row for row, c, f in zip(X, classes, found, strict=True) if c != f]
     if wrong:
-        axis.scatter(*zip(*wrong, strict=True), s=90, marker="x", color="black", label=f"wrong: {len(wrong)}")
-    axis.set_xlabel(labels[0])
-    axis.set_ylabel(labels[1])
-    right = 1.0 - len(wrong) / len(X)
-    axis.set_title(f"decision boundary: {len(X) - len(wrong)} of {len(X)} right ({right:.0%})")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, frameon=False)
-    return Plot(figure, f"a decision boundary with {counted(len(X), 'example')}, {len(wrong)} of them wrong")
+        axis.scatter(
+            *zip(*wrong, strict=True), s=90 * size / 34, marker="x", color="black", label=f"wrong: {len(wrong)}"
+        )
+    return shade, len(wrong)
 
 
-def _padded(xs: Sequence[float]) -> tuple[float, float]:
+def padded(xs: Sequence[float]) -> tuple[float, float]:
+    """From the smallest to the largest number, and a margin."""
     margin = 0.12 * (max(xs) - min(xs)) or 1.0
     return min(xs) - margin, max(xs) + margin
 
 
-def _numbers(output: Any) -> list[float]:
+def numbers_of(output: Any) -> list[float]:
+    """What a model gave, as a list of plain numbers."""
     outputs = output if isinstance(output, (list, tuple)) else [output]
     return [v.data if isinstance(v, Value) else v for v in outputs]
 
@@ -217,11 +260,11 @@ def predictions(
 
     Raises ShapeError for lists of different lengths.
     """
-    targets, outputs = to_lists(targets), _numbers(to_lists(outputs))
+    targets, outputs = to_lists(targets), numbers_of(to_lists(outputs))
     check_examples(targets, outputs)
     error = math.fsum((y - t) ** 2 for y, t in zip(outputs, targets, strict=True)) / len(targets)
     figure, (axis,) = _figure(4.8, 4.6)
-    ends = _padded([*targets, *outputs])
+    ends = padded([*targets, *outputs])
     axis.plot(ends, ends, color=GREY, linewidth=1.2)
     axis.scatter(targets, outputs, s=26, color=BLUE, alpha=0.7, edgecolors="white", linewidths=0.6)
     axis.set_aspect("equal")
@@ -249,6 +292,37 @@ def gradient_sizes(model: MLP, loss: Callable[[Any, Any], Value], X: Sequence[An
     """
     if not isinstance(model, MLP):
         raise TypeError(f"gradient_sizes looks at the layers of an MLP, got {model!r:.60}")
+    found = measure_gradients(model, loss, X, y)
+    sentences = [sentence for _, sentence in found.remarks]
+    lines = [line for sentence in sentences for line in textwrap.wrap(sentence, 86)]
+    figure, (axis,) = _figure(6.4, 3.2 + 0.18 * len(lines))
+    bars = draw_sizes(axis, found)
+    axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    if len(found.sizes) <= 12:
+        axis.bar_label(bars, [write_number(s, 2) for s in found.sizes], padding=2, fontsize=8)
+    axis.set_title("size of the gradient by layer" + " (1 is next to the inputs)" * (len(found.names) > 8))
+    figure.supxlabel("\n".join(lines), fontsize=9, x=0.02, ha="left")
+    return Plot(figure, f"the gradient by layer; {'; '.join(sentences)}")
+
+
+@dataclass(frozen=True)
+class LayerGradients:
+    """What there is to see of the gradient in each layer: see `gradient_sizes`.
+
+    names: of the layers.  sizes: root mean squares over the weights.  signals: over the deltas.  remarks: what is
+    wrong, a word or two and a sentence for each.
+    """
+
+    names: list[str]
+    sizes: list[float]
+    signals: list[float]
+    remarks: list[tuple[str, str]]
+
+
+def measure_gradients(
+    model: MLP, loss: Callable[[Any, Any], Value], X: Sequence[Any], y: Sequence[Any]
+) -> LayerGradients:
+    """The gradient of the mean loss in each layer; gradients are left as they were."""
     X, y = to_lists(X), to_lists(y)
     check_examples(X, y)
     parameters = model.parameters()
@@ -276,7 +350,8 @@ def gradient_sizes(model: MLP, loss: Callable[[Any, Any], Value], X: Sequence[An
         for p, grad in zip(parameters, before, strict=True):
             p.grad = grad
     signals = list(map(_root_mean_square, deltas))
-    return _draw_sizes(model, sizes, signals, _remarks(model, signals, slopes, len(X)))
+    names = [f"layer {k}\n{layer.activation}" for k, layer in enumerate(model.layers, start=1)]
+    return LayerGradients(names, sizes, signals, _remarks(model, signals, slopes, len(X)))
 
 
 def _slope(output: Value) -> float:
@@ -288,46 +363,41 @@ def _root_mean_square(xs: Sequence[float]) -> float:
     return math.hypot(*xs) / math.sqrt(len(xs)) if xs else 0.0
 
 
-def _remarks(model: MLP, signals: list[float], slopes: list[list[float]], n: int) -> list[str]:
-    """What there is to say, in words."""
+def _remarks(model: MLP, signals: list[float], slopes: list[list[float]], n: int) -> list[tuple[str, str]]:
+    """What there is to say: in a word or two, and in a sentence."""
     remarks = []
     first, last = signals[0], signals[-1]
     for word, far in (("vanishing", first * FAR_APART < last), ("exploding", last * FAR_APART < first)):
         if far:
-            remarks.append(f"{word}: the delta of layer 1 is {_ratio(first, last)} times that of layer {len(signals)}")
+            times = f"{word}: the delta of layer 1 is {_ratio(first, last)} times that of layer {len(signals)}"
+            remarks.append((word, times))
     for k, (layer, row) in enumerate(zip(model.layers, slopes, strict=True), start=1):
         dead, flat = sum(s == 0.0 for s in row), sum(0.0 < s < 1e-3 for s in row)
         if dead:
             kind = "ReLU" if layer.activation == "relu" else layer.activation
-            units = f"{dead} of {len(row)} {kind} units of layer {k}"
-            remarks.append(f"dead: {units} let nothing through for any of the {counted(n, 'example')}")
+            units = f"dead: {dead} of {len(row)} {kind} units of layer {k}"
+            remarks.append((units, f"{units} let nothing through for any of the {counted(n, 'example')}"))
         if flat:
-            units = f"{flat} of {len(row)} {layer.activation} units of layer {k}"
-            remarks.append(f"saturated: {units} have a slope below 0.001 for all {counted(n, 'example')}")
+            units = f"saturated: {flat} of {len(row)} {layer.activation} units of layer {k}"
+            remarks.append((units, f"{units} have a slope below 0.001 for all {counted(n, 'example')}"))
     if not any(signals):
-        remarks.insert(0, "no gradient at all: the loss is flat at every example")
-    return remarks or ["healthy: no layer's gradient vanishes or explodes, no unit is dead"]
+        remarks.insert(0, ("no gradient at all", "no gradient at all: the loss is flat at every example"))
+    return remarks or [("healthy", "healthy: no layer's gradient vanishes or explodes, no unit is dead")]
 
 
 def _ratio(x: float, y: float) -> str:
     return write_number(x / y, 2) if y else "infinitely many"
 
 
-def _draw_sizes(model: MLP, sizes: list[float], signals: list[float], remarks: list[str]) -> Plot:
-    lines = [line for remark in remarks for line in textwrap.wrap(remark, 86)]
-    figure, (axis,) = _figure(6.4, 3.2 + 0.18 * len(lines))
-    names = [f"layer {k}\n{layer.activation}" for k, layer in enumerate(model.layers, start=1)]
-    shown = names if len(names) <= 8 else [f"{k}" for k in range(1, len(names) + 1)]
+def draw_sizes(axis: Any, found: LayerGradients) -> Any:
+    """Draw the size of the gradient by layer; the bars."""
+    sizes, signals = found.sizes, found.signals
+    shown = found.names if len(sizes) <= 8 else [f"{k}" for k in range(1, len(sizes) + 1)]
     positive = [s for s in (*sizes, *signals) if s > 0.0]
     bars = axis.bar(range(len(sizes)), sizes, color=BLUE, label="weights")
     axis.plot(range(len(sizes)), signals, "o:", color=RED, label="error signal δ")
-    axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     if positive and max(positive) > 10.0 * min(positive):
         axis.set_yscale("log")
     axis.set_xticks(range(len(sizes)), shown)
-    if len(sizes) <= 12:
-        axis.bar_label(bars, [write_number(s, 2) for s in sizes], padding=2, fontsize=8)
     axis.set_ylabel("gradient (root mean square)")
-    axis.set_title("size of the gradient by layer" + " (1 is next to the inputs)" * (shown is not names))
-    figure.supxlabel("\n".join(lines), fontsize=9, x=0.02, ha="left")
-    return Plot(figure, f"the gradient by layer; {'; '.join(remarks)}")
+    return bars
