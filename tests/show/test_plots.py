@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+from matplotlib.contour import ContourSet
 
 from tinygrad_vi import History, ShapeError, Value, losses, nn, show
 from tinygrad_vi.data import moons, study_hours, xor
@@ -103,6 +104,23 @@ def test_several_classes_and_thresholds_and_transforms():
     assert "3 of 3 right" in " ".join(texts(moved))
     recording = show.decision_boundary(lambda x: Value(x[0]) - 0.5, X, [-1, 1, -1], steps=12)
     assert "class -1" in texts(recording)
+
+
+def test_regions_of_several_classes_meet_where_their_scores_are_equal():
+    """The scores are x1, x2 and -x1 - x2: boundaries are three half lines from the origin."""
+    model = nn.Layer.from_weights([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
+    X, y = [[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]], [0, 1, 2]
+    figure = show.decision_boundary(model, X, y, steps=41).figure
+    lines = [
+        contour for contour in figure.axes[0].collections if isinstance(contour, ContourSet) and not contour.filled
+    ]
+    assert len(lines) == 3
+    for contour in lines:
+        vertices = np.concatenate([path.vertices for path in contour.get_paths()])
+        scores = np.sort(np.array([vertices[:, 0], vertices[:, 1], -vertices.sum(axis=1)]), axis=0)
+        assert scores[2] == pytest.approx(scores[1], abs=0.06)
+    filled = [contour for contour in figure.axes[0].collections if isinstance(contour, ContourSet) and contour.filled]
+    assert len({tuple(contour.get_facecolor()[0]) for contour in filled}) == 3
 
 
 def test_predictions_stand_at_their_targets():

@@ -224,10 +224,14 @@ def draw_boundary(
     else:
         y = classes = [t.index(max(t)) if isinstance(t, (list, tuple)) else int(t) for t in y]
         found = [answer.index(max(answer)) for answer in at_examples]
-        regions = [[answer.index(max(answer)) for answer in row] for row in rows]
-        colors = [CLASS_COLORS[k % len(CLASS_COLORS)] for k in range(len(at_examples[0]))]
-        levels = [k - 0.5 for k in range(len(colors) + 1)]
-        axis.contourf(*grid, regions, levels=levels, colors=colors, alpha=0.25)
+        for k in range(len(at_examples[0])):  # where its answer is the largest; the others' best is what it must beat
+            lead = [[answer[k] - max(v for j, v in enumerate(answer) if j != k) for answer in row] for row in rows]
+            leads = [v for row in lead for v in row if math.isfinite(v)]
+            if max(leads) > 0.0:
+                color = CLASS_COLORS[k % len(CLASS_COLORS)]
+                axis.contourf(*grid, lead, levels=[0.0, max(leads)], colors=[color], alpha=0.25)
+                if min(leads) < 0.0:
+                    axis.contour(*grid, lead, levels=[0.0], colors="#0f172a", linewidths=1.2)
     for k in sorted(set(classes)):
         members = [row for row, c in zip(X, classes, strict=True) if c == k]
         style = {"color": CLASS_COLORS[k % len(CLASS_COLORS)], "marker": MARKERS[k % len(MARKERS)], "s": size}
