@@ -197,7 +197,7 @@ def fit(
     callbacks = [callbacks] if callable(callbacks) else list(callbacks)
     per_epoch = len(batches_of_rows(len(examples), batch_size))
     start = perf_counter() - (history.time[-1] if history.time else 0.0)
-    with _bar(progress, epochs * per_epoch, history.epochs * per_epoch) as bar, _training(parameters):
+    with progress_bar(progress, epochs * per_epoch, history.epochs * per_epoch) as bar, _training(parameters):
         try:
             while history.epochs < epochs and not history.stopped:
                 epoch = history.epochs
@@ -492,12 +492,12 @@ class _NoBar:
         return lambda *arguments, **options: None
 
 
-def _bar(wanted: bool, total: int, done: int) -> Any:
-    """A progress bar that counts batches."""
+def progress_bar(wanted: bool, total: int, done: int = 0, unit: str = "batch") -> Any:
+    """A progress bar, where it is wanted and the package tqdm is installed."""
     if wanted and find_spec("tqdm"):
         from tqdm import tqdm
 
-        return tqdm(total=total, initial=done, unit="batch", mininterval=0.1 if sys.stderr.isatty() else 1.0)
+        return tqdm(total=total, initial=done, unit=unit, mininterval=0.1 if sys.stderr.isatty() else 1.0)
     return _NoBar()
 
 

@@ -61,6 +61,7 @@ class Plot:
         return path
 
     def _render(self, form: str) -> bytes:
+        """The picture in one of the `FORMATS`."""
         from matplotlib import rc_context
 
         buffer = BytesIO()
@@ -216,7 +217,7 @@ def draw_boundary(
         classes = [int(t > 0) for t in y]
         found = [int(answer[0] > threshold) for answer in at_examples]
         field = [[answer[0] - threshold for answer in row] for row in rows]
-        largest = max(abs(v) for row in field for v in row) or 1.0
+        largest = max((abs(v) for row in field for v in row if math.isfinite(v)), default=0.0) or 1.0
         levels = [largest * (k / (shades / 2) - 1) for k in range(shades + 1)]
         shade = axis.contourf(*grid, field, levels=levels, cmap="PuOr_r", alpha=0.6)
         if any(v < 0 for row in field for v in row) and any(v > 0 for row in field for v in row):
@@ -380,10 +381,12 @@ def _remarks(model: MLP, signals: list[float], slopes: list[list[float]], n: int
         if dead:
             kind = "ReLU" if layer.activation == "relu" else layer.activation
             units = f"dead: {dead} of {len(row)} {kind} units of layer {k}"
-            remarks.append((units, f"{units} let nothing through for any of the {counted(n, 'example')}"))
+            word = f"dead units in layer {k}: {dead} of {len(row)}"
+            remarks.append((word, f"{units} let nothing through for any of the {counted(n, 'example')}"))
         if flat:
             units = f"saturated: {flat} of {len(row)} {layer.activation} units of layer {k}"
-            remarks.append((units, f"{units} have a slope below 0.001 for all {counted(n, 'example')}"))
+            word = f"saturated units in layer {k}: {flat} of {len(row)}"
+            remarks.append((word, f"{units} have a slope below 0.001 for all {counted(n, 'example')}"))
     if not any(signals):
         remarks.insert(0, ("no gradient at all", "no gradient at all: the loss is flat at every example"))
     return remarks or [("healthy", "healthy: no layer's gradient vanishes or explodes, no unit is dead")]
