@@ -45,7 +45,7 @@ CALLS = {
     "film.strip(3)": PLOT,
     "history.plot()": PLOT,
     "show.decision_boundary(net, X, t, threshold=0.5)": PLOT,
-    "show.loss_landscape(step, None, X, t, path=path, steps=7)": PLOT,
+    "show.loss_landscape(step, X, t, path=path, steps=7)": PLOT,
     "show.quadratic([[2, 1], [1, 4]])": PLOT,
     "show.error_surface()": PLOT,
     "show.numerical_error(lambda a, b: log(a) + a * b - sin(b), 2.0, 5.0)": {"image/png", "text/html"},

@@ -744,7 +744,7 @@ def _draw_gradient(axis: Any, point: Sequence[float], slope: Sequence[float], fl
 def _draw_arrow(axis: Any, tail: Sequence[float], head: Sequence[float]) -> None:
     """An arrow in space, with a head that is seen from every side."""
     from matplotlib.patches import FancyArrowPatch
-    from mpl_toolkits.mplot3d import proj3d  # type: ignore[import-untyped]
+    from mpl_toolkits.mplot3d import proj3d
 
     class Arrow(FancyArrowPatch):
         def do_3d_projection(self, renderer: Any = None) -> float:  # noqa: ARG002
