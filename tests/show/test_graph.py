@@ -257,6 +257,15 @@ def test_a_notebook_gets_svg_and_png(y):
     assert metadata["image/png"]["width"] == pytest.approx(width, rel=0.05)
 
 
+def test_a_large_picture_reaches_a_notebook_small_and_as_wide_as_ever():
+    x = Value(1.0, "x")
+    drawing = draw([x * k for k in range(60)])
+    data, metadata = drawing._repr_mimebundle_()
+    shown = base64.b64decode(data["image/png"])
+    assert len(shown) < len(drawing.png) / 2
+    assert int.from_bytes(shown[16:20], "big") == pytest.approx(metadata["image/png"]["width"], rel=0.05)
+
+
 def test_drawing_is_silent_and_needs_no_dot_on_the_path(tmp_path):
     program = "from tinygrad_vi import Value; (Value(1.0, 'đạo hàm') * 2).draw().save('graph.png')"
     done = subprocess.run(

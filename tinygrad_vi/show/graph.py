@@ -25,6 +25,7 @@ SOURCES = ("dot", "gv")
 DIRECTIONS = ("LR", "TB")
 LEVELS = ("scalar", "neuron", "layer")
 LONGEST_LABEL = 40
+LARGEST_PNG = 150_000  # bytes, in a notebook
 
 FONT = "Helvetica,Arial,DejaVu Sans,sans-serif"
 FONT_SIZE = 11.0
@@ -141,10 +142,11 @@ class Drawing:
         return f'<Drawing of {self.summary}; .save("graph.svg") writes it>'
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
-        """SVG, and PNG for viewers that show no SVG."""
+        """SVG, and PNG for viewers that show no SVG; a large one in fewer dots, so that notebooks stay small."""
         width, height = struct.unpack(">II", self.png[16:24])  # the header of every PNG file
         size = {"width": width * 72 // DOTS_PER_INCH, "height": height * 72 // DOTS_PER_INCH}
-        png = base64.b64encode(self.png).decode()
+        small = self.png if len(self.png) <= LARGEST_PNG else render(self.source, "png", DOTS_PER_INCH // 2)
+        png = base64.b64encode(small).decode()
         # a page that is too narrow shrinks the picture, but not so far that it could not be read
         fitting = f'<svg style="max-width: 100%; min-width: {size["width"] * 6 // 10}pt; height: auto"'
         svg = self.svg.replace("<svg", fitting, 1)
