@@ -728,3 +728,19 @@ if child == 0:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", program], timeout=120).returncode == 0
+
+
+@pytest.mark.parametrize("backend", ["numpy", "auto"])
+def test_an_operation_that_a_user_added_is_compiled_as_well(backend, monkeypatch):
+    monkeypatch.setattr(ops, "OPERATIONS", dict(ops.OPERATIONS))
+    softsign = ops.row(
+        "softsign", lambda x: x / (1.0 + abs(x)), lambda out, x: (1.0 / (1.0 + ops.abs_(x)) ** 2,), "x / (1 + |x|)."
+    )
+    w = Value(2.0, "softsign")  # whatever she calls her parameters
+    step = compile(lambda x: softsign(w * x) ** 2, params=[w], backend=backend)
+    xs = [-1.5, 0.25, 3.0]
+    value, gradient = step.value_and_grad(step.theta, xs)
+    assert value == pytest.approx(np.mean([(2 * x / (1 + abs(2 * x))) ** 2 for x in xs]), rel=1e-14)
+    h = 1e-6  # central differences of the closed form
+    f = lambda w: np.mean([(w * x / (1 + abs(w * x))) ** 2 for x in xs])  # noqa: E731
+    assert gradient[0] == pytest.approx((f(2 + h) - f(2 - h)) / (2 * h), rel=1e-8)

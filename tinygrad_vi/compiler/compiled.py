@@ -18,6 +18,7 @@ from tinygrad_vi.compiler.lift import lift
 from tinygrad_vi.compiler.numpy_runner import NumpyRunner
 from tinygrad_vi.compiler.numpy_source import RESERVED, Names, Written, written
 from tinygrad_vi.compiler.program import Program, Question
+from tinygrad_vi.compiler.tables import in_the_kernel
 from tinygrad_vi.compiler.trace import trace
 from tinygrad_vi.nn import counted
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
@@ -461,7 +462,7 @@ class Compiled:
             question = traced.ask(what)
         traced.seconds[f"{what}: derivatives"] = perf_counter() - start
         start = perf_counter()
-        if self._backend == "numpy":
+        if self._backend == "numpy" or not in_the_kernel(question.form):  # a row of the user's own
             runner: Callable[[Any, list[Any]], Any] = NumpyRunner(question, traced.names, what)
         else:
             from tinygrad_vi.compiler.native import Native

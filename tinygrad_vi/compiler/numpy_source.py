@@ -164,8 +164,6 @@ DEFINITIONS = {
     "step": "return np.heaviside(x, 0)",
 }
 SIGNATURES = {"elu": "x, alpha", "leaky_relu": "x, slope", "logsumexp": "*xs"}
-#: functions that the standard library has for single numbers only
-BY_ENTRY = ("erf", "erfc", "gelu")
 #: how results of these are called
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "gelu", "silu", "elu", "leaky_relu", "softplus", "sin")
 
@@ -184,7 +182,6 @@ RESERVED = {
     "gradient",
     "results",
     *DEFINITIONS,
-    *BY_ENTRY,
 }
 
 
@@ -277,7 +274,8 @@ class _Writer:
         self.constants: dict[str, str] = {}
         self.needed: set[str] = set()
         self.numbered: Counter[str] = Counter()
-        self.taken = RESERVED | {name for name, _ in names.arguments}
+        operations = {kind.name for kind in self.form.kinds if isinstance(kind, Operation)}
+        self.taken = RESERVED | operations | {name for name, _ in names.arguments}
         self.all_parameters = Array("p", question.parameters)
         self.blocks = self._find_blocks(names.parameters)
         self.place = self._place_leaves()
@@ -484,7 +482,7 @@ class _Writer:
     def _map(self, op: Operation, nodes: Sequence[int]) -> Text:
         operands = self.np.array([self.form.arguments[node] for node in nodes])
         template, binds, needed = WRITTEN.get(op.name, ("", CALL, SUM))
-        if op.name in DEFINITIONS or op.name in BY_ENTRY:
+        if op.name in DEFINITIONS or op.name not in WRITTEN:
             self.needed.add(op.name)
         if op.name == "power" and op.constants[0] == -1.0:
             template, binds = "1 / {}", PRODUCT
@@ -553,9 +551,9 @@ class _Writer:
         for name in sorted(self.needed):
             if name in DEFINITIONS:
                 lines += ["", "", f"def {name}({SIGNATURES.get(name, 'x')}):", f"    {DEFINITIONS[name]}"]
-        entrywise = [
+        entrywise = [  # erf, or a row of the user's own
             f'{name} = np.vectorize(OPERATIONS["{name}"].value, otypes=[float])'
-            for name in sorted(self.needed & set(BY_ENTRY))
+            for name in sorted(self.needed - set(DEFINITIONS))
         ]
         if entrywise:
             lines[1:1] = ["", "from tinygrad_vi.ops import OPERATIONS"]

@@ -79,6 +79,11 @@ def tables(question: Question) -> Tables:
     return _Assembler(question).assemble()
 
 
+def in_the_kernel(form: Form) -> bool:
+    """Whether the kernel has every operation of a form: a row that users added to the table it has not."""
+    return all(kind.name in CODES for kind in form.kinds if isinstance(kind, Operation))
+
+
 def stages_of(form: Form, nodes: Sequence[int]) -> dict[int, int]:
     """The stage of each node: 0 until a sum over the batch is used, then one more for each such sum on the way."""
     stage = {ONE: 0}
