@@ -31,6 +31,7 @@ from tinygrad_vi.show.plots import (
     Plot,
     draw_boundary,
     draw_sizes,
+    fewer_colors,
     label_numbers,
     measure_gradients,
     new_figure,
@@ -228,7 +229,11 @@ class Film:
         if not self._shown:
             gif = base64.b64encode(self._gif(SECONDS, progress=False)).decode()
             html = f'<img src="data:image/gif;base64,{gif}" alt="{counted(len(self), "frame")} of a training">'
-            self._shown = {"text/html": html, "image/png": self.strip()._render("png"), "text/plain": repr(self)}
+            self._shown = {
+                "text/html": html,
+                "image/png": fewer_colors(self.strip()._render("png")),
+                "text/plain": repr(self),
+            }
         return self._shown
 
     # --- What a frame shows

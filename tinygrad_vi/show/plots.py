@@ -75,7 +75,7 @@ class Plot:
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         width, height = (int(inches * 72) for inches in self.figure.get_size_inches())
-        bundle = {"image/png": _fewer_colors(self._render("png")), "text/plain": repr(self)}
+        bundle = {"image/png": fewer_colors(self._render("png")), "text/plain": repr(self)}
         return bundle, {"image/png": {"width": width, "height": height}}
 
 
@@ -96,7 +96,7 @@ def styled(axis: Any) -> Any:
     return axis
 
 
-def _fewer_colors(png: bytes) -> bytes:
+def fewer_colors(png: bytes) -> bytes:
     """The same picture in 256 colours: a third of the size, so that notebooks stay small."""
     from PIL import Image  # matplotlib brings it along
 
