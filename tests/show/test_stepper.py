@@ -115,8 +115,12 @@ def test_save_and_repr(y, tmp_path):
 def test_wrong_input_is_refused(y):
     with pytest.raises(ValueError, match='language must be "vi" or "en", got \'fr\''):
         y.step_through(language="fr")
-    with pytest.raises(ValueError, match="got digits=0"):
+    with pytest.raises(ValueError, match="digits must be a whole number of at least 1, got 0"):
         y.step_through(digits=0)
+    with pytest.raises(ValueError, match="digits must be a whole number of at least 1, got '4'"):
+        y.step_through(digits="4")
+    with pytest.raises(ValueError, match="got digits=18"):
+        y.step_through(digits=18)
     with pytest.raises(TypeError, match=r"a tape needs Values, got 3\.0 of type float"):
         step_through(3.0)
     with pytest.raises(ValueError, match=r"the graph has 7 values, too many to step through \(max_nodes = 6\)"):

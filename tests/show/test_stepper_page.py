@@ -313,9 +313,62 @@ def test_play_walks_by_itself(open_page):
     assert walker.page.locator("#play").get_attribute("aria-pressed") == "false"
 
 
+def test_play_begins_again_at_the_end_and_a_step_by_hand_stops_it(open_page):
+    walker = open_page(book(), language="en")
+    walker.press("End")
+    walker.page.click("#play")
+    assert walker.text("#count") == "step 0 / 11"
+    walker.press("ArrowRight")
+    assert walker.text("#count") == "step 1 / 11"
+    assert walker.page.locator("#play").get_attribute("aria-pressed") == "false"
+
+
+def test_what_a_step_does_not_change_keeps_the_focus_and_is_not_read_out_again(open_page):
+    walker = open_page(book(), language="en")
+    walker.press("End")
+    walker.page.select_option("#from", index=1)
+    walker.page.focus("#found button")
+    walker.page.evaluate(
+        "for (const id of ['found', 'from']) new MutationObserver(() => console.log(id))"
+        ".observe(document.getElementById(id), { childList: true })"
+    )
+    walker.press("ArrowLeft")
+    assert walker.text("#count") == "step 10 / 11"
+    assert walker.page.evaluate("document.activeElement.closest('#found') !== null")
+    assert walker.complaints == []  # the console is empty: nothing was replaced
+
+
+def test_an_input_that_is_not_finite_stays_so_when_another_moves(open_page):
+    walker = open_page(Value(math.inf, "i") + Value(1.0, "x"), language="en")
+    walker.press("End")
+    walker.page.select_option("#from", index=1)
+    assert walker.page.locator("#curve").get_attribute("hidden") is not None
+    walker.set("#input1", 2)
+    assert walker.text("#trouble").startswith("Cannot compute")
+    walker.page.click("#reset")
+    assert walker.svg(".data") == ["data inf", "data 1", "data inf"]
+
+
+def test_an_emptied_field_changes_nothing(open_page):
+    walker = open_page(book(), language="en")
+    walker.press("End")
+    walker.set("#input0", "")
+    walker.set("#input1", 3)
+    assert_everything_shown_is_right(walker, book(2.0, 3.0))
+    assert walker.page.locator("#input0").input_value() == "2"
+
+
+def test_inputs_too_large_for_a_curve_have_none(open_page):
+    walker = open_page(Value(1e308, "h") * 1e-300, language="en")
+    walker.press("End")
+    walker.page.select_option("#from", index=1)
+    assert walker.text("#pathsum").endswith("= 1e-300")
+    assert walker.page.locator("#curve").get_attribute("hidden") is not None
+
+
 def test_nothing_in_the_graph_is_cut_off(open_page):
-    for language in ("vi", "en"):
-        walker = open_page(everything(), language=language)
+    for language, digits in (("vi", 4), ("en", 4), ("vi", 9), ("vi", 17)):
+        walker = open_page(everything(), language=language, digits=digits)
         walker.press("End")
         for group in walker.page.locator("#graph .node").all():
             box = group.locator(".box").bounding_box()

@@ -193,7 +193,11 @@ function math(text, className = "formula") {
 }
 
 const byId = (id) => document.getElementById(id);
-const replace = (id, ...children) => byId(id).replaceChildren(...children.filter((child) => child !== null));
+// What says the same is left alone: it keeps the focus, and a screen reader does not read it out again.
+function replace(id, ...children) {
+  const made = element("div", {}, ...children.filter((child) => child !== null));
+  if (made.innerHTML !== byId(id).innerHTML) byId(id).replaceChildren(...made.childNodes);
+}
 
 // --- The graph -------------------------------------------------------------------------------------------------------
 
@@ -250,7 +254,7 @@ function updateGraph() {
     const data = known(i) ? write(numbers.data[i]) : "?", slope = grad === null ? "—" : write(grad);
     if (lines.length) [lines[0].textContent, lines[1].textContent] = [`data ${data}`, `grad ${slope}`];
     group.setAttribute("class", ["node", i === output ? "output" : node.kind, !known(i) && "unknown", i === now && `active ${phase}`,
-      i === chosen && "chosen", from !== null && (onPath.has(i) ? "onpath" : "dim")].filter(Boolean).join(" "));
+      i === chosen && "chosen", from !== null && (onPath.has(i) ? "onpath" : i !== now && "dim")].filter(Boolean).join(" "));
     const spoken = [title(i), node.kind === "operation" ? formula(i) : say(`${node.kind}Node`, { value: node.name })];
     if (lines.length) spoken.push(`${say("value")} ${known(i) ? data : say("notYet")}`, `${say("uses")} ${grad === null ? say("notYet") : slope}`);
     group.setAttribute("aria-label", spoken.join(", "));
@@ -364,10 +368,9 @@ function somePaths(start) {
 }
 
 function updatePaths() {
-  const select = byId("from");
-  select.replaceChildren(element("option", { value: "" }, say("pathsNone")),
+  replace("from", element("option", { value: "" }, say("pathsNone")),
     ...nodes.flatMap((node, i) => (node.kind === "input" ? [element("option", { value: i }, title(i))] : [])));
-  select.value = from === null ? "" : String(from);
+  byId("from").value = from === null ? "" : String(from);
   if (from === null) return replace("found", element("p", { class: "note" }, say("pathsHelp")));
   const facts = { from: title(from), to: program.outputName, n: countPaths(from).toLocaleString(program.language) };
   const paths = somePaths(from);
@@ -398,7 +401,7 @@ const WIDE = 420, HIGH = 230, LEFT = 56, TOP = 24, BOTTOM = 26;
 function updateCurve() {
   const svg = byId("curve");
   svg.replaceChildren();
-  svg.toggleAttribute("hidden", from === null || Boolean(unknown));
+  svg.toggleAttribute("hidden", true);
   if (from === null || unknown) return;
   const { min, max } = byId(`range${from}`), [low, high] = [Number(min), Number(max)];
   const at = (x) => { const f = forward(numbers.data.map((v, i) => (i === from ? x : v))); return f.trouble === undefined ? f.data[output] : NaN; };
@@ -409,6 +412,10 @@ function updateCurve() {
   const margin = 0.08 * (top - bottom) || 1;
   [bottom, top] = [bottom - margin, top + margin];
   const px = (x) => LEFT + ((WIDE - LEFT - 8) * (x - low)) / (high - low), py = (y) => TOP + ((HIGH - BOTTOM - TOP) * (top - y)) / (top - bottom);
+  const line = (x) => py(y0 + slope * (x - x0));
+  const ends = [low, high].flatMap((x) => [WIDE * (x - low), line(x)]);
+  if (![px(x0), py(y0), ...ends].every(Number.isFinite)) return; // too large to draw, or no numbers at all
+  svg.toggleAttribute("hidden", false);
   const name = `∂${program.outputName}/∂${nodes[from].label || nodes[from].name}`;
   svg.setAttribute("aria-label", say("curve", { slope: `${name} = ${write(slope)}` }));
   const frame = drawn("clipPath", { id: "inside" }, drawn("defs", {}, svg));
@@ -417,7 +424,6 @@ function updateCurve() {
   const inside = ys.map(Number.isFinite); // outside the domain the curve has a gap
   const curve = xs.map((x, k) => (inside[k] ? `${k && inside[k - 1] ? "L" : "M"}${px(x)},${py(ys[k])}` : "")).join("");
   drawn("path", { class: "curve", d: curve || "M0,0", "clip-path": "url(#inside)" }, svg);
-  const line = (x) => py(y0 + slope * (x - x0));
   drawn("path", { class: "tangent", d: `M${px(low)},${line(low)}L${px(high)},${line(high)}`, "clip-path": "url(#inside)" }, svg);
   drawn("circle", { class: "touch", cx: px(x0), cy: py(y0), r: 4.5 }, svg);
   for (const [x, anchor] of [[low, "start"], [high, "end"]])
@@ -461,6 +467,7 @@ function drawSliders() {
     const box = element("input", { type: "number", id: `input${i}`, step: "any", value: x });
     range.addEventListener("input", () => set(i, Number(range.value)));
     box.addEventListener("input", () => box.value !== "" && set(i, Number(box.value)));
+    box.addEventListener("blur", () => { if (box.value === "" && !box.disabled) box.value = numbers.data[i]; });
     if (unknown || !Number.isFinite(x)) range.disabled = box.disabled = true;
     byId("sliders").append(element("div", { class: "slider" }, element("b", {}, node.label || node.name), range, box));
   });
@@ -468,8 +475,11 @@ function drawSliders() {
 
 const isInput = (i) => nodes[i].kind === "input";
 
+// What an input's field says, which may be outside the domain; an empty field, or one that cannot say it, changes nothing.
+const entered = (i) => (byId(`input${i}`).value === "" ? numbers.data[i] : Number(byId(`input${i}`).value));
+
 function set(i, x) {
-  const inputs = nodes.map((_, j) => (j === i ? x : isInput(j) ? Number(byId(`input${j}`).value) : first.data[j]));
+  const inputs = nodes.map((_, j) => (j === i ? x : isInput(j) ? entered(j) : first.data[j]));
   const found = forward(inputs);
   for (const id of [`range${i}`, `input${i}`]) if (document.activeElement !== byId(id) || byId(id).type === "range") byId(id).value = x;
   if (found.trouble !== undefined) {
@@ -484,7 +494,7 @@ function set(i, x) {
 
 function reset() {
   numbers = { ...first, ...backward(first.local) };
-  nodes.forEach((_, i) => { if (isInput(i)) for (const id of [`range${i}`, `input${i}`]) byId(id).value = first.data[i]; });
+  nodes.forEach((_, i) => { if (isInput(i) && Number.isFinite(first.data[i])) for (const id of [`range${i}`, `input${i}`]) byId(id).value = first.data[i]; });
   replace("trouble", unknown ? say("cannot", { name: unknown }) : "");
   update();
 }
@@ -497,7 +507,10 @@ function go(to) {
   update();
 }
 
+function walk(to) { play(false); go(to); } // whoever steps by hand has taken over
+
 function play(on) {
+  if (on && step === lastStep) go(0);
   clearInterval(timer);
   timer = on ? setInterval(() => go(step + 1), 1300) : null;
   byId("play").setAttribute("aria-pressed", String(on));
@@ -542,9 +555,9 @@ byId("page").hidden = false;
 drawGraph();
 drawSliders();
 byId("step").max = lastStep;
-byId("step").addEventListener("input", (event) => { play(false); go(Number(event.target.value)); });
+byId("step").addEventListener("input", (event) => walk(Number(event.target.value)));
 for (const [id, act] of Object.entries({
-  first: () => go(0), back: () => go(step - 1), forward: () => go(step + 1), last: () => go(lastStep),
+  first: () => walk(0), back: () => walk(step - 1), forward: () => walk(step + 1), last: () => walk(lastStep),
   play: () => play(timer === null), reset, vi: () => speak("vi"), en: () => speak("en"),
 })) byId(id).addEventListener("click", act);
 byId("from").addEventListener("change", (event) => {
@@ -557,7 +570,7 @@ document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey) return;
   const at = event.target, own = at instanceof HTMLSelectElement || (at instanceof HTMLInputElement && at.id !== "step");
   if (own) return; // arrows and space mean something else there
-  const act = { ArrowRight: () => go(step + 1), ArrowLeft: () => go(step - 1), Home: () => go(0), End: () => go(lastStep),
+  const act = { ArrowRight: () => walk(step + 1), ArrowLeft: () => walk(step - 1), Home: () => walk(0), End: () => walk(lastStep),
     " ": at instanceof HTMLButtonElement ? null : () => play(timer === null) }[event.key];
   if (!act) return;
   event.preventDefault();

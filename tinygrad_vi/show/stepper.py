@@ -17,7 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tinygrad_vi.ops import Operation
+from tinygrad_vi.ops import Operation, whole_number
 from tinygrad_vi.show.formula import Arithmetic, Symbol, write_number
 from tinygrad_vi.show.graph import (
     CONSTANT,
@@ -73,8 +73,8 @@ def step_through(
     """
     if language not in LANGUAGES:
         raise ValueError(f'language must be "vi" or "en", got {language!r}')
-    if not 1 <= digits <= 17:
-        raise ValueError(f"a float has 1 to 17 significant digits to show, got digits={digits}")
+    if whole_number(digits, "digits") > 17:
+        raise ValueError(f"a float has at most 17 significant digits to show, got digits={digits}")
     return Page(_Program(Tape(output, inputs), digits, max_nodes), language)
 
 
@@ -234,7 +234,8 @@ class _Program:
     def content(self, language: str) -> dict[str, Any]:
         """All of it, ready for JSON."""
         captions = [self.caption(i) for i in range(len(self.nodes))]
-        longest = [max(text_width(caption), text_width("grad -1.234e-05")) for caption in captions]
+        number = text_width("grad -1." + "0" * (self.digits - 1) + "e-05")
+        longest = [max(text_width(caption), number) for caption in captions]
         widths = [size * FONT_SIZE + 16.0 for size in longest]
         place = _layout(widths, self.edges(), [facts["kind"] for facts in self.facts], self.digits)
         nodes = [
@@ -377,7 +378,7 @@ def _placed_by_graphviz(
         size = {"width": f"{width / 72:.3f}", "height": f"{height / 72:.3f}", "fixedsize": "true"}
         graph.node(str(i), "", shape="box", **size)
     for i, (tail, head, _) in enumerate(edges):
-        graph.edge(str(tail), str(head), id=str(i), label="×-" + "0" * min(digits + 1, 8))  # room for the number
+        graph.edge(str(tail), str(head), id=str(i), label="×-" + "0" * (digits + 1))  # room for the number
     return json.loads(render(graph.source, "json0"))
 
 
