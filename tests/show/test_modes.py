@@ -200,8 +200,7 @@ def test_long_rules_name_the_derivative_and_long_sums_are_cut():
 def test_labels_are_text_whatever_they_hold():
     label = 'a\\N\\G <b>&amp; "x"</b> $y$ đạo hàm\x00\n{|}'
     drawing = draw_modes(Value(2.0, label) * 3.0)
-    shown = boxes(drawing)["v0"][0].replace("\u200b", "")
-    assert shown == 'v₀ = a\\N\\G <b>&amp; "x"</b> $y$ đạo hàm {|}'
+    assert boxes(drawing)["v0"][0] == 'v₀ = a\\N\\G <b>&amp; "x"</b> $y$ đạo hàm {|}'
     assert drawing.png.startswith(b"\x89PNG")
 
 

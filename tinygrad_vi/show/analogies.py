@@ -5,27 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinygrad_vi.nn import MLP, Layer, Neuron, counted
 from tinygrad_vi.ops import ShapeError, whole_number
 from tinygrad_vi.show.passes import layers_of
-from tinygrad_vi.show.plots import BLUE, GREEN, GREY, RED, Plot
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from tinygrad_vi.show.plots import BLUE, GREEN, GREY, RED, Plot, new_figure
 
 Point = tuple[float, float]
 
 INK, AMBER, CREAM = "#0f172a", "#b45309", "#fef3c7"
-
-
-def _figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError('plots need the package matplotlib: pip install "tinygrad_vi[plots]"') from None
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 # --- Templates --------------------------------------------------------------------------------------------------------
@@ -62,7 +51,7 @@ def templates(
         raise ShapeError(f"there are {counted(len(layers), 'model')} and {counted(len(titles), 'title')}")
     if names and len(names) != layers[0].n_outputs:
         raise ShapeError(f"the first model has {counted(layers[0].n_outputs, 'unit')}, got {len(names)} names")
-    figure = _figure(0.8 + 4.6 * len(layers), 5.4)
+    figure = new_figure(0.8 + 4.6 * len(layers), 5.4)
     axes = figure.subplots(1, len(layers), squeeze=False)[0]
     for k, (layer, axis) in enumerate(zip(layers, axes, strict=True)):
         image = _draw_templates(axis, layer, rows, columns, names if k == 0 else ())
@@ -174,7 +163,7 @@ def neuron_analogy(language: str = "en") -> Plot:
     if language not in WORDS:
         raise ValueError(f"the labels are written in {' or '.join(map(repr, WORDS))}, got {language!r}")
     words = WORDS[language]
-    figure = _figure(9.0, 7.2)
+    figure = new_figure(9.0, 7.2)
     cell, model = figure.subplots(2, 1, height_ratios=[2.45, 2.0])
     for axis, height, title in ((cell, 2.45, "cell"), (model, 2.0, "model")):
         axis.set_title(words[title], loc="left", fontweight="bold", color=INK)

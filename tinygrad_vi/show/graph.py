@@ -284,10 +284,10 @@ def bracketed(number: str) -> str:
     return f"({number})" if number.startswith("-") else number
 
 
-def shorten(label: str) -> str:
+def shorten(label: str, longest: int = LONGEST_LABEL) -> str:
     """A label on one line, in composed letters, with an ellipsis where it is too long."""
     text = unicodedata.normalize("NFC", " ".join("".join(c if c.isprintable() else " " for c in label).split()))
-    return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def plain_label(lines: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -10,7 +9,20 @@ from typing import TYPE_CHECKING
 from tinygrad_vi.nn import counted
 from tinygrad_vi.ops import number
 from tinygrad_vi.show.formula import Symbol
-from tinygrad_vi.show.graph import FONT, FONT_SIZE, LEAF, MARGIN, OUTPUT, RESULT, TEXT, Drawing, new_digraph, text_width
+from tinygrad_vi.show.graph import (
+    FONT,
+    FONT_SIZE,
+    LEAF,
+    MARGIN,
+    OUTPUT,
+    RESULT,
+    TEXT,
+    Drawing,
+    colored_label,
+    new_digraph,
+    shorten,
+    text_width,
+)
 from tinygrad_vi.show.table import BAR, DOT, TraceWriter
 from tinygrad_vi.tape import Tape, Term, Trace
 from tinygrad_vi.value import Value
@@ -91,7 +103,7 @@ class _Sketch:
         self.arrow |= {} if self.forward else {"dir": "back", "style": "dashed"}
 
     def digraph(self) -> Digraph:
-        caption = _label([(line, TEXT) for line in (" ", *self._caption())])
+        caption = colored_label([(line, TEXT) for line in (" ", *self._caption())])
         font = {"fontname": FONT, "fontsize": f"{FONT_SIZE:g}"}
         graph = new_digraph(rankdir="LR", nodesep="0.25", ranksep="0.3", label=caption, **font)
         with graph.subgraph(graph_attr={"rank": "same"}) as inputs:
@@ -128,7 +140,8 @@ class _Sketch:
         name, formula, _ = self.write.computation(row)
         value = self.write.number(row.data).text
         unnamed = row in self.tape.inputs and not row.label
-        lines = [f"{name.text} = {value}"] if unnamed else [f"{name.text} = {_shown(formula.text)}", f"= {value}"]
+        written = shorten(formula.text, LONGEST_TEXT)
+        lines = [f"{name.text} = {value}"] if unnamed else [f"{name.text} = {written}", f"= {value}"]
         terms = self.trace.terms.get(row, ())
         found = f"{self.derivative(row).text} = {self.write.contributions(terms, self.trace[row]).text}"
         last = row is self.tape.output
@@ -148,7 +161,8 @@ class _Sketch:
         numbers = f"= {self.write.factors([term]).text} = {self.write.number(term.product).text}"
         ends = self.ids[operand], self.ids[term.operation]
         width = "1.8" if term.product else "0.8"  # nothing flows
-        graph.edge(*ends, label=_label([(rule.text, self.color), (numbers, self.color)]), penwidth=width, **self.arrow)
+        label = colored_label([(text, self.color) for text in (rule.text, numbers)])
+        graph.edge(*ends, label=label, penwidth=width, **self.arrow)
 
     def _draw_ends(self, graph: Digraph) -> None:
         """Beside the inputs and the output, what is known of them and what was asked for."""
@@ -157,7 +171,7 @@ class _Sketch:
             _draw(graph, end, [(self._seed(row), self.color)], shape="plaintext")
             graph.edge(end, self.ids[row], penwidth="1.8", **self.arrow)
         output = self.tape.output
-        value = f"{_shown(self.write.output.text)} = {self.write.number(output.data).text}"
+        value = f"{shorten(self.write.output.text, LONGEST_TEXT)} = {self.write.number(output.data).text}"
         _draw(graph, "y", [(value, TEXT), (self._output_seed(), self.color)], shape="plaintext")
         if output in self.ids:
             graph.edge(self.ids[output], "y", penwidth="1.8", **self.arrow)
@@ -166,21 +180,4 @@ class _Sketch:
 def _draw(graph: Digraph, name: str, lines: Sequence[tuple[str, str]], **style: str) -> None:
     # wide enough for any font: the viewer's may be wider than the one that Graphviz measured
     width = max(text_width(text) for text, _ in lines) * FONT_SIZE / 72 + 2 * MARGIN
-    graph.node(name, _label(lines), width=f"{width:.2f}", **style)
-
-
-def _label(lines: Sequence[tuple[str, str]]) -> str:
-    """Lines of text, each with its colour, in Graphviz's likeness of HTML."""
-    return f"<{'<BR/>'.join(_colored(text, color) for text, color in lines)}>"
-
-
-def _colored(text: str, color: str) -> str:
-    # an invisible character keeps Graphviz from taking a backslash with the next letter for a command, even in here
-    escaped = html.escape(text).replace("\\", "\\\u200b")
-    return f'<FONT COLOR="{color}">{escaped}</FONT>'
-
-
-def _shown(text: str) -> str:
-    """A user's label or a formula, which may be long, on one line."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"
+    graph.node(name, colored_label(lines), width=f"{width:.2f}", **style)
