@@ -1,6 +1,7 @@
 """Plots: the numbers drawn are those of the training, the words say what is wrong, files are pictures."""
 
 import math
+import random
 import struct
 
 import numpy as np
@@ -171,3 +172,25 @@ def test_the_words_stand_under_the_bars():
     assert "vanishing: the delta of layer 1 is" in plot.figure.get_supxlabel()
     assert len(plot.figure.axes[0].patches) == 13
     assert plot.figure.axes[0].get_yscale() == "log"
+
+
+def test_the_gradient_by_layer_drops_nothing_and_draws_no_random_number():
+    X, y = xor()
+    found = []
+    for dropout in (0.5, 0.0):
+        model = nn.MLP(2, [6, 1], activation="tanh", dropout=dropout, seed=0)
+        state = random.getstate()
+        plot = show.gradient_sizes(model, lambda x, t, model=model: losses.mse(model(x), t), X, y)
+        assert random.getstate() == state
+        found.append([bar.get_height() for bar in plot.figure.axes[0].patches])
+    assert found[0] == found[1]
+
+
+def test_labels_are_no_mathematics(tmp_path):
+    X, y = xor()
+    names = (r"$\frac$", "$x_1$ & <b>")
+    for plot in (
+        show.decision_boundary(nn.MLP(2, [1], seed=0), X, y, steps=4, labels=names),
+        show.predictions([0.0, 1.0], [0.5, 1.0], labels=names),
+    ):
+        assert plot.save(tmp_path / "plot.png").stat().st_size > 1000

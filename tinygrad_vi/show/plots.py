@@ -191,8 +191,8 @@ def decision_boundary(
     shade, wrong = draw_boundary(axis, X, y, grid, answers, at_examples, threshold)
     if shade is not None:
         figure.colorbar(shade, ax=axis, label="output" + f" - {threshold:g}" * bool(threshold))
-    axis.set_xlabel(labels[0])
-    axis.set_ylabel(labels[1])
+    axis.set_xlabel(labels[0], parse_math=False)
+    axis.set_ylabel(labels[1], parse_math=False)
     right = len(X) - wrong
     axis.set_title(f"decision boundary: {right} of {len(X)} right ({right / len(X):.0%})")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, frameon=False)
@@ -282,8 +282,8 @@ def predictions(
     axis.plot(ends, ends, color=GREY, linewidth=1.2)
     axis.scatter(targets, outputs, s=26, color=BLUE, alpha=0.7, edgecolors="white", linewidths=0.6)
     axis.set_aspect("equal")
-    axis.set_xlabel(labels[0])
-    axis.set_ylabel(labels[1])
+    axis.set_xlabel(labels[0], parse_math=False)
+    axis.set_ylabel(labels[1], parse_math=False)
     axis.set_title(f"{counted(len(targets), 'example')}, mean squared error {error:.2g}")
     return Plot(figure, f"{counted(len(targets), 'prediction')} with the mean squared error {error:.2g}")
 
@@ -300,7 +300,8 @@ def gradient_sizes(model: MLP, loss: Callable[[Any, Any], Value], X: Sequence[An
     factor of 1000 between the first and the last layer, dead units when a ReLU lets nothing through for any example,
     saturated ones when the slope of an activation is below 0.001 for all of them.
 
-    loss: ``loss(x, t)`` of one example, as for `fit`; it calls the model.  Gradients are left as they were.
+    loss: ``loss(x, t)`` of one example, as for `fit`; it calls the model.  Gradients are left as they were, and no
+    unit is dropped.
 
     Raises TypeError for a model without layers.
     """
@@ -351,7 +352,7 @@ def measure_gradients(
     try:
         for row, t in zip(X, y, strict=True):
             calls.clear()
-            with differentiable():
+            with differentiable(), prediction():  # a diagnosis that is the same each time: nothing is dropped
                 loss([Value(v) for v in (row if isinstance(row, (list, tuple)) else [row])], t).backward()
             for outputs in calls:
                 for k, units in enumerate(outputs[1:]):
