@@ -83,5 +83,7 @@ def test_errors_say_what_was_wrong():
         templates(nn.Layer(4, 1, seed=0), nn.Layer(9, 1, seed=0))
     with pytest.raises(ShapeError, match=r"templates needs a model"):
         templates()
-    with pytest.raises(TypeError, match="templates draws an MLP, a Layer or a Neuron, got 3"):
+    with pytest.raises(
+        TypeError, match="templates draws an MLP, a Layer or a Neuron, got 3; of any other model the graph"
+    ):
         templates(3)

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tinygrad_vi import Value, dot, exp, log, maximum, relu, sigmoid, sin, tanh, total
+from tinygrad_vi import ShapeError, Value, dot, exp, log, maximum, relu, sigmoid, sin, tanh, total
 from tinygrad_vi.show import draw, render
 from tinygrad_vi.show.graph import LONGEST_LABEL
 
@@ -140,6 +140,13 @@ def test_several_outputs_and_a_single_leaf():
     assert texts(draw(x)) == {"v0": ["x", "data 1", "grad —"]}
     with pytest.raises(TypeError, match=r"draw takes a Value or a list of Values, got 3\.0 of type float"):
         draw([3.0])
+    with pytest.raises(TypeError, match=r"draw takes a Value or a list of Values, got 3\.0 of type float"):
+        draw(3.0)
+    with pytest.raises(ShapeError, match="the list of outputs is empty"):
+        draw([])
+    for digits in (0, 2.5, "4"):
+        with pytest.raises(ValueError, match=f"digits must be a whole number of at least 1, got {digits!r}"):
+            draw(x, digits=digits)
 
 
 def test_a_graph_too_large_says_how_large_and_what_to_do():

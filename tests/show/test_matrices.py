@@ -211,6 +211,9 @@ def test_any_program_has_a_picture():
 def test_what_cannot_be_drawn():
     net = nn.MLP(2, [3, 1], seed=0)
     step = compile(lambda x, t: losses.mse(net(x), t), params=net.parameters())
+    for draw in (draw_matrices, draw_both):
+        with pytest.raises(TypeError, match=rf"{draw.__name__} draws a compiled function, .*, got 3\.0 of type float"):
+            draw(3.0)
     with pytest.raises(ValueError, match="nothing has been traced yet"):
         draw_matrices(step)
     with pytest.raises(ValueError, match=r"has 20 boxes and circles, more than max_nodes = 10: .*max_nodes=20"):

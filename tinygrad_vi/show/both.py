@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi.compiler.compiled import Compiled
 from tinygrad_vi.compiler.form import ONE, Expression, from_record
 from tinygrad_vi.compiler.numpy_source import Written
 from tinygrad_vi.compiler.trace import trace
@@ -23,14 +24,12 @@ from tinygrad_vi.show.graph import (
     shorten,
     text_width,
 )
-from tinygrad_vi.show.matrices import Line, Picture, read
+from tinygrad_vi.show.matrices import Line, Picture, only_compiled, read
 from tinygrad_vi.tape import by_level
 from tinygrad_vi.value import Value, topological_order
 
 if TYPE_CHECKING:
     from graphviz import Digraph
-
-    from tinygrad_vi.compiler.compiled import Compiled
 
 #: of the layers, from the first; they come again where there are more
 COLORS = [
@@ -54,7 +53,8 @@ def draw_both(step: Compiled, *example: Any, max_nodes: int = 150, digits: int =
     example: the arguments of the function for one example, as numbers or nested lists.
 
     Raises ValueError for a graph of more than ``max_nodes`` values, and for a function with several results or one that
-    holds its data itself; ShapeError for another number of arguments; ImportError when the package graphviz is missing.
+    holds its data itself; TypeError for what is not compiled; ShapeError for another number of arguments; ImportError
+    when the package graphviz is missing.
 
     >>> from tinygrad_vi import compile, losses, nn
     >>> net = nn.MLP(2, [3, 1], activation="tanh", seed=0)
@@ -62,7 +62,7 @@ def draw_both(step: Compiled, *example: Any, max_nodes: int = 150, digits: int =
     >>> draw_both(step, [0.5, -1.0], 1.0)
     <Drawing of 25 scalars and 11 arrays; .save("graph.svg") writes it>
     """
-    place = places(step, example)
+    place = places(only_compiled(step, "draw_both"), example)
     if len(place) > max_nodes:
         raise ValueError(
             f"the graph of one example has {len(place)} values, more than max_nodes = {max_nodes}: take a smaller "

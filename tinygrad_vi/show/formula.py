@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any, TypeVar
 
 from tinygrad_vi import ops
-from tinygrad_vi.ops import ATOM, Operation
+from tinygrad_vi.ops import ATOM, Operation, whole_number
 
 T = TypeVar("T")
 
@@ -166,7 +166,8 @@ def write_number(x: float, digits: int | None = 4) -> str:
     >>> write_number(-0.95892427), write_number(-0.0), write_number(1e-12)
     ('-0.9589', '0', '1e-12')
     """
-    written = f"{x:.{digits}g}" if digits else repr(float(x)).removesuffix(".0")
+    exact = digits is None
+    written = repr(float(x)).removesuffix(".0") if exact else f"{x:.{whole_number(digits, 'digits')}g}"
     mantissa, e, exponent = written.partition("e")
     return f"{mantissa}e{int(exponent)}" if e else "0" if written == "-0" else written
 

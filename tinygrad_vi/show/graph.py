@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi.ops import ShapeError
 from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.show.render import DOTS_PER_INCH, render
 from tinygrad_vi.tape import by_level
@@ -72,8 +73,8 @@ def draw(
     larger layers the middle neurons are one box.
 
     Raises ValueError for a graph of more than ``max_nodes`` values at the scalar level, an unknown direction or level,
-    a highlighted Value that is not in the graph, and for a graph in which no neurons can be found; ImportError when the
-    package graphviz is missing.
+    a highlighted Value that is not in the graph, and for a graph in which no neurons can be found; TypeError for an
+    output that is no Value, ShapeError for none; ImportError when the package graphviz is missing.
 
     >>> x = Value(3.0, "x")
     >>> draw(x * x)
@@ -83,7 +84,9 @@ def draw(
         raise ValueError(f'direction must be "LR" or "TB", got {direction!r}')
     if level not in LEVELS:
         raise ValueError(f'level must be "scalar", "neuron" or "layer", got {level!r}')
-    outputs = [output] if isinstance(output, Value) else list(output)
+    outputs = list(output) if isinstance(output, Iterable) else [output]
+    if not outputs:
+        raise ShapeError("there is nothing to draw: the list of outputs is empty")
     for v in outputs:
         if not isinstance(v, Value):
             raise TypeError(f"draw takes a Value or a list of Values, got {v!r} of type {type(v).__name__}")

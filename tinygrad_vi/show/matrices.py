@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi.compiler.compiled import Compiled
 from tinygrad_vi.compiler.numpy_source import Written
 from tinygrad_vi.nn import counted
 from tinygrad_vi.show.graph import (
@@ -31,8 +32,6 @@ from tinygrad_vi.show.graph import (
 
 if TYPE_CHECKING:
     from graphviz import Digraph
-
-    from tinygrad_vi.compiler.compiled import Compiled
 
 BACKWARD = ("#fdf2f8", "#be185d")  # its lines are dashed too
 SMALL = 9.0
@@ -53,7 +52,8 @@ def draw_matrices(step: Compiled, *, backward: bool = False, max_nodes: int = 40
         delta = W_next.T @ delta_next * slope,    gradient of W = delta @ h.T,    gradient of b = delta.sum(axis=1)
 
     Raises ValueError when nothing has been traced yet, for a picture of more than ``max_nodes`` boxes and circles, and
-    for the backward pass of a function with several results; ImportError when the package graphviz is missing.
+    for the backward pass of a function with several results; TypeError for what is not compiled; ImportError
+    when the package graphviz is missing.
 
     >>> from tinygrad_vi import Value, compile
     >>> w = Value(0.5, "w")
@@ -62,7 +62,7 @@ def draw_matrices(step: Compiled, *, backward: bool = False, max_nodes: int = 40
     >>> draw_matrices(step)
     <Drawing of 6 arrays and 5 operations; .save("graph.svg") writes it>
     """
-    lines = read(step.written)
+    lines = read(only_compiled(step, "draw_matrices").written)
     if backward and any(line.name.startswith("results[") for line in lines):
         raise ValueError("only a function with one result has a backward pass: this one has several")
     shown = Picture([line for line in lines if backward or not line.backward])
@@ -72,6 +72,14 @@ def draw_matrices(step: Compiled, *, backward: bool = False, max_nodes: int = 40
             f"smaller network or a shorter sequence, or call draw_matrices(..., max_nodes={len(shown.items)})"
         )
     return Drawing(shown.digraph(), shown.summary)
+
+
+def only_compiled(step: Any, asker: str) -> Compiled:
+    """The compiled function; TypeError for anything else."""
+    if not isinstance(step, Compiled):
+        found = f"{step!r:.60} of type {type(step).__name__}"
+        raise TypeError(f"{asker} draws a compiled function, step = compile(loss, params=...), got {found}")
+    return step
 
 
 # --- Reading the text -------------------------------------------------------------------------------------------------

@@ -45,7 +45,11 @@ def layers_of(model: Any, asker: str) -> list[Layer]:
         layer.n_inputs, layer.n_outputs, layer.activation = model.n_inputs, 1, model.activation
         layer.neurons, layer._activate = [model], None
         return [layer]
-    raise TypeError(f"{asker} draws an MLP, a Layer or a Neuron, got {model!r:.60}")
+    found = repr(model).partition("\n")[0]
+    raise TypeError(
+        f"{asker} draws an MLP, a Layer or a Neuron, got {found:.60}; of any other model the graph can be drawn, "
+        'show.draw(model(x), level="neuron", model=model)'
+    )
 
 
 def skips_to(model: Any, layers: Sequence[Layer], k: int) -> bool:
