@@ -302,6 +302,17 @@ def test_numbers_that_are_not_finite_are_shown(open_page):
     assert walker.svg(".data") == ["data 2", "data 20"]
 
 
+def test_of_a_tall_graph_the_active_node_is_in_sight_beside_what_happens_there(open_page):
+    walker = open_page(total([Value(float(i), f"x{i}").tanh() for i in range(30)]), language="en")
+    frame = walker.page.locator("#scroll").bounding_box()
+    assert frame["y"] + frame["height"] < walker.page.locator("#headline").bounding_box()["y"] < 900
+    for _ in range(5):
+        walker.press(*["ArrowRight"] * 7)
+        node = walker.page.locator("#graph .active .box").bounding_box()
+        assert frame["y"] <= node["y"]
+        assert node["y"] + node["height"] <= frame["y"] + frame["height"]
+
+
 def test_play_walks_by_itself(open_page):
     walker = open_page(book(), language="en")
     walker.page.clock.install()

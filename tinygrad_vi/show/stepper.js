@@ -279,6 +279,8 @@ function reveal(i) {
   const scroll = byId("scroll"), box = pictures.nodes[i].group.getBoundingClientRect(), frame = scroll.getBoundingClientRect();
   if (box.left < frame.left) scroll.scrollLeft -= frame.left - box.left + 20;
   if (box.right > frame.right) scroll.scrollLeft += box.right - frame.right + 20;
+  if (box.top < frame.top) scroll.scrollTop -= frame.top - box.top + 20;
+  if (box.bottom > frame.bottom) scroll.scrollTop += box.bottom - frame.bottom + 20;
 }
 
 // --- What happens at this step ---------------------------------------------------------------------------------------
