@@ -209,7 +209,8 @@ SUBSCRIPTS = str.maketrans("-0123456789", "₋₀₁₂₃₄₅₆₇₈₉")
 
 def _value(x: Any, role: str) -> Value:
     if not isinstance(x, Value):
-        raise TypeError(f"a tape needs Values, got {x!r} of type {type(x).__name__} for {role}")
+        one = ": take one of them, such as outputs[0]" if isinstance(x, (list, tuple)) and role == "the output" else ""
+        raise TypeError(f"a tape needs Values, got {x!r:.60} of type {type(x).__name__} for {role}{one}")
     return x
 
 

@@ -115,6 +115,8 @@ def test_save_and_repr(y, tmp_path):
 def test_wrong_input_is_refused(y):
     with pytest.raises(ValueError, match='language must be "vi" or "en", got \'fr\''):
         y.step_through(language="fr")
+    with pytest.raises(TypeError, match=r"of type list for the output: take one of them, such as outputs\[0\]"):
+        step_through([y, y])
     with pytest.raises(ValueError, match="digits must be a whole number of at least 1, got 0"):
         y.step_through(digits=0)
     with pytest.raises(ValueError, match="digits must be a whole number of at least 1, got '4'"):
