@@ -343,4 +343,11 @@ def test_options_that_do_not_go_together_are_refused():
     with pytest.raises(TypeError, match=r"loss\(output, target\) must be one Value made of the output, got 3\.0"):
         show.draw_network(BOOK, x=[1.0, 2.0], target=0.0, loss=lambda y, t: 3.0)
     with pytest.raises(DomainError, match="leaf \\(node 'W1\\[0,0\\]'\\) is nan"):
-        show.draw_network(nn.MLP.from_weights([[[math.nan]]]), x=[1.0], target=0.0)
+        show.show.draw_network(nn.MLP.from_weights([[[math.nan]]]), x=[1.0], target=0.0)
+
+
+def test_a_loss_that_calls_the_network_again_is_refused_and_not_drawn_wrong():
+    net = nn.MLP(2, [2, 2], seed=0)
+    with pytest.raises(ValueError, match=r"the loss called the network again: here it takes \(output, target\)"):
+        show.draw_network(net, x=[1.0, 2.0], target=[0.0, 1.0], flow="both", loss=lambda x, t: losses.mse(net(x), t))
+    show.draw_network(net, x=[1.0, 2.0], target=[0.0, 1.0], flow="both", loss=losses.mse)

@@ -10,7 +10,7 @@ from typing import Any
 from tinygrad_vi import losses
 from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.nn import MLP, Layer, Neuron, counted, prediction
-from tinygrad_vi.ops import ShapeError
+from tinygrad_vi.ops import ShapeError, dot_row
 from tinygrad_vi.value import Value, adjoints, not_finite, recording, topological_order
 
 Loss = Callable[[Any, Any], Any]
@@ -62,8 +62,8 @@ def run(model: Any, layers: Sequence[Layer], x: Any, target: Any = None, loss: L
 
     loss: of (output, target), 1/2 sum (y - t)**2 when left out; the output of a single unit is a number.
 
-    Raises ShapeError for a wrong number of inputs, TypeError for a loss that is no Value, DomainError for one that is
-    not finite.
+    Raises ShapeError for a wrong number of inputs, TypeError for a loss that is no Value, ValueError for one that calls
+    the network itself, DomainError for one that is not finite.
     """
     rows = [*x] if isinstance(x, (list, tuple)) or hasattr(x, "tolist") else [x]
     if len(rows) != layers[0].n_inputs:
@@ -84,4 +84,10 @@ def run(model: Any, layers: Sequence[Layer], x: Any, target: Any = None, loss: L
         raise TypeError(f"loss(output, target) must be one Value made of the output, got {error!r:.60}")
     if not math.isfinite(error.data):
         raise not_finite(error)
+    weights = {w for layer in layers for neuron in layer.neurons for w in neuron.w if isinstance(w, Value)}
+    after = topological_order([error], h)
+    if any(node.op is dot_row.operation and not weights.isdisjoint(node.parents) for node in after):
+        raise ValueError(
+            "the loss called the network again: here it takes (output, target), such as losses.mse, and not (x, target)"
+        )
     return Pass(outputs, sums, error, adjoints(topological_order([error]), {error: 1.0}))
