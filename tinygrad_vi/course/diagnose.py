@@ -158,7 +158,7 @@ def _not_finite(answer: Answer, slips: Sequence[Slip]) -> Finding:
 
 def _finding(slip: Slip | None) -> Finding:
     if slip is None:
-        return Finding("wrong", "Chưa đúng, và cũng không giống một nhầm lẫn quen thuộc nào. Thử đi lại từng bước.")
+        return Finding("wrong", "Không giống một nhầm lẫn quen thuộc nào: thử đi lại từng bước.")
     return Finding(slip.kind, slip.says, slip.erratum)
 
 
