@@ -343,7 +343,7 @@ def test_options_that_do_not_go_together_are_refused():
     with pytest.raises(TypeError, match=r"loss\(output, target\) must be one Value made of the output, got 3\.0"):
         show.draw_network(BOOK, x=[1.0, 2.0], target=0.0, loss=lambda y, t: 3.0)
     with pytest.raises(DomainError, match="leaf \\(node 'W1\\[0,0\\]'\\) is nan"):
-        show.show.draw_network(nn.MLP.from_weights([[[math.nan]]]), x=[1.0], target=0.0)
+        show.draw_network(nn.MLP.from_weights([[[math.nan]]]), x=[1.0], target=0.0)
 
 
 def test_a_loss_that_calls_the_network_again_is_refused_and_not_drawn_wrong():
