@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from tinygrad_vi.course.answers import Answer, flat, fold, nested, shape, written_shape
@@ -115,9 +115,9 @@ def _same_word(answer: str, word: object, also: Sequence[str]) -> bool:
 
 def _words(part: Part, answer: Answer, slips: Sequence[Slip]) -> Finding:
     """Shapes with letters, such as [Da, 1]."""
-
     if len(flat(answer)) != len(flat(part.answer)):
-        return _expected_shape(part, answer)
+        finding = _expected_shape(part, answer)
+        return replace(finding, says=f"{finding.says} Viết [số hàng, số cột]; chữ cái thì đặt trong dấu nháy.")
     if _same_entries(answer, part.answer):
         return RIGHT
     found = next((slip for slip in slips if _same_entries(answer, slip.answer)), None)
@@ -369,7 +369,7 @@ def _rounded(got: list[float], right: list[float]) -> Finding | None:
     scale = max(map(abs, right)) or 1.0
     error = max(abs(x - y) for x, y in zip(got, right, strict=True)) / scale
     digits = max(2, math.floor(-math.log10(2 * error)))
-    says = f"Đúng khoảng {digits} chữ số đầu, rồi lệch: có lẽ đã làm tròn ở bước trung gian."
+    says = f"Đúng khoảng {digits} chữ số đầu, rồi lệch: có lẽ đã làm tròn, ở kết quả hay ở bước trung gian."
     return Finding("rounded", f"{says} Giữ đủ chữ số (hay để máy giữ hộ) đến bước cuối cùng.")
 
 
