@@ -75,7 +75,7 @@ def test_what_cannot_be_plotted_says_so(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ShapeError, match="every example needs two numbers"):
         show.decision_boundary(lambda x: x, [[1.0, 2.0, 3.0]], [1])
-    with pytest.raises(TypeError, match="gradient_sizes looks at the layers of an MLP, got Neuron"):
+    with pytest.raises(TypeError, match="gradient_sizes looks at the layers of an MLP, got a Neuron; of any other"):
         show.gradient_sizes(nn.Neuron(2), losses.mse, [[1.0, 2.0]], [1.0])
     with pytest.raises(ShapeError, match="X and y must have one entry for each example, got 2 and 1"):
         show.predictions([1.0, 2.0], [1.0])

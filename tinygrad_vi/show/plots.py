@@ -306,7 +306,10 @@ def gradient_sizes(model: MLP, loss: Callable[[Any, Any], Value], X: Sequence[An
     Raises TypeError for a model without layers.
     """
     if not isinstance(model, MLP):
-        raise TypeError(f"gradient_sizes looks at the layers of an MLP, got {model!r:.60}")
+        raise TypeError(
+            f"gradient_sizes looks at the layers of an MLP, got a {type(model).__name__}; of any other model draw the "
+            'graph, loss.draw(level="layer"): it shows the gradient of each layer'
+        )
     found = measure_gradients(model, loss, X, y)
     sentences = [sentence for _, sentence in found.remarks]
     lines = [line for sentence in sentences for line in textwrap.wrap(sentence, 86)]

@@ -193,7 +193,9 @@ class _MeanLoss:
         if self.data:
             check_examples(self.data[0], self.data[1] if len(self.data) > 1 else None)
         elif not isinstance(loss, Compiled) or loss.takes_data:
-            raise ShapeError("there are no examples: give X and y")
+            raise ShapeError(
+                "there are no examples: give X and y, or compile(loss, parameters) when the data stand in the loss"
+            )
         self.step = loss if isinstance(loss, Compiled) else self._compiled()
         self.arrays = [] if self.step is None else [np.array(table, dtype=float) for table in self.data]
 
