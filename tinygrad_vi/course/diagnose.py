@@ -379,7 +379,8 @@ def _some_entries(part: Part, got: list[float], right: list[float]) -> Finding |
     if not 0 < len(wrong) < len(right):
         return None
     good = len(right) - len(wrong)
-    return Finding("entries", f"Đúng {good}/{len(right)} số. Xem lại{_places(wrong, shape(part.answer) or ())}.")
+    where = "" if part.any_order else _places(wrong, shape(part.answer) or ())  # sorted: the student's places are lost
+    return Finding("entries", f"Đúng {good}/{len(right)} số. Xem lại{where or ' số còn lại'}.")
 
 
 def _places(wrong: Sequence[int], sizes: tuple[int, ...]) -> str:
