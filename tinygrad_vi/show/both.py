@@ -15,14 +15,13 @@ from tinygrad_vi.show.graph import (
     CONSTANT,
     FONT,
     LEAF,
-    MARGIN,
     OUTPUT,
     RESULT,
     Drawing,
+    box_width,
     new_digraph,
     plain_label,
     shorten,
-    text_width,
 )
 from tinygrad_vi.show.matrices import Line, Picture, only_compiled, read
 from tinygrad_vi.tape import by_level
@@ -196,5 +195,5 @@ def _draw_scalars(
 
 
 def _put(graph: Digraph, name: str, lines: Sequence[str], **style: str) -> None:
-    width = max(map(text_width, lines)) * SMALL / 72 * (1.25 if style["shape"] == "ellipse" else 1) + 2 * MARGIN
+    width = box_width(lines, SMALL, round_=style["shape"] == "ellipse")
     graph.node(name, plain_label(lines), fontsize=f"{SMALL:g}", width=f"{width:.2f}", margin="0.08,0.03", **style)

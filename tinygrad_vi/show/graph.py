@@ -171,11 +171,9 @@ def new_digraph(**graph_attributes: str) -> Digraph:
 
 
 def draw_box(graph: Digraph, name: str, lines: list[str], colors: tuple[str, str], **style: str) -> None:
-    """A node with these lines of text, which may be anything, wide enough for any font: the viewer's may be wider than
-    the one that Graphviz measured.
-    """
+    """A node with these lines of text, which may be anything."""
     fill, border = colors
-    width = max(map(text_width, lines)) * FONT_SIZE / 72 * (1.25 if style["shape"] == "ellipse" else 1) + 2 * MARGIN
+    width = box_width(lines, round_=style["shape"] == "ellipse")
     graph.node(name, plain_label(lines), fillcolor=fill, color=border, width=f"{width:.2f}", **style)
 
 
@@ -325,6 +323,19 @@ def colored(text: str, color: str) -> str:
     """A piece of a label in Graphviz's likeness of HTML."""
     escaped = html.escape(text).replace("\\", "\\\\")  # \N would become the name of the node
     return f'<FONT COLOR="{color}">{escaped}</FONT>' if text else ""
+
+
+def box_width(texts: Iterable[str], size: float = FONT_SIZE, round_: bool = False) -> float:
+    """How wide a node must be for these texts, in inches.
+
+    Wide enough for any font: the viewer's may be wider than the one that Graphviz measured.
+    """
+    return max(inches(text, size) for text in texts) * (1.25 if round_ else 1.0) + 2 * MARGIN
+
+
+def inches(text: str, size: float = FONT_SIZE) -> float:
+    """An upper estimate of a text's width in letters of so many points."""
+    return text_width(text) * size / 72
 
 
 def text_width(text: str) -> float:

@@ -17,15 +17,14 @@ from tinygrad_vi.ops import whole_number
 from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.show.graph import (
     LEAF,
-    MARGIN,
     OPERATION,
     OUTPUT,
     RESULT,
     Drawing,
+    box_width,
     new_digraph,
     plain_label,
     shorten,
-    text_width,
 )
 from tinygrad_vi.show.neurons import INPUTS, LOSS, PENALTY, SHARED, TOGETHER, UNIT, Box, Collapsed, collapse
 from tinygrad_vi.value import NOT_COMPUTED, Value
@@ -192,7 +191,7 @@ def _put(graph: Digraph, node: str, lines: Sequence[str], **style: str) -> None:
 
 def _width(lines: Sequence[str]) -> float:
     """Of a box, in inches."""
-    return SMALL * max(map(text_width, lines)) / 72 + 2 * MARGIN
+    return box_width(lines, SMALL)
 
 
 def _height(lines: Sequence[str]) -> float:

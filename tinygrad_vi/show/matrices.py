@@ -18,16 +18,14 @@ from tinygrad_vi.compiler.numpy_source import Written
 from tinygrad_vi.nn import counted
 from tinygrad_vi.show.graph import (
     CONSTANT,
-    FONT_SIZE,
     LEAF,
-    MARGIN,
     OPERATION,
     OUTPUT,
     RESULT,
     Drawing,
+    box_width,
     new_digraph,
     plain_label,
-    text_width,
 )
 
 if TYPE_CHECKING:
@@ -363,7 +361,7 @@ class Picture:
             lines[0] = "share = 1/N"
         look += ",dotted" if again else ",dashed" if item.line in self.backward or self._is_constant(item) else ""
         outputs = {"peripheries": "2"} if self._is_output(item) else {}
-        width = max(map(text_width, lines)) * FONT_SIZE / 72 * (1.25 if shape != "box" else 1) + 2 * MARGIN
+        width = box_width(lines, round_=shape != "box")
         style = {"shape": shape, "style": f"filled,{look}", "fillcolor": fill, "color": border, **outputs}
         graph.node(self.key[item], plain_label(lines), width=f"{width:.2f}", **style)
 

@@ -13,15 +13,14 @@ from tinygrad_vi.show.graph import (
     FONT,
     FONT_SIZE,
     LEAF,
-    MARGIN,
     OUTPUT,
     RESULT,
     TEXT,
     Drawing,
+    box_width,
     colored_label,
     new_digraph,
     shorten,
-    text_width,
 )
 from tinygrad_vi.show.table import BAR, DOT, TraceWriter
 from tinygrad_vi.tape import Tape, Term, Trace
@@ -178,6 +177,5 @@ class _Sketch:
 
 
 def _draw(graph: Digraph, name: str, lines: Sequence[tuple[str, str]], **style: str) -> None:
-    # wide enough for any font: the viewer's may be wider than the one that Graphviz measured
-    width = max(text_width(text) for text, _ in lines) * FONT_SIZE / 72 + 2 * MARGIN
+    width = box_width(text for text, _ in lines)
     graph.node(name, colored_label(lines), width=f"{width:.2f}", **style)

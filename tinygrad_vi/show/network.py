@@ -17,10 +17,10 @@ from tinygrad_vi.show.graph import (
     colored_label,
     colored_width,
     draw_text,
+    inches,
     new_digraph,
     plain_label,
     shorten,
-    text_width,
 )
 from tinygrad_vi.show.notation import NOTATIONS, layer_formulas, unit_name, weight_name
 from tinygrad_vi.show.passes import Loss, Pass, layers_of, run, skips_to
@@ -146,7 +146,7 @@ class _Plan:
 
     def _spread(self) -> float:
         """How many times as far apart as usual the columns are, with room for the notes."""
-        widest = max((_width(text) for note in self.on_lines for text, _ in note), default=0.0)
+        widest = max((inches(text, SMALL) for note in self.on_lines for text, _ in note), default=0.0)
         return max(1.3 if self.on_lines else 1.0, 0.8 + 0.85 * widest, 1.55 if self.formulas else 0.0)
 
 
@@ -174,11 +174,6 @@ def _run(model: Any, layers: list[Layer], flow: str | None, x: Any, target: Any,
     if flow in ("backward", "both") and target is None and loss is None:
         raise ValueError("what flows back is the gradient of a loss: draw_network(model, x=..., target=...)")
     return run(model, layers, x, target, loss)
-
-
-def _width(text: str) -> float:
-    """Of a number on a line, in inches."""
-    return text_width(text) * SMALL / 72
 
 
 @dataclass(frozen=True)
@@ -240,7 +235,7 @@ class _Column:
 
     def _circle(self, graph: Digraph, node: str, name: str, colors: tuple[str, str], style: str, note: Note) -> None:
         lines = name.split("\n")
-        size = max(0.5, max(map(text_width, lines)) * FONT_SIZE / 72 + 0.16)
+        size = max(0.5, max(map(inches, lines)) + 0.16)
         shape = {"shape": "circle", "style": style, "fixedsize": "true", "width": f"{size:.2f}"}
         self._put(graph, node, self.y, label=plain_label(lines), fillcolor=colors[0], color=colors[1], **shape)
         if note:
@@ -333,7 +328,7 @@ def _unit_notes(columns: Sequence[_Column], done: Pass, flow: str | None, digits
 def _draw_line_notes(graph: Digraph, lines: Sequence[Line], notes: Sequence[Note], places: Mapping[str, Point]) -> None:
     """Each note on its line, as far from units and other notes as the line allows."""
     spots: dict[int, Point] = {}
-    widths = [colored_width(note, SMALL) if len(note) > 1 else _width(note[0][0]) for note in notes]
+    widths = [colored_width(note, SMALL) if len(note) > 1 else inches(note[0][0], SMALL) for note in notes]
     for _ in range(max(map(len, notes), default=0) ** 2):  # larger notes get in each other's way: they settle
         for k, note in enumerate(notes):
             taken = [*places.values(), *(spot for i, spot in spots.items() if i != k)]

@@ -22,9 +22,9 @@ from tinygrad_vi.show.graph import (
     colored_label,
     colored_width,
     draw_text,
+    inches,
     new_digraph,
     plain_label,
-    text_width,
 )
 from tinygrad_vi.show.notation import lowered, write_vector
 from tinygrad_vi.value import Value, adjoints, not_finite, recording, topological_order
@@ -197,10 +197,10 @@ class _Picture:
                 self._arrow(f"{part}{t + 1}", "L", "", run.y[t], "L", 0)
         box = max(self._width(lines) for _, _, lines, _ in self.boxes.values())
         between = max(
-            _small_width(text) for arrow in self.arrows if arrow.name == "W_h" for text in (arrow.name, arrow.flow)
+            inches(text, SMALL) for arrow in self.arrows if arrow.name == "W_h" for text in (arrow.name, arrow.flow)
         )
         terms = self._terms() if run.loss is not None else {}
-        term = max((text_width(text) for row in terms.values() for text in row), default=0.0) * FONT_SIZE / 72
+        term = max((inches(text) for row in terms.values() for text in row), default=0.0)
         self.across = max(2.0, box + between + 0.5, term + 0.4)
         for arrow in self.arrows:
             self._draw_arrow(arrow)
@@ -243,11 +243,11 @@ class _Picture:
             self._note(name, x, y + 0.09 * (y1 == y2 and bool(arrow.flow)), arrow.name, TEXT)
         if arrow.flow:
             self.graph.edge(arrow.head, arrow.tail, color=BACK, style="dashed", arrowsize="0.7")
-            aside = 0.28 + _small_width(arrow.flow) / 2  # of the dashed arrow
+            aside = 0.28 + inches(arrow.flow, SMALL) / 2  # of the dashed arrow
             self._note(f"{name}flow", x + aside * (x1 == x2), y - 0.09 * (y1 == y2), arrow.flow, BACK)
 
     def _note(self, name: str, x: float, y: float, text: str, color: str) -> None:
-        size = {"width": f"{_small_width(text):.2f}", "height": "0.16", "fixedsize": "true", "fontsize": f"{SMALL:g}"}
+        size = {"width": f"{inches(text, SMALL):.2f}", "height": "0.16", "fixedsize": "true", "fontsize": f"{SMALL:g}"}
         style = {"shape": "box", "style": "filled", "color": "white", "margin": "0", "fontcolor": color}
         self.graph.node(name, plain_label([text]), pos=f"{x:.2f},{y:.2f}!", **size, **style)
 
@@ -329,10 +329,6 @@ class _Picture:
 
     def _at(self, column: float, y: float) -> str:
         return f"{column * self.across:.2f},{y:.2f}!"
-
-
-def _small_width(text: str) -> float:
-    return text_width(text) * SMALL / 72
 
 
 def _applied(activation: str, total: str) -> str:
