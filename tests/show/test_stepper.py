@@ -70,6 +70,7 @@ def test_a_page_keeps_what_the_graph_was(y):
     page = y.step_through()
     y.parents[0].data = 1e9
     assert "1000000000" not in page.html
+    assert "data 1e9" not in texts(page.strip.svg)
 
 
 def test_the_still_frames_show_known_and_unknown_numbers(y):

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,13 @@ from tinygrad_vi.show.graph import (
     text_width,
 )
 from tinygrad_vi.show.render import render
-from tinygrad_vi.tape import Tape
+from tinygrad_vi.tape import Tape, Term
 from tinygrad_vi.value import Value
 
 LANGUAGES = ("vi", "en")
 NODE_HEIGHT = 50.0  # points: three lines
 LONGEST_FORMULA = 26
+COLORS = {"input": LEAF, "constant": CONSTANT, "operation": RESULT}
 UNKNOWN = "?"  # a value that the walk has not come to yet
 NOT_YET = "—"  # a gradient before the backward pass
 MOST_NODES = 12  # of a graph with more only two moments are shown
@@ -159,6 +160,7 @@ def _resource(name: str) -> str:
     return files("tinygrad_vi.show").joinpath(name).read_text(encoding="utf-8")
 
 
+@cache
 def _words() -> dict[str, dict[str, str]]:
     words: dict[str, dict[str, str]] = json.loads(_resource("stepper_words.json"))
     return words
@@ -179,8 +181,8 @@ class _Program:
         self.tape = tape
         self.digits = digits
         operands = dict.fromkeys(v for node in tape.operations for v in node.parents)
-        self.constants = [v for v in operands if tape.number(v) is None]
-        self.nodes = [*tape.inputs, *self.constants, *tape.operations]
+        constants = [v for v in operands if tape.number(v) is None]
+        self.nodes = [*tape.inputs, *constants, *tape.operations]
         if len(self.nodes) > max_nodes:
             raise ValueError(
                 f"the graph has {len(self.nodes)} values, too many to step through (max_nodes = {max_nodes}): take a "
@@ -188,8 +190,8 @@ class _Program:
             )
         self.index = {node: i for i, node in enumerate(self.nodes)}
         self.facts = [self._facts(node) for node in self.nodes]
-        y = shorten(str(tape.output.label)) or tape.output_name
-        self.title = f"{y} = {write_number(tape.output.data, digits)}"
+        self.output_name = shorten(str(tape.output.label)) or tape.output_name
+        self.title = f"{self.output_name} = {write_number(tape.output.data, digits)}"
 
     @property
     def steps(self) -> int:
@@ -198,15 +200,15 @@ class _Program:
 
     def _facts(self, node: Value) -> dict[str, Any]:
         facts = {"name": self.tape.name(node), "label": shorten(str(node.label)), "data": _json_number(node.data)}
-        if node in self.constants:
+        if self.tape.number(node) is None:
             return facts | {"kind": "constant", "name": write_number(node.data, self.digits)}
-        if node in self.tape.inputs:
+        if self.index[node] < len(self.tape.inputs):
             return facts | {"kind": "input"}
         assert node.op is not None
         operands = [Symbol(_slot(i)) for i in range(len(node.parents))]
         out = Symbol(_slot("o"))
         shown = list(operands)
-        if node.op.name == "dot" and node.parents[-1] in self.constants and node.parents[-1].data == 0.0:
+        if node.op.name == "dot" and self.tape.number(node.parents[-1]) is None and node.parents[-1].data == 0.0:
             shown[-1] = Symbol("")  # a neuron without a bias
         taught = [Symbol.of(partial, self.digits).text for partial in node.op.taught(out, *operands)]
         rules = node.op.partials(_Tree("o"), *[_Tree(i) for i in range(len(node.parents))])
@@ -242,16 +244,14 @@ class _Program:
             facts | {"caption": caption, "box": box}
             for facts, caption, box in zip(self.facts, captions, place["boxes"], strict=True)
         ]
-        y = self.index[self.tape.output]
         return {
-            "title": self.title,
             "language": language,
             "digits": self.digits,
             "nodes": nodes,
             "edges": place["edges"],
             "size": place["size"],
-            "output": y,
-            "outputName": shorten(str(self.tape.output.label)) or self.tape.output_name,
+            "output": self.index[self.tape.output],
+            "outputName": self.output_name,
         }
 
     def edges(self) -> list[tuple[int, int, int]]:
@@ -270,39 +270,40 @@ class _Program:
         moments = sorted({m // 2, m, m + 1 + m // 2, 2 * m + 1}) if m else [0, 1]
         if len(self.nodes) > MOST_NODES:
             moments = [m, 2 * m + 1]
+        terms = self.tape.adjoint().terms
         graph = new_digraph(rankdir="LR", nodesep="0.2", ranksep="0.35", newrank="true")
         for moment in reversed(moments):  # Graphviz stacks from the bottom up
             half = words["forwardTitle"] if moment <= m else words["backwardTitle"]
             with graph.subgraph(name=f"cluster{moment}") as frame:
                 frame.attr(label=f"{half}: {moment} / {2 * m + 1}", labeljust="l", color="#cbd5e1", fontname=FONT)
-                self._draw_frame(frame, moment)
+                self._draw_frame(frame, moment, terms)
         return Drawing(graph, f"{len(moments)} moments of a walk through {len(self.nodes)} values")
 
-    def _draw_frame(self, graph: Any, moment: int) -> None:
+    def _draw_frame(self, graph: Any, moment: int, terms: Mapping[Value, Sequence[Term]]) -> None:
         operations = self.tape.operations
         m = len(operations)
         known = set(self.nodes) - set(operations[moment:])
         swept = set(operations[2 * m + 1 - moment :]) if moment > m else set()
         active = operations[moment - 1 if moment <= m else 2 * m + 1 - moment] if 0 != moment != m + 1 else None
         gradients = dict.fromkeys(self.nodes, 0.0) | {self.tape.output: 1.0} if moment > m else {}
-        for node, terms in self.tape.adjoint().terms.items() if swept else ():
-            gradients[node] += sum(term.product for term in terms if term.operation in swept)
+        for node, sums in terms.items() if swept else ():
+            gradients[node] += sum(term.product for term in sums if term.operation in swept)
         for i, node in enumerate(self.nodes):
-            constant, y = node in self.constants, node is self.tape.output
+            kind, y = self.facts[i]["kind"], node is self.tape.output
             lines = [self.caption(i)]
-            if not constant:
-                data = write_number(node.data, self.digits) if node in known else UNKNOWN
+            if kind != "constant":
+                data = write_number(float(self.facts[i]["data"]), self.digits) if node in known else UNKNOWN
                 grad = write_number(gradients[node], self.digits) if gradients else NOT_YET
                 lines += [f"data {data}", f"grad {grad}"]
-            style = {"style": "filled,dashed" if constant or node not in known else "filled,rounded"}
+            style = {"style": "filled,dashed" if kind == "constant" or node not in known else "filled,rounded"}
             style |= {"peripheries": "2" if y else "1", "penwidth": "3" if node is active else "1.2"}
-            colors = CONSTANT if constant else LEAF if i < len(self.tape.inputs) else OUTPUT if y else RESULT
+            colors = OUTPUT if kind == "operation" and y else COLORS[kind]
             draw_box(graph, f"f{moment}v{i}", lines, colors, shape="box", **style)
         for tail, head, k in self.edges():
             node = self.nodes[head]
             local = write_number(node.local_grads[k], self.digits)
             style = {"label": f" ×{bracketed(local)} "} if node in known else {}
-            if node in swept and self.nodes[tail] not in self.constants:
+            if node in swept and self.facts[tail]["kind"] != "constant":
                 style |= {"color": PATH, "style": "dashed", "dir": "back"}
             graph.edge(f"f{moment}v{tail}", f"f{moment}v{head}", **style)
 
