@@ -1,36 +1,75 @@
 """Everything for the eye: computation graphs and networks as pictures, tapes as tables, training as plots."""
 
-from tinygrad_vi.show.analogies import neuron_analogy as neuron_analogy
-from tinygrad_vi.show.analogies import templates as templates
-from tinygrad_vi.show.both import draw_both as draw_both
-from tinygrad_vi.show.derivation import Derivation as Derivation
-from tinygrad_vi.show.derivation import derive as derive
-from tinygrad_vi.show.film import Film as Film
-from tinygrad_vi.show.gates import draw_circuit as draw_circuit
-from tinygrad_vi.show.gates import draw_gates as draw_gates
-from tinygrad_vi.show.graph import Drawing as Drawing
-from tinygrad_vi.show.graph import draw as draw
-from tinygrad_vi.show.lectures import lecture_picture as lecture_picture
-from tinygrad_vi.show.lectures import lecture_pictures as lecture_pictures
-from tinygrad_vi.show.matrices import draw_matrices as draw_matrices
-from tinygrad_vi.show.modes import draw_modes as draw_modes
-from tinygrad_vi.show.network import draw_network as draw_network
-from tinygrad_vi.show.plots import Plot as Plot
-from tinygrad_vi.show.plots import decision_boundary as decision_boundary
-from tinygrad_vi.show.plots import gradient_sizes as gradient_sizes
-from tinygrad_vi.show.plots import loss_curve as loss_curve
-from tinygrad_vi.show.plots import predictions as predictions
-from tinygrad_vi.show.recurrent import draw_unrolled as draw_unrolled
-from tinygrad_vi.show.stepper import Page as Page
-from tinygrad_vi.show.stepper import step_through as step_through
-from tinygrad_vi.show.surfaces import ParameterPath as ParameterPath
-from tinygrad_vi.show.surfaces import batch_columns as batch_columns
-from tinygrad_vi.show.surfaces import descents as descents
-from tinygrad_vi.show.surfaces import error_surface as error_surface
-from tinygrad_vi.show.surfaces import loss_landscape as loss_landscape
-from tinygrad_vi.show.surfaces import quadratic as quadratic
-from tinygrad_vi.show.vectors import draw_vectors as draw_vectors
-from tinygrad_vi.show.ways import derivative_cost as derivative_cost
-from tinygrad_vi.show.ways import expression_growth as expression_growth
-from tinygrad_vi.show.ways import numerical_error as numerical_error
-from tinygrad_vi.show.ways import three_ways as three_ways
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+if _TYPE_CHECKING:
+    from tinygrad_vi.show.analogies import neuron_analogy as neuron_analogy
+    from tinygrad_vi.show.analogies import templates as templates
+    from tinygrad_vi.show.both import draw_both as draw_both
+    from tinygrad_vi.show.derivation import Derivation as Derivation
+    from tinygrad_vi.show.derivation import derive as derive
+    from tinygrad_vi.show.film import Film as Film
+    from tinygrad_vi.show.gates import draw_circuit as draw_circuit
+    from tinygrad_vi.show.gates import draw_gates as draw_gates
+    from tinygrad_vi.show.graph import Drawing as Drawing
+    from tinygrad_vi.show.graph import draw as draw
+    from tinygrad_vi.show.lectures import lecture_picture as lecture_picture
+    from tinygrad_vi.show.lectures import lecture_pictures as lecture_pictures
+    from tinygrad_vi.show.matrices import draw_matrices as draw_matrices
+    from tinygrad_vi.show.modes import draw_modes as draw_modes
+    from tinygrad_vi.show.network import draw_network as draw_network
+    from tinygrad_vi.show.plots import Plot as Plot
+    from tinygrad_vi.show.plots import decision_boundary as decision_boundary
+    from tinygrad_vi.show.plots import gradient_sizes as gradient_sizes
+    from tinygrad_vi.show.plots import loss_curve as loss_curve
+    from tinygrad_vi.show.plots import predictions as predictions
+    from tinygrad_vi.show.recurrent import draw_unrolled as draw_unrolled
+    from tinygrad_vi.show.stepper import Page as Page
+    from tinygrad_vi.show.stepper import step_through as step_through
+    from tinygrad_vi.show.surfaces import ParameterPath as ParameterPath
+    from tinygrad_vi.show.surfaces import batch_columns as batch_columns
+    from tinygrad_vi.show.surfaces import descents as descents
+    from tinygrad_vi.show.surfaces import error_surface as error_surface
+    from tinygrad_vi.show.surfaces import loss_landscape as loss_landscape
+    from tinygrad_vi.show.surfaces import quadratic as quadratic
+    from tinygrad_vi.show.vectors import draw_vectors as draw_vectors
+    from tinygrad_vi.show.ways import derivative_cost as derivative_cost
+    from tinygrad_vi.show.ways import expression_growth as expression_growth
+    from tinygrad_vi.show.ways import numerical_error as numerical_error
+    from tinygrad_vi.show.ways import three_ways as three_ways
+
+#: each picture is a room that is opened when it is first asked for: where each name lives
+_LATER = {
+    **dict.fromkeys(("neuron_analogy", "templates"), "analogies"),
+    **dict.fromkeys(("draw_both",), "both"),
+    **dict.fromkeys(("Derivation", "derive"), "derivation"),
+    **dict.fromkeys(("Film",), "film"),
+    **dict.fromkeys(("draw_circuit", "draw_gates"), "gates"),
+    **dict.fromkeys(("Drawing", "draw"), "graph"),
+    **dict.fromkeys(("lecture_picture", "lecture_pictures"), "lectures"),
+    **dict.fromkeys(("draw_matrices",), "matrices"),
+    **dict.fromkeys(("draw_modes",), "modes"),
+    **dict.fromkeys(("draw_network",), "network"),
+    **dict.fromkeys(("Plot", "decision_boundary", "gradient_sizes", "loss_curve", "predictions"), "plots"),
+    **dict.fromkeys(("draw_unrolled",), "recurrent"),
+    **dict.fromkeys(("Page", "step_through"), "stepper"),
+    **dict.fromkeys(
+        ("ParameterPath", "batch_columns", "descents", "error_surface", "loss_landscape", "quadratic"), "surfaces"
+    ),
+    **dict.fromkeys(("draw_vectors",), "vectors"),
+    **dict.fromkeys(("derivative_cost", "expression_growth", "numerical_error", "three_ways"), "ways"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'tinygrad_vi.show' has no attribute {name!r}")
+    return getattr(_import_module(f"tinygrad_vi.show.{_LATER[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+
+__all__ = sorted(name for name in __dir__() if not name.startswith("_"))
