@@ -8,6 +8,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
+from svg import labels
 
 from tinygrad_vi import Value, dot, losses, nn, show, sin, take, tanh, total
 from tinygrad_vi.data import moons
@@ -17,15 +18,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def boxes(drawing):
     """The lines of text of each box, by its name in the picture."""
-    return {name: lines for name, lines in texts(drawing).items() if "->" not in name and lines}
-
-
-def texts(drawing):
-    return {
-        group.findtext(f"{SVG}title"): [text.text.strip() for text in group.iter(f"{SVG}text")]
-        for group in ET.fromstring(drawing.svg).iter(f"{SVG}g")
-        if group.get("class") in ("node", "edge")
-    }
+    return {name: lines for name, lines in labels(drawing.svg).items() if "->" not in name and lines}
 
 
 def titles(drawing):
@@ -36,7 +29,7 @@ def edges(drawing):
     """The text of each edge, by the titles of its ends."""
     title = {name: lines[0] for name, lines in boxes(drawing).items()}
     found = {}
-    for name, lines in texts(drawing).items():
+    for name, lines in labels(drawing.svg).items():
         if "->" in name and lines:
             tail, head = name.split("->")
             found[title[tail], title[head]] = lines[0]
@@ -160,7 +153,9 @@ def test_neurons_stand_in_columns_and_of_many_the_middle_is_one_box():
     ) == [1, 2, 2, 7, 7]
     for (x1, y1, w1), (x2, y2, w2) in combinations(place.values(), 2):
         assert abs(x1 - x2) > (w1 + w2) / 2 or abs(y1 - y2) > 0.5
-    lines = [tuple(name.replace(":e", "").replace(":w", "").split("->")) for name in texts(drawing) if "->" in name]
+    lines = [
+        tuple(name.replace(":e", "").replace(":w", "").split("->")) for name in labels(drawing.svg) if "->" in name
+    ]
     assert len(lines) == 2 * 7 + 7 * 7 + 7 * 1 + 1 + 1
     assert hidden(drawing) == scalar(y)
     assert hidden(y.draw(level="neuron", max_units=16)) == scalar(y)

@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from svg import labels
 
 from tinygrad_vi import ShapeError, Value, compile, erf, gelu, losses, nn, sin, take
 from tinygrad_vi.compiler.evaluate import evaluate
@@ -15,17 +16,9 @@ SVG = "{http://www.w3.org/2000/svg}"
 N = 7  # examples
 
 
-def texts(drawing):
-    return {
-        group.findtext(f"{SVG}title"): [text.text.strip() for text in group.iter(f"{SVG}text")]
-        for group in ET.fromstring(drawing.svg).iter(f"{SVG}g")
-        if group.get("class") in ("node", "edge")
-    }
-
-
 def boxes(drawing):
     """The lines of text of each box and circle, by its name."""
-    return {name: lines for name, lines in texts(drawing).items() if "->" not in name}
+    return {name: lines for name, lines in labels(drawing.svg).items() if "->" not in name}
 
 
 def traced(fn, model, *data):
@@ -160,7 +153,7 @@ def test_the_picture_of_a_network_reads_like_a_textbook():
         ["@", "+", "tanh", "@", "+", "-", "** 2", "*", "sum over N"]
     )
     name = {lines[0]: key for key, lines in found.items()}
-    edges = texts(drawing)
+    edges = labels(drawing.svg)
     product = next(edge.split("->")[1] for edge in edges if edge.startswith(f"{name['W1']}->"))
     assert edges[f"{name['W1']}->{product}"] == ["3×2"]
     assert edges[f"{name['x']}->{product}"] == ["2×N"]

@@ -6,20 +6,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from tinygrad_vi import Tape, Value, dot, exp, gelu, log, maximum, sin, tanh, total
-from tinygrad_vi.show import render
 from tinygrad_vi.show.modes import FORWARD, REVERSE, draw_modes
 
 SVG = "{http://www.w3.org/2000/svg}"
-
-shutil_which = render.shutil.which
-
-
-@pytest.fixture(params=["with dot", "without dot"])
-def renderer(request, monkeypatch):
-    if request.param == "without dot":
-        monkeypatch.setattr(render.shutil, "which", lambda name: None)
-    elif not shutil_which("dot"):
-        pytest.skip("the program dot is not installed; the other half of these tests runs without it")
 
 
 @pytest.fixture
