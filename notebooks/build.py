@@ -7,14 +7,14 @@ what one edits and reviews: prose, with the code cells as ```python blocks (a ``
 from __future__ import annotations
 
 import base64
-import io
 import sys
 from pathlib import Path
 
 import jupytext
 import nbformat
 from nbclient import NotebookClient
-from PIL import Image
+
+from tinygrad_vi.show.plots import fewer_colors
 
 HERE = Path(__file__).resolve().parent
 SOURCES = sorted((HERE / "source").glob("[0-9][0-9]_*.md"))
@@ -44,16 +44,9 @@ def run(notebook: nbformat.NotebookNode, timeout: int = 120) -> nbformat.Noteboo
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             if "image/svg+xml" in data and "image/png" in data:
-                data["image/png"] = fewer_colors(data["image/png"])
+                png = fewer_colors(base64.b64decode(data["image/png"]), 128)  # the SVG is what most viewers show
+                data["image/png"] = base64.b64encode(png).decode()
     return notebook
-
-
-def fewer_colors(png: str, colors: int = 128) -> str:
-    """The same picture in a quarter of the room: the SVG beside it is what most viewers show."""
-    small = io.BytesIO()
-    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-    picture.quantize(colors, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
-    return base64.b64encode(small.getvalue()).decode()
 
 
 def main(chosen: list[str]) -> None:

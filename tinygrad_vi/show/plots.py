@@ -96,12 +96,12 @@ def styled(axis: Any) -> Any:
     return axis
 
 
-def fewer_colors(png: bytes) -> bytes:
-    """The same picture in 256 colours: a third of the size, so that notebooks stay small."""
+def fewer_colors(png: bytes, colors: int = 256) -> bytes:
+    """The same picture in so many colours: a third of the size or less, so that notebooks stay small."""
     from PIL import Image  # matplotlib brings it along
 
     small = BytesIO()
-    Image.open(BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    Image.open(BytesIO(png)).convert("RGB").quantize(colors, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 
