@@ -14,11 +14,11 @@ Values.  The derivatives of f with respect to what it merely closes over are not
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
+from tinygrad_vi import modes
 from tinygrad_vi.ops import DomainError, ShapeError, number
 from tinygrad_vi.tape import tangents
 from tinygrad_vi.value import Value, adjoints, first_not_finite, not_finite, recording, topological_order
@@ -177,7 +177,7 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None)
 
     def gradient(*arguments: Any) -> Any:
         xs, nest = flatten(_one_or_all(arguments))
-        keep_values = _inside.get() or any(isinstance(x, Value) for x in xs)  # to be differentiated again
+        keep_values = differentiating() or any(isinstance(x, Value) for x in xs)  # to be differentiated again
         numbers = [_number(x) for x in xs]
         xs = xs if keep_values else numbers
 
@@ -289,22 +289,15 @@ def _suspect(f: F, arguments: tuple[Any, ...]) -> str:
 
 # --- A call of f on Values --------------------------------------------------------------------------------------------
 
-_inside = ContextVar("tinygrad_vi_inside_a_derivative", default=False)
-
 
 def differentiating() -> bool:
     """Whether the code that asks runs inside a derivative, so that its results should be Values."""
-    return _inside.get()
+    return modes.differentiable.get()
 
 
-@contextmanager
-def differentiable() -> Iterator[None]:
+def differentiable() -> AbstractContextManager[None]:
     """Inside, as inside a derivative, derivatives and networks of plain numbers are Values, to be differentiated."""
-    token = _inside.set(True)
-    try:
-        yield
-    finally:
-        _inside.reset(token)
+    return modes.differentiable.set(True)
 
 
 class _Call:
@@ -315,7 +308,7 @@ class _Call:
         self.inputs = [_variable(x) for x in xs]
         self.nest_arguments = nest
         # inside another derivative, results must themselves be differentiable
-        self.create_graph = _inside.get() or any(isinstance(x, Value) for x in xs)
+        self.create_graph = differentiating() or any(isinstance(x, Value) for x in xs)
         values = nest(self.inputs)
         with differentiable(), recording(True):  # a derivative inside no_grad() is still a derivative
             result = f(values) if len(arguments) == 1 else f(*values)
@@ -344,7 +337,7 @@ class _Call:
 
     def _follow(self, seeds: dict[Value, Any]) -> None:
         """Seeds that are Values, or a sweep inside another derivative, ask for results to differentiate again."""
-        self.create_graph |= _inside.get() or any(isinstance(seed, Value) for seed in seeds.values())
+        self.create_graph |= differentiating() or any(isinstance(seed, Value) for seed in seeds.values())
 
     def _finite(self, derivatives: list[Any], seeds: dict[Value, Any], kind: str) -> list[Any]:
         for d in derivatives:

@@ -14,7 +14,7 @@ import math
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from difflib import get_close_matches
 from numbers import Real
 from operator import methodcaller
@@ -22,7 +22,7 @@ from pathlib import Path
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tinygrad_vi import ops
+from tinygrad_vi import modes, ops
 from tinygrad_vi.derivatives import differentiable, differentiating
 from tinygrad_vi.files import read_json, write_json
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
@@ -95,18 +95,9 @@ def generator(seed: Any) -> Any:
 # --- Module -----------------------------------------------------------------------------------------------------------
 
 
-_predicting = False
-
-
-@contextmanager
-def prediction() -> Iterator[None]:
+def prediction() -> AbstractContextManager[None]:
     """Nothing is dropped inside, whatever mode a module is in."""
-    global _predicting
-    before, _predicting = _predicting, True
-    try:
-        yield
-    finally:
-        _predicting = before
+    return modes.predicting.set(True)
 
 
 class Module:
@@ -741,7 +732,7 @@ class Dropout(Module):
 
     def forward(self, x: list[Any]) -> list[Any]:
         """The list with some entries dropped."""
-        if not self.training or _predicting:
+        if not self.training or modes.predicting.get():
             return x
         if being_traced():
             raise TypeError(
