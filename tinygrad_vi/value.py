@@ -299,7 +299,8 @@ class Value:
     sqrt, sin, cos, tan = _method(ops.sqrt), _method(ops.sin), _method(ops.cos), _method(ops.tan)
     asin, acos, atan = _method(ops.asin), _method(ops.acos), _method(ops.atan)
     arcsin, arccos, arctan = asin, acos, atan  # the names NumPy asks an object for
-    sinh, cosh, tanh, sech = _method(ops.sinh), _method(ops.cosh), _method(ops.tanh), _method(ops.sech)
+    sinh, cosh, tanh = _method(ops.sinh), _method(ops.cosh), _method(ops.tanh)
+    sech, bell = _method(ops.sech), _method(ops.bell)
     erf, erfc, sigmoid, softplus = _method(ops.erf), _method(ops.erfc), _method(ops.sigmoid), _method(ops.softplus)
     relu = _method(ops.relu)
     silu, gelu, step = _method(ops.silu), _method(ops.gelu), _method(ops.step)

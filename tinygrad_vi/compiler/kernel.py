@@ -50,7 +50,7 @@ loops = njit(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", cache
 exact = njit(fastmath={"contract"}, error_model="numpy", cache=True, nogil=True)
 
 (POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH, TANH,
- SECH, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
+ SECH, BELL, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
  LOGSUMEXP) = CODES.values()  # fmt: skip
 
 
@@ -170,6 +170,8 @@ def value(op, x, x1, x2, c):
         return el.tanh(x)
     if op == SECH:
         return el.sech(x)
+    if op == BELL:
+        return el.bell(x)
     if op == SIN:
         return el.sin(x) if abs(x) <= el.TRIG_LIMIT else math.sin(x)
     if op == COS:
@@ -246,6 +248,9 @@ def elementwise(op, M, y, x, x1, x2, c, n):
     elif op == SECH:
         for i in range(n):
             M[y + i] = el.sech(M[x + i])
+    elif op == BELL:
+        for i in range(n):
+            M[y + i] = el.bell(M[x + i])
     elif op == TANH_AND_SECH:
         for i in range(n):
             M[y + i], M[x1 + i] = el.tanh_and_sech(M[x + i])

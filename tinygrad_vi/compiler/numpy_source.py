@@ -153,6 +153,12 @@ DEFINITIONS = {
     first = np.arange(len(xs))[:, None, None] == xs.argmax(axis=0)  # one that is largest: exp(0) = 1
     shift = xs.max(axis=0)
     return shift + np.log1p(np.where(first, 0, np.exp(xs - shift)).sum(axis=0))""",
+    "bell": """a = np.minimum(np.abs(x), 40)
+    c = 134217729 * a
+    high = c - (c - a)  # 26 bits of a
+    low = a - high
+    e = np.exp(-0.5 * (a * a))  # which magnifies the rounding of a*a
+    return e - 0.5 * (((high * high - a * a) + 2 * (high * low)) + low * low) * e""",
     "sech": """e = np.exp(-np.abs(x))
     return 2 * e / (1 + e * e)""",
     "semicircle": "return np.sqrt((1 - x) * (1 + x))",

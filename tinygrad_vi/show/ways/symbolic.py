@@ -304,6 +304,7 @@ def _formulas(sympy: Any, exact: Callable[[float], Any]) -> dict[str, F]:
         "exponential": lambda x, base: exact(base) ** x,
         "expm1": lambda x: exp(x) - 1,
         "log1p": lambda x: log(1 + x),
+        "bell": lambda x: exp(-(x**2) / 2),
         "semicircle": lambda x: sqrt(1 - x**2),
         "sigmoid": sigmoid,
         "softplus": lambda x: log(1 + exp(x)),
