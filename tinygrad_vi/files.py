@@ -35,13 +35,14 @@ ABANDONED = 3600.0
 # --- Writing ----------------------------------------------------------------------------------------------------------
 
 
-def write_atomically(path: str | Path, data: bytes | str) -> Path:
+def write_atomically(path: str | Path, data: bytes | str, *, durable: bool = True) -> Path:
     """Write a file that is complete or not there at all; text as UTF-8.  Returns the path.
 
     The data go into a new file beside it, ``.name.<random>.tmp``, which then takes its name.  A link is followed, as
     editors do: the file that it leads to is replaced and the link stays.  An existing file keeps its mode and, as far
     as the system allows, its owner; a new one gets the mode that the umask leaves.  What is no regular file (a device,
-    a pipe) is written to directly.  Unfinished files that killed writers of this path have left are removed.
+    a pipe) is written to directly.  Unfinished files that killed writers of this path have left are removed.  It
+    outlives a power cut, unless it need not be ``durable``, which is faster.
 
     Raises OSError, and leaves the old file as it was, when it cannot be written: FileNotFoundError without the folder,
     PermissionError for a write-protected file.
@@ -61,14 +62,14 @@ def write_atomically(path: str | Path, data: bytes | str) -> Path:
         raise PermissionError(errno.EACCES, "the file is write-protected", str(path))
     _remove_leftovers(target)
     try:
-        _replace(target, data, old)
+        _replace(target, data, old, durable)
     except OSError as error:
         error.filename, error.filename2 = str(path), None  # the unfinished file's name means nothing to the caller
         raise
     return path
 
 
-def _replace(target: Path, data: bytes, old: os.stat_result | None) -> None:
+def _replace(target: Path, data: bytes, old: os.stat_result | None, durable: bool) -> None:
     descriptor, unfinished = _unfinished(target, 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o777)
     try:
         with open(descriptor, "wb") as file:
@@ -76,7 +77,8 @@ def _replace(target: Path, data: bytes, old: os.stat_result | None) -> None:
                 _take_over(descriptor, old)
             file.write(data)
             file.flush()
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
             if fcntl is not None:  # Windows renames closed files only
                 os.replace(unfinished, target)
         if fcntl is None:
@@ -84,7 +86,8 @@ def _replace(target: Path, data: bytes, old: os.stat_result | None) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    if durable:
+        _sync_folder(target.parent)
 
 
 def _unfinished(target: Path, mode: int) -> tuple[int, Path]:
