@@ -782,3 +782,14 @@ def test_a_wrong_shape_in_a_file_is_a_shape_error(tmp_path):
     })  # fmt: skip
     with pytest.raises(ShapeError, match=r"cannot load .*m.json: w should be a list of 2, got 1"):
         model.load(path)
+
+
+def test_what_json_cannot_hold_is_named_and_leaves_the_old_file(tmp_path):
+    model = nn.Neuron(1)
+    sgd = optim.SGD(model.parameters(), 0.1)
+    path = model.save(tmp_path / "m.json", sgd)
+    content = path.read_bytes()
+    sgd.learning_rate = math.inf
+    with pytest.raises(ValueError, match="optimizer cannot be written as JSON: Out of range float"):
+        model.save(path, sgd)
+    assert path.read_bytes() == content

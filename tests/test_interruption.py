@@ -141,7 +141,7 @@ def test_an_interruption_at_any_line_leaves_a_whole_step_and_the_rest_can_be_tra
         same(problem.state, right[STEPS])
     else:
         pytest.fail("the training never came to its end")
-    assert k > 100
+    assert k > 30
     assert seen == set(range(STEPS + 1))
 
 
@@ -157,7 +157,7 @@ def test_an_interruption_at_any_instruction_as_well(compiled):
         same(problem.state, right[problem.optimizer.steps])
         if history is not None:
             assert len(history.loss) == len(history.gradient_norm) == len(history.learning_rate) == len(history.time)
-    assert k > 1000
+    assert k > 300
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -170,7 +170,7 @@ def test_one_step_by_hand_is_taken_or_not_taken(kind):
         same(problem.state, right[problem.optimizer.steps])
         if not happened:
             break
-    assert k > 100
+    assert k > 30
     assert problem.optimizer.steps == 1
 
 
@@ -200,7 +200,7 @@ def test_the_best_parameters_are_put_back_whole_and_are_the_best():
             losses = history.validation_loss
             assert len(losses) == len(history.loss)
             assert tuple(p.data for p in w) == path[1 + losses.index(min(losses))]
-    assert k > 100
+    assert k > 30
 
 
 def test_loading_a_model_and_its_optimiser_is_done_or_not_done(tmp_path):
@@ -221,7 +221,7 @@ def test_loading_a_model_and_its_optimiser_is_done_or_not_done(tmp_path):
         if not happened:
             break
         assert ([p.data for p in fresh.parameters()], other.state_dict()) in (before, right)
-    assert k > 100
+    assert k > 30
     assert ([p.data for p in fresh.parameters()], other.state_dict()) == right
 
 
@@ -238,3 +238,18 @@ def test_an_interrupted_native_training_is_a_whole_one_too():
         if not happened:
             break
     assert problem.optimizer.steps == STEPS
+
+
+def test_the_modes_of_modules_are_put_back_whatever_is_interrupted():
+    model = nn.MLP(1, [1, 1], dropout=0.5, seed=0).eval()
+    model.layers[0].training = True  # as the user has it
+    before = [module.training for module in model.modules()]
+    watched = WATCHED - {optim.__file__}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "WATCHED", watched)
+        for k in range(1, 10_000):
+            _, happened = interrupted(lambda: fit(lambda x: model([x]) ** 2, model, [1.0], epochs=1, progress=False), k)
+            assert [module.training for module in model.modules()] == before, k
+            if not happened:
+                break
+    assert k > 30

@@ -199,7 +199,12 @@ def write_json(path: str | Path, form: str, content: Mapping[str, Any]) -> Path:
 
 def json_text(form: str, content: Mapping[str, Any]) -> str:
     """The text of such a file, one entry a line.  Raises ValueError or TypeError for what JSON cannot hold."""
-    entries = {name: json.dumps(entry, allow_nan=False) for name, entry in content.items()}
+    entries = {}
+    for name, entry in content.items():
+        try:
+            entries[name] = json.dumps(entry, allow_nan=False)
+        except (ValueError, TypeError) as error:  # an infinity; an object
+            raise type(error)(f"{name} cannot be written as JSON: {error}") from None
     head = {"format": form, "version": VERSION, "checksum": _checksum(form, entries)}
     lines = {**{name: json.dumps(entry) for name, entry in head.items()}, **entries}
     return "{\n" + ",\n".join(f"{json.dumps(name)}: {text}" for name, text in lines.items()) + "\n}\n"

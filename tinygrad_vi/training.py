@@ -205,9 +205,10 @@ def fit(
     history.stopped = _stalled(history, patience)  # a resumed run may have been at its end
     callbacks = [callbacks] if callable(callbacks) else list(callbacks)
     per_epoch = len(batches_of_rows(len(examples), batch_size))
+    modes = [(module, module.training) for module in parameters.modules()] if isinstance(parameters, Module) else []
     start = perf_counter() - (history.time[-1] if history.time else 0.0)
     try:
-        with progress_bar(progress, epochs * per_epoch, history.epochs * per_epoch) as bar, _training(parameters):
+        with progress_bar(progress, epochs * per_epoch, history.epochs * per_epoch) as bar, _training(modes):
             while history.epochs < epochs and not history.stopped:
                 epoch = history.epochs
                 bar.set_description(f"epoch {epoch + 1}/{epochs}", refresh=False)
@@ -230,7 +231,8 @@ def fit(
                 if checkpoint is not None and (ended or history.epochs % checkpoint_every == 0):
                     run.save(Path(checkpoint))
     except KeyboardInterrupt:
-        objective.settle()  # once more, if this very call was interrupted
+        objective.settle()  # once more, if this very call was interrupted; the next line as well
+        _set_modes(modes)
         history.stopped = f"interrupted in epoch {history.epochs + 1}"
     if patience is not None and held_out is not None:
         whole(run.restore_best)
@@ -474,16 +476,18 @@ def _stalled(history: History, patience: int | None) -> str:
 
 
 @contextmanager
-def _training(model: Any) -> Iterator[None]:
-    """A Module and its parts in training mode for a while."""
-    before = [(module, module.training) for module in model.modules()] if isinstance(model, Module) else []
-    for module, _ in before:
-        module.training = True
+def _training(modes: Sequence[tuple[Module, bool]]) -> Iterator[None]:
+    """Modules, given with their modes, in training mode for a while."""
     try:
+        _set_modes([(module, True) for module, _ in modes])
         yield
     finally:
-        for module, mode in before:
-            module.training = mode
+        _set_modes(modes)
+
+
+def _set_modes(modes: Iterable[tuple[Module, bool]]) -> None:
+    for module, mode in modes:
+        module.training = mode
 
 
 class _NoBar:
