@@ -309,17 +309,17 @@ class OnArrays:
         theta = np.array([p.data for p in optimizer.parameters])
         state = list(np.array(optimizer.state, dtype=float).reshape(len(theta), -1).T.copy())
         # steps taken, parameters, state: one object, so that one assignment is a step and an interruption splits none
-        self.reached: tuple[int, Any, list[Any]] = (optimizer.steps, theta, state)
+        self.now: tuple[int, Any, list[Any]] = (optimizer.steps, theta, state)
 
     @property
     def theta(self) -> Any:
         """The numbers of the parameters."""
-        return self.reached[1]
+        return self.now[1]
 
     def step(self, gradient: Any) -> None:
         """Move theta against the gradient; DomainError, and nothing moved, when it would not stay finite."""
         optimizer, before = self.optimizer, self.optimizer.steps
-        steps, theta, state = self.reached
+        steps, theta, state = self.now
         try:
             optimizer.steps = steps + 1  # `update` counts this step already
             with self.np.errstate(all="ignore"):
@@ -331,7 +331,7 @@ class OnArrays:
                     f"no step was taken: {_name(optimizer, optimizer.parameters[worst])} or what is kept of its "
                     f"gradient would become infinite; try a learning rate below {optimizer.learning_rate}"
                 )
-            self.reached = steps + 1, theta, state
+            self.now = steps + 1, theta, state
         finally:
             optimizer.steps = before
 
@@ -340,7 +340,7 @@ class OnArrays:
         whole(self._write_back)
 
     def _write_back(self) -> None:
-        steps, theta, state = self.reached
+        steps, theta, state = self.now
         rows = list(zip(*[column.tolist() for column in state], strict=True)) or [()] * len(theta)
         for p, x in zip(self.optimizer.parameters, theta.tolist(), strict=True):
             p.data = x

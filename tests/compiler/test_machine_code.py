@@ -274,6 +274,20 @@ def test_processes_that_compile_at_once_do_not_meet(mini):
     assert not list((mini / "__pycache__").glob("*.tmp"))
 
 
+def test_kept_code_inherits_nothing_from_its_first_caller(mini):
+    """A sum that is not to be re-ordered, called first by a function that may re-order: (1e16 + x) - 1e16."""
+    (mini / "helpers.py").write_text(
+        "from tinygrad_vi.compiler.machine_code import kept\n@kept()\ndef rounded(x):\n    return (x + 1e16) - 1e16\n"
+    )
+    (mini / "kernel.py").write_text(
+        "from mini.helpers import rounded\nfrom tinygrad_vi.compiler.machine_code import kept\n"
+        "@kept(fastmath=True)\ndef f(x):\n    return rounded(x)\n"
+    )
+    assert run() == (4.0, False)  # 3 is no multiple of 2, as floats of that size are
+    assert sys.modules["mini.helpers"].rounded(3.0) == 4.0
+    assert run() == (4.0, True)
+
+
 # --- the kernel itself ------------------------------------------------------------------------------------------------
 
 

@@ -44,7 +44,12 @@ DIGEST = hashlib.sha256().digest_size
 
 
 def kept(**options: Any) -> Callable[[F], F]:
-    """`numba.njit` with these options, whose machine code is kept."""
+    """`numba.njit` with these options, whose machine code is kept.
+
+    Numba lets a function inherit what it does not say from whoever calls it first; kept code must not depend on that,
+    so what is not said is said here.
+    """
+    options = {"fastmath": False, "error_model": "numpy", **options}
 
     def decorate(function: F) -> F:
         compiled: Any = numba.njit(**options)(function)
