@@ -124,7 +124,7 @@ def test_the_repr_tells():
         (lambda p: optim.Adam(p).load_state_dict(optim.Adam([Value(1.0)]).state_dict()), ShapeError, "mean of Adam needs 2 numbers, one for each parameter"),
         (lambda p: optim.Adam(p).load_state_dict({}), ValueError, "the state of an optimiser needs the entries"),
         (lambda p: optim.Adam(p).load_state_dict({**optim.Adam(p).state_dict(), "steps": -1}), ValueError, "steps is a count, got -1"),
-        (lambda p: optim.Adam(p).load_state_dict({**optim.Adam(p).state_dict(), "state": {"mean": [0, 0], "square": [0, "1"]}}), ValueError, "square of Adam holds something that is no finite number"),
+        (lambda p: optim.Adam(p).load_state_dict({**optim.Adam(p).state_dict(), "state": {"mean": [0, 0], "square": [0, "1"]}}), ValueError, "square[1] of Adam should be a finite number, got '1'"),
     ],
 )  # fmt: skip
 def test_errors_say_what_was_wrong(call, error, message):

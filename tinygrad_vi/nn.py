@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import random
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from difflib import get_close_matches
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_vi import modes, ops
 from tinygrad_vi.derivatives import differentiable, differentiating
-from tinygrad_vi.files import read_json, write_json
+from tinygrad_vi.files import finite, read_json, shown, whole, write_json
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.value import Value, being_traced, dot, no_grad
 
@@ -36,7 +35,6 @@ Activation = str | Callable[[Any], Any]
 Initializer = str | Callable[[Any, int, int], float]
 
 FILE_FORMAT = "tinygrad_vi model"
-MOST = sys.float_info.max
 
 # --- Activations and initial weights ----------------------------------------------------------------------------------
 
@@ -187,22 +185,29 @@ class Module:
         """Set all parameters to the numbers that `state_dict` gave.
 
         Raises ValueError (ShapeError for a wrong shape, DomainError for an infinity or NaN), and changes nothing, when
-        a name is missing or unknown, or something is no number.
+        a name is missing or unknown, something is no number, or a parameter with two names is given two numbers.
+        TypeError for what is no such dictionary.
         """
-        for p, x in self._matched(state):
-            p.data = x
+        whole(_assign, self._matched(state))
 
     def _matched(self, state: Mapping[str, Any]) -> list[tuple[Value, float]]:
         """Every parameter with the number it is to have."""
+        if not isinstance(state, Mapping):
+            raise TypeError(f"the state of a module is a dictionary, as state_dict() gives it, got {shown(state)}")
         arrays = self._arrays()
         missing, unknown = [k for k in arrays if k not in state], [k for k in state if k not in arrays]
         if missing or unknown:
-            said = [f"no {missing[0]!r}"] * bool(missing) + [f"an unknown {unknown[0]!r}"] * bool(unknown)
+            said = [f"no {k!r}" for k in missing[:1]] + [f"an unknown {shown(k)}" for k in unknown[:1]]
             raise ValueError(
                 f"these parameters belong to another architecture: there is {' and '.join(said)} "
                 f"({len(missing)} missing, {len(unknown)} unknown). Build the module as it was when they were saved"
             )
-        return [pair for path, values in arrays.items() for pair in _matched(path, values, state[path])]
+        given: dict[Value, float] = {}
+        for path, values in arrays.items():
+            for p, x in _matched(path, values, state[path]):
+                if given.setdefault(p, x) != x:
+                    raise ValueError(f"a parameter of {path} has another name too, and there it is {given[p]}, not {x}")
+        return list(given.items())
 
     def save(self, path: str | Path, optimizer: Optimizer | None = None) -> Path:
         """Write all parameters, and the optimiser's state, as JSON.  The file is complete or not there at all.
@@ -221,7 +226,8 @@ class Module:
     def load(self: M, path: str | Path, optimizer: Optimizer | None = None) -> M:
         """Read what `save` wrote into this module, and into the optimiser if one is given; returns the module.
 
-        Raises ValueError, and changes nothing, when the file is damaged or was saved by another architecture.
+        Raises ValueError, and changes nothing, when the file is damaged or was saved by another architecture.  A file
+        of version 1 has no checksum, which a warning says.
         """
         content = read_json(path, FILE_FORMAT, {"architecture": str, "names": list, "parameters": dict})
         if content["architecture"] != repr(self) or content["names"] != [p.label for p in self.parameters()]:
@@ -233,12 +239,10 @@ class Module:
             raise ValueError(f"{path} holds no optimiser: save it with model.save(path, optimizer)")
         try:
             pairs = self._matched(content["parameters"])
-            if optimizer is not None:
-                optimizer.load_state_dict(content["optimizer"])
+            state = {} if optimizer is None else optimizer.checked_state(content["optimizer"])
         except (ValueError, TypeError) as error:
             raise type(error)(f"cannot load {path}: {error}") from None
-        for p, x in pairs:
-            p.data = x
+        whole(_assign, pairs, optimizer, state)
         return self
 
     # -- for people ----------------------------------------------------------------------------------------------------
@@ -333,15 +337,18 @@ def _matched(path: str, values: Any, given: Any) -> list[tuple[Value, float]]:
     """Parameters and the numbers they are to have."""
     given = _plain(given)
     if isinstance(values, Value):
-        if isinstance(given, bool) or not isinstance(given, (int, float)):
-            raise ValueError(f"{path} should be a number, got {given!r:.60}")
-        if not abs(given) <= MOST:
-            raise DomainError(f"{path} should be finite, got {given!r:.60}")
-        return [(values, float(given))]
+        return [(values, finite(given, path))]
     if not isinstance(given, (list, tuple)) or len(given) != len(values):
-        got = f"{len(given)}" if isinstance(given, (list, tuple)) else f"{given!r:.60}"
+        got = f"{len(given)}" if isinstance(given, (list, tuple)) else shown(given)
         raise ShapeError(f"{path} should be a list of {len(values)}, got {got}")
     return [pair for i, (v, x) in enumerate(zip(values, given, strict=True)) for pair in _matched(f"{path}.{i}", v, x)]
+
+
+def _assign(pairs: Iterable[tuple[Value, float]], optimizer: Optimizer | None = None, state: Any = None) -> None:
+    for p, x in pairs:
+        p.data = x
+    if optimizer is not None:
+        optimizer.take_state(state)
 
 
 def _plain(x: Any) -> Any:

@@ -20,6 +20,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.derivatives import differentiable
+from tinygrad_vi.files import finite, shown, whole
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.value import Value, adjoints, dot, not_finite, recording, topological_order
 
@@ -75,28 +76,32 @@ class Optimizer:
         for p, g in zip(self.parameters, gradients, strict=True):
             if not math.isfinite(g):
                 raise DomainError(f"no step was taken: the gradient of {_name(self, p)} is {g}")
-        self.steps += 1
+        before, moved = self.steps, None  # type: int, list[tuple[float, ...]] | None
         try:
-            moved = [
-                self.update(p.data, g, *state)
-                for p, g, state in zip(self.parameters, gradients, self.state, strict=True)
-            ]
-            for p, (x, *state) in zip(self.parameters, moved, strict=True):
-                if not math.isfinite(x):
-                    raise DomainError(
-                        f"no step was taken: {_name(self, p)} would become {x}; try a learning rate below "
-                        f"{self.learning_rate}"
-                    )
-                if not all(map(math.isfinite, state)):  # it would never be finite again
-                    raise DomainError(f"no step was taken: the gradient of {_name(self, p)}, {p.grad}, is too large")
+            self.steps = before + 1  # `update` counts this step already
+            moved = self._moved(gradients)
+            self._commit(moved)
         except BaseException:
-            self.steps -= 1
+            if moved is None:
+                self.steps = before
+            else:  # interrupted half-way (Ctrl-C): once more, so that all parameters are of one step
+                self._commit(moved)
             raise
-        try:
-            self._commit(moved)
-        except KeyboardInterrupt:  # half-way: once more, so that all parameters are of one step
-            self._commit(moved)
-            raise
+
+    def _moved(self, gradients: Sequence[float]) -> list[tuple[float, ...]]:
+        """What `update` gives for each parameter; DomainError when something would not stay finite."""
+        moved = [
+            self.update(p.data, g, *state) for p, g, state in zip(self.parameters, gradients, self.state, strict=True)
+        ]
+        for p, (x, *state) in zip(self.parameters, moved, strict=True):
+            if not math.isfinite(x):
+                raise DomainError(
+                    f"no step was taken: {_name(self, p)} would become {x}; try a learning rate below "
+                    f"{self.learning_rate}"
+                )
+            if not all(map(math.isfinite, state)):  # it would never be finite again
+                raise DomainError(f"no step was taken: the gradient of {_name(self, p)}, {p.grad}, is too large")
+        return moved
 
     def _commit(self, moved: Sequence[tuple[float, ...]]) -> None:
         for p, (x, *_) in zip(self.parameters, moved, strict=True):
@@ -128,33 +133,42 @@ class Optimizer:
         Raises ValueError, and changes nothing, when it comes from another kind of optimiser or for another number of
         parameters, or is damaged.
         """
+        self.take_state(self.checked_state(state))
+
+    def checked_state(self, state: Any) -> dict[str, Any]:
+        """What `state_dict` gave as the attributes that it stands for; ValueError where it does not fit."""
+        kind, n = type(self).__name__, len(self.parameters)
         if not isinstance(state, Mapping) or {"name", "settings", "steps", "state"} - set(state):
             raise ValueError("the state of an optimiser needs the entries name, settings, steps and state")
-        if state["name"] != type(self).__name__:
-            raise ValueError(f"the state is that of {state['name']}, this is {type(self).__name__}")
-        settings, columns, n = state["settings"], state["state"], len(self.parameters)
+        if state["name"] != kind:
+            raise ValueError(f"the state is that of {shown(state['name'])[1:-1]}, this is {kind}")
+        settings, columns, steps = state["settings"], state["state"], state["steps"]
         if not isinstance(settings, Mapping) or set(settings) != set(self.settings):
-            raise ValueError(
-                f"the settings of {type(self).__name__} are {', '.join(self.settings)}, got {settings!r:.60}"
-            )
+            raise ValueError(f"the settings of {kind} are {', '.join(self.settings)}, got {shown(settings)}")
         if not isinstance(columns, Mapping) or set(columns) != set(self.state_names):
-            raise ValueError(
-                f"the state of {type(self).__name__} is {', '.join(self.state_names)}, got {columns!r:.60}"
-            )
-        for name, numbers in [*columns.items(), ("settings", settings.values())]:
-            if name != "settings" and (not isinstance(numbers, (list, tuple)) or len(numbers) != n):
-                raise ShapeError(f"{name} of {type(self).__name__} needs {n} numbers, one for each parameter")
-            if not all(isinstance(x, (int, float)) and abs(x) < math.inf for x in numbers):
-                raise ValueError(f"{name} of {type(self).__name__} holds something that is no finite number")
-        if any(x < 0.0 for x in columns.get("square", ())):
-            raise ValueError(f"square of {type(self).__name__} holds a negative number")
-        type(self)(self.parameters, **settings)  # does it accept these settings?
-        if isinstance(state["steps"], bool) or not isinstance(state["steps"], int) or state["steps"] < 0:
-            raise ValueError(f"steps is a count, got {state['steps']!r}")
+            raise ValueError(f"the state of {kind} is {', '.join(self.state_names)}, got {shown(columns)}")
         for name, value in settings.items():
-            setattr(self, name, value)
-        self.steps = state["steps"]
-        self.state = list(zip(*[map(float, columns[name]) for name in self.state_names], strict=True)) or [()] * n
+            ours = getattr(self, name)
+            if isinstance(ours, bool) != isinstance(value, bool):
+                raise ValueError(f"{name} of {kind} is {ours!r} here, got {shown(value)}: that is of another type")
+            if isinstance(ours, float):
+                finite(value, f"{name} of {kind}")
+        for name, numbers in columns.items():
+            if not isinstance(numbers, (list, tuple)) or len(numbers) != n:
+                raise ShapeError(f"{name} of {kind} needs {n} numbers, one for each parameter")
+        numbers = {name: [finite(x, f"{name}[{i}] of {kind}") for i, x in enumerate(columns[name])]
+                   for name in self.state_names}  # fmt: skip
+        if any(x < 0.0 for x in numbers.get("square", ())):
+            raise ValueError(f"square of {kind} holds a negative number")
+        settings = type(self)(self.parameters, **settings).settings  # does it accept them?
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+            raise ValueError(f"steps is a count, got {shown(steps)}")
+        rows = list(zip(*numbers.values(), strict=True)) or [()] * n
+        return {**settings, "steps": steps, "state": rows}
+
+    def take_state(self, attributes: Mapping[str, Any]) -> None:
+        """Set attributes in one go: whoever interrupts finds all of them or none."""
+        vars(self).update(attributes)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
@@ -284,39 +298,53 @@ class AdamW(Adam):
 class OnArrays:
     """An optimiser at work on arrays: all parameters move in a few array operations, by the very rule of `update`.
 
-    theta: the numbers of its parameters.  Call `write_back` when done: until then the Values and the optimiser's own
-    state are as they were.
+    theta: the numbers of its parameters.  Call `write_back` when done: until then the Values and the optimiser are as
+    they were.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         import numpy as np
 
         self.np, self.optimizer = np, optimizer
-        self.theta = np.array([p.data for p in optimizer.parameters])
-        self.state = list(np.array(optimizer.state, dtype=float).reshape(len(self.theta), -1).T.copy())
+        theta = np.array([p.data for p in optimizer.parameters])
+        state = list(np.array(optimizer.state, dtype=float).reshape(len(theta), -1).T.copy())
+        # steps taken, parameters, state: one object, so that one assignment is a step and an interruption splits none
+        self.now: tuple[int, Any, list[Any]] = (optimizer.steps, theta, state)
+
+    @property
+    def theta(self) -> Any:
+        """The numbers of the parameters."""
+        return self.now[1]
 
     def step(self, gradient: Any) -> None:
         """Move theta against the gradient; DomainError, and nothing moved, when it would not stay finite."""
-        optimizer = self.optimizer
-        optimizer.steps += 1
-        with self.np.errstate(all="ignore"):
-            theta, *state = optimizer.update(self.theta, gradient, *self.state)
-            finite = all(math.isfinite(x.sum()) or self.np.isfinite(x).all() for x in (theta, *state))
-        if not finite:
-            optimizer.steps -= 1
-            worst = int(self.np.argmin(self.np.isfinite(sum([theta, *state]))))
-            raise DomainError(
-                f"no step was taken: {_name(optimizer, optimizer.parameters[worst])} or what is kept of its gradient "
-                f"would become infinite; try a learning rate below {optimizer.learning_rate}"
-            )
-        self.theta, self.state = theta, state
+        optimizer, before = self.optimizer, self.optimizer.steps
+        steps, theta, state = self.now
+        try:
+            optimizer.steps = steps + 1  # `update` counts this step already
+            with self.np.errstate(all="ignore"):
+                theta, *state = optimizer.update(theta, gradient, *state)
+                finite = all(math.isfinite(x.sum()) or self.np.isfinite(x).all() for x in (theta, *state))
+            if not finite:
+                worst = int(self.np.argmin(self.np.isfinite(sum([theta, *state]))))
+                raise DomainError(
+                    f"no step was taken: {_name(optimizer, optimizer.parameters[worst])} or what is kept of its "
+                    f"gradient would become infinite; try a learning rate below {optimizer.learning_rate}"
+                )
+            self.now = steps + 1, theta, state
+        finally:
+            optimizer.steps = before
 
     def write_back(self) -> None:
-        """Give theta to the parameters and the state to the optimiser."""
-        for p, x in zip(self.optimizer.parameters, self.theta.tolist(), strict=True):
+        """Give theta to the parameters, the state and the count of steps to the optimiser."""
+        whole(self._write_back)
+
+    def _write_back(self) -> None:
+        steps, theta, state = self.now
+        rows = list(zip(*[column.tolist() for column in state], strict=True)) or [()] * len(theta)
+        for p, x in zip(self.optimizer.parameters, theta.tolist(), strict=True):
             p.data = x
-        columns = [column.tolist() for column in self.state]
-        self.optimizer.state = list(zip(*columns, strict=True)) or [()] * len(self.theta)
+        self.optimizer.take_state({"steps": steps, "state": rows})
 
 
 def _quotient(x: Any, y: Any) -> Any:

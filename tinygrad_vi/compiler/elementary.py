@@ -30,15 +30,15 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from tinygrad_vi.compiler.machine_code import kept
 from tinygrad_vi.ops import SQRT_HALF, SQRT_HALF_REST, TWO_OVER_SQRT_PI
 
 # Force-inlined: LLVM leaves a function as long as softplus a call, and a loop with a call in it stays scalar.
-exact = numba.njit(fastmath={"contract"}, error_model="numpy", cache=True, nogil=True, forceinline=True)
+exact = kept(fastmath={"contract"}, error_model="numpy", nogil=True, forceinline=True)
 #: without fusing: for what computes the rounding of a product and needs the product rounded
-unfused = numba.njit(error_model="numpy", cache=True, nogil=True, forceinline=True)
+unfused = kept(fastmath=False, error_model="numpy", nogil=True, forceinline=True)
 
 ROUND = 1.5 * 2.0**52
 INF, NAN = math.inf, math.nan

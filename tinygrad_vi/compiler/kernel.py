@@ -14,12 +14,13 @@ is run as rows of one number.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from numba import njit
 
 from tinygrad_vi.compiler import elementary as el
 from tinygrad_vi.compiler.lanes import LANES, TILE, TILE4, dot4_tile, dot4_vector, dot_tile, dot_vector, sum1, sum8
+from tinygrad_vi.compiler.machine_code import kept
 from tinygrad_vi.compiler.tables import (
     BIAS,
     CODES,
@@ -45,9 +46,9 @@ from tinygrad_vi.compiler.tables import (
 )  # fmt: skip
 
 # sums over examples may be added up in another order, several at a time
-loops = njit(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", cache=True, nogil=True)
+loops: Any = kept(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", nogil=True)
 # here the order is the point
-exact = njit(fastmath={"contract"}, error_model="numpy", cache=True, nogil=True)
+exact: Any = kept(fastmath={"contract"}, error_model="numpy", nogil=True)
 
 (POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH, TANH,
  SECH, BELL, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
