@@ -1,4 +1,5 @@
 import math
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -293,6 +294,17 @@ def test_bad_input_says_what_was_wrong():
         jvp(sin, 1.0, 1.0)
     with pytest.raises(ShapeError, match="f has 2 results, but there are 1 weights for them"):
         vjp(polar, 1.0, 2.0)[1]([1.0])
+    for f, weights, wanted, got in (
+        (lambda x: [x, [x, x]], [[1.0, 2.0], 3.0], "[x, [x, x]]", "[[x, x], x]"),
+        (lambda x: [x, x], [[1.0], [2.0]], "[x, x]", "[[x], [x]]"),
+        (lambda x: [[x], [x]], np.array([1.0, 2.0]), "[[x], [x]]", "[x, x]"),
+        (lambda x: x, [1.0], "x", "[x]"),
+        (lambda x: [x], 1.0, "[x]", "x"),
+    ):
+        with pytest.raises(ShapeError, match=re.escape(f"the result is nested like {wanted}, its weights like {got}")):
+            vjp(f, 2.0)[1](weights)
+    assert vjp(lambda v: np.array([v[0], v[1]]), np.ones(2))[1]([1.0, 2.0]).tolist() == [1.0, 2.0]
+    assert vjp(lambda x: (x, x), 2.0)[1](np.array([1.0, 2.0])) == 3.0
     with pytest.raises(ValueError, match='method is "forward" or "central", got \'middle\''):
         numerical_gradient(sin, method="middle")
     for step in (0, -1e-5, math.nan, math.inf):

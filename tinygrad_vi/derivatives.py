@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from tinygrad_vi.differences import corner, plain, slope, trusted_step
@@ -83,6 +84,8 @@ def jvp(f: F, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any
 def vjp(f: F, *primals: Any) -> tuple[Any, F]:
     """Value of f and a function that takes a weight for each result of f and returns v J, by one reverse sweep.
 
+    The weights are nested like the result.  Raises ShapeError when they are not.
+
     >>> value, pull_back = vjp(lambda x, y: [x * y, x + y], 3.0, 2.0)
     >>> value, pull_back([1.0, 0.0])
     ([6.0, 5.0], (2.0, 3.0))
@@ -93,6 +96,9 @@ def vjp(f: F, *primals: Any) -> tuple[Any, F]:
         numbers, _ = flatten(weights)
         if len(numbers) != len(call.outputs):
             raise ShapeError(f"f has {len(call.outputs)} results, but there are {len(numbers)} weights for them")
+        wanted, got = _nesting(call.outputs_nesting([0.0] * len(numbers))), _nesting(weights)
+        if wanted != got:
+            raise ShapeError(f"the result is nested like {wanted:.60}, its weights like {got:.60}")
         seeds: dict[Value, Any] = {}
         for y, weight in zip(call.outputs, numbers, strict=True):
             seeds[y] = seeds[y] + weight if y in seeds else weight
@@ -215,8 +221,8 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None)
             if h is None:
                 at(i, 0.0)  # f may have no value here, and then says why
                 raise DomainError(
-                    f"the derivative by {_place(arguments, i)} at {_at(arguments)} cannot be told from differences: the "
-                    "steps do not agree. Give a step of your own, numerical_gradient(f, step=h), or take grad(f)"
+                    f"the derivative by {_place(arguments, i)} at {_at(arguments)} cannot be told from differences: "
+                    "the steps do not agree. Give a step of your own, numerical_gradient(f, step=h), or take grad(f)"
                 )
             return h
 
@@ -304,12 +310,12 @@ def _compare(
             )
         if found is None or not 4.0 * found.error <= max(1e-3 * abs(a), 1e-3 * abs(found.estimate), tolerance):
             raise DomainError(
-                f"{name}: the derivative by {_place(arguments, i)} at {_at(arguments)} cannot be told from differences, "
-                "so it was not checked: no two steps agree. Is there a jump, or is too much rounded? Check at another "
-                "point"
+                f"{name}: the derivative by {_place(arguments, i)} at {_at(arguments)} was not checked, since it cannot "
+                "be told from differences: no steps agree. Is there a jump or a kink near by, or is too much rounded? "
+                "Check at another point"
             )
         n = found.estimate
-    return abs(a - n) / max(1.0, abs(n))
+    return float(abs(a - n) / max(1.0, abs(n)))
 
 
 def _along(f: F, arguments: tuple[Any, ...], i: int) -> Callable[[float], Value]:
@@ -343,6 +349,11 @@ def rounded_size(y: Value) -> float:
     return math.fsum([abs(node.data * adjoint[node]) for node in order] or [abs(y.data)])
 
 
+def _moved(f: F, xs: Sequence[float], i: int, x: float) -> float:
+    """f of the operands with another number in place i."""
+    return float(f(*xs[:i], x, *xs[i + 1 :]))
+
+
 def _component(gradient: F, i: int) -> F:
     return lambda *arguments: flatten(gradient(*arguments))[0][i]
 
@@ -368,7 +379,7 @@ def _suspect(f: F, arguments: tuple[Any, ...], measured: Callable[[float], Any],
         assert node.op is not None
         xs = [parent.data for parent in node.parents]
         for i, (stored, at) in enumerate(zip(node.local_grads, xs, strict=True)):
-            alone = plain(lambda moved, op=node.op, xs=xs, i=i: op.value(*xs[:i], moved, *xs[i + 1 :]))
+            alone = plain(partial(_moved, node.op.value, xs, i))
             found = slope(alone, at)
             if found is None or not found.told or not found.excludes(stored):
                 continue  # right, or too near the edge of its domain to move

@@ -1,8 +1,8 @@
 """Differences: the slope of a function from its values alone, and how far it can be trusted.
 
-The quotient (f(x + h) - f(x - h)) / (2h) is off by about h**2 |f'''| / 6, since f bends, and by about eps |f| / h, since
-its values are rounded.  No single step suits every function: 4 is too long for sin at 1e6, 1e-5 leaves the domain of
-log at 1e-6.  So the step goes down by factors of eight, and an estimate counts where
+The quotient (f(x + h) - f(x - h)) / (2h) is off by about h**2 |f'''| / 6, since f bends, and by about eps |f| / h,
+since its values are rounded.  No single step suits every function: 4 is too long for sin at 1e6, 1e-5 leaves the domain
+of log at 1e-6.  So the step goes down by factors of eight, and an estimate counts where
 
 - three neighbouring steps agree, as they do once h is small beside the scale on which f bends, and
 - no shorter step contradicts it by more than rounding can, as it would where f has a finer structure.
@@ -16,11 +16,13 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 EPSILON = 2.0**-52
+SMALLEST = 5e-324  # numbers near 0 are rounded to multiples of it
 RATIO = 8.0  # of neighbouring steps
-UNKNOWN_ROUNDING = 1000.0  # a doubt for functions that may cancel inside, where their value does not show it
-LONGEST, SHORTEST = -3, -45  # the steps as powers of two, in units of max(1, |x|) or of |x|
+WITNESSES = [2.0**-100, 2.0**-250, 2.0**-500, 2.0**-1000]  # near 0 they see what is finer still: sqrt(x*x + 1e-300)
+LONGEST, SHORTEST = -3, -51  # the steps as powers of two, in units of max(1, |x|) or of |x|
 
 #: from x to the value of f there and the size of what was rounded on the way to it; an ArithmeticError or a ValueError
 #: says that f has no value there
@@ -55,22 +57,23 @@ class _Quotient:
     h: float
 
 
-def slope(f: Measured, x: float, side: int = 0, doubt: float = 4.0) -> Slope | None:
+def slope(f: Measured, x: float, side: int = 0, cancels: bool = False) -> Slope | None:
     """The derivative of f at x from both sides, or from the right (side 1) or the left (-1); None where none settles.
 
-    doubt: how many times the rounding may be larger than its measured size says, before a shorter step contradicts.
+    cancels: whether more may have been rounded than f tells; the noise at the shortest steps then says how much.
 
     >>> found = slope(plain(math.sin), 1e6)
     >>> abs(found.estimate - math.cos(1e6)) < found.error < 1e-6
     True
-    >>> slope(plain(math.sin), 1e18) is None  # neighbouring floats are further apart than waves
+    >>> slope(plain(math.sin), 1e18, cancels=True) is None  # neighbouring floats are further apart than waves
     True
     """
     best: Slope | None = None
     for scale in (max(1.0, abs(x)), abs(x)):
         if scale == 0.0 or (best is not None and best.told):
             break
-        found = _settled(_quotients(f, x, side, scale), 1 if side else 2, doubt)
+        quotients = _quotients(f, x, side, scale)
+        found = _settled(_noisier(quotients) if cancels else quotients, 1 if side else 2)
         if found is not None and (best is None or found.error < best.error):
             best = found
     return best
@@ -97,7 +100,7 @@ def trusted_step(f: Measured, x: float, side: int, usual: float, other: float) -
         close = abs(first.value - second.value) <= (1e-5 if side else 1e-6) * abs(first.value) + rounding
         if close and rounding <= max(1e-3 * abs(first.value), 1e-6):
             return usual
-    found = slope(f, x, side, doubt=UNKNOWN_ROUNDING)
+    found = slope(f, x, side, cancels=True)
     return found.h if found is not None and found.told else None
 
 
@@ -110,22 +113,24 @@ def corner(f: Measured, x: float) -> tuple[float, float] | None:
     ((-1.0, 1.0), (inf, 0.0), None)
     """
     left, right = slope(f, x, side=-1), slope(f, x, side=1)
-    steps = [_jump(f, x, side) for side in (-1, 1)]
-    if any(steps):
+    rises = [_jump(f, x, side) for side in (-1, 1)]
+    if any(rises):
         known = [0.0 if s is None or not s.told else s.estimate for s in (left, right)]
-        sides = [math.copysign(math.inf, step) if step else k for step, k in zip(steps, known, strict=True)]
+        sides = [math.copysign(math.inf, rise) if rise else k for rise, k in zip(rises, known, strict=True)]
         return sides[0], sides[1]
     if left is None or right is None:
         return None
     gap = abs(left.estimate - right.estimate)
     largest = max(abs(left.estimate), abs(right.estimate))
-    known = left.error + right.error <= 1e-3 * gap
-    return (left.estimate, right.estimate) if known and gap > 1e-6 * largest else None
+    clear = left.error + right.error <= 1e-3 * gap
+    return (left.estimate, right.estimate) if clear and gap > 1e-6 * largest else None
 
 
 def _quotients(f: Measured, x: float, side: int, scale: float) -> list[_Quotient]:
-    """The difference quotients that f has values for, the longest step first."""
-    return [q for h in _steps(scale) if (q := _quotient(f, x, side, h)) is not None]
+    """The difference quotients that f has values for, the longest step first; a few much shorter ones at the end."""
+    regular = _steps(scale)
+    steps = regular + [h for h in WITNESSES if h < regular[-1]]
+    return [q for h in steps if (q := _quotient(f, x, side, h)) is not None]
 
 
 def _quotient(f: Measured, x: float, side: int, h: float) -> _Quotient | None:
@@ -136,13 +141,13 @@ def _quotient(f: Measured, x: float, side: int, h: float) -> _Quotient | None:
     if first is None or second is None:
         return None
     value = (second[0] - first[0]) / (high - low)
-    rounding = 2.0 * EPSILON * max(first[1], second[1]) / (high - low) + EPSILON * abs(value)
+    rounding = 2.0 * (EPSILON * max(first[1], second[1]) + SMALLEST) / (high - low) + EPSILON * abs(value)
     return _Quotient(value, rounding, h) if math.isfinite(value) and math.isfinite(rounding) else None
 
 
 def _steps(scale: float) -> list[float]:
     unit = 2.0 ** (math.frexp(scale)[1] - 1)
-    return [h for k in range(LONGEST, SHORTEST - 1, -3) if (h := unit * 2.0**k) > 0.0]
+    return [unit * 2.0**k for k in range(LONGEST, SHORTEST - 1, -3)]
 
 
 def _at(f: Measured, x: float) -> tuple[float, float] | None:
@@ -155,7 +160,20 @@ def _at(f: Measured, x: float) -> tuple[float, float] | None:
     return (y, size) if math.isfinite(y) else None
 
 
-def _settled(quotients: Sequence[_Quotient], order: int, doubt: float) -> Slope | None:
+def _noisier(quotients: Sequence[_Quotient]) -> list[_Quotient]:
+    """The same with more rounding, if neighbouring quotients of the shortest steps differ by more than theirs.
+
+    Nothing is left of a function whose values are all noise, such as sin at 1e17.
+    """
+    shortest = quotients[-5:]
+    noise = 4.0 * max([abs(q.value - p.value) * q.h for p, q in pairwise(shortest)], default=0.0)
+    expected = max([q.rounding * q.h for q in shortest], default=0.0)
+    if noise > 1e3 * expected and noise > 1e-3 * max(abs(q.value) * q.h for q in quotients):
+        return []
+    return [_Quotient(q.value, max(q.rounding, noise / q.h), q.h) for q in quotients]
+
+
+def _settled(quotients: Sequence[_Quotient], order: int) -> Slope | None:
     """The most accurate estimate from three neighbouring steps which no shorter step contradicts."""
     shrinks = RATIO**order  # what the error of the formula does from one step to the next
     best: Slope | None = None
@@ -166,7 +184,7 @@ def _settled(quotients: Sequence[_Quotient], order: int, doubt: float) -> Slope 
         change = near.value - middle.value
         estimate = near.value + change / (shrinks - 1.0)
         error = max(abs(change), abs(middle.value - far.value) / shrinks) + near.rounding
-        contradicted = any(abs(q.value - estimate) > error + doubt * q.rounding for q in quotients[k + 3 :])
+        contradicted = any(abs(q.value - estimate) > error + 4.0 * q.rounding for q in quotients[k + 3 :])
         if not contradicted and (best is None or error < best.error):
             best = Slope(estimate, error, near.h)
     return best

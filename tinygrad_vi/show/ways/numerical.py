@@ -36,8 +36,8 @@ def numerical_error(
     """The error of forward and central differences by one input over the step h, against the automatic derivative.
 
     It has the shape of a U.  A large h pays for how f bends, with h |f''| / 2 or h**2 |f'''| / 6; a small one for the
-    rounding of f, with about eps |f| / h, or eps times the largest term where f is a small sum of large ones or x itself
-    is rounded.  The best lie between, near the square and the cube root of eps = 2**-52.
+    rounding of f, with about eps |f| / h, or more where f is a small sum of large terms or x is large.  The best lie
+    between, near the square and the cube root of eps = 2**-52.
     by: an input, by its name or its place.  (Press et al., *Numerical Recipes*, 3rd ed., §5.7.)
 
     Raises DomainError where the function has no derivative, ValueError for an unknown input or a step that is not
@@ -115,13 +115,13 @@ class NumericalError(Panel):
                 where = f"h = {write_number(min(missing))}" + f" to {write_number(max(missing))}" * (len(missing) > 1)
                 remarks.append(f"no {method} difference for {where}: it would need f where f has no value")
         if self.kink:
-            left, right = self.kink
+            left, right = map(write_number, self.kink)
             answer = f"automatic differentiation answers {write_number(self.derivative)}, by convention"
-            if math.isinf(left) or math.isinf(right):
-                sides = "both sides" if math.isinf(left) and math.isinf(right) else "the left" if math.isinf(left) else "the right"
-                remarks.append(f"a jump on {sides}: differences grow without end as h shrinks; {answer}")
+            jumps = [side for side, slope in zip(("left", "right"), self.kink, strict=True) if math.isinf(slope)]
+            if jumps:
+                where = f"on the {' and on the '.join(jumps)}"
+                remarks.append(f"a jump {where}: differences grow without end as h shrinks; {answer}")
             else:
-                left, right = map(write_number, self.kink)
                 remarks.append(
                     f"a kink: differences tend to {left} from the left and to {right} from the right; {answer}"
                 )
@@ -202,7 +202,7 @@ def _difference(f: Callable[[float], float], x: float, h: float, method: str, de
     return Difference(h, estimate, abs(estimate - derivative))
 
 
-def _measured(along: Callable[[float], Value], x: float) -> tuple[float, float]:
+def _measured(along: Callable[[Any], Value], x: float) -> tuple[float, float]:
     """The value of f, and how much was rounded on the way to it."""
     with recording(True):
         y = along(Value(x))
