@@ -310,9 +310,9 @@ def _compare(
             )
         if found is None or not 4.0 * found.error <= max(1e-3 * abs(a), 1e-3 * abs(found.estimate), tolerance):
             raise DomainError(
-                f"{name}: the derivative by {_place(arguments, i)} at {_at(arguments)} was not checked, since it cannot "
-                "be told from differences: no steps agree. Is there a jump or a kink near by, or is too much rounded? "
-                "Check at another point"
+                f"{name}: the derivative by {_place(arguments, i)} at {_at(arguments)} was not checked, since it "
+                "cannot be told from differences: no steps agree. Is there a jump or a kink near by, or is too much "
+                "rounded? Check at another point"
             )
         n = found.estimate
     return float(abs(a - n) / max(1.0, abs(n)))
