@@ -543,13 +543,17 @@ def _behaviour(eigenvalues: Array, rate: float) -> str:
     if min(eigenvalues) < 0.0:
         return f"runs away, {each}"
     beyond = abs(largest) - 1.0
+    if beyond == 0.0 < largest:
+        return "hardly moves"  # a step is lost in rounding
     if largest < 0.0 and abs(beyond) <= ROUNDING:
         return "oscillates for ever"
-    slowly = "slowly " if abs(beyond) < 0.01 else ""
+    if largest < 0.0 and abs(beyond) < 1e-5:
+        return f"oscillates and {'grows' if beyond > 0.0 else 'shrinks'}, {each}"
+    slowly = " slowly" if abs(beyond) < 0.01 else ""
     if beyond > 0.0:
-        return f"diverges {slowly.strip()}".strip() + f", {each}"
+        return f"diverges{slowly}, {each}"
     if min(factors) < 0.0:
-        return f"converges {slowly}in a zigzag, {each}"
+        return f"converges{slowly} in a zigzag, {each}"
     return f"converges slowly, {each}" if beyond > -0.2 else f"converges, {each}"
 
 
@@ -667,10 +671,9 @@ def error_surface(
     with no_grad():
         heights = np.array([[_height(f, a, b) for a in sides[0]] for b in sides[1]])
         top = _height(f, *point)
-    minima, more = _minima(f, sides, heights)
+    minima, flat, more = _minima(f, sides, heights)
     figure = _draw_error_surface(f, sides, heights, minima, (*point, top), slope)
-    found = "a minimum" if len(minima) == 1 else f"{len(minima)} minima" if minima else "no minimum found"
-    found += " or more" * more
+    found = _count_minima(len(minima), flat) + " or more" * more
     plot = ErrorSurface(figure, f"an error surface with {found}")
     plot.minima, plot.point, plot.gradient = minima, point, slope
     return plot
@@ -694,12 +697,22 @@ def _height(f: Callable[[Any, Any], Any], a: float, b: float) -> float:
     return float(found.data if isinstance(found, Value) else found)
 
 
+def _count_minima(n: int, flat: int) -> str:
+    """What was found, in words: so many minima, of which some are flat floors."""
+    if not n:
+        return "no minimum found"
+    if n == 1:
+        return "a flat floor" if flat else "a minimum"
+    return f"{n} minima" + f", {flat} of them flat" * (flat > 0)
+
+
 def _minima(
     f: Callable[[Any, Any], Any], sides: Sequence[Array], heights: Array
-) -> tuple[list[tuple[float, float]], bool]:
-    """The lowest minima inside, the lowest last, and whether there were more places to look for some.
+) -> tuple[list[tuple[float, float]], int, bool]:
+    """The lowest minima inside, the lowest last; how many are flat; whether there were more places to look for some.
 
-    SciPy's BFGS goes down from grid points that are not higher than their neighbours.
+    SciPy goes down from grid points that are not higher than their neighbours: by BFGS, and where that does not arrive,
+    as at a kink, by Nelder and Mead's method.
     """
     starts = []
     for j in range(1, len(sides[1]) - 1):
@@ -710,19 +723,20 @@ def _minima(
     pits = _Pits(f, sides, heights)
     more = False
     for _, *place in sorted(starts):
-        if pits.hold(place):  # as on a flat floor
-            continue
         if len(pits.found) == MINIMA:
-            more = True
+            more = pits.known(place) is None
             break
-        w = [Value(x) for x in place]
-        minimize(partial(f, *w), w, tol=1e-12)
-        pits.add([v.data for v in w])
-    return sorted(pits.found, key=lambda place: -pits.found[place]), more
+        for method in ("BFGS", "Nelder-Mead"):
+            if pits.known(place) is not None:  # a way down to it, or over the floor it lies on
+                break
+            w = [Value(x) for x in place]
+            minimize(partial(f, *w), w, method=method, tol=1e-12)
+            pits.add((w[0].data, w[1].data))
+    return sorted(pits.found, key=lambda place: -pits.found[place]), len(pits.flat), more
 
 
 class _Pits:
-    """Minima, each once.  found: the lowest point of each, with the height there."""
+    """Minima, each once.  found: the lowest point of each, with the height there.  flat: those of a flat floor."""
 
     def __init__(self, f: Callable[[Any, Any], Any], sides: Sequence[Array], heights: Array) -> None:
         import numpy as np
@@ -731,6 +745,7 @@ class _Pits:
         self.radius = min(float(side[1] - side[0]) for side in sides) / 2.0
         self.rounding = 1e-12 * float(np.nanmax(abs(heights)))
         self.found: dict[tuple[float, float], float] = {}
+        self.flat: set[tuple[float, float]] = set()
 
     def height(self, place: Sequence[float]) -> float:
         """The surface at a point, infinite where there is none."""
@@ -738,23 +753,42 @@ class _Pits:
             found = _height(self.f, *place)
         return math.inf if math.isnan(found) else found
 
-    def hold(self, place: Sequence[float]) -> bool:
-        """Whether the way to a minimum that is known leads down all along, or over a flat floor."""
-        return any(not self._rises(place, other) for other in self.found)
+    def known(self, place: Sequence[float]) -> tuple[float, float] | None:
+        """The minimum that a point leads straight down to, or on whose flat floor it lies."""
+        here = self.height(place)
+        level = [other for other in self.flat if abs(self.found[other] - here) <= self.rounding]
+        below = [other for other in self.found if not self._rises(place, other)]
+        return next(iter(level + below), None)
 
-    def add(self, place: Sequence[float]) -> None:
+    def add(self, place: tuple[float, float]) -> None:
         """Count a point in if it lies inside, nothing around it is lower, and it is no minimum that is known."""
         inside = all(side[0] <= x <= side[-1] for x, side in zip(place, self.sides, strict=True))
         if not inside or not self._lowest_around(place):
             return
-        height = self.height(place)
-        for other in self.found:
-            if not self._rises(place, other):
-                if height < self.found[other]:
-                    del self.found[other]
-                    self.found[place[0], place[1]] = height
-                return
-        self.found[place[0], place[1]] = height
+        height, same = self.height(place), self.known(place)
+        if same is not None and self.found[same] <= height:
+            return
+        if same is not None:  # a lower point of it
+            del self.found[same]
+            self.flat.discard(same)
+        self.found[place] = height
+        if self._flat_around(place, height):
+            self.flat.add(place)
+
+    def _flat_around(self, place: Sequence[float], height: float) -> bool:
+        """Whether a circle around a minimum meets a point that is as low."""
+        from scipy.optimize import minimize_scalar
+
+        def at(turn: float) -> float:
+            return self.height([place[0] + self.radius * math.cos(turn), place[1] + self.radius * math.sin(turn)])
+
+        step = math.pi / 32.0
+        turns = sorted((at(k * step), k * step) for k in range(64))[:4]  # a valley leaves a circle at two places
+        lowest = min(
+            float(minimize_scalar(at, bounds=(turn - step, turn + step), options={"xatol": 1e-9}).fun)
+            for _, turn in turns
+        )
+        return min(lowest, turns[0][0]) <= height + self.rounding
 
     def _lowest_around(self, place: Sequence[float]) -> bool:
         floor = self.height(place) - self.rounding
