@@ -26,7 +26,7 @@ from tinygrad_vi import ops
 from tinygrad_vi.derivatives import differentiable, differentiating
 from tinygrad_vi.files import read_json, write_json
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.value import Value, being_traced, dot, no_grad
+from tinygrad_vi.value import NOT_COMPUTED, Value, being_traced, dot, no_grad
 
 if TYPE_CHECKING:
     from tinygrad_vi.optim import Optimizer
@@ -160,9 +160,10 @@ class Module:
         return [x for x in _walk("", self, {}) if isinstance(x, Value)]
 
     def zero_grad(self) -> None:
-        """Set the grad of every parameter to 0."""
+        """Set the grad of every parameter to 0, unless no sweep has reached it."""
         for p in self.parameters():
-            p.grad = 0.0
+            if p.grad is not NOT_COMPUTED:
+                p.grad = 0.0
 
     def modules(self) -> list[Module]:
         """The module itself and all that it is made of."""

@@ -6,6 +6,8 @@ nothing, when a gradient or a new parameter is infinite or NaN.
 
     optimizer.zero_grad();  loss.backward();  optimizer.step()
 
+A parameter that no sweep has reached yet stays where it is, as in PyTorch: weight decay and momentum leave it alone.
+
 Each rule is written for one parameter: x is its value, g its gradient, the rest its state.  One step of each agrees
 with PyTorch's optimiser of the same name.  A schedule is a function from the epoch to the learning rate.
 
@@ -15,13 +17,14 @@ with PyTorch's optimiser of the same name.  A schedule is a function from the ep
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.value import Value, adjoints, dot, not_finite, recording, topological_order
+from tinygrad_vi.value import NOT_COMPUTED, Value, adjoints, dot, not_finite, recording, topological_order
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -65,12 +68,16 @@ class Optimizer:
         raise NotImplementedError
 
     def zero_grad(self) -> None:
-        """Set the grad of every parameter to 0."""
+        """Set the grad of every parameter to 0, unless no sweep has reached it."""
         for p in self.parameters:
-            p.grad = 0.0
+            if reached(p):
+                p.grad = 0.0
 
     def step(self) -> None:
-        """Move all parameters by one step; DomainError, and nothing moved, when one would not stay finite."""
+        """Move all parameters by one step; DomainError, and nothing moved, when one would not stay finite.
+
+        Parameters that no sweep has reached yet keep their value and their state.
+        """
         gradients = [_float(p.grad) for p in self.parameters]
         for p, g in zip(self.parameters, gradients, strict=True):
             if not math.isfinite(g):
@@ -78,7 +85,7 @@ class Optimizer:
         self.steps += 1
         try:
             moved = [
-                self.update(p.data, g, *state)
+                self.update(p.data, g, *state) if reached(p) or any(state) else (p.data, *state)
                 for p, g, state in zip(self.parameters, gradients, self.state, strict=True)
             ]
             for p, (x, *state) in zip(self.parameters, moved, strict=True):
@@ -284,14 +291,14 @@ class AdamW(Adam):
 class OnArrays:
     """An optimiser at work on arrays: all parameters move in a few array operations, by the very rule of `update`.
 
-    theta: the numbers of its parameters.  Call `write_back` when done: until then the Values and the optimiser's own
-    state are as they were.
+    theta: the numbers of its parameters.  resting: the places of those that no sweep reaches, which stay where they
+    are.  Call `write_back` when done: until then the Values and the optimiser's own state are as they were.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, resting: Sequence[int] = ()) -> None:
         import numpy as np
 
-        self.np, self.optimizer = np, optimizer
+        self.np, self.optimizer, self.resting = np, optimizer, list(resting)
         self.theta = np.array([p.data for p in optimizer.parameters])
         self.state = list(np.array(optimizer.state, dtype=float).reshape(len(self.theta), -1).T.copy())
 
@@ -301,6 +308,9 @@ class OnArrays:
         optimizer.steps += 1
         with self.np.errstate(all="ignore"):
             theta, *state = optimizer.update(self.theta, gradient, *self.state)
+            if self.resting:
+                for new, old in zip((theta, *state), (self.theta, *self.state), strict=True):
+                    new[self.resting] = old[self.resting]
             finite = all(math.isfinite(x.sum()) or self.np.isfinite(x).all() for x in (theta, *state))
         if not finite:
             optimizer.steps -= 1
@@ -330,12 +340,21 @@ def _sqrt(x: Any) -> Any:
     return math.sqrt(x) if isinstance(x, float) else x**0.5
 
 
+def reached(p: Value) -> bool:
+    """Whether a sweep has reached it, so that it has a gradient, if only 0."""
+    return p.grad is not NOT_COMPUTED
+
+
 def _float(grad: Any) -> float:
     return grad.data if isinstance(grad, Value) else float(grad)
 
 
 def _name(optimizer: Optimizer, p: Value) -> str:
-    return f"parameter {p.label!r}" if p.label else f"parameter {optimizer.parameters.index(p)}"
+    return _name_in(optimizer.parameters, next(i for i, q in enumerate(optimizer.parameters) if q is p))
+
+
+def _name_in(parameters: Sequence[Value], i: int) -> str:
+    return f"parameter {parameters[i].label!r}" if parameters[i].label else f"parameter {i}"
 
 
 def at_least(x: Any, least: float, what: str) -> float:
@@ -406,7 +425,8 @@ def minimize(
     SciPy is given our gradient and, for methods that use them, our Hessian-vector product ("Newton-CG", "trust-krylov")
     or our Hessian ("trust-exact").  options: whatever SciPy's function takes (``tol``, ``bounds``, ``callback``,
     ``options={"maxiter": 50}``).  Returns SciPy's result; the parameters have the values ``result.x``.  A point that
-    the line search tries and where the loss cannot be computed counts as infinitely bad.
+    the line search tries and where the loss cannot be computed counts as infinitely bad.  Warns of parameters that the
+    loss does not depend on: they stay where they are.
 
     Raises DomainError when the loss cannot be computed at the start, and whatever else goes wrong; the parameters are
     then as before.
@@ -420,6 +440,7 @@ def minimize(
     parameters = _leaves(parameters)
     start = [p.data for p in parameters]
     y, gradient = _evaluate(loss, parameters)  # at the start, errors are the caller's to see
+    _warn_of_others(loss, parameters)
     good = {"at": np.array(start), "value": y, "slope": 1.0 + np.linalg.norm(gradient)}
 
     def value_and_gradient(theta: Any) -> tuple[float, Any]:
@@ -483,8 +504,8 @@ def levenberg_marquardt(
 
     Returns SciPy's result or one like it: ``x``, ``cost`` (1/2 sum r**2), ``fun`` (r), ``jac`` (J), ``nfev``.
 
-    Raises ValueError when J^T J + damping I is singular, DomainError when something is infinite or NaN; the parameters
-    are then as before.
+    Raises ValueError when J^T J + damping I is singular or the residuals do not depend on one of the parameters,
+    DomainError when something is infinite or NaN; the parameters are then as before.
 
     >>> w = Value(0.5)
     >>> r = lambda: [y - (w * x).exp() for x, y in ((0.0, 1.0), (1.0, 2.0), (2.0, 4.2))]
@@ -582,6 +603,15 @@ def _evaluate(loss: Callable[[], Value], parameters: Sequence[Value]) -> tuple[f
     return y.data, gradient
 
 
+def _warn_of_others(loss: Callable[[], Value], parameters: Sequence[Value]) -> None:
+    y = _called(loss)
+    on_record = {v for node in topological_order([y]) for v in node.parents} | {y}
+    absent = [i for i, p in enumerate(parameters) if p not in on_record]
+    if absent:
+        names = ", ".join(_name_in(parameters, i) for i in absent[:3]) + ", ..." * (len(absent) > 3)
+        warnings.warn(f"the loss does not depend on {names}, which stays where it is", stacklevel=3)
+
+
 def _hessian_product(y: Value, parameters: Sequence[Value], direction: Sequence[float]) -> list[float]:
     """H v, as the gradient of gradient . v (B. Pearlmutter, 1994)."""
     adjoint = adjoints(topological_order([y]), {y: 1.0}, create_graph=True)
@@ -598,12 +628,21 @@ def _residuals_and_jacobian(
     outputs = [recorded_output(r) for r in _called(residuals)]
     if not outputs:
         raise ShapeError("there are no residuals")
-    rows = []
+    rows, on_record = [], set[Value]()
     for r in outputs:
         if not math.isfinite(r.data):
             raise not_finite(r, f"a residual is {r.data}")
         adjoint = adjoints(topological_order([r]), {r: 1.0})
         rows.append([adjoint.get(p, 0.0) for p in parameters])
+        on_record |= adjoint.keys()
+    absent = [i for i, p in enumerate(parameters) if p not in on_record]
+    if len(absent) == len(parameters):
+        raise ValueError("the residuals depend on none of the parameters: are they computed from these very Values?")
+    if absent:
+        raise ValueError(
+            f"the residuals do not depend on {_name_in(parameters, absent[0])}, so nothing tells what it should be: "
+            "leave it out, or compute the residuals from this very Value"
+        )
     return [r.data for r in outputs], rows
 
 

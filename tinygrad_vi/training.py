@@ -22,12 +22,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.compiler.compiled import Compiled, NotFinite, compile
+from tinygrad_vi.compiler.trace import trace
 from tinygrad_vi.data import batches_of_rows, check_examples, to_lists
 from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import read_json, write_json
 from tinygrad_vi.nn import Module, counted, prediction
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.optim import Adam, OnArrays, Optimizer, Schedule, at_least, recorded_output
+from tinygrad_vi.optim import Adam, OnArrays, Optimizer, Schedule, at_least, reached, recorded_output
 from tinygrad_vi.value import Value, collector_paused, no_grad, topological_order
 
 if TYPE_CHECKING:
@@ -311,7 +312,8 @@ class _Objective:
     def gradient(self, examples: _Examples, rows: Sequence[int]) -> float:
         """Leave the gradient of the mean loss of these rows in the parameters; the mean loss."""
         for p in self.parameters:
-            p.grad = 0.0
+            if reached(p):
+                p.grad = 0.0
         losses = []
         for i in rows:
             with _named_example(i):
@@ -324,7 +326,8 @@ class _Objective:
                 "no_grad()?"
             )
         for p in self.parameters:
-            p.grad /= len(rows)
+            if reached(p):
+                p.grad /= len(rows)
         mean = math.fsum(losses) / len(losses)
         if self.penalty is not None:
             with differentiable():
@@ -375,12 +378,13 @@ class _CompiledObjective(_Objective):
         self.step = step
         self.penalty_step = None if penalty is None else compile(penalty, parameters, backend=step.backend)
         self.arrays: OnArrays | None = None
+        self.on_record: set[Value] | None = None
         self.position = {p: i for i, p in enumerate(self.parameters)}
 
     def descend(self, examples: _Examples, rows: Sequence[int], optimizer: Optimizer) -> tuple[float, float]:
         """Take a step along the gradient of these rows; their mean loss and the length of the gradient."""
         if self.arrays is None:
-            self.arrays, self.theta = OnArrays(optimizer), self.step.theta
+            self.arrays, self.theta = OnArrays(optimizer, self._resting(optimizer, examples)), self.step.theta
             self.moved = [self.position[p] for p in optimizer.parameters]
         batch = self._arrays_of(examples)
         if len(rows) < len(examples):
@@ -405,6 +409,16 @@ class _CompiledObjective(_Objective):
     def mean_loss(self, examples: _Examples) -> float:
         """The mean loss of all examples."""
         return float(self.step(self.step.theta, *self._arrays_of(examples)))
+
+    def _resting(self, optimizer: Optimizer, examples: _Examples) -> list[int]:
+        """The places of the parameters that no sweep reaches, as `Optimizer.step` has them."""
+        if self.on_record is None:
+            outputs = trace(self.step.fn, [array[0].tolist() for array in self._arrays_of(examples)]).outputs
+            if self.penalty is not None:
+                outputs = [*outputs, *trace(self.penalty, []).outputs]
+            self.on_record = {v for node in topological_order(outputs) for v in node.parents} | set(outputs)
+        pairs = enumerate(zip(optimizer.parameters, optimizer.state, strict=True))
+        return [i for i, (p, state) in pairs if p not in self.on_record and not reached(p) and not any(state)]
 
     def _arrays_of(self, examples: _Examples) -> list[Any]:
         return examples.arrays if self.step.takes_data else []
