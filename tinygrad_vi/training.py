@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.compiler.compiled import Compiled, NotFinite, compile
 from tinygrad_vi.compiler.trace import trace
-from tinygrad_vi.data import batches_of_rows, check_examples, to_lists
+from tinygrad_vi.data import batches_of_rows, check_examples, plain_seed, to_lists
 from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import read_json, write_json
 from tinygrad_vi.nn import Module, counted, prediction
@@ -153,7 +153,7 @@ def fit(
     if patience is not None:
         whole_number(patience, "patience")
     batch_size = None if batch_size is None else whole_number(batch_size, "batch_size (None for all examples)")
-    seed = int(seed) if isinstance(seed, Integral) else seed
+    seed = plain_seed(seed)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(
             f"give an optimiser of the parameters, such as optim.Adam(model.parameters()), got {optimizer!r:.60}"

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.compiler.compiled import Compiled, compile
-from tinygrad_vi.data import check_examples, to_lists
+from tinygrad_vi.data import check_examples, random_numbers, to_lists
 from tinygrad_vi.derivatives import differentiable, grad
 from tinygrad_vi.nn import counted, prediction
 from tinygrad_vi.ops import DomainError, ShapeError, exp, sin, whole_number
@@ -306,7 +306,7 @@ def _directions(
         return np.eye(2), None, None
     if points is not None:
         return _principal(points)
-    rng = random.Random(seed)
+    rng = random_numbers(seed)
     drawn = np.array([[rng.gauss(0.0, 1.0) for _ in parameters] for _ in range(2)])
     normalised = np.array([_filter_normalised(direction, parameters) for direction in drawn])
     if np.linalg.matrix_rank(normalised) < 2:  # nearly all parameters are 0
