@@ -366,7 +366,7 @@ def at_least(x: Any, least: float, what: str) -> float:
 
 
 def _fraction(x: Any, what: str) -> float:
-    if not isinstance(x, Real) or not 0.0 <= float(x) < 1.0:
+    if isinstance(x, bool) or not isinstance(x, Real) or not 0.0 <= float(x) < 1.0:
         raise ValueError(f"{what} must be at least 0 and below 1, got {x!r:.60}")
     return float(x)
 
@@ -379,11 +379,14 @@ Schedule = Callable[[int], float]
 def step_decay(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
     """learning_rate * factor**(epoch // every): times ``factor`` after each ``every`` epochs.
 
+    Raises ValueError, as all schedules do, for a rate or factor that is negative or not finite.
+
     >>> [step_decay(1.0, every=2, factor=0.5)(epoch) for epoch in range(5)]
     [1.0, 1.0, 0.5, 0.5, 0.25]
     """
     whole_number(every, "every")
-    return lambda epoch: learning_rate * factor ** (epoch // every)
+    decayed = exponential_decay(learning_rate, factor)
+    return lambda epoch: decayed(epoch // every)
 
 
 def exponential_decay(learning_rate: float, factor: float) -> Schedule:
@@ -392,7 +395,15 @@ def exponential_decay(learning_rate: float, factor: float) -> Schedule:
     >>> [exponential_decay(1.0, factor=0.5)(epoch) for epoch in range(4)]
     [1.0, 0.5, 0.25, 0.125]
     """
-    return lambda epoch: learning_rate * factor**epoch
+    rate, factor = at_least(learning_rate, 0.0, "the learning rate"), at_least(factor, 0.0, "the factor")
+
+    def decayed(epoch: int) -> float:
+        try:
+            return float(rate * factor**epoch)
+        except OverflowError:
+            raise DomainError(f"the learning rate {rate} * {factor}**{epoch} is too large for a float") from None
+
+    return decayed
 
 
 def cosine_decay(learning_rate: float, epochs: int, end: float = 0.0) -> Schedule:
@@ -402,7 +413,8 @@ def cosine_decay(learning_rate: float, epochs: int, end: float = 0.0) -> Schedul
     [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
     whole_number(epochs, "epochs")
-    return lambda epoch: end + (learning_rate - end) * 0.5 * (1.0 + math.cos(math.pi * min(epoch / epochs, 1.0)))
+    rate, end = at_least(learning_rate, 0.0, "the learning rate"), at_least(end, 0.0, "the end")
+    return lambda epoch: end + (rate - end) * 0.5 * (1.0 + math.cos(math.pi * min(epoch / epochs, 1.0)))
 
 
 def inverse_time_decay(learning_rate: float, rate: float = 1.0) -> Schedule:
@@ -411,7 +423,8 @@ def inverse_time_decay(learning_rate: float, rate: float = 1.0) -> Schedule:
     >>> [inverse_time_decay(1.0)(epoch) for epoch in range(4)]
     [1.0, 0.5, 0.3333333333333333, 0.25]
     """
-    return lambda epoch: learning_rate / (1.0 + rate * epoch)
+    first, rate = at_least(learning_rate, 0.0, "the learning rate"), at_least(rate, 0.0, "the rate of decay")
+    return lambda epoch: first / (1.0 + rate * epoch)
 
 
 # --- Full-batch methods -----------------------------------------------------------------------------------------------
