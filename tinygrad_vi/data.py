@@ -142,7 +142,7 @@ def _deviation(column: Sequence[float], mean: float) -> float:
     """The standard deviation; 0 where the numbers differ by rounding alone."""
     if max(column) - min(column) <= ROUNDING * max(map(abs, column)):
         return 0.0
-    return math.sqrt(math.fsum((x - mean) ** 2 for x in column) / len(column))
+    return math.hypot(*[x - mean for x in column]) / math.sqrt(len(column))  # whatever their size
 
 
 def to_lists(X: Any) -> Any:

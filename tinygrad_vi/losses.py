@@ -399,7 +399,7 @@ def is_softmax(ys: Any) -> bool:
 
 
 def _warn_twice(name: str, activation: str) -> None:
-    frame, level = sys._getframe(1), 1
+    frame, level = sys._getframe(1), 2  # at the first line outside of this module
     while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
         frame, level = frame.f_back, level + 1
     warnings.warn(
