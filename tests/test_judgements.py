@@ -555,3 +555,11 @@ def test_settings_of_0_are_what_they_say():
     assert optim.step_decay(0.0, 1)(5) == optim.exponential_decay(1.0, 0.0)(3) == 0.0
     with pytest.raises(DomainError, match="is too large for a float"):
         optim.exponential_decay(1.0, 2.0)(5000)
+
+
+def test_the_numpy_text_gives_nan_where_the_condition_is_nan():
+    f = compile(lambda x: where(exp(x) ** 2 - exp(x) ** 3, 1.0, 2.0) + x, backend="numpy")
+    assert float(f(-3.0)) == -2.0
+    assert float(f(3.0)) == 5.0
+    with pytest.raises(DomainError):
+        f(400.0)  # infinity - infinity; it was 402, as if the condition had been negative
