@@ -400,6 +400,26 @@ def test_success_is_not_said_of_other_values():
     assert w.data == pytest.approx(2.0)
 
 
+def test_a_masked_first_batch_does_not_make_the_loss_independent():
+    w = Value(1.0, "w")
+    loss = lambda x: (w - x) ** 2 if x > 0.0 else Value(0.0)  # noqa: E731
+    adamw = optim.AdamW([w], 0.1)
+    fit(loss, [w], [-1.0, -1.0, 3.0], optimizer=adamw, batch_size=1, seed=None, epochs=50, progress=False)
+    assert w.data > 2.0
+    with pytest.raises(ValueError, match="the loss depends on none of the parameters"):
+        fit(loss, [w], [-1.0, -2.0], batch_size=1, progress=False)
+
+
+def test_parameters_of_different_size_are_no_less_determined():
+    a, b = Value(0.0), Value(0.0)
+    optim.levenberg_marquardt(lambda: [a - 1.0, 1e-9 * b - 2.0, a + 1e-9 * b - 3.0], [a, b], damping=0.0)
+    assert (a.data, b.data) == (pytest.approx(1.0), pytest.approx(2e9))
+    with pytest.raises(ValueError, match="is singular with damping = 0"):
+        optim.levenberg_marquardt(lambda: [a + b, 2 * a + 2 * b], [a, b], damping=0.0)
+    with pytest.raises(ValueError, match="is singular"):
+        optim.levenberg_marquardt(lambda: [a - 1.0, (b - b - 5.0).relu()], [a, b], damping=0.0)
+
+
 def test_no_improvement_is_said_where_there_is_none():
     w = Value(4.0)
     falling = fit(lambda x: (w - x) ** 2, [w], [0.0], optimizer=optim.SGD([w], 0.1), epochs=30, patience=2,

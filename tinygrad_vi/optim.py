@@ -543,13 +543,7 @@ def levenberg_marquardt(
             theta = np.array(start)
             for _ in range(whole_number(steps, "steps")):
                 r, J = at(theta)
-                matrix = J.T @ J + damping * np.eye(len(theta))
-                if np.linalg.matrix_rank(matrix) < len(theta):
-                    raise ValueError(
-                        f"J^T J + damping I is singular with damping = {damping}: the residuals do not determine all "
-                        "parameters; give a damping above 0"
-                    )
-                theta = theta - np.linalg.solve(matrix, J.T @ r)
+                theta = theta - _damped_step(r, J, damping)
             r, J = at(theta)
             result = scipy_optimize.OptimizeResult(
                 x=theta, cost=0.5 * float(r @ r), fun=r, jac=J, nfev=steps + 1, success=True
@@ -575,6 +569,24 @@ def levenberg_marquardt(
         raise
     _assign(parameters, result.x)
     return result
+
+
+def _damped_step(r: Any, J: Any, damping: float) -> Any:
+    """(J^T J + damping I)^-1 J^T r, as the least squares of J stacked on sqrt(damping) I, which squares no condition.
+
+    Columns are brought to length 1 first: parameters of different size are no less determined for that.
+    """
+    import numpy as np
+
+    stacked = np.vstack([J, math.sqrt(damping) * np.eye(J.shape[1])])
+    size = np.linalg.norm(stacked, axis=0)
+    scaled = stacked / np.where(size, size, 1.0)
+    if np.linalg.matrix_rank(scaled) < J.shape[1]:
+        raise ValueError(
+            f"J^T J + damping I is singular with damping = {damping}: the residuals do not determine all parameters; "
+            "give a damping above 0"
+        )
+    return np.linalg.lstsq(scaled, np.concatenate([r, np.zeros(J.shape[1])]), rcond=None)[0] / size
 
 
 def _import(module: str, wanted_by: str) -> Any:

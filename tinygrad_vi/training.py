@@ -349,7 +349,7 @@ class _Objective:
                 loss = self.of_example(examples, i)
                 loss.backward()
             losses.append(loss.data)
-        if not self.connected:
+        if not self._connected_anywhere(examples):
             raise ValueError(
                 "the loss depends on none of the parameters: is it computed from these very Values, and outside of "
                 "no_grad()?"
@@ -365,6 +365,15 @@ class _Objective:
                 extra.backward()
             mean += extra.data if isinstance(extra, Value) else extra
         return mean
+
+    def _connected_anywhere(self, examples: _Examples) -> bool:
+        """Whether the loss of any example depends on a parameter; those of the first batch may be masked."""
+        for i in range(len(examples)):
+            if self.connected:
+                break
+            with _named_example(i):
+                self.of_example(examples, i)
+        return self.connected
 
     def descend(self, examples: _Examples, rows: Sequence[int], optimizer: Optimizer) -> tuple[float, float]:
         """Take a step along the gradient of these rows; their mean loss and the length of the gradient."""
