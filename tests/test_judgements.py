@@ -163,6 +163,16 @@ def test_the_theory_of_the_best_step_is_within_a_factor_of_what_is_measured(x):
     assert 0.02 < report.best["central"].h / h < 50.0
 
 
+def test_missing_differences_are_named_step_by_step():
+    holes = numerical_error(lambda x: sqrt(sin(40 * x)), 0.5, steps=[0.2, 0.1, 0.05, 0.01, 0.001])
+    missing = [d.h for d in holes.differences["forward"] if math.isnan(d.error)]
+    assert missing == [0.1, 0.05]  # sin(40 x) is negative there, and positive again at 0.7
+    assert "no forward difference for h = 0.05 to 0.1: f has no value where it would need one" in said(holes)
+    parted = numerical_error(lambda x: sqrt(sin(40 * x)), 0.5, steps=[0.25, 0.2, 0.1, 0.01])
+    assert "no forward difference for h = 0.1, 0.25: f has no value" in said(parted)
+    assert "the quotient overflows" in said(numerical_error(lambda x: step(x - 1) * 1e300, 1.0))
+
+
 # --- "the derivative ... by automatic and ... by numerical differentiation" (gradcheck) -------------------------------
 
 

@@ -90,7 +90,7 @@ def beta_ml(prediction: Any, target: Any) -> Any:
     """
     error = mse(prediction, target)
     if error.data == 0.0 if isinstance(error, Value) else error == 0.0:
-        raise DomainError("beta_ml needs a prediction that differs from its target: all errors are 0")
+        raise DomainError("beta_ml needs a prediction that differs from its target: the mean squared error is 0")
     return 1.0 / error
 
 

@@ -110,10 +110,12 @@ class NumericalError(Panel):
     def _remarks_on_trouble(self) -> list[str]:
         remarks = []
         for method, row in self.differences.items():
-            missing = [d.h for d in row if math.isnan(d.error)]
+            missing = [k for k, d in enumerate(row) if math.isnan(d.error)]
             if missing:
-                where = f"h = {write_number(min(missing))}" + f" to {write_number(max(missing))}" * (len(missing) > 1)
-                remarks.append(f"no {method} difference for {where}: it would need f where f has no value")
+                remarks.append(
+                    f"no {method} difference for h = {_runs(row, missing)}: f has no value where it would need one, or "
+                    "the quotient overflows"
+                )
         if self.kink:
             left, right = map(write_number, self.kink)
             answer = f"automatic differentiation answers {write_number(self.derivative)}, by convention"
@@ -191,6 +193,18 @@ class NumericalError(Panel):
             offset = 24 if method == "forward" else -16  # into the U of the one, below that of the other
             axis.annotate(words, (best.h, best.error), (0, offset), textcoords="offset points", color=color, fontsize=9,
                           ha="center", path_effects=[withStroke(linewidth=3, foreground="white")])  # fmt: skip
+
+
+def _runs(row: Sequence[Difference], places: Sequence[int]) -> str:
+    """The steps at these places: neighbours as a range, from the smallest on."""
+    runs: list[list[int]] = []
+    for k in reversed(places):
+        if runs and runs[-1][-1] == k + 1:
+            runs[-1].append(k)
+        else:
+            runs.append([k])
+    ends = [[write_number(row[k].h) for k in dict.fromkeys((run[0], run[-1]))] for run in runs]
+    return ", ".join(map(" to ".join, ends))
 
 
 def _difference(f: Callable[[float], float], x: float, h: float, method: str, derivative: float) -> Difference:
