@@ -29,7 +29,9 @@ def scalars():
 def test_steps_agree_with_pytorchs_where_a_parameter_is_absent_or_silent(rule):
     ours, theirs = scalars()
     mine, judge = (make(p) for make, p in zip(RULES[rule], (ours, theirs), strict=True))
-    for k in range(2 if "Adam" in rule else 4):  # PyTorch's Adam counts the steps of each parameter apart, ours does not
+    for k in range(
+        2 if "Adam" in rule else 4
+    ):  # PyTorch's Adam counts the steps of each parameter apart, ours does not
         w, silent, absent = ours
         late = absent * 1.0 if k == 2 else 0.0  # the third step reaches it, and from then on it has a gradient
         mine.zero_grad()
