@@ -22,10 +22,11 @@ from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_vi import modes, ops
+from tinygrad_vi.data import random_numbers
 from tinygrad_vi.derivatives import differentiable, differentiating
 from tinygrad_vi.files import finite, read_json, shown, whole, write_json
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.value import Value, being_traced, dot, no_grad
+from tinygrad_vi.value import NOT_COMPUTED, Value, being_traced, dot, no_grad
 
 if TYPE_CHECKING:
     from tinygrad_vi.optim import Optimizer
@@ -87,7 +88,7 @@ def generator(seed: Any) -> Any:
     """The random numbers of a seed; without one the module `random` itself, so that ``random.seed`` governs them."""
     if seed is None:
         return random
-    return seed if hasattr(seed, "uniform") else random.Random(seed)
+    return seed if hasattr(seed, "uniform") else random_numbers(seed)
 
 
 # --- Module -----------------------------------------------------------------------------------------------------------
@@ -149,9 +150,10 @@ class Module:
         return [x for x in _walk("", self, {}) if isinstance(x, Value)]
 
     def zero_grad(self) -> None:
-        """Set the grad of every parameter to 0."""
+        """Set the grad of every parameter to 0, unless no sweep has reached it."""
         for p in self.parameters():
-            p.grad = 0.0
+            if p.grad is not NOT_COMPUTED:
+                p.grad = 0.0
 
     def modules(self) -> list[Module]:
         """The module itself and all that it is made of."""
@@ -575,6 +577,15 @@ def _mask(W: list[list[Any]]) -> list[list[bool]] | None:
     return None if all(map(all, mask)) else mask
 
 
+def _two_biases(u: Any, v: Any) -> tuple[Any, Any]:
+    """Two numbers that are only ever added, as one and None; both where one is a Value and the other not 0."""
+    if not isinstance(u, Value) and not isinstance(v, Value):
+        return u + v, None
+    if not isinstance(v, Value) and v == 0.0:
+        return u, None
+    return (v, None) if not isinstance(u, Value) and u == 0.0 else (u, v)
+
+
 def _parameter(x: Any, label: str) -> Value:
     return x if isinstance(x, Value) else Value(x, label)
 
@@ -765,6 +776,8 @@ class _Cell(Module):
     """
 
     gates: tuple[str, ...]
+    #: a second bias, where `from_weights` was given two of Values
+    b_h: Sequence[Any] = ()
 
     def __init__(
         self,
@@ -792,7 +805,8 @@ class _Cell(Module):
         """A cell with given weights: PyTorch's ``weight_ih, weight_hh, bias_ih, bias_hh``, or nested lists.
 
         W_x has the shape (gates * hidden_size, n_inputs), W_h (gates * hidden_size, hidden_size), each bias
-        (gates * hidden_size,); the rows of the gates lie one below the other.
+        (gates * hidden_size,); the rows of the gates lie one below the other.  Values among them are taken as they are
+        and are parameters; of two biases that are both Values, the second becomes the attribute b_h.
         """
         W_x, W_h = _matrix(W_x, "W_x"), _matrix(W_h, "W_h")
         n, h = len(W_x[0]), len(W_h[0])
@@ -811,9 +825,12 @@ class _Cell(Module):
         for name, rows in (("W_x", W_x), ("W_h", W_h)):
             labelled = [[_parameter(x, f"{name}[{j},{i}]") for i, x in enumerate(row)] for j, row in enumerate(rows)]
             setattr(self, name, labelled)
-        if isinstance(self.b[0], Value):
-            sums = [u if isinstance(v, float) and v == 0.0 else u + v for u, v in zip(b_x, b_h, strict=True)]
-            self.b = [_parameter(b, f"b[{j}]") for j, b in enumerate(sums)]
+        if not isinstance(self.b[0], Value):  # without a bias
+            return
+        pairs = [_two_biases(u, v) for u, v in zip(b_x, b_h, strict=True)]
+        self.b = [_parameter(u, f"b[{j}]") for j, (u, _) in enumerate(pairs)]
+        if any(v is not None for _, v in pairs):  # their sum would be a result, and no parameter
+            self.b_h = [0.0 if v is None else _parameter(v, f"b_h[{j}]") for j, (_, v) in enumerate(pairs)]
 
     def initial_state(self) -> Any:
         """The state before the first step: zeros."""
@@ -829,7 +846,10 @@ class _Cell(Module):
     def _sums(self, gate: int, x: list[Any], h: list[Any]) -> list[Any]:
         """W_x @ x + W_h @ h + b of one gate, one node for each unit."""
         inputs = [*x, *h]
-        return [self._sum([*self.W_x[j], *self.W_h[j]], inputs, self.b[j]) for j in self._rows(gate)]
+        return [self._sum([*self.W_x[j], *self.W_h[j]], inputs, self._bias(j)) for j in self._rows(gate)]
+
+    def _bias(self, j: int) -> Any:
+        return self.b[j] + self.b_h[j] if self.b_h and isinstance(self.b_h[j], Value) else self.b[j]
 
     def _checked(self, x: Any, state: Any) -> tuple[list[Any], Any]:
         state = self.initial_state() if state is None else state
@@ -899,7 +919,7 @@ class GRUCell(_Cell):
         inner = len(b_h) - self.hidden_size
         super()._assign(W_x, W_h, b_x, [*b_h[:inner], *[0.0] * self.hidden_size])
         if isinstance(self.b[0], Value):
-            self.b_hn = [Value(v, f"b_hn[{j}]") for j, v in enumerate(b_h[inner:])]
+            self.b_hn = [_parameter(v, f"b_hn[{j}]") for j, v in enumerate(b_h[inner:])]
 
     def forward(self, x: Any, state: Any = None) -> list[Any]:
         """The next state."""
@@ -907,7 +927,7 @@ class GRUCell(_Cell):
         r = [s.sigmoid() for s in self._sums(0, x, h)]
         z = [s.sigmoid() for s in self._sums(1, x, h)]
         n = [
-            (self._sum(self.W_x[j], x, self.b[j]) + r[i] * self._sum(self.W_h[j], h, self.b_hn[i])).tanh()
+            (self._sum(self.W_x[j], x, self._bias(j)) + r[i] * self._sum(self.W_h[j], h, self.b_hn[i])).tanh()
             for i, j in enumerate(self._rows(2))
         ]
         return [ni + zi * (hi - ni) for ni, zi, hi in zip(n, z, h, strict=True)]

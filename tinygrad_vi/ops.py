@@ -516,9 +516,9 @@ minimum = row("minimum", lambda x, y: x if x <= y or x != x else y, lambda out, 
               role="min: router", corners={(3.0, 3.0): (0.5, 0.5)},
               taught=lambda out, x, y: (step(y - x), step(x - y)),
               points=[(2.0, 3.0), (3.0, 2.0), (-1e300, 1e-300)])  # fmt: skip
-where = row("where", lambda c, x, y: x if c > 0.0 else y,
+where = row("where", lambda c, x, y: (x if c > 0.0 else y) if c == c else c,
             lambda out, c, x, y: (0.0, where(c, 1.0, 0.0), where(c, 0.0, 1.0)),
-            "x where c > 0 and y elsewhere.  The gradient flows to the chosen one; the condition c gets 0.",
+            "x where c > 0 and y elsewhere; NaN where c is.  The gradient flows to the chosen one, c gets 0.",
             latex=r"\begin{{cases}}{1} & {0} > 0\\{2} & \text{{else}}\end{{cases}}", arity=3,
             corners={(0.0, 2.0, 3.0): (0.0, 0.0, 1.0)},
             points=[(1.0, 2.0, 3.0), (-1.0, 2.0, 3.0), (1e-300, 2.0, 3.0)])  # fmt: skip

@@ -17,19 +17,21 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.compiler.compiled import Compiled, NotFinite, compile
-from tinygrad_vi.data import batches_of_rows, check_examples, to_lists
+from tinygrad_vi.compiler.trace import trace
+from tinygrad_vi.data import batches_of_rows, check_examples, plain_seed, to_lists
 from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import finite, json_text, read_json, shown, whole, write_atomically
+from tinygrad_vi.losses import is_sigmoid
 from tinygrad_vi.nn import Module, counted, prediction
-from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.optim import Adam, OnArrays, Optimizer, Schedule, at_least, recorded_output
-from tinygrad_vi.value import Value, collector_paused, no_grad, topological_order
+from tinygrad_vi.ops import DomainError, ShapeError, number, whole_number
+from tinygrad_vi.optim import Adam, OnArrays, Optimizer, Schedule, at_least, reached, recorded_output
+from tinygrad_vi.value import Value, collector_paused, no_grad, recording, topological_order
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.plots import Plot
@@ -161,7 +163,7 @@ def fit(
     if patience is not None:
         whole_number(patience, "patience")
     batch_size = None if batch_size is None else whole_number(batch_size, "batch_size (None for all examples)")
-    seed = int(seed) if isinstance(seed, Integral) else seed
+    seed = plain_seed(seed)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(
             f"give an optimiser of the parameters, such as optim.Adam(model.parameters()), got {optimizer!r:.60}"
@@ -242,25 +244,47 @@ def fit(
 def accuracy(model: Callable[[Any], Any], X: Sequence[Any], y: Sequence[Any], threshold: float = 0.0) -> float:
     """The fraction of examples whose class the model gets right.
 
-    A model with several outputs answers with the number of the largest.  One with a single output says yes above the
-    threshold (0 for logits and scores, 0.5 for probabilities), and the right answer is yes for a target above 0.
-    A Module is put in prediction mode for the while.
+    A model with several outputs answers with the number of the largest, the first of several that are equal.  One with
+    a single output says yes above the threshold (0 for logits and scores, 0.5 for probabilities), and the right answer
+    is yes for a target above 0.  A Module is put in prediction mode for the while.
+
+    Raises DomainError for an output that is NaN, ValueError for a target that is no class; warns where the record of
+    the outputs says, or plain numbers suggest, that they are probabilities and the threshold is 0.
 
     >>> accuracy(lambda x: x - 0.5, [0.2, 0.9, 0.7], [0, 1, 0])
     0.6666666666666666
     """
     examples = _Examples(X, y)
+    if examples.y is None:
+        raise ShapeError("accuracy needs a target for each example")
+    threshold = number(threshold, "a threshold")
+    if math.isnan(threshold):
+        raise ValueError("the threshold is nan")
     with prediction(), no_grad():
         answers = [_outputs(model(x)) for x in examples.X]
-    if threshold == 0.0:
-        warn_of_probabilities(answers)
-    right = [is_right(answer, t, threshold) for answer, t in zip(answers, examples.y or [], strict=True)]
+    for i, answer in enumerate(answers):
+        if not answer:
+            raise ShapeError(f"the model gave no output for example {i}")
+        if any(map(math.isnan, answer)):
+            raise DomainError(f"the output of the model for example {i} is nan, which is no answer")
+    if threshold == 0.0 and all(len(answer) == 1 for answer in answers):
+        warn_of_probabilities(answers, _on_record(model, examples.X[0]))
+    right = [is_right(answer, t, threshold) for answer, t in zip(answers, examples.y, strict=True)]
     return sum(right) / len(right)
 
 
 def _outputs(output: Any) -> list[float]:
+    output = output.tolist() if hasattr(output, "tolist") else output
     outputs = output if isinstance(output, (list, tuple)) else [output]
-    return [v.data if isinstance(v, Value) else v for v in outputs]
+    return [v.data if isinstance(v, Value) else number(v, "accuracy") for v in outputs]
+
+
+def _on_record(model: Callable[[Any], Any], x: Any) -> Value | None:
+    """The only output for an example with its record, if the model records one."""
+    with prediction(), recording(True), differentiable():
+        output = model(x)
+    [output] = output if isinstance(output, (list, tuple)) else [output]
+    return output if isinstance(output, Value) and output.op is not None else None
 
 
 def is_right(answer: Sequence[float], target: Any, threshold: float) -> bool:
@@ -275,14 +299,20 @@ def is_right(answer: Sequence[float], target: Any, threshold: float) -> bool:
         raise ValueError(f"the target of an example is a number, got {target!r:.60}: number the classes")
     if len(answer) == 1:
         return (answer[0] > threshold) == (float(target) > 0.0)
-    if not 0 <= float(target) < len(answer):
+    if not (0 <= float(target) < len(answer) and float(target).is_integer()):
         raise ValueError(f"there is no class {target!r} among {len(answer)} outputs")
     return answer.index(max(answer)) == target
 
 
-def warn_of_probabilities(answers: Sequence[Sequence[float]]) -> None:
-    """Warn when single outputs look like probabilities: against the threshold 0 they would all say yes."""
-    if all(len(answer) == 1 and 0.0 < answer[0] < 1.0 for answer in answers) and len(answers) > 1:
+def warn_of_probabilities(answers: Sequence[Sequence[float]], recorded: Value | None = None) -> None:
+    """Warn of single outputs that are probabilities: against the threshold 0 they would all say yes.
+
+    recorded: one of them with its record, which says whether it comes from a sigmoid; without it the numbers have to.
+    """
+    if recorded is not None:
+        if is_sigmoid(recorded):
+            warnings.warn("the outputs are those of a sigmoid: for probabilities give threshold=0.5", stacklevel=3)
+    elif all(len(answer) == 1 and 0.0 < answer[0] < 1.0 for answer in answers) and len(answers) > 1:
         warnings.warn("all outputs lie between 0 and 1: for probabilities give threshold=0.5", stacklevel=3)
 
 
@@ -320,20 +350,22 @@ class _Objective:
     def gradient(self, examples: _Examples, rows: Sequence[int]) -> float:
         """Leave the gradient of the mean loss of these rows in the parameters; the mean loss."""
         for p in self.parameters:
-            p.grad = 0.0
+            if reached(p):
+                p.grad = 0.0
         losses = []
         for i in rows:
             with _named_example(i):
                 loss = self.of_example(examples, i)
                 loss.backward()
             losses.append(loss.data)
-        if not self.connected:
+        if not self._connected_anywhere(examples):
             raise ValueError(
                 "the loss depends on none of the parameters: is it computed from these very Values, and outside of "
                 "no_grad()?"
             )
         for p in self.parameters:
-            p.grad /= len(rows)
+            if reached(p):
+                p.grad /= len(rows)
         mean = math.fsum(losses) / len(losses)
         if self.penalty is not None:
             with differentiable():
@@ -342,6 +374,15 @@ class _Objective:
                 extra.backward()
             mean += extra.data if isinstance(extra, Value) else extra
         return mean
+
+    def _connected_anywhere(self, examples: _Examples) -> bool:
+        """Whether the loss of any example depends on a parameter; those of the first batch may be masked."""
+        for i in range(len(examples)):
+            if self.connected:
+                break
+            with _named_example(i):
+                self.of_example(examples, i)
+        return self.connected
 
     def descend(self, examples: _Examples, rows: Sequence[int], optimizer: Optimizer) -> tuple[float, float]:
         """Take a step along the gradient of these rows; their mean loss and the length of the gradient."""
@@ -384,12 +425,13 @@ class _CompiledObjective(_Objective):
         self.step = step
         self.penalty_step = None if penalty is None else compile(penalty, parameters, backend=step.backend)
         self.arrays: OnArrays | None = None
+        self.on_record: set[Value] | None = None
         self.position = {p: i for i, p in enumerate(self.parameters)}
 
     def descend(self, examples: _Examples, rows: Sequence[int], optimizer: Optimizer) -> tuple[float, float]:
         """Take a step along the gradient of these rows; their mean loss and the length of the gradient."""
         if self.arrays is None:
-            self.arrays, self.theta = OnArrays(optimizer), self.step.theta
+            self.arrays, self.theta = OnArrays(optimizer, self._resting(optimizer, examples)), self.step.theta
             self.moved = [self.position[p] for p in optimizer.parameters]
         batch = self._arrays_of(examples)
         if len(rows) < len(examples):
@@ -414,6 +456,16 @@ class _CompiledObjective(_Objective):
     def mean_loss(self, examples: _Examples) -> float:
         """The mean loss of all examples."""
         return float(self.step(self.step.theta, *self._arrays_of(examples)))
+
+    def _resting(self, optimizer: Optimizer, examples: _Examples) -> list[int]:
+        """The places of the parameters that no sweep reaches, as `Optimizer.step` has them."""
+        if self.on_record is None:
+            outputs = trace(self.step.fn, [array[0].tolist() for array in self._arrays_of(examples)]).outputs
+            if self.penalty is not None:
+                outputs = [*outputs, *trace(self.penalty, []).outputs]
+            self.on_record = {v for node in topological_order(outputs) for v in node.parents} | set(outputs)
+        pairs = enumerate(zip(optimizer.parameters, optimizer.state, strict=True))
+        return [i for i, (p, state) in pairs if p not in self.on_record and not reached(p) and not any(state)]
 
     def _arrays_of(self, examples: _Examples) -> list[Any]:
         return examples.arrays if self.step.takes_data else []

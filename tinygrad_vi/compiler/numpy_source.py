@@ -138,7 +138,6 @@ WRITTEN: dict[str, tuple[str, int, int]] = {
     "pow": ("{} ** {}", POWER, CALL),
     "power": ("{} ** {c}", POWER, CALL),
     "relu": ("np.maximum({}, 0)", CALL, SUM),
-    "where": ("np.where({} > 0, {}, {})", CALL, SUM),
     **{
         name: (f"np.{name}({{}})", CALL, SUM)
         for name in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh")
@@ -168,8 +167,9 @@ DEFINITIONS = {
     return x * np.where(x >= 0, 1, e) / (1 + e)""",
     "softplus": "return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))",
     "step": "return np.heaviside(x, 0)",
+    "where": "return np.where(c > 0, x, np.where(c <= 0, y, np.nan))",
 }
-SIGNATURES = {"elu": "x, alpha", "leaky_relu": "x, slope", "logsumexp": "*xs"}
+SIGNATURES = {"where": "c, x, y", "elu": "x, alpha", "leaky_relu": "x, slope", "logsumexp": "*xs"}
 #: how results of these are called
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "gelu", "silu", "elu", "leaky_relu", "softplus", "sin")
 
