@@ -52,7 +52,7 @@ class Native:
     def __init__(self, question: Question, threads: int | None = None) -> None:
         self._lock: RLock  # the stores are this object's
         give_lock(self)
-        self.tables = tables(question)
+        self.tables, self.flagged = tables(question), question.flagged
         self.threads = threads
         t = self.tables
         self.stores: dict[int, _Store] = {}
@@ -97,7 +97,10 @@ class Native:
             with _announced(kernel.after):  # the last of the three that it calls
                 self._on_threads(threads, theta, store, mapped_out, out)
             checksum = float(out.sum())
-        return (mapped_out, float(mapped_out.sum())) if t.mapped else (out, checksum)
+        if not t.mapped:
+            return out, checksum
+        with np.errstate(all="ignore"):  # infinities may meet
+            return mapped_out, float(mapped_out.sum())
 
     def _threads_for(self, store: _Store) -> int:
         """One, until it is known that the work is worth a second."""
