@@ -305,8 +305,9 @@ def _watched(x: Expression) -> Expression:
 
 
 def _checked(x: Expression, ok: Expression) -> Expression:
-    """x alone.  The check becomes 1/ok, which nothing uses: it is infinite where ok is 0."""
-    ok.record(ops.power(-1.0), ok)
+    """x alone.  The check becomes 1/0 where ok is not above 0, NaN included, and nothing uses it."""
+    one = ok.record(ops.where.operation, ok, 1.0, 0.0)
+    one.record(ops.power(-1.0), one)
     return x
 
 
