@@ -739,7 +739,7 @@ def take(table: Sequence[Any], index: Any) -> Any:
 def _chosen(table: Sequence[Any], chosen: Sequence[Any]) -> Any:
     if isinstance(table[0], (list, tuple)):
         return [_chosen(column, chosen) for column in zip(*table, strict=True)]
-    return checked(dot(table, chosen), lambda: total(chosen))
+    return checked(dot(table, chosen), lambda: dot(chosen, [1.0] * len(chosen)))
 
 
 # --- Checks of numbers that come later --------------------------------------------------------------------------------

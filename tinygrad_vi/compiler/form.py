@@ -58,6 +58,8 @@ class Form:
         self.mapped: list[bool] = [False]
         #: the sums and squares that raise where they overflow, as + and * do not
         self.sums: list[Expression] = []
+        #: the nodes that must be above 0, where NaN is an error too
+        self.conditions: set[int] = set()
         self._known: dict[Any, int] = {}
 
     def __len__(self) -> int:
@@ -305,9 +307,10 @@ def _watched(x: Expression) -> Expression:
 
 
 def _checked(x: Expression, ok: Expression) -> Expression:
-    """x alone.  The check becomes 1/0 where ok is not above 0, NaN included, and nothing uses it."""
-    one = ok.record(ops.where.operation, ok, 1.0, 0.0)
-    one.record(ops.power(-1.0), one)
+    """x alone.  The check becomes log(ok), which nothing uses: it is a number where ok is above 0."""
+    if ok.number() is None:
+        x.form.conditions.add(ok.node())
+        ok.record(ops.log.operation, ok)
     return x
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from tinygrad_vi.compiler.form import ONE, Expression, Form, Term
 from tinygrad_vi.compiler.reverse import gradient, partials
-from tinygrad_vi.ops import Operation
+from tinygrad_vi.ops import CHECKED, Operation
 
 #: coefficient * node
 Output = tuple[float, int]
@@ -185,9 +185,11 @@ class Program:
         return sorted({*checks, *map(self._check_of_sum, self.sums)}, key=lambda check: (check.u, check.v, check.c))
 
     def _check(self, y: int) -> Check:
-        op = self.form.kinds[y]
+        op, operands = self.form.kinds[y], tuple(self.form.arguments[y])
         assert isinstance(op, Operation)
-        return Check(1.0, y, ONE, op, tuple(self.form.arguments[y]))
+        if operands[0] in self.form.conditions:
+            op, operands = CHECKED, operands * 2
+        return Check(1.0, y, ONE, op, operands)
 
     def _check_of_sum(self, x: Expression) -> Check:
         c, u, v = x.terms[0] if len(x.terms) == 1 else (*x.reference(), ONE)
