@@ -38,7 +38,6 @@ from tinygrad_vi.ops import (
 from tinygrad_vi.ops import softmax as softmax
 from tinygrad_vi.value import Value, dot
 
-SMALLEST = 5e-324  # the smallest float above 0
 LOG_TWO_PI = math.log(2.0 * math.pi)
 
 # --- Regression -------------------------------------------------------------------------------------------------------
@@ -230,7 +229,7 @@ def cross_entropy(logits: Any, target: Any) -> Any:
         if [t for t in weights if not (_is_number(t) and t == 0.0)] == [1.0]:  # one class for certain
             return cross_entropy(logits, weights.index(1.0))
         norm = total(weights)
-        norm = checked(norm, lambda: 0.999999e-6 - abs(norm - 1.0))
+        norm = checked(norm, lambda: 1e-6 - abs(norm - 1.0))
         return norm * logsumexp(logits) - total([t * a for a, t in pairs if not (_is_number(t) and t == 0)])
     c = number(_number(target), "cross_entropy")
     if not (c.is_integer() and 0 <= c < len(logits)):
@@ -351,7 +350,7 @@ def _sign(t: Any, name: str) -> Any:
     if _is_number(number) and number not in (-1.0, 1.0):
         hint = ": write 2 * t - 1" * (number == 0)
         raise DomainError(f"{name} takes targets of -1 and 1, got {number!r}{hint}")
-    return checked(t, lambda: 1.0 - 1e300 * abs(t * t - 1.0))
+    return checked(t, lambda: -abs(t * t - 1.0))
 
 
 def _number(x: Any) -> Any:
@@ -359,8 +358,8 @@ def _number(x: Any) -> Any:
 
 
 def _inside(t: Any) -> Any:
-    """Above 0 for 0 <= t <= 1 alone."""
-    return t * (1.0 - t) + SMALLEST
+    """Below 0 unless 0 <= t <= 1."""
+    return t * (1.0 - t)
 
 
 def _positive(x: float, name: str, what: str) -> None:

@@ -739,14 +739,14 @@ def take(table: Sequence[Any], index: Any) -> Any:
 def _chosen(table: Sequence[Any], chosen: Sequence[Any]) -> Any:
     if isinstance(table[0], (list, tuple)):
         return [_chosen(column, chosen) for column in zip(*table, strict=True)]
-    return checked(dot(table, chosen), lambda: dot(chosen, [1.0] * len(chosen)))
+    return checked(dot(table, chosen), lambda: dot(chosen, [1.0] * len(chosen), -1.0))
 
 
 # --- Checks of numbers that come later --------------------------------------------------------------------------------
 
 
 def checked(x: Any, ok: Callable[[], Any]) -> Any:
-    """x as it is; a function that is compiled raises an error for every example for which ``ok()`` is not above 0.
+    """x as it is; a function that is compiled raises an error for every example for which ``ok()`` is below 0 or NaN.
 
     Scalar code checks the number it meets, and says what is wrong with it.  A compiled function meets many more: there
     the check is an output of the program, and where it fails the scalar code is run to say what it says.
@@ -757,11 +757,11 @@ def checked(x: Any, ok: Callable[[], Any]) -> Any:
 
 
 def _checked(x: float, ok: float) -> float:
-    if not ok > 0.0:
+    if not ok >= 0.0:
         raise ValueError
     return x
 
 
 #: no row of the table: it stands in the records of functions that are being compiled, and nowhere else
-CHECKED = operation("<checked>", _checked, (1.0, 0.0), "x where y > 0, else an error.", symbol="✓", arity=2,
-                    domain="y > 0")  # fmt: skip
+CHECKED = operation("<checked>", _checked, (1.0, 0.0), "x where y >= 0, else an error.", symbol="✓", arity=2,
+                    domain="y >= 0")  # fmt: skip

@@ -68,6 +68,7 @@ PROGRAMS = {
     "take, rows": (lambda w, x: tanh(dot(take([[w[0], 1.0], [w[1], w[0]]], x), w)), INDEX, 2.0),
     "take, rows of rows": (lambda w, x: tanh(take([[[w[0]], [w[1]]], [[w[1]], [1.0]]], x)[1][0] * w[0]), INDEX, 5.0),
     "take twice": (lambda w, x: tanh(take(w, x) * take([1.0, 2.0, w[0], w[1]], x + 2.0)), INDEX, -1.0),
+    "take, computed from parameters": (lambda w, x: tanh(take(w, (w[0] + w[1]) * x - 1.0)), [4.0, 8.0], 12.0),
     "take, computed": (lambda w, x: atan(take(w, x - 1.0)), [1.0, 2.0], 0.0),
     "take, not chosen": (lambda w, x: where(w[0], w[1], take(w, x)), INDEX, 2.0),
     "take, times 0": (lambda w, x: 0.0 * take(w, x) + w[0], INDEX, 2.0),
@@ -354,6 +355,34 @@ def test_the_search_for_the_example_runs_the_scalar_code_a_few_times(backend):
     with pytest.raises(DomainError, match="example 0: the result is nan because the leaf is nan"):  # all are NaN
         step([math.nan], np.linspace(1.0, 2.0, 20_000))
     assert len(runs) - before <= 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_check_that_holds_runs_no_scalar_code(backend):
+    w = [Value(0.5), Value(0.25)]
+    runs = []
+
+    def f(x, t):
+        runs.append(x)
+        chosen = take([w[1], w[0]], (w[0] + w[0]) * t)
+        return losses.bce(sigmoid(w[0] * x), t) + losses.hinge(w[1] * x, 2.0 * t - 1.0) + chosen
+
+    step = compile(f, w, backend=backend)
+    X, T = [0.5, 1.0, -2.0], [0.0, 1.0, 0.0]
+    for ask in (step, step.each, step.value_and_grad, step.jacobian, step.hessian):
+        ask([0.5, 0.25], X, T)
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_check_is_not_taken_for_an_operation_of_the_same_numbers(backend):
+    w = [Value(0.5)]
+    f = lambda x: losses.bce(w[0] * x, 1.0) + step(sqrt((w[0] * x) * (1.0 - w[0] * x)))  # noqa: E731
+    compiled_f = compile(f, w, backend=backend)
+    compiled_f.value_and_grad([0.5], [1.0, 0.5])
+    assert compiled_f.each([0.5], [1.0, 2.0])[1] == 0.0
+    with pytest.raises(DomainError, match=r"example 1: sqrt.* has no finite derivative"):
+        compiled_f.value_and_grad([0.5], [1.0, 2.0])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -480,7 +480,7 @@ class Compiled:
         start = perf_counter()
         with collector_paused():
             if what.startswith("suspicions"):
-                question, _ = traced.program.suspicions(int(what[-1]))
+                question = traced.program.suspicions(int(what[-1]))
             else:
                 question = traced.program.checked(traced.ask(what), ORDER[what])
         traced.seconds[f"{what}: derivatives"] = perf_counter() - start
@@ -507,13 +507,12 @@ class Compiled:
         if not arrays:
             self._try(order, theta, [], None)
             return
-        question = f"suspicions {order}"
-        _, checks = self._traced[key].program.suspicions(order)
         for start in range(0, len(arrays[0]), AT_ONCE):
             some = [array[start : start + AT_ONCE] for array in arrays]
             with self._lock:
-                found, _ = self._runner(key, question)(numbers, some)
-            for i in sorted(_suspects(checks, found)):
+                runner = self._runner(key, f"suspicions {order}")
+                found, _ = runner(numbers, some)
+            for i in sorted(_suspects(runner.checks, found)):
                 self._try(order, theta, [array[i].tolist() for array in some], start + i)
 
     def _try(self, order: int, theta: ArrayLike, numbers: list[Any], example: int | None) -> None:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tinygrad_vi import ops
@@ -58,8 +59,6 @@ class Form:
         self.mapped: list[bool] = [False]
         #: the sums and squares that raise where they overflow, as + and * do not
         self.sums: list[Expression] = []
-        #: the nodes that must be above 0, where NaN is an error too
-        self.conditions: set[int] = set()
         self._known: dict[Any, int] = {}
 
     def __len__(self) -> int:
@@ -307,12 +306,14 @@ def _watched(x: Expression) -> Expression:
 
 
 def _checked(x: Expression, ok: Expression) -> Expression:
-    """x alone.  The check becomes log(ok), which nothing uses: it is a number where ok is above 0."""
+    """x alone.  The check becomes sqrt(ok), which nothing uses: it is a number where ok is not below 0."""
     if ok.number() is None:
-        x.form.conditions.add(ok.node())
-        ok.record(ops.log.operation, ok)
+        ok.record(CONDITION, ok)
     return x
 
+
+#: what becomes of `ops.checked`; computed as sqrt is, but not a sqrt that was written, which has a derivative to lack
+CONDITION = replace(ops.sqrt.operation, doc="A number unless x is below 0 or NaN.")
 
 #: the operations that are sums and products
 ALGEBRA: dict[str, Callable[..., Expression]] = {

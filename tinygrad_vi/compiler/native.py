@@ -64,7 +64,7 @@ class Native:
                      t.product_c, t.sum_destination, t.output_row, t.output_c)  # fmt: skip
 
     def __call__(self, theta: Any, arrays: Sequence[Any]) -> tuple[Any, float]:
-        """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and a number, finite only if they are."""
+        """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and a number, finite if they are."""
         N = len(arrays[0]) if arrays else 1
         with self._lock:
             if N in self.stores:

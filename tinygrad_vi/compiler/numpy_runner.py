@@ -20,7 +20,7 @@ class NumpyRunner:
     def __init__(self, question: Question, names: Names, what: str) -> None:
         import numpy as np
 
-        self.np, self.question, self.flagged = np, question, question.flagged
+        self.np, self.question, self.flagged, self.checks = np, question, question.flagged, question.checks
         with_gradient = what == "value_and_gradient"
         name = what if with_gradient else "results"
         namespace: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tinygrad_vi.compiler.form import ONE, Expression, Form, Term
+from tinygrad_vi.compiler.form import CONDITION, ONE, Expression, Form, Term
 from tinygrad_vi.compiler.reverse import gradient, partials
 from tinygrad_vi.ops import CHECKED, Operation
 
@@ -42,7 +42,7 @@ class Question:
 
     parameters: how many numbers the parameter vector has, any direction or seed appended to it included.  adjoint_of:
     for a node that is the derivative of the mean by another node, that other node.  flagged: whether the last output is
-    the flag of the checks, see the module.
+    the flag of the checks, see the module.  checks: those that `Program.suspicions` asks for.
     """
 
     form: Form
@@ -52,6 +52,7 @@ class Question:
     mapped: bool = False
     adjoint_of: Mapping[int, int] = field(default_factory=dict)
     flagged: bool = False
+    checks: Sequence[Check] = ()
 
 
 @dataclass(frozen=True)
@@ -156,14 +157,14 @@ class Program:
         node = Expression(self.form, [(check.c, check.u, ONE)]).node()  # c * u, which a share of it need not overflow
         return 1.0, node, self.form.share().node()
 
-    def suspicions(self, order: int) -> tuple[Question, list[Check]]:
-        """For each check, and each example: the number, then the operands of the operation; and the checks."""
+    def suspicions(self, order: int) -> Question:
+        """For each check, and each example: the number, then the operands of the operation."""
         checks = self.checks(order)
         outputs = []
         for check in checks:
             outputs.append(_spread(self.form, Expression(self.form, [(check.c, check.u, check.v)])))
             outputs += [(1.0, _mapped(self.form, operand)) for operand in check.operands]
-        return self._ask(outputs, mapped=True), checks
+        return replace(self._ask(outputs, mapped=True), checks=checks)
 
     def checks(self, order: int) -> list[Check]:
         """Where the scalar code may raise: in its operations, from order 1 on in their partial derivatives, too.
@@ -176,7 +177,7 @@ class Program:
         found = dict.fromkeys(maps)
         if order > 0:
             dependent = form.dependent(self.leaves(), self.recorded - 1)
-            differentiated = [y for y in maps if y in dependent]
+            differentiated = [y for y in maps if y in dependent and form.kinds[y] is not CONDITION]
             slopes = self._in_partials([y for y in differentiated if order > 1 or _name(form, y) not in SMOOTH])
             found.update(slopes)
             if order > 1:
@@ -187,7 +188,7 @@ class Program:
     def _check(self, y: int) -> Check:
         op, operands = self.form.kinds[y], tuple(self.form.arguments[y])
         assert isinstance(op, Operation)
-        if operands[0] in self.form.conditions:
+        if op is CONDITION:
             op, operands = CHECKED, operands * 2
         return Check(1.0, y, ONE, op, operands)
 
