@@ -350,7 +350,7 @@ def _sign(t: Any, name: str) -> Any:
     if _is_number(number) and number not in (-1.0, 1.0):
         hint = ": write 2 * t - 1" * (number == 0)
         raise DomainError(f"{name} takes targets of -1 and 1, got {number!r}{hint}")
-    return checked(t, lambda: -abs(t * t - 1.0))
+    return checked(t, lambda: -_square(t * t - 1.0))
 
 
 def _number(x: Any) -> Any:

@@ -160,7 +160,9 @@ class Compiled:
         step.grad, step.jvp, step.hvp, step.hessian       further derivatives of the mean; hvp(theta, v, X, Y)
         step.jacobian(theta, X, Y)           the gradient of each example: (N, P), or (N, m, P)
 
-    All raise ShapeError for data that do not fit each other, and DomainError where a result is infinite or NaN.
+    All raise ShapeError for data that do not fit each other, and DomainError where a result is infinite or NaN, or
+    where the function itself raises: the first such example is named, with what the function says.  A value needs no
+    derivatives, so where sqrt meets 0 ``step`` and ``each`` give what the function gives under `no_grad`.
     """
 
     def __init__(
