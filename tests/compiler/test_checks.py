@@ -133,6 +133,8 @@ PROGRAMS = {
     # what passes
     "data without a derivative": (lambda w, x: w[0] * sqrt(x) + w[1] ** 2, PLAIN, 0.0),
     "a small total": (lambda w, x: tanh(1e-3 * total([w[0] * x, w[1] * x])), PLAIN, 1e300),
+    "a guarded log": (lambda w, x: where(x, log(where(x, w[0] * x, 1.0)), w[1]), PLAIN, 0.0),
+    "a guarded quotient": (lambda w, x: where(x, w[1] / where(x, w[0] * x, 1.0), w[1] * x), PLAIN, 0.0),
     "0 ** 3": (lambda w, x: tanh((w[0] * x) ** 3), PLAIN, 0.0),
     "softplus far out": (lambda w, x: softplus(-w[0] * x) + tanh(w[1] * x), PLAIN, 1e300),
 }

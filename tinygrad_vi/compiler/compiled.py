@@ -535,7 +535,7 @@ class Compiled:
             at: AbstractContextManager[None] = nullcontext()
         else:
             leaves, fn, at = self.parameters, self.fn, self._at(theta)
-        with at, recording(True), modes.wanted.set(leaves if order > 0 else ()):
+        with self._lock, at, recording(True), modes.wanted.set(leaves if order > 0 else ()):
             outputs = trace(fn, numbers).outputs
             if order > 1:
                 recorded = topological_order(outputs)
