@@ -52,7 +52,7 @@ class Native:
     def __init__(self, question: Question, threads: int | None = None) -> None:
         self._lock: RLock  # the stores are this object's
         give_lock(self)
-        self.tables, self.flagged = tables(question), question.flagged
+        self.tables, self.flagged, self.checks = tables(question), question.flagged, question.checks
         self.threads = threads
         t = self.tables
         self.stores: dict[int, _Store] = {}
