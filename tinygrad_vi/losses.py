@@ -27,6 +27,7 @@ from tinygrad_vi.ops import (
     OPERATIONS,
     DomainError,
     ShapeError,
+    checked,
     log,
     log1p,
     logsumexp,
@@ -149,18 +150,19 @@ def bce(prediction: Any, target: Any) -> Any:
     Gradient (1/n) (y - t) / (y (1 - y)).  For the output of a network take `bce_with_logits`, which is exact where a
     sigmoid rounds to 0 or 1.
 
-    Raises ValueError for a target outside 0..1, DomainError for a prediction outside 0..1 or wrong for certain.
+    Raises DomainError for a target or a prediction outside 0..1, and for a prediction wrong for certain.
 
     >>> bce([0.8, 0.3, 0.4], [1.0, 0.0, 1.0])
     0.49870307570903233
     """
 
     def loss(y: Any, t: Any) -> Any:
-        p = y.data if isinstance(y, Value) else y
+        p = _number(y)
         if isinstance(p, float) and not 0.0 <= p <= 1.0:
             raise DomainError(f"bce takes predictions between 0 and 1, got {p}: for logits use bce_with_logits")
         # a certain target needs one logarithm only, and no 0 * log(0)
         if _is_number(t) and t in (0.0, 1.0):
+            y = checked(y, lambda: _inside(y))
             return -log(y) if t else -log1p(-y)
         return -(t * log(y) + (1.0 - t) * log1p(-y))
 
@@ -174,7 +176,7 @@ def bce_with_logits(prediction: Any, target: Any) -> Any:
 
     Computed as (1 - t) softplus(a) + t softplus(-a), the same without cancellation: exact for logits of any size.
 
-    Raises ValueError for a target outside 0..1.
+    Raises DomainError for a target outside 0..1.
 
     >>> bce_with_logits(0.0, 1.0), bce_with_logits(1000.0, 0.0), bce_with_logits(40.0, 1.0)
     (0.6931471805599453, 1000.0, 4.248354255291589e-18)
@@ -187,7 +189,7 @@ def multilabel_bce(prediction: Any, target: Any) -> Any:
 
     Takes the logits of one example and a 0 or 1 for each label.  Gradient sigmoid(a) - t.
 
-    Raises ValueError for a target outside 0..1.
+    Raises DomainError for a target outside 0..1.
 
     >>> round(multilabel_bce([0.3, -1.2, 2.0], [1, 0, 0]), 9)
     2.944565723
@@ -213,7 +215,7 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     logits: the list a, one for each class.  target: the number of the right class, counted from 0, or a list t of
     probabilities, one for each class.  Gradient softmax(a) - t (for probabilities that add up to 1).
 
-    Raises ValueError for a class that does not exist and for numbers that are no probabilities, ShapeError when there
+    Raises DomainError for a class that does not exist and for numbers that are no probabilities, ShapeError when there
     are not as many of them as logits.
 
     >>> cross_entropy([2.0, 1.0, -1.0], 0)
@@ -229,23 +231,26 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     if isinstance(target, (list, tuple)):
         pairs = _pairs(logits, target, "cross_entropy")
         weights = [_probability(t, "cross_entropy") for _, t in pairs]
-        known = [t.data if isinstance(t, Value) else t for t in weights]
+        known = [_number(t) for t in weights]
         if all(map(_is_number, known)) and abs(math.fsum(known) - 1.0) > 1e-6:
-            raise ValueError(
-                f"cross_entropy takes the number of a class or probabilities that add up to 1, got {target}"
+            raise DomainError(
+                f"cross_entropy takes the number of a class or probabilities that add up to 1, got "
+                f"{[_number(t) for t in target]}"
             )
         if [t for t in weights if not (_is_number(t) and t == 0.0)] == [1.0]:  # one class for certain
             return cross_entropy(logits, weights.index(1.0))
         if is_softmax(logits):
             _warn_twice("cross_entropy", "softmax")
-        return total(weights) * logsumexp(logits) - total([t * a for a, t in pairs if not (_is_number(t) and t == 0)])
+        norm = total(weights)
+        norm = checked(norm, lambda: 1e-6 - abs(norm - 1.0))
+        return norm * logsumexp(logits) - total([t * a for a, t in pairs if not (_is_number(t) and t == 0)])
     if is_softmax(logits):
         _warn_twice("cross_entropy", "softmax")
-    c = number(target.data if isinstance(target, Value) else target, "cross_entropy")
+    c = number(_number(target), "cross_entropy")
     if not (c.is_integer() and 0 <= c < len(logits)):
-        raise ValueError(
-            f"cross_entropy: there is no class {target!r} among {len(logits)} logits; classes are whole numbers "
-            f"from 0 to {len(logits) - 1}"
+        raise DomainError(
+            f"cross_entropy: there is no class {_number(target)!r} among {len(logits)} logits; classes are whole "
+            f"numbers from 0 to {len(logits) - 1}"
         )
     if isinstance(target, Value):
         return logsumexp(logits) - take(logits, target)
@@ -270,7 +275,7 @@ def hinge(prediction: Any, target: Any) -> Any:
 
     Gradient -t/n where t y < 1, else 0.
 
-    Raises ValueError for another target.
+    Raises DomainError for another target.
 
     >>> hinge([0.3, 2.0], [1, 1])
     0.35
@@ -348,19 +353,28 @@ def _is_number(x: Any) -> bool:
 
 
 def _probability(t: Any, name: str) -> Any:
-    number = t.data if isinstance(t, Value) else t
+    number = _number(t)
     if _is_number(number) and not 0.0 <= number <= 1.0:
-        hint = ": write (t + 1) / 2" * (t == -1)
-        raise ValueError(f"{name} takes targets between 0 and 1, got {t!r}{hint}")
-    return t
+        hint = ": write (t + 1) / 2" * (number == -1)
+        raise DomainError(f"{name} takes targets between 0 and 1, got {number!r}{hint}")
+    return checked(t, lambda: _inside(t))
 
 
 def _sign(t: Any, name: str) -> Any:
-    number = t.data if isinstance(t, Value) else t
+    number = _number(t)
     if _is_number(number) and number not in (-1.0, 1.0):
-        hint = ": write 2 * t - 1" * (t == 0)
-        raise ValueError(f"{name} takes targets of -1 and 1, got {t!r}{hint}")
-    return t
+        hint = ": write 2 * t - 1" * (number == 0)
+        raise DomainError(f"{name} takes targets of -1 and 1, got {number!r}{hint}")
+    return checked(t, lambda: -_square(t * t - 1.0))
+
+
+def _number(x: Any) -> Any:
+    return x.data if isinstance(x, Value) else x
+
+
+def _inside(t: Any) -> Any:
+    """Below 0 unless 0 <= t <= 1."""
+    return t * (1.0 - t)
 
 
 def _positive(x: float, name: str, what: str) -> None:

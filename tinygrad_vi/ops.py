@@ -25,6 +25,8 @@ from functools import lru_cache
 from numbers import Real
 from typing import Any, Protocol
 
+from tinygrad_vi import modes
+
 Rule = Callable[..., Any]
 Writer = Callable[[Sequence[str]], str]
 
@@ -720,22 +722,46 @@ def take(table: Sequence[Any], index: Any) -> Any:
 
     Rows are taken entry by entry.  The derivative by the entry taken is 1, by the others and by the index 0.
 
-    Raises ValueError for an index that is no whole number from 0 to len(table) - 1.
+    Raises DomainError for an index that is no whole number from 0 to len(table) - 1.
 
     >>> take([10.0, 20.0, 30.0], 1), take([[1.0, 2.0], [3.0, 4.0]], 0)
     (20.0, [1.0, 2.0])
     """
     found = number(getattr(index, "data", index), "take")
     if not (found.is_integer() and 0 <= found < len(table)):
-        raise ValueError(f"take needs a whole number from 0 to {len(table) - 1}, got {found:g}")
+        raise DomainError(f"take needs a whole number from 0 to {len(table) - 1}, got {found:g}")
     if not hasattr(index, "record"):
         return table[int(found)]
     chosen = [1.0 - step(abs_(index - float(k))) for k in range(len(table))]
-    # 0, and infinite where a compiled function meets an index that is none: a wrong number would say nothing
-    return _chosen(table, chosen, 1.0 / total(chosen) - 1.0)
+    return _chosen(table, chosen)
 
 
-def _chosen(table: Sequence[Any], chosen: Sequence[Any], check: Any) -> Any:
+def _chosen(table: Sequence[Any], chosen: Sequence[Any]) -> Any:
     if isinstance(table[0], (list, tuple)):
-        return [_chosen(column, chosen, check) for column in zip(*table, strict=True)]
-    return dot(table, chosen, check)
+        return [_chosen(column, chosen) for column in zip(*table, strict=True)]
+    return checked(dot(table, chosen), lambda: dot(chosen, [1.0] * len(chosen), -1.0))
+
+
+# --- Checks of numbers that come later --------------------------------------------------------------------------------
+
+
+def checked(x: Any, ok: Callable[[], Any]) -> Any:
+    """x as it is; a function that is compiled raises an error for every example for which ``ok()`` is below 0 or NaN.
+
+    Scalar code checks the number it meets, and says what is wrong with it.  A compiled function meets many more: there
+    the check is an output of the program, and where it fails the scalar code is run to say what it says.
+    """
+    if modes.tracing.get() is None or not hasattr(x, "record"):
+        return x
+    return apply(CHECKED, x, ok())
+
+
+def _checked(x: float, ok: float) -> float:
+    if not ok >= 0.0:
+        raise ValueError
+    return x
+
+
+#: no row of the table: it stands in the records of functions that are being compiled, and nowhere else
+CHECKED = operation("<checked>", _checked, (1.0, 0.0), "x where y >= 0, else an error.", symbol="✓", arity=2,
+                    domain="y >= 0")  # fmt: skip

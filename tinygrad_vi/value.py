@@ -101,10 +101,19 @@ def _node(op: Operation, data: float, parents: tuple[Value, ...], local_grads: S
 
 def _failed(op: Operation, parents: tuple[Value, ...]) -> Value:
     """What a failed operation comes to: its value where only the derivative was missing and is not wanted."""
-    if not modes.recording.get():
+    if not modes.recording.get() or not _derivative_is_wanted(parents):
         with suppress(ArithmeticError, ValueError):  # the value may be missing too
-            return Value(op.value(*[v.data for v in parents]))
+            return _node(op, op.value(*[v.data for v in parents]), parents, (math.nan,) * len(parents))
     raise domain_error(op, parents) from None
+
+
+def _derivative_is_wanted(parents: tuple[Value, ...]) -> bool:
+    """Whether a missing derivative is an error: not while a function is traced, nor where no wanted leaf is."""
+    leaves = modes.wanted.get()
+    if leaves is None:
+        return not being_traced()
+    below = {*parents, *[v for node in topological_order(parents) for v in node.parents]}
+    return not below.isdisjoint(leaves)
 
 
 def _operator(function: Function) -> tuple[Callable[[Value, Any], Value], Callable[[Value, Any], Value]]:

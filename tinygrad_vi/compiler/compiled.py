@@ -5,25 +5,36 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from threading import RLock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi import modes
 from tinygrad_vi.compiler.batch import data_leaves, find_batch
 from tinygrad_vi.compiler.forks import give_lock
 from tinygrad_vi.compiler.form import ONE, Expression, from_record
 from tinygrad_vi.compiler.lift import lift
 from tinygrad_vi.compiler.numpy_runner import NumpyRunner
 from tinygrad_vi.compiler.numpy_source import RESERVED, Names, Written, written
-from tinygrad_vi.compiler.program import Program, Question
+from tinygrad_vi.compiler.program import ORDER, Check, Program, Question
 from tinygrad_vi.compiler.tables import in_the_kernel
 from tinygrad_vi.compiler.trace import trace
+from tinygrad_vi.derivatives import flatten
 from tinygrad_vi.nn import counted
-from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.value import Value, adjoints, collector_paused, first_not_finite, not_finite, topological_order
+from tinygrad_vi.ops import DomainError, Operation, ShapeError, whole_number
+from tinygrad_vi.value import (
+    Value,
+    adjoints,
+    collector_paused,
+    first_not_finite,
+    not_finite,
+    recording,
+    topological_order,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +45,9 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 BACKENDS = ("auto", "native", "numpy")
+
+#: examples that are searched at once for the one that failed
+AT_ONCE = 4096
 
 
 def compile(
@@ -146,7 +160,9 @@ class Compiled:
         step.grad, step.jvp, step.hvp, step.hessian       further derivatives of the mean; hvp(theta, v, X, Y)
         step.jacobian(theta, X, Y)           the gradient of each example: (N, P), or (N, m, P)
 
-    All raise ShapeError for data that do not fit each other, and DomainError where a result is infinite or NaN.
+    All raise ShapeError for data that do not fit each other, and DomainError where a result is infinite or NaN, or
+    where the function itself raises: the first such example is named, with what the function says.  A value needs no
+    derivatives, so where sqrt meets 0 ``step`` and ``each`` give what the function gives under `no_grad`.
     """
 
     def __init__(
@@ -334,10 +350,14 @@ class Compiled:
                 found, shape, traced = self._ask("value_and_gradient", theta, data)
                 return found[1:, None], shape, traced
         with self._lock:
-            found, checksum = self._runner(key, what)(numbers, arrays)
+            runner = self._runner(key, what)
+            found, checksum = runner(numbers, arrays)
+        results = found[:-1] if runner.flagged else found
         if not math.isfinite(checksum) and not np.isfinite(found).all():
-            raise self._not_finite(what, theta, arrays if data else [])
-        return found, shape, traced
+            self._judge(what, key, theta, numbers[:P], arrays if data else [])
+            if not np.isfinite(results).all():
+                raise self._not_finite(what, key, theta, numbers, arrays if data else [])
+        return results, shape, traced
 
     def _vector(self, theta: ArrayLike, P: int, name: str = "theta") -> Array:
         numbers = self._np.ascontiguousarray(theta, dtype=float).reshape(-1)
@@ -454,18 +474,21 @@ class Compiled:
             return self.backend
         return "numpy" if find_spec("numba") is None else "native"
 
-    def _runner(self, key: Any, what: str) -> Callable[[Any, list[Any]], Any]:
+    def _runner(self, key: Any, what: str) -> Any:
         """What answers a question, a method of `Program` by name; made when it is first asked."""
         if (key, what) in self._runners:
             return self._runners[key, what]
         traced = self._traced[key]
         start = perf_counter()
         with collector_paused():
-            question = traced.ask(what)
+            if what.startswith("suspicions"):
+                question = traced.program.suspicions(int(what[-1]))
+            else:
+                question = traced.program.checked(traced.ask(what), ORDER[what])
         traced.seconds[f"{what}: derivatives"] = perf_counter() - start
         start = perf_counter()
         if self._backend == "numpy" or not in_the_kernel(question.form):  # a row of the user's own
-            runner: Callable[[Any, list[Any]], Any] = NumpyRunner(question, traced.names, what)
+            runner: Any = NumpyRunner(question, traced.names, what)
         else:
             from tinygrad_vi.compiler.native import Native
 
@@ -477,23 +500,72 @@ class Compiled:
 
     # --- What went wrong
 
-    def _not_finite(self, what: str, theta: ArrayLike, arrays: list[Any]) -> DomainError:
+    def _judge(self, what: str, key: Any, theta: ArrayLike, numbers: Array, arrays: list[Any]) -> None:
+        """Raise what the function itself raises, for the first example for which it does.
+
+        The checks of the program accuse and the function judges: exp(inf) is no error, and it raises the flag.
+        """
+        order = ORDER[what]
+        if not arrays:
+            self._try(order, theta, [], None)
+            return
+        for start in range(0, len(arrays[0]), AT_ONCE):
+            some = [array[start : start + AT_ONCE] for array in arrays]
+            with self._lock:
+                runner = self._runner(key, f"suspicions {order}")
+                found, _ = runner(numbers, some)
+            for i in sorted(_suspects(runner.checks, found)):
+                self._try(order, theta, [array[i].tolist() for array in some], start + i)
+
+    def _try(self, order: int, theta: ArrayLike, numbers: list[Any], example: int | None) -> None:
+        """Run the scalar code on one example, with as many derivatives, to hear what it raises."""
+        try:
+            with self._run(order, theta, numbers):
+                pass
+        except (ArithmeticError, ValueError) as error:
+            raise NotFinite(str(error), example) from error
+
+    @contextmanager
+    def _run(self, order: int, theta: ArrayLike, numbers: list[Any]) -> Iterator[list[Value]]:
+        """The results for one example, while the parameters are at theta; derivatives up to the order must exist."""
+        if self.parameters is None:
+            found, nest = flatten(self._np.asarray(theta, dtype=float).tolist())
+            leaves = [Value(x) for x in found]
+            fn: Callable[..., Any] = partial(self.fn, nest(leaves))
+            at: AbstractContextManager[None] = nullcontext()
+        else:
+            leaves, fn, at = self.parameters, self.fn, self._at(theta)
+        with self._lock, at, recording(True), modes.wanted.set(leaves if order > 0 else ()):
+            outputs = trace(fn, numbers).outputs
+            if order > 1:
+                recorded = topological_order(outputs)
+                for y in outputs:
+                    adjoints(recorded, {y: 1.0}, create_graph=True)
+            yield outputs
+
+    def _not_finite(self, what: str, key: Any, theta: ArrayLike, numbers: Array, arrays: list[Any]) -> NotFinite:
         """The error for a result that is infinite or NaN: it names the scalar operation and the example."""
         np = self._np
+        asked = what if what in ("value_and_gradient", "jacobian") else "each"
 
-        def bad(some: list[Any]) -> bool:
-            key = self._prepare(theta, some)
-            numbers = self._vector(theta, self._traced[key].program.parameters)
-            return not np.isfinite(self._runner(key, self._traced[key].main)(numbers, some)[0]).all()
+        def bad(some: list[Any]) -> Any:
+            """Of which examples, or whether of any of these."""
+            runner = self._runner(key, asked)
+            found = runner(numbers[: self._traced[key].program.parameters], some)[0]
+            return ~np.isfinite(found[:-1] if runner.flagged else found).all(axis=0)
 
         if not arrays:
             return self._explained(theta, [], None)
+        if asked != "value_and_gradient" and bad(arrays).any():
+            low = int(bad(arrays).argmax())
+            return self._explained(theta, [array[low].tolist() for array in arrays], low)
+        asked = "value_and_gradient" if self._traced[key].shape == () else "jacobian"
         low, high = 0, len(arrays[0])
         while high - low > 1:  # halve the batch until one example is left
             middle = (low + high) // 2
-            if bad([array[low:middle] for array in arrays]):
+            if bad([array[low:middle] for array in arrays]).any():
                 high = middle
-            elif bad([array[middle:high] for array in arrays]):
+            elif bad([array[middle:high] for array in arrays]).any():
                 low = middle
             else:
                 named = {"curvature": "the product with the Hessian", "directional": "the derivative along v"}
@@ -504,17 +576,11 @@ class Compiled:
         return self._explained(theta, [array[low].tolist() for array in arrays], low)
 
     def _explained(self, theta: ArrayLike, numbers: list[Any], example: int | None) -> NotFinite:
-        """Run the scalar code on one example to hear what it has to say."""
-        np = self._np
+        """The error for one example of which the function itself says nothing: it names what was lost first."""
         try:
-            if self.parameters is None:
-                found = trace(self.fn, [np.asarray(theta, dtype=float).tolist(), *numbers])
-            else:
-                with self._at(theta):
-                    found = trace(self.fn, numbers)
-                    self._check(found.outputs)
-            self._check(found.outputs)
-        except DomainError as error:
+            with self._run(0, theta, numbers) as outputs:
+                self._check(outputs)
+        except (ArithmeticError, ValueError) as error:
             return NotFinite(str(error), example)
         return NotFinite("a derivative is infinite or NaN", example)
 
@@ -529,6 +595,33 @@ class Compiled:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Compiled, (self.fn, self.parameters, self.backend, self.threads)
+
+
+def _suspects(checks: Sequence[Check], found: Any) -> set[int]:
+    """The examples for which an operation may have raised, by the numbers of `Program.suspicions`."""
+    import numpy as np
+
+    suspects: set[int] = set()
+    row = 0
+    for check in checks:
+        out, operands = found[row], found[row + 1 : row + 1 + len(check.operands)]
+        row += 1 + len(check.operands)
+        for i in np.flatnonzero(~np.isfinite(out)).tolist():
+            xs = operands[:, i].tolist()
+            if all(map(math.isfinite, xs)) or _raises(check.op, xs):
+                suspects.add(i)
+    return suspects
+
+
+def _raises(op: Operation | None, xs: Sequence[float]) -> bool:
+    """Whether an operation raises for operands that are not all finite."""
+    if op is None:
+        return not any(map(math.isnan, xs))
+    try:
+        op.value(*xs)
+    except (ArithmeticError, ValueError):
+        return True
+    return False
 
 
 def _argument_names(fn: Callable[..., Any]) -> list[str]:

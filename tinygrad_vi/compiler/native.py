@@ -52,7 +52,7 @@ class Native:
     def __init__(self, question: Question, threads: int | None = None) -> None:
         self._lock: RLock  # the stores are this object's
         give_lock(self)
-        self.tables = tables(question)
+        self.tables, self.flagged, self.checks = tables(question), question.flagged, question.checks
         self.threads = threads
         t = self.tables
         self.stores: dict[int, _Store] = {}
@@ -64,7 +64,7 @@ class Native:
                      t.product_c, t.sum_destination, t.output_row, t.output_c)  # fmt: skip
 
     def __call__(self, theta: Any, arrays: Sequence[Any]) -> tuple[Any, float]:
-        """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and their sum, finite as they are."""
+        """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and a number, finite if they are."""
         N = len(arrays[0]) if arrays else 1
         with self._lock:
             if N in self.stores:
@@ -97,7 +97,7 @@ class Native:
             with _announced(kernel.after):  # the last of the three that it calls
                 self._on_threads(threads, theta, store, mapped_out, out)
             checksum = float(out.sum())
-        return (mapped_out, float(mapped_out.sum())) if t.mapped else (out, checksum)
+        return (mapped_out, float(np.vdot(mapped_out, mapped_out))) if t.mapped else (out, checksum)
 
     def _threads_for(self, store: _Store) -> int:
         """One, until it is known that the work is worth a second."""
