@@ -1,11 +1,14 @@
 """The step-through page in a real browser: every number it shows against the engine, sliders against fresh graphs."""
 
+import base64
 import json
 import math
 import os
 import random
 import re
 import shutil
+from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -30,17 +33,35 @@ def browser():
         browser.close()
 
 
-class Walker:
-    """A page that is open, and everything it complained about."""
+@cache
+def bundled_font():
+    """A rule that sets everything in DejaVu Sans, one of the widest fonts, out of a file that matplotlib brings."""
+    import matplotlib
 
-    def __init__(self, browser, path):
-        self.page = browser.new_page(viewport={"width": 1300, "height": 900})
+    file = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+    source = f"url(data:font/ttf;base64,{base64.b64encode(file.read_bytes()).decode()})"
+    return f'@font-face {{ font-family: "the judge"; src: {source}; }} * {{ font-family: "the judge" !important; }}'
+
+
+class Walker:
+    """A page that is open, and everything it complained about.
+
+    one_font: lay it out in a font of ours, so that what is measured does not depend on those of the machine; the page
+    itself allows no font to be loaded.
+    """
+
+    def __init__(self, browser, path, one_font=False):
+        self.page = browser.new_page(viewport={"width": 1300, "height": 900}, bypass_csp=one_font)
         self.requests, self.complaints = [], []
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.goto(path.as_uri())
         self.requests.remove(path.as_uri())
+        if one_font:
+            self.page.add_style_tag(content=bundled_font())
+            assert self.page.evaluate("document.fonts.load('16px \"the judge\"').then(fonts => fonts.length)") == 1
+            self.page.evaluate("document.fonts.ready.then(() => 0)")
 
     def press(self, *keys):
         for key in keys:
@@ -63,9 +84,9 @@ class Walker:
 def open_page(browser, tmp_path):
     opened = []
 
-    def open_(output, **options):
+    def open_(output, one_font=False, **options):
         path = output.step_through(**options).save(tmp_path / f"page{len(opened)}.html")
-        opened.append(Walker(browser, path))
+        opened.append(Walker(browser, path, one_font))
         return opened[-1]
 
     yield open_
@@ -303,7 +324,8 @@ def test_numbers_that_are_not_finite_are_shown(open_page):
 
 
 def test_of_a_tall_graph_the_active_node_is_in_sight_beside_what_happens_there(open_page):
-    walker = open_page(total([Value(float(i), f"x{i}").tanh() for i in range(30)]), language="en")
+    tall = total([Value(float(i), f"x{i}").tanh() for i in range(30)])
+    walker = open_page(tall, one_font=True, language="en")
     frame = walker.page.locator("#scroll").bounding_box()
     assert frame["y"] + frame["height"] < walker.page.locator("#headline").bounding_box()["y"] < 900
     for _ in range(5):
@@ -377,9 +399,9 @@ def test_inputs_too_large_for_a_curve_have_none(open_page):
     assert walker.page.locator("#curve").get_attribute("hidden") is not None
 
 
-def test_nothing_in_the_graph_is_cut_off(open_page):
+def test_nothing_in_the_graph_is_cut_off_even_in_a_wide_font(open_page):
     for language, digits in (("vi", 4), ("en", 4), ("vi", 9), ("vi", 17)):
-        walker = open_page(everything(), language=language, digits=digits)
+        walker = open_page(everything(), one_font=True, language=language, digits=digits)
         walker.press("End")
         for group in walker.page.locator("#graph .node").all():
             box = group.locator(".box").bounding_box()
