@@ -21,6 +21,7 @@ from tinygrad_vi.data import check_examples, to_lists
 from tinygrad_vi.nn import MLP, counted, prediction
 from tinygrad_vi.ops import DomainError, whole_number
 from tinygrad_vi.optim import Optimizer
+from tinygrad_vi.show.deltas import NoSumError
 from tinygrad_vi.show.plots import (
     BLUE,
     CLASS_COLORS,
@@ -304,7 +305,10 @@ class Film:
             return None
         loss = self.loss.fn if isinstance(self.loss, Compiled) else self.loss
         every = math.ceil(len(self.X) / MEASURED)
-        return measure_gradients(self.model, loss, self.X[::every], self.y[::every])
+        try:
+            return measure_gradients(self.model, loss, self.X[::every], self.y[::every])
+        except NoSumError:  # its layers are used in some way of its own: the length of the gradient will do
+            return None
 
 
 @dataclass(frozen=True)
