@@ -10,7 +10,6 @@ from tinygrad_vi.compiler.form import ONE, Expression, from_record
 from tinygrad_vi.compiler.numpy_source import Written
 from tinygrad_vi.compiler.trace import trace
 from tinygrad_vi.nn import counted
-from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.show.graph import (
     CONSTANT,
     FONT,
@@ -24,6 +23,7 @@ from tinygrad_vi.show.graph import (
     shorten,
 )
 from tinygrad_vi.show.matrices import Line, Picture, only_compiled, read
+from tinygrad_vi.show.numerals import write_number
 from tinygrad_vi.tape import by_level
 from tinygrad_vi.value import Value, topological_order
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.ops import ShapeError
-from tinygrad_vi.show.formula import write_number
+from tinygrad_vi.show.numerals import write_number
+from tinygrad_vi.show.record import check_unchanged
 from tinygrad_vi.show.render import DOTS_PER_INCH, render
 from tinygrad_vi.tape import by_level
 from tinygrad_vi.value import NOT_COMPUTED, Value, topological_order
@@ -184,6 +185,7 @@ class _Sketch:
         self, outputs: list[Value], max_nodes: int, local: bool, highlight: Value | None, roles: bool, digits: int
     ) -> None:
         results = by_level(topological_order(outputs))
+        check_unchanged(results)
         operands = dict.fromkeys([*(v for node in results for v in node.parents), *outputs])
         self.nodes = [*(v for v in operands if not v.parents), *results]
         if len(self.nodes) > max_nodes:

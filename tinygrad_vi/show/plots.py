@@ -18,7 +18,7 @@ from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.nn import MLP, counted, prediction
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.show.deltas import Sums, deltas
-from tinygrad_vi.show.formula import write_number
+from tinygrad_vi.show.numerals import write_number
 from tinygrad_vi.value import Value, adjoints, no_grad, not_finite, recording
 
 if TYPE_CHECKING:
