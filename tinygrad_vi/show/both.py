@@ -180,7 +180,7 @@ def _draw_scalars(
         constant = not v.parents and row < 0
         fill, border = CONSTANT if constant else colors.get(name, LEAF)
         where = f"{name}[{row}]" if row >= 0 else f"in {name}"
-        lines = [] if constant else [shorten(v.label) if v.label and not v.parents else where]
+        lines = [] if constant else [(shorten(v.label) if not v.parents else "") or where]
         lines.append(write_number(v.data, digits))
         last = v.op is not None and key[v] == f"v{len(key) - 1}"
         style = {"shape": "box", "style": "filled,dashed" if constant else "filled,rounded"}

@@ -30,6 +30,7 @@ from tinygrad_vi.show.plots import (
     RED,
     LayerGradients,
     Plot,
+    clean_texts,
     draw_boundary,
     draw_sizes,
     fewer_colors,
@@ -582,6 +583,7 @@ def _pixels(figure: Figure) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
+    clean_texts(figure)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]  # savefig would lay everything out once more
     pixels = bytes(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
@@ -593,6 +595,7 @@ def _drawing(figure: Figure) -> bytes:
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    clean_texts(figure)
     buffer = BytesIO()
     with rc_context({"svg.hashsalt": "tinygrad_vi"}):  # the same shapes have the same names in all frames
         FigureCanvasSVG(figure).print_svg(buffer)  # type: ignore[no-untyped-call]

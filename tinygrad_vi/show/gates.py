@@ -226,7 +226,8 @@ class _Circuit:
 
     def _draw_wire(self, name: str, value: str, gradient: str, color: str = VALUE, label: str = "") -> None:
         """A line with a number above it and one below, as a table of three rows."""
-        top = f"{shorten(label)} = {value}" if label else value
+        label = shorten(label)
+        top = f"{label} = {value}" if label else value
         width = max(40.0, max(text_width(top), text_width(gradient)) * FONT_SIZE + 8)
         cell = f'<TD WIDTH="{width:.0f}" HEIGHT="15" FIXEDSIZE="TRUE"'
         rows = (

@@ -221,7 +221,8 @@ class _Sketch:
 
     def _draw_value(self, graph: Digraph, name: str, node: Value) -> None:
         constant = not node.parents and not node.label and node not in self.outputs
-        lines = [shorten(str(node.label))] if node.label else []
+        label = shorten(str(node.label))
+        lines = [label] if label else []
         lines += (
             [write_number(node.data, self.digits)] if constant else [f"data {write_number(node.data, self.digits)}"]
         )
@@ -297,7 +298,8 @@ def plain_label(lines: Iterable[str]) -> str:
     """Lines of text as a label in which nothing is taken for a command."""
     from graphviz import escape, nohtml
 
-    label: str = nohtml("\\n".join(escape(line.replace("&", "&amp;")) for line in lines))
+    # a line of nothing has brought Graphviz down
+    label: str = nohtml("\\n".join(escape(line.replace("&", "&amp;")) if line.strip() else "\u00a0" for line in lines))
     return label
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tinygrad_vi.training import History
 
 DOTS_PER_INCH = 144
+LONGEST_LINE = 120  # of a text on a plot, in letters
 FORMATS = ("png", "svg", "pdf")
 
 BLUE, RED, GREEN, GREY = "#1d4ed8", "#be123c", "#15803d", "#64748b"
@@ -65,6 +66,7 @@ class Plot:
         """The picture in one of the `FORMATS`."""
         from matplotlib import rc_context
 
+        clean_texts(self.figure)
         buffer = BytesIO()
         undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
         with rc_context({"svg.hashsalt": "tinygrad_vi"}):  # equal plots give equal files
@@ -78,6 +80,18 @@ class Plot:
         width, height = (int(inches * 72) for inches in self.figure.get_size_inches())
         bundle = {"image/png": fewer_colors(self._render("png")), "text/plain": repr(self)}
         return bundle, {"image/png": {"width": width, "height": height}}
+
+
+def clean_texts(figure: Any) -> None:
+    """Texts without the signs that no file may hold, such as control characters, and with an end."""
+    from matplotlib.text import Text
+
+    for artist in figure.findobj(Text):
+        text = artist.get_text()
+        lines = ["".join(c if c.isprintable() else " " for c in line) for line in text.split("\n")]
+        lines = [line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…" for line in lines]
+        if "\n".join(lines) != text:
+            artist.set_text("\n".join(lines))
 
 
 def new_figure(width: float, height: float) -> Figure:
