@@ -599,7 +599,7 @@ def power(n: float) -> Operation:
     return operation(
         "power", lambda x: math.pow(x, n), rule, f"x ** {exponent}.",
         symbol=f"**{exponent}", text=f"{{0}} ** {exponent}", binds=4,
-        latex=f"{{0}}^{{{{{latex_number(exponent)}}}}}", constants=(n,),
+        latex=lambda x: f"{x[0]}^{{{latex_number(exponent)}}}", constants=(n,),
         domain=("x != 0" if n < 0 else "a finite x") if n.is_integer() else ("x > 0" if n < 0 else "x >= 0"),
         corners={0.0: 0.0} if n == 0.0 else None,
         points=[0.3, 2.0, 1e30, 1e-30] + [-1.5, -7.0] * n.is_integer(),

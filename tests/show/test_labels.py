@@ -85,8 +85,8 @@ def test_no_label_breaks_a_table_a_derivation_or_a_page(name):
 
 
 def test_a_blank_label_is_no_label():
-    for blank in ("", " ", "\n", "\x00", "\u2028\t"):
-        x, y = graph(blank)
+    for blank in (" ", "\n", "\x00", "\u2028\t"):
+        _, y = graph(blank)
         shown = [lines for lines in labels(y.draw().svg).values() if lines and "data" in " ".join(lines)]
         assert all(lines[0] for lines in shown)
         assert ["data 2", "grad —"] in shown

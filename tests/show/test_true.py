@@ -163,7 +163,7 @@ a, b, c = (Symbol(name) for name in "abc")
         (-(a**2), "-a ** 2"),
         (a * -b, "a * (-b)"),
         (a - -b, "a - (-b)"),
-        (-(-a), "-(-a)"),
+        (a.__neg__().__neg__(), "-(-a)"),
         (Symbol.record(FAMILIES["exponential"](2.0), -a), "2 ** (-a)"),
         (Symbol.record(OPERATIONS["pow"], a**2, b), "(a ** 2) ** b"),
         (Symbol.record(OPERATIONS["dot"], a + b, b - c, -a, c, a - b), "(a + b) * (-a) + (b - c) * c + a - b"),
@@ -235,7 +235,7 @@ def test_numbers_in_latex(written, latex):
 
 def test_factors_are_whole_or_rounded():
     assert [write_factor(x, 2) for x in (12345.0, 1e9, 0.333333, -7.0, 1e300, math.inf)] == [
-        "12345", "1e9", "0.33", "-7", "1e300", "inf",
+        "12345", "1e9", "0.3333", "-7", "1e300", "inf",
     ]  # fmt: skip
     assert "e-05" not in "".join(row.text(["x"]) for row in map(power, (1e-5, 2.5e-7)))
 
@@ -243,19 +243,18 @@ def test_factors_are_whole_or_rounded():
 # --- Arithmetic -------------------------------------------------------------------------------------------------------
 
 
-def statements(text):
-    """Each chain a = b = c of a line, for what can be computed: pairs of neighbours."""
-    for line in text.splitlines():
-        sides = [side.strip() for side in line.split(" = ")]
-        computed = []
-        for side in sides:
+def equations(text):
+    """What each side of an equation is worth, as far as it can be computed, over as many lines as it takes."""
+    sides: list[float] = []
+    for line in [*text.splitlines(), "end"]:
+        if not line.strip().startswith("="):
+            yield sides
+            sides = []
+        for side in line.split("= ")[1:]:
             try:
-                computed.append((side, evaluate(side.replace("·", "*"), {})))
+                sides.append(evaluate(side.strip().replace("·", "*"), {}))
             except (ValueError, ArithmeticError):
-                computed.append((side, None))
-        yield from (
-            (x, y) for x, y in zip(computed, computed[1:], strict=False) if x[1] is not None and y[1] is not None
-        )
+                continue
 
 
 def random_graph(rng):
@@ -276,10 +275,9 @@ def test_every_line_of_a_derivation_is_true_to_its_digits(digits):
     for _ in range(25):
         y, x = random_graph(rng)
         for paths in (True, False):
-            for (left, u), (right, v) in statements(show.derive(y, x, paths=paths, digits=digits).to_text()):
-                precise = max(digits, len(re.sub(r"e.*|[-.]|^0+", "", right)))
-                assert write_number(u, precise) == write_number(v, precise) or abs(u - v) < 1e-15, (left, right)
-                checked += 1
+            for sides in equations(show.derive(y, x, paths=paths, digits=digits).to_text()):
+                assert len({write_number(side, digits) for side in sides}) <= 1, sides
+                checked += len(sides) > 1
     assert checked > 150
 
 
@@ -391,7 +389,7 @@ def innocent():
         yield name, copied(exp(x) * x.tanh() + dot([x, x], [x, 0.1], 0.3))
     net = nn.MLP(2, [3, 1], activation=lambda z: z * z.sigmoid(), seed=0)
     yield "net", losses.mse(net([Value(0.3), Value(-0.7)]), 1.0)
-    yield "every operation", total([op_value for op_value in some_of_each(x)])
+    yield "every operation", total(list(some_of_each(x)))
     twice = operation("twice", lambda u: 2.0 * u, (2.0,), "2u")
     yield "a row of one's own", Value.record(twice, x) + 1.0
     y = x * 3.0

@@ -33,7 +33,7 @@ from tinygrad_vi.show.formula import (
     sum_of,
 )
 from tinygrad_vi.show.names import escape_latex, is_name, label_symbol, row_name
-from tinygrad_vi.show.numerals import enough_digits, sum_digits, true_product
+from tinygrad_vi.show.numerals import enough_digits, product_digits, sum_digits
 from tinygrad_vi.show.record import check_unchanged
 from tinygrad_vi.show.table import MAX_ROWS, FormulaWriter, formulas_agree, holds
 from tinygrad_vi.tape import SUBSCRIPTS, Tape
@@ -713,10 +713,16 @@ class _Writer(FormulaWriter):
         digits = sum_digits(step.contributions, step.derivative, self.digits)
         if digits is None:  # the floats' own rounding
             return [result]
-        factors: list[Sequence[Symbol]] = []
-        for product in products:
-            written = true_product([factor.number for factor in product], _multiplied(product), digits, self.digits)
-            factors.append(_as_factors([*map(Symbol.written, written)]) or [DOTS])
+        within = product_digits(
+            [[factor.number for factor in product] for product in step.products],
+            step.contributions,
+            step.derivative,
+            digits,
+            self.digits,
+        )
+        factors = [
+            _as_factors([Symbol.of(factor.number, within) for factor in product]) or [DOTS] for product in products
+        ]
         terms = [[Symbol.of(_multiplied(product), digits) if product else DOTS] for product in products]
         return [factors, terms, result]
 

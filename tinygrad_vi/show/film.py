@@ -22,6 +22,7 @@ from tinygrad_vi.nn import MLP, counted, prediction
 from tinygrad_vi.ops import DomainError, whole_number
 from tinygrad_vi.optim import Optimizer
 from tinygrad_vi.show.deltas import NoSumError
+from tinygrad_vi.show.graph import shorten
 from tinygrad_vi.show.plots import (
     BLUE,
     CLASS_COLORS,
@@ -117,7 +118,8 @@ class Film:
         check_examples(self.X, self.y)
         self.frames = whole_number(frames, "frames", least=2)
         whole_number(steps, "steps", least=2)
-        self.view = _view_of(self.X, self.y, steps, labels, threshold)
+        shown = None if labels is None else (shorten(labels[0]), shorten(labels[1]))
+        self.view = _view_of(self.X, self.y, steps, shown, threshold)
         self._start = self._now(0)
         self.history: History | None = None
         self._moments, self._every = [self._start], 1

@@ -15,7 +15,7 @@ from tinygrad_vi.show.numerals import write_number as write_number
 
 T = TypeVar("T")
 
-PRODUCT, SIGN, POWER = ops.mul.operation.binds, ops.neg.operation.binds, ops.pow_.operation.binds
+PRODUCT, POWER = ops.mul.operation.binds, ops.pow_.operation.binds
 
 
 class Arithmetic:
@@ -115,10 +115,10 @@ class Symbol(Arithmetic):
             return Symbol(text, op.latex([s.latex for s in symbols]), ATOM, 4 if op.name == "exp" else ATOM, digits)
         fits = [_fits(op, i, len(symbols)) for i in range(len(symbols))]
         return Symbol(
-            op.text([s.text if fit(s.binds) else f"({s.text})" for s, fit in zip(symbols, fits, strict=True)]),
+            op.text([s.text if fit(s.text, s.binds) else f"({s.text})" for s, fit in zip(symbols, fits, strict=True)]),
             op.latex(
                 [
-                    s.latex if op.name == "div" or fit(s.latex_binds) else rf"\left({s.latex}\right)"
+                    s.latex if op.name == "div" or fit(s.latex, s.latex_binds) else rf"\left({s.latex}\right)"
                     for s, fit in zip(symbols, fits, strict=True)
                 ]
             ),
@@ -131,19 +131,21 @@ class Symbol(Arithmetic):
         return f"Symbol({self.text!r})"
 
 
-def _fits(op: Operation, place: int, count: int) -> Callable[[int], bool]:
+def _fits(op: Operation, place: int, count: int) -> Callable[[str, int], bool]:
     """Which operands need no parentheses at a place: to the right of a sign those that bind tighter than it.
 
-    A sign stands at the beginning alone: a * (-b), a - (-b), -(-a).
+    A minus stands at the beginning alone: a * (-b), a - (-b), -(-a).
     """
-    binds, first = op.binds, place == 0
-    if op.name == "dot":  # a sum of products, and last of all the bias
-        binds, first = (PRODUCT if place < count - 1 else op.binds), place == 0
-        if 0 < place < count // 2:
-            return lambda b: b >= PRODUCT and b != SIGN
-    if first and op.name not in ("pow", "power", "neg"):
-        return lambda b: b >= binds
-    return lambda b: b > binds and b != SIGN
+    binds, left = op.binds, place == 0
+    if op.name == "dot" and place < count - 1:  # a sum of products, and last of all the bias
+        binds, left = PRODUCT, place < count // 2
+    tighter = not left or op.name in ("pow", "power", "neg")
+    minus = place == 0 and op.name != "neg"
+
+    def fits(text: str, its: int) -> bool:
+        return (its > binds if tighter else its >= binds) and (minus or not text.startswith("-"))
+
+    return fits
 
 
 MAX_TERMS = 6  # of a long sum that are written

@@ -89,8 +89,8 @@ class Names:
         self.tape = tape
         labels = {node: one_line(node.label) for node in dict.fromkeys((*tape, tape.output)) if node.label}
         self._label = dict(self._distinct(labels))
-        text = one_line(tape.output_name)
-        self.output = self._label.get(tape.output) or label_symbol(text)
+        free = next((letter for letter in "yfzwL" if letter not in labels.values()), "output")
+        self.output = self._label.get(tape.output) or label_symbol(free)
         others = [node for node in labels if node is not tape.output]
         #: whether the output can be written as a letter, with a dot or a bar
         self.output_is_letter = not self.output.latex.startswith("\\") and not any(

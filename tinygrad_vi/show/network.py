@@ -267,9 +267,8 @@ def _columns(
         given = {0: inputs, last: outputs}.get(k, ())
         if given and len(given) != n:
             raise ShapeError(f"there are {n} units to name, got {len(given)} names: {', '.join(map(str, given))}")
-        names = [shorten(str(name)) or " " for name in given] or [
-            unit_name(notation, i + 1, k, widths) for i in range(n)
-        ]
+        names = [shorten(str(name)) or " " for name in given]
+        names = names or [unit_name(notation, i + 1, k, widths) for i in range(n)]
         title = counted(n, "input" if k == 0 else "output" if k == last else "hidden unit")
         title += f"\n{layers[k - 1].activation}" if k else ""
         biased = bias and k < last and any(isinstance(neuron.b, Value) for neuron in layers[k].neurons)

@@ -29,7 +29,7 @@ def write_number(x: float, digits: int | None = 4) -> str:
 
 
 def write_factor(x: float, digits: int | None = None) -> str:
-    """A number that stands in a formula: whole numbers and short ones as they are, others with so many digits.
+    """A number in a formula: whole numbers and short ones as they are, others with so many digits, 4 at the least.
 
     >>> write_factor(12345.0, 4), write_factor(1e-5, 4), write_factor(1.1283791670955126, 4)
     ('12345', '1e-5', '1.128')
@@ -37,7 +37,7 @@ def write_factor(x: float, digits: int | None = None) -> str:
     exact = write_constant(x)
     if digits is None:
         return exact
-    rounded = write_number(x, digits)
+    rounded = write_number(x, max(digits, 4))
     if float(rounded) == x:
         return min(exact, rounded, key=len)
     return exact if "e" not in exact and math.isfinite(x) and float(x).is_integer() else rounded
@@ -75,13 +75,28 @@ def true_sum(terms: Sequence[float], result: float, digits: int) -> list[str] | 
     return None if found is None else [write_number(t, found) for t in terms]
 
 
-def true_product(factors: Sequence[float], result: float, digits: int, least: int | None = None) -> list[str]:
-    """The factors, written with digits enough, at least so many, to give the result with its digits.
+def true_product(factors: Sequence[float], result: float, digits: int) -> list[str]:
+    """The factors, written with digits enough to give the result as it is written.
 
     >>> true_product([1.2345, 1.2345], 1.2345**2, 4)
     ['1.2345', '1.2345']
     """
-    least = digits if least is None else least
     if all(map(math.isfinite, [*factors, result])):
-        least = enough_digits(least, lambda d: agree(math.prod(shown(f, d) for f in factors), result, digits)) or least
-    return [write_number(f, least) for f in factors]
+        found = enough_digits(digits, lambda d: agree(math.prod(shown(f, d) for f in factors), result, digits))
+        return [write_number(f, found or digits) for f in factors]
+    return [write_number(f, digits) for f in factors]
+
+
+def product_digits(
+    products: Sequence[Sequence[float]], terms: Sequence[float], result: float, of_terms: int, digits: int
+) -> int:
+    """How many digits factors need, for each product to be its term and for all of them to add up to the result."""
+    if not all(map(math.isfinite, [*terms, result, *(factor for product in products for factor in product)])):
+        return digits
+
+    def hold(d: int) -> bool:
+        found = [math.prod(shown(factor, d) for factor in product) for product in products]
+        each = all(agree(x, term, of_terms) for x, term in zip(found, terms, strict=True))
+        return each and agree(math.fsum(found), result, digits)
+
+    return enough_digits(digits, hold) or digits

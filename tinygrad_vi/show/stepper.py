@@ -194,7 +194,7 @@ class _Program:
             )
         self.index = {node: i for i, node in enumerate(self.nodes)}
         self.facts = [self._facts(node) for node in self.nodes]
-        self.output_name = shorten(self.names.output.text) or tape.output_name
+        self.output_name = shorten(self.names.output.text)
         self.title = f"{self.output_name} = {write_number(tape.output.data, digits)}"
 
     @property
