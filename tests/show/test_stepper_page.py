@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tinygrad_vi import Tape, Value, dot, exp, log, logsumexp, maximum, sigmoid, sin, tanh, total
+from tinygrad_vi.expression import evaluate
 from tinygrad_vi.ops import FAMILIES, OPERATIONS, apply
 from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.value import topological_order
@@ -411,6 +412,44 @@ def test_nothing_in_the_graph_is_cut_off_even_in_a_wide_font(open_page):
                 assert inner["x"] + inner["width"] <= box["x"] + box["width"] + 1
         width = walker.page.evaluate("document.documentElement.scrollWidth")
         assert width <= 1300
+
+
+def numbers_in(text):
+    return [float(x) for x in re.findall(r"(?<![\w₀-₉])-?\d[\d.]*(?:e-?\d+)?", text)]
+
+
+@pytest.mark.parametrize("digits", [1, 2, 4])
+def test_every_line_of_the_page_is_true_to_its_digits(open_page, digits):
+    rng, checked = random.Random(digits), 0
+    for _ in range(3):
+        values = [Value(rng.uniform(-2.0, 2.0), name) for name in "abc"]
+        for _ in range(5):
+            u, v = rng.sample(values, 2)
+            values.append(rng.choice([u + v, u - v, u * v, u / 3.7, total([u, v, u]), dot([u, v], [v, u], 0.3)]))
+        walker = open_page(values[-1] * values[-2] + values[-3], digits=digits, language="en")
+        walker.press("End")
+        for row in walker.page.locator("#rows tr").all():
+            _, _, numbers, value, _, adjoint = [
+                " ".join(cell.split()) for cell in row.locator("th, td").all_inner_texts()
+            ]
+            if numbers:
+                found = evaluate(numbers.replace("·", "*"), {})
+                assert shown(found, digits) == value
+                checked += 1
+            if adjoint.count("=") == 2:
+                _, terms, result = adjoint.split(" = ")
+                assert shown(evaluate(terms, {}), digits) == result
+                checked += 1
+        for _ in range(len(values)):
+            for row in walker.page.locator("#work tr[data-operand]").all():
+                upstream, local, product, sum_ = [numbers_in(cell)[-1] for cell in row.locator("td").all_inner_texts()]
+                assert shown(upstream * local, digits) == shown(product, digits)
+                old, added, now = numbers_in(row.locator("td").last.inner_text())[-3:]
+                assert now == sum_
+                assert shown(old + added, digits) == shown(now, digits)
+                checked += 1
+            walker.press("ArrowLeft")
+    assert checked > 25
 
 
 def test_a_notebook_output_runs_the_page_and_folds_the_still_frames(browser, tmp_path):

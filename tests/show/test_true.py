@@ -330,7 +330,7 @@ def test_terms_that_need_more_digits_get_them():
 
 def everything_shown(y, x):
     tape = Tape(y)
-    sweep = tape.adjoint()
+    sweep, derived = tape.adjoint(), show.derive(y, x)
     return {
         "draw": lambda: y.draw(),
         "draw neurons": lambda: y.draw(level="neuron"),
@@ -343,6 +343,7 @@ def everything_shown(y, x):
         "sweep": lambda: str(sweep),
         "sweep in a notebook": lambda: sweep._repr_html_(),
         "derive": lambda: show.derive(y, x),
+        "a derivation that is printed later": derived.to_latex,
     }
 
 

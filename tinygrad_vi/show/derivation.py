@@ -516,6 +516,7 @@ class _Writer(FormulaWriter):
     """Writes the parts of a derivation, each of at most so many equations."""
 
     def __init__(self, derivation: Derivation, max_rows: int | None) -> None:
+        check_unchanged(derivation.tape.operations)  # it may be long since it was derived
         super().__init__(derivation.tape, derivation.digits)
         self.derivation, self.max_rows = derivation, max_rows
         self.y, self.x = derivation.y, derivation.x

@@ -88,6 +88,7 @@ class Names:
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
         labels = {node: one_line(node.label) for node in dict.fromkeys((*tape, tape.output)) if node.label}
+        labels = {node: text for node, text in labels.items() if text}  # a blank label is none
         self._label = dict(self._distinct(labels))
         free = next((letter for letter in "yfzwL" if letter not in labels.values()), "output")
         self.output = self._label.get(tape.output) or label_symbol(free)
@@ -111,7 +112,7 @@ class Names:
         return symbol is not None and not symbol.latex.startswith("\\") and self._times[symbol.latex] == 1
 
     def _distinct(self, labels: dict[Value, str]) -> Iterable[tuple[Value, Symbol]]:
-        symbols = {node: label_symbol(text) for node, text in labels.items() if text}
+        symbols = {node: label_symbol(text) for node, text in labels.items()}
         by_latex: dict[str, set[str]] = {}
         for symbol in symbols.values():
             by_latex.setdefault(symbol.latex, set()).add(symbol.text)
