@@ -37,9 +37,9 @@ def write_factor(x: float, digits: int | None = None) -> str:
     exact = write_constant(x)
     if digits is None:
         return exact
-    rounded = write_number(x, max(digits, 4))
-    if float(rounded) == x:
-        return min(exact, rounded, key=len)
+    short, rounded = write_number(x, 4), write_number(x, max(digits, 4))
+    if float(short) == x:  # 1e9, whatever the digits
+        return min(exact, short, key=len)
     return exact if "e" not in exact and math.isfinite(x) and float(x).is_integer() else rounded
 
 
