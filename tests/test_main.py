@@ -72,7 +72,7 @@ def test_the_hessian_of_one_input_is_a_table_too(capsys):
 
 def test_a_reader_that_stops_early_is_no_error():
     command = f'{sys.executable} -m tinygrad_vi trace "{"+".join(["x"] * 900)}" x=1 | head -1'
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -134,7 +134,7 @@ def test_bad_options_are_one_line_and_exit_code_2(arguments, capsys):
 
 def run(*arguments, **options):
     command = [sys.executable, "-m", "tinygrad_vi", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, **options)
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=600, **options)
 
 
 def test_the_module_runs_as_a_command():

@@ -42,7 +42,7 @@ def test_commands_print_what_they_show(readme, tmp_path):
                 cwd=tmp_path,
                 capture_output=True,
                 encoding="utf-8",
-                timeout=120,
+                timeout=600,
             )
             assert done.stdout + done.stderr == shown
             commands += 1

@@ -124,6 +124,7 @@ def operation(
 ) -> Operation:
     """Make a row, with a call such as ``tanh(x)`` as the default way to write it."""
     constant = partials if isinstance(partials, tuple) else None
+    written = [write_constant(c) for c in constants]
     rule = partials if callable(partials) else lambda out, *operands: constant
     return Operation(
         name=name,
@@ -131,8 +132,8 @@ def operation(
         partials=rule,
         taught=taught or rule,
         symbol=symbol or name,
-        text=_writer(text) if text else lambda operands: f"{name}({', '.join(operands)})",
-        latex=_writer(latex) if latex else _latex_call(name),
+        text=_writer(text) if text else lambda operands: f"{name}({', '.join([*operands, *written])})",
+        latex=_writer(latex) if latex else _latex_call(name, [latex_number(c) for c in written]),
         binds=binds,
         arity=arity,
         doc=doc,
@@ -245,9 +246,29 @@ def _writer(form: str | Writer) -> Writer:
     return (lambda operands: form.format(*operands)) if isinstance(form, str) else form
 
 
-def _latex_call(name: str) -> Writer:
+def _latex_call(name: str, constants: Sequence[str] = ()) -> Writer:
     escaped = name.replace("_", r"\_")
-    return lambda operands: rf"\operatorname{{{escaped}}}\left({', '.join(operands)}\right)"
+    return lambda operands: rf"\operatorname{{{escaped}}}\left({', '.join([*operands, *constants])}\right)"
+
+
+def write_constant(x: float) -> str:
+    """A constant as it stands in a formula: 12345, 0.3, 1e-5.
+
+    Of others than whole numbers twelve digits, so that 0.7 - 1 is -0.3 and not -0.30000000000000004.
+    """
+    if math.isfinite(x) and float(x).is_integer() and abs(x) < 1e15:
+        return str(int(x))
+    mantissa, e, exponent = f"{x:.12g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else mantissa
+
+
+def latex_number(written: str) -> str:
+    """A written number for LaTeX: 2e-7 is 2 times a power of ten, 1e-5 a power of ten."""
+    mantissa, e, exponent = written.partition("e")
+    if written.lstrip("-") in ("inf", "nan"):
+        return written.replace("inf", r"\infty").replace("nan", r"\mathrm{NaN}")
+    times = mantissa.removesuffix("1") if mantissa in ("1", "-1") else rf"{mantissa} \cdot "
+    return rf"{times}10^{{{exponent}}}" if e else written
 
 
 def _docstring(op: Operation) -> str:
@@ -582,7 +603,7 @@ def power(n: float) -> Operation:
     """The row of ``x**n`` for a constant n.  Its derivative is n * x**(n - 1), and 0 everywhere for n = 0."""
     if not math.isfinite(n):
         raise DomainError(f"x ** n needs a finite exponent, got n = {n}")
-    exponent = int(n) if n.is_integer() and abs(n) < 1e15 else float(f"{n:.12g}")  # 0.7 - 1 is -0.30000000000000004
+    exponent = write_constant(n)
     rule: Rule | tuple[float, ...] = lambda out, x: (n * x ** (n - 1.0),)  # noqa: E731
     if n in (0.0, 1.0):
         rule = (n,)
@@ -590,7 +611,8 @@ def power(n: float) -> Operation:
         rule = lambda out, x: (2.0 * x,)  # noqa: E731
     return operation(
         "power", lambda x: math.pow(x, n), rule, f"x ** {exponent}.",
-        symbol=f"**{exponent}", text=f"{{0}} ** {exponent}", latex=f"{{0}}^{{{{{exponent}}}}}", binds=4, constants=(n,),
+        symbol=f"**{exponent}", text=f"{{0}} ** {exponent}", binds=4,
+        latex=lambda x: f"{x[0]}^{{{latex_number(exponent)}}}", constants=(n,),
         domain=("x != 0" if n < 0 else "a finite x") if n.is_integer() else ("x > 0" if n < 0 else "x >= 0"),
         corners={0.0: 0.0} if n == 0.0 else None,
         points=[0.3, 2.0, 1e30, 1e-30] + [-1.5, -7.0] * n.is_integer(),
@@ -606,8 +628,8 @@ def exponential(base: float) -> Operation:
     if not 0.0 <= base < math.inf:
         raise DomainError(f"base ** x needs a finite base of at least 0, got base = {base}")
     base += 0.0  # -0.0 is 0.0
-    shown = int(base) if base.is_integer() and base < 1e15 else base
-    bracketed = rf"\left({shown}\right)" if "e" in str(shown) else shown
+    shown, latex = write_constant(base), latex_number(write_constant(base))
+    bracketed = rf"\left({latex}\right)" if "^" in latex else latex
     facts: dict[str, Any] = {"domain": "x >= 0", "corners": {0.0: 0.0}, "points": [0.3, 2.0, 30.0]}
     rule: Rule | tuple[float, ...] = (0.0,)
     if base > 0.0:
@@ -618,28 +640,33 @@ def exponential(base: float) -> Operation:
         facts["taught"] = lambda out, x: (out * getattr(out, "record", apply)(log.operation, base),)
     return operation(
         "exponential", lambda x: math.pow(base, x), rule, f"{shown} ** x.",
-        symbol=f"{shown}**", text=f"{shown} ** {{0}}", latex=f"{bracketed}^{{{{{{0}}}}}}", binds=4, constants=(base,),
+        symbol=f"{shown}**", text=f"{shown} ** {{0}}", latex=lambda x: rf"{bracketed}^{{{x[0]}}}", binds=4,
+        constants=(base,),
         **facts,
     )  # fmt: skip
 
 
 @_family
 def _leaky_relu(slope: float) -> Operation:
+    shown = write_constant(slope)
+    usual: dict[str, Any] = {"text": "leaky_relu({0})", "latex": _latex_call("leaky_relu")} if slope == 0.01 else {}
     return operation(
         "leaky_relu", lambda x: slope * x if x <= 0.0 else x, lambda out, x: (where(x, 1.0, slope),),
-        f"x for x > 0, else {slope:g}*x.  Derivative 1 or {slope:g}.",
-        symbol="LeakyReLU", constants=(slope,), corners={0.0: slope}, points=[*PLAIN, *TINY, -1e300],
+        f"x for x > 0, else {shown}*x.  Derivative 1 or {shown}.",
+        symbol="LeakyReLU", constants=(slope,), corners={0.0: slope}, points=[*PLAIN, *TINY, -1e300], **usual,
     )  # fmt: skip
 
 
 @_family
 def _elu(alpha: float) -> Operation:
+    shown = write_constant(alpha)
+    usual: dict[str, Any] = {"text": "elu({0})", "latex": _latex_call("elu")} if alpha == 1.0 else {}
     return operation(
         "elu", lambda x: alpha * math.expm1(x) if x <= 0.0 else x,
         lambda out, x: (where(x, 1.0, alpha * exp(-relu(-x))),),
-        f"x for x > 0, else {alpha:g}*(e**x - 1).  Derivative 1 or {alpha:g}*e**x.",
+        f"x for x > 0, else {shown}*(e**x - 1).  Derivative 1 or {shown}*e**x.",
         symbol="ELU", constants=(alpha,), corners={0.0: alpha}, taught=lambda out, x: (where(x, 1.0, out + alpha),),
-        points=[*PLAIN, *TINY, -700.0, 1e300],
+        points=[*PLAIN, *TINY, -700.0, 1e300], **usual,
     )  # fmt: skip
 
 

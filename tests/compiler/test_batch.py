@@ -2,7 +2,7 @@
 
 import math
 import random
-import time
+import sys
 
 import numpy as np
 import pytest
@@ -100,17 +100,47 @@ def test_micrograds_demo_becomes_the_program_of_the_declared_batch():
     )
 
 
+def lines_run(function, *arguments):
+    """What a function gives, and how many lines of Python it ran: a measure of work that no load can change."""
+    count = 0
+
+    def look(_frame, event, _argument):
+        nonlocal count
+        count += event == "line"
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        found = function(*arguments)
+    finally:
+        sys.settrace(before)
+    return found, count
+
+
 def test_more_examples_take_time_in_proportion():
-    seconds = []
-    for n in (50, 500):
-        model = nn.MLP(2, [16, 16, 1], seed=1)
+    work = []
+    for n in (20, 200):
+        model = nn.MLP(2, [8, 8, 1], seed=1)
         form, y, data = traced(demo(model, *moons(n)), model.parameters())
-        start = time.perf_counter()
-        batch = find_batch(form, y, data)
-        seconds.append(time.perf_counter() - start)
+        batch, lines = lines_run(find_batch, form, y, data)
+        work.append(lines)
         assert np.shape(batch.inputs) == (3, n)
         assert len(batch.form) < 900
-    assert seconds[1] < 30.0 * seconds[0]
+    assert work[1] < 12.0 * work[0]
+
+
+def test_the_measure_of_work_tells_the_square_from_the_proportion():
+    def proportional(n):
+        return sum(1 for _ in range(n))
+
+    def squared(n):
+        return sum(1 for _ in range(n) for _ in range(n))
+
+    for function, at_least, below in ((proportional, 5.0, 12.0), (squared, 50.0, math.inf)):
+        (few, small), (many, large) = (lines_run(function, n) for n in (20, 200))
+        assert few < many
+        assert at_least < large / small < below
 
 
 def test_the_found_program_is_printed_as_stable_text():

@@ -165,7 +165,7 @@ def test_an_installed_package_brings_its_lessons(tmp_path):
     shutil.copytree(PACKAGE.parent / "notebooks", site / "course" / "notebooks")
     code = "from tinygrad_vi.course import course; course('em', open_browser=False)"
     environment = {**os.environ, "PYTHONPATH": str(site.parent), "PYTHONIOENCODING": "utf-8"}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, timeout=600)
     assert (tmp_path / "em" / LESSON).read_bytes() == (PACKAGE.parent / "notebooks" / LESSON).read_bytes()
     assert (tmp_path / "em" / "pictures").is_dir()
 

@@ -486,7 +486,7 @@ def test_numbers_that_would_not_fit_are_not_put_into_a_formula():
     x, b = Value(20.0, "x"), Value(1e9 + 1.0, "b")
     assert page(derive(tanh(x), x))["The derivative"] == [("∂y/∂x", ["1 - y ** 2", "1.699e-17"])]  # not 1 - 1 ** 2
     y = b - 1e9
-    assert page(derive(y, b))["The nodes"][-1] == ("y", ["b - 1e9", "1"])
+    assert page(derive(y, b))["The nodes"][-1] == ("y", ["b - 1e9", "1000000001 - 1e9", "1"])
 
 
 # --- Stops ------------------------------------------------------------------------------------------------------------
@@ -770,7 +770,7 @@ def test_other_bad_input_is_refused():
 def test_numbers_changed_after_the_record_are_refused():
     y, x1, x2 = book()
     x1.data = 3.0
-    with pytest.raises(ValueError, match=r"numbers were changed after the graph was recorded: log\(3\) is 1.099"):
+    with pytest.raises(ValueError, match=r"numbers were changed after the graph was recorded: log\(3.0\) is 1.0986"):
         derive(y, x1)
     x2.data = -1.0
     x1.data = 2.0

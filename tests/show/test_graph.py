@@ -9,7 +9,7 @@ import pytest
 from svg import labels
 
 from tinygrad_vi import ShapeError, Value, dot, exp, log, maximum, relu, sigmoid, sin, tanh, total
-from tinygrad_vi.show import draw, render
+from tinygrad_vi.show import draw, graph, render
 from tinygrad_vi.show.graph import LONGEST_LABEL
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -246,13 +246,22 @@ def test_a_notebook_gets_svg_and_png(y):
     assert metadata["image/png"]["width"] == pytest.approx(width, rel=0.05)
 
 
-def test_a_large_picture_reaches_a_notebook_small_and_as_wide_as_ever():
-    x = Value(1.0, "x")
-    drawing = draw([x * k for k in range(60)])
-    data, metadata = drawing._repr_mimebundle_()
-    shown = base64.b64decode(data["image/png"])
-    assert len(shown) < len(drawing.png) / 2
-    assert int.from_bytes(shown[16:20], "big") == pytest.approx(metadata["image/png"]["width"], rel=0.05)
+def test_a_large_picture_reaches_a_notebook_small_and_as_wide_as_ever(y, monkeypatch):
+    def pixels(png):
+        return int.from_bytes(png[16:20], "big")
+
+    widths = []
+    for largest in (10**9, 100):  # bytes: how many a picture has depends on the fonts
+        monkeypatch.setattr(graph, "LARGEST_PNG", largest)
+        drawing = draw(y)
+        data, metadata = drawing._repr_mimebundle_()
+        shown = base64.b64decode(data["image/png"])
+        assert (shown == drawing.png) == (largest > 100)
+        widths.append((pixels(shown), metadata["image/png"]["width"]))
+    (whole, width), (small, same) = widths
+    assert width == same
+    assert whole == pytest.approx(2 * width, rel=0.05)
+    assert small == pytest.approx(width, rel=0.05)
 
 
 def test_drawing_is_silent_and_needs_no_dot_on_the_path(tmp_path):

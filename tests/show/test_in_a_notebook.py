@@ -61,7 +61,7 @@ def executed(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(tmp_path_factory.mktemp("empty")))
         patch.delenv("DISPLAY", raising=False)
-        NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+        NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     return dict(zip(CALLS, notebook.cells[1:], strict=True))
 
 

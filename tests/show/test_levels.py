@@ -12,6 +12,7 @@ from svg import labels
 
 from tinygrad_vi import Value, dot, losses, nn, show, sin, take, tanh, total
 from tinygrad_vi.data import moons
+from tinygrad_vi.show.neurons import collapse
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -478,3 +479,97 @@ def test_numbers_that_are_no_numbers_are_shown():
     net = nn.Neuron(1, "tanh", seed=0)
     y = net([Value(math.nan)])
     assert ["x1", "data nan", "1 value"] in boxes(y.draw(level="neuron")).values()
+
+
+# --- The record says what is a layer ------------------------------------------------------------------------------------
+
+
+def collapsed(*outputs, model=None):
+    """For each layer its title, its units, its time steps, and how many edges lead to its next step."""
+    found = collapse(list(outputs), model)
+    return [(layer.title, len(layer.units), layer.steps, found.recurrent[k]) for k, layer in enumerate(found.layers)]
+
+
+def in_series(*names):
+    h = Value(0.5, "x")
+    for name in names:
+        h = tanh(Value(0.7, name) * h + Value(0.1, "b" + name[1:]))
+    return h
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("w1", "w2"), ("W1", "W2"), ("w11", "w21"), ("w1", "w2", "w3"), ("w_1", "w_2"), ("w", "w"), ("wa", "wb"),
+        ("w₁", "w₂"), ("w[0]", "w[1]"), ("w0", "w10", "w100"), ("W[0,0]", "W[1,1]"), ("weight1", "weight2"),
+    ],
+)  # fmt: skip
+def test_neurons_in_series_are_layers_whatever_they_are_called(names):
+    found = collapsed(in_series(*names))
+    assert [units for _, units, _, _ in found] == [1] * len(names)
+    assert [(steps, again) for _, _, steps, again in found] == [(1, 0)] * len(names)
+    assert "next step" not in show.draw(in_series(*names), level="layer").svg
+
+
+@pytest.mark.parametrize(
+    ("hidden_name", "output_name"),
+    [
+        ("w1_{j}{i}", "w2_{j}{i}"), ("w1{j}{i}", "w2{j}{i}"), ("w1_{j}_{i}", "w2_{j}_{i}"), ("w{i}", "w{i}"),
+        ("w_{j}{i}_1", "w_{j}{i}_2"), ("w1_{i}{j}", "w2_{i}{j}"), ("w_h{j}{i}", "w_o{i}"), ("W1[{j},{i}]", "W2[{i}]"),
+        ("W1[{j}][{i}]", "W2[{j}][{i}]"),
+    ],
+)  # fmt: skip
+def test_units_side_by_side_are_a_layer_whatever_they_are_called(hidden_name, output_name):
+    x = [Value(0.5, "x0"), Value(-1.0, "x1")]
+    h = [
+        tanh(sum(Value(0.3, hidden_name.format(j=j, i=i)) * v for i, v in enumerate(x)) + Value(0.1, f"b1_{j}"))
+        for j in range(3)
+    ]
+    y = sum(Value(0.4, output_name.format(j=0, i=i)) * v for i, v in enumerate(h)) + Value(0.1, "b2_0")
+    assert [(units, steps, again) for _, units, steps, again in collapsed(y)] == [(3, 1, 0), (1, 1, 0)]
+    assert "3 neurons, tanh" in show.draw(y, level="layer").svg
+    assert sum(lines[0].startswith("neuron ") for lines in boxes(show.draw(y, level="neuron")).values()) == 4
+
+
+def test_neurons_in_parallel_that_feed_a_third_are_two_layers():
+    x = Value(0.5, "x")
+    u, v = (tanh(Value(0.3, f"w{k}") * x + Value(0.1, f"b{k}")) for k in (1, 2))
+    y = tanh(Value(0.3, "w3") * u + Value(0.7, "w4") * v + Value(0.1, "b3"))
+    assert [units for _, units, _, _ in collapsed(y)] == [2, 1]
+
+
+def test_an_output_that_is_fed_back_stands_behind_the_unit_that_it_feeds():
+    w1, b1, w2, b2 = Value(0.5, "w1"), Value(0.1, "b1"), Value(0.7, "w2"), Value(0.2, "b2")
+    y = Value(1.0, "x")
+    for _ in range(3):
+        y = tanh(w2 * tanh(w1 * y + b1) + b2)
+    assert [units for _, units, _, _ in collapsed(y)] == [1, 1]
+
+
+def test_a_unit_that_is_used_on_inputs_and_on_another_unit_is_not_beside_it():
+    w1, b1, w2, b2 = Value(0.5, "w1"), Value(0.1, "b1"), Value(0.7, "w2"), Value(0.2, "b2")
+    p, q = Value(0.5, "p"), Value(-0.5, "q")
+    y = tanh(w2 * p + b2) * tanh(w2 * tanh(w1 * q + b1) + b2)
+    assert [units for _, units, _, _ in collapsed(y)] == [1, 1]
+
+
+def test_stacked_cells_whose_labels_are_alike_are_told_apart():
+    cells = [nn.RNNCell(2, 2, seed=k) for k in (0, 1)]
+    h = [[0.0, 0.0], [0.0, 0.0]]
+    for x in ([0.1, 0.2], [0.3, -0.4], [0.5, 0.6]):
+        h[0] = cells[0](values(x), h[0])
+        h[1] = cells[1](h[0], h[1])
+    assert [(units, steps) for _, units, steps, _ in collapsed(*h[1])] == [(2, 3), (2, 3)]
+
+
+@pytest.mark.parametrize("cell", [nn.RNNCell, nn.GRUCell, nn.LSTMCell])
+def test_the_units_of_a_cell_stay_side_by_side_though_each_feeds_all_of_them(cell):
+    rnn = nn.RNN(cell(2, 3, seed=0), nn.Layer(3, 2, seed=1))
+    y = losses.mse(rnn([values([0.1, 0.2])] * 3)[-1], [0.0, 1.0])
+    for model in (None, rnn):
+        assert [(units, steps) for _, units, steps, _ in collapsed(y, model=model)] == [(3, 3), (2, 1)]
+
+
+def test_a_masked_unit_stays_in_its_layer():
+    net = nn.MLP(2, [3, 2], masks=[[[1, 0], [0, 1], [1, 1]], [[1, 0, 0], [0, 1, 1]]], activation="tanh", seed=0)
+    assert [units for _, units, _, _ in collapsed(*net(values([0.5, 1.0])))] == [3, 2]

@@ -1,15 +1,19 @@
 """The step-through page in a real browser: every number it shows against the engine, sliders against fresh graphs."""
 
+import base64
 import json
 import math
 import os
 import random
 import re
 import shutil
+from functools import cache
+from pathlib import Path
 
 import pytest
 
 from tinygrad_vi import Tape, Value, dot, exp, log, logsumexp, maximum, sigmoid, sin, tanh, total
+from tinygrad_vi.expression import evaluate
 from tinygrad_vi.ops import FAMILIES, OPERATIONS, apply
 from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.value import topological_order
@@ -30,17 +34,35 @@ def browser():
         browser.close()
 
 
-class Walker:
-    """A page that is open, and everything it complained about."""
+@cache
+def bundled_font():
+    """A rule that sets everything in DejaVu Sans, one of the widest fonts, out of a file that matplotlib brings."""
+    import matplotlib
 
-    def __init__(self, browser, path):
-        self.page = browser.new_page(viewport={"width": 1300, "height": 900})
+    file = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+    source = f"url(data:font/ttf;base64,{base64.b64encode(file.read_bytes()).decode()})"
+    return f'@font-face {{ font-family: "the judge"; src: {source}; }} * {{ font-family: "the judge" !important; }}'
+
+
+class Walker:
+    """A page that is open, and everything it complained about.
+
+    one_font: lay it out in a font of ours, so that what is measured does not depend on those of the machine; the page
+    itself allows no font to be loaded.
+    """
+
+    def __init__(self, browser, path, one_font=False):
+        self.page = browser.new_page(viewport={"width": 1300, "height": 900}, bypass_csp=one_font)
         self.requests, self.complaints = [], []
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.goto(path.as_uri())
         self.requests.remove(path.as_uri())
+        if one_font:
+            self.page.add_style_tag(content=bundled_font())
+            assert self.page.evaluate("document.fonts.load('16px \"the judge\"').then(fonts => fonts.length)") == 1
+            self.page.evaluate("document.fonts.ready.then(() => 0)")
 
     def press(self, *keys):
         for key in keys:
@@ -63,9 +85,9 @@ class Walker:
 def open_page(browser, tmp_path):
     opened = []
 
-    def open_(output, **options):
+    def open_(output, one_font=False, **options):
         path = output.step_through(**options).save(tmp_path / f"page{len(opened)}.html")
-        opened.append(Walker(browser, path))
+        opened.append(Walker(browser, path, one_font))
         return opened[-1]
 
     yield open_
@@ -303,7 +325,8 @@ def test_numbers_that_are_not_finite_are_shown(open_page):
 
 
 def test_of_a_tall_graph_the_active_node_is_in_sight_beside_what_happens_there(open_page):
-    walker = open_page(total([Value(float(i), f"x{i}").tanh() for i in range(30)]), language="en")
+    tall = total([Value(float(i), f"x{i}").tanh() for i in range(30)])
+    walker = open_page(tall, one_font=True, language="en")
     frame = walker.page.locator("#scroll").bounding_box()
     assert frame["y"] + frame["height"] < walker.page.locator("#headline").bounding_box()["y"] < 900
     for _ in range(5):
@@ -377,9 +400,9 @@ def test_inputs_too_large_for_a_curve_have_none(open_page):
     assert walker.page.locator("#curve").get_attribute("hidden") is not None
 
 
-def test_nothing_in_the_graph_is_cut_off(open_page):
+def test_nothing_in_the_graph_is_cut_off_even_in_a_wide_font(open_page):
     for language, digits in (("vi", 4), ("en", 4), ("vi", 9), ("vi", 17)):
-        walker = open_page(everything(), language=language, digits=digits)
+        walker = open_page(everything(), one_font=True, language=language, digits=digits)
         walker.press("End")
         for group in walker.page.locator("#graph .node").all():
             box = group.locator(".box").bounding_box()
@@ -389,6 +412,44 @@ def test_nothing_in_the_graph_is_cut_off(open_page):
                 assert inner["x"] + inner["width"] <= box["x"] + box["width"] + 1
         width = walker.page.evaluate("document.documentElement.scrollWidth")
         assert width <= 1300
+
+
+def numbers_in(text):
+    return [float(x) for x in re.findall(r"(?<![\w₀-₉])-?\d[\d.]*(?:e-?\d+)?", text)]
+
+
+@pytest.mark.parametrize("digits", [1, 2, 4])
+def test_every_line_of_the_page_is_true_to_its_digits(open_page, digits):
+    rng, checked = random.Random(digits), 0
+    for _ in range(3):
+        values = [Value(rng.uniform(-2.0, 2.0), name) for name in "abc"]
+        for _ in range(5):
+            u, v = rng.sample(values, 2)
+            values.append(rng.choice([u + v, u - v, u * v, u / 3.7, total([u, v, u]), dot([u, v], [v, u], 0.3)]))
+        walker = open_page(values[-1] * values[-2] + values[-3], digits=digits, language="en")
+        walker.press("End")
+        for row in walker.page.locator("#rows tr").all():
+            _, _, numbers, value, _, adjoint = [
+                " ".join(cell.split()) for cell in row.locator("th, td").all_inner_texts()
+            ]
+            if numbers:
+                found = evaluate(numbers.replace("·", "*"), {})
+                assert shown(found, digits) == value
+                checked += 1
+            if adjoint.count("=") == 2:
+                _, terms, result = adjoint.split(" = ")
+                assert shown(evaluate(terms, {}), digits) == result
+                checked += 1
+        for _ in range(len(values)):
+            for row in walker.page.locator("#work tr[data-operand]").all():
+                upstream, local, product, sum_ = [numbers_in(cell)[-1] for cell in row.locator("td").all_inner_texts()]
+                assert shown(upstream * local, digits) == shown(product, digits)
+                old, added, now = numbers_in(row.locator("td").last.inner_text())[-3:]
+                assert now == sum_
+                assert shown(old + added, digits) == shown(now, digits)
+                checked += 1
+            walker.press("ArrowLeft")
+    assert checked > 25
 
 
 def test_a_notebook_output_runs_the_page_and_folds_the_still_frames(browser, tmp_path):

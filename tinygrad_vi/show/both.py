@@ -10,7 +10,6 @@ from tinygrad_vi.compiler.form import ONE, Expression, from_record
 from tinygrad_vi.compiler.numpy_source import Written
 from tinygrad_vi.compiler.trace import trace
 from tinygrad_vi.nn import counted
-from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.show.graph import (
     CONSTANT,
     FONT,
@@ -24,6 +23,7 @@ from tinygrad_vi.show.graph import (
     shorten,
 )
 from tinygrad_vi.show.matrices import Line, Picture, only_compiled, read
+from tinygrad_vi.show.numerals import write_number
 from tinygrad_vi.tape import by_level
 from tinygrad_vi.value import Value, topological_order
 
@@ -180,7 +180,7 @@ def _draw_scalars(
         constant = not v.parents and row < 0
         fill, border = CONSTANT if constant else colors.get(name, LEAF)
         where = f"{name}[{row}]" if row >= 0 else f"in {name}"
-        lines = [] if constant else [shorten(v.label) if v.label and not v.parents else where]
+        lines = [] if constant else [(shorten(v.label) if not v.parents else "") or where]
         lines.append(write_number(v.data, digits))
         last = v.op is not None and key[v] == f"v{len(key) - 1}"
         style = {"shape": "box", "style": "filled,dashed" if constant else "filled,rounded"}

@@ -17,13 +17,11 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import compress, pairwise
 from typing import Any, TypeVar
 
 from tinygrad_vi import ops
-from tinygrad_vi.expression import ExpressionError, evaluate
 from tinygrad_vi.ops import whole_number
 from tinygrad_vi.show.formula import (
     DOTS,
@@ -33,9 +31,11 @@ from tinygrad_vi.show.formula import (
     shortened,
     signed,
     sum_of,
-    write_number,
 )
-from tinygrad_vi.show.table import MAX_ROWS, FormulaWriter, escape_latex, formulas_agree, label_symbol
+from tinygrad_vi.show.names import escape_latex, is_name, label_symbol, row_name
+from tinygrad_vi.show.numerals import enough_digits, product_digits, sum_digits
+from tinygrad_vi.show.record import check_unchanged
+from tinygrad_vi.show.table import MAX_ROWS, FormulaWriter, formulas_agree, holds
 from tinygrad_vi.tape import SUBSCRIPTS, Tape
 from tinygrad_vi.value import Value, adjoints, not_finite
 
@@ -245,7 +245,7 @@ class _Search:
         if paths is None:
             paths = n_paths <= FEW_PATHS and self.longest() <= SHORT_PATH
         nodes = list(self.count) if found else []
-        _check_recorded(nodes[1:])
+        check_unchanged(self.tape.operations)
         steps: Iterable[Step] = [self.sum_over_paths()] if found and paths else self.node_by_node() if found else []
         return Derivation(
             y=self.y,
@@ -301,23 +301,6 @@ class _Search:
 
 def _right_to_left(edges: Iterable[Factor]) -> list[Factor]:
     return sorted(edges, key=lambda edge: -(edge.operand or 0))
-
-
-def _check_recorded(nodes: Iterable[Value]) -> None:
-    """Formulas with numbers are wrong when the numbers are no longer those of the record."""
-    for node in nodes:
-        assert node.op is not None
-        operands = [v.data for v in node.parents]
-        try:
-            now = node.op.value(*operands)
-        except (ArithmeticError, ValueError):
-            now = math.nan
-        if not math.isclose(now, node.data, rel_tol=1e-9) and node.data == node.data:
-            shown = ", ".join([write_number(x) for x in operands[:4]] + ["..."] * (len(operands) > 4))
-            raise ValueError(
-                f"the numbers were changed after the graph was recorded: {node.op.name}({shown}) is "
-                f"{write_number(now)}, which is not the recorded {node!r}; run the computation again"
-            )
 
 
 def _made_of(x: Value, tape: Tape) -> dict[Value, None]:
@@ -492,11 +475,11 @@ def _names(tape: Tape, x: Value) -> dict[Value, Symbol]:
     names = {
         node: symbol
         for node, symbol in labels.items()
-        if times[symbol.latex] == 1 and _is_name(symbol.text) and not symbol.text.endswith("…")
+        if times[symbol.latex] == 1 and is_name(symbol.text) and not symbol.text.endswith("…")
     }
     rows = {tape.name(node) for node in tape if node not in names and node is not tape.output}
-    if any(_row_name(symbol.text) in rows for symbol in names.values()):  # a label v1, and a row v₁ beside it
-        names = {node: symbol for node, symbol in names.items() if not _row_name(symbol.text)}
+    if any(row_name(symbol.text) in rows for symbol in names.values()):  # a label v1, and a row v₁ beside it
+        names = {node: symbol for node, symbol in names.items() if not row_name(symbol.text)}
     names = {node: _word(symbol) for node, symbol in names.items()}
     for node, letters in ((tape.output, "yfzwL"), (x, "xutsc")):
         if node not in names and (node is tape.output or tape.number(node) is None):
@@ -520,19 +503,6 @@ SIGNS = {sign: rf"\{sign}" for sign in "{}$&#%_"}
 SIGNS |= {"\\": r"\backslash ", "~": r"{\sim}", "^": r"{\wedge}", "<": "{<}", ">": "{>}", "|": r"{\vert}"}
 
 
-def _is_name(text: str) -> bool:
-    """Whether a label can be told from numbers and signs."""
-    with suppress(ValueError):
-        float(text)
-        return False
-    return any(c.isalpha() for c in text)
-
-
-def _row_name(text: str) -> str:
-    """The row's name that a label looks like, v1 like v₁; empty when it looks like none."""
-    return text.replace("_", "").translate(SUBSCRIPTS) if re.fullmatch(r"v_?[\d₋₀-₉]+", text) else ""
-
-
 def _word(symbol: Symbol) -> Symbol:
     """A label in a formula: in the text those with blanks or signs of arithmetic get parentheses."""
     plain = re.fullmatch(r"[\w.'′\u0300-\u036f]+(\[[\w,. ]*\])*", symbol.text)
@@ -546,13 +516,14 @@ class _Writer(FormulaWriter):
     """Writes the parts of a derivation, each of at most so many equations."""
 
     def __init__(self, derivation: Derivation, max_rows: int | None) -> None:
+        check_unchanged(derivation.tape.operations)  # it may be long since it was derived
         super().__init__(derivation.tape, derivation.digits)
         self.derivation, self.max_rows = derivation, max_rows
         self.y, self.x = derivation.y, derivation.x
-        self.names = _names(derivation.tape, self.x)
+        self.called = _names(derivation.tape, self.x)
         self.place = {node: i for i, node in enumerate(_made_of(self.x, derivation.tape))}
         self.has_marks = False
-        self._with_numbers: dict[Value, list[Symbol]] = {}
+        self._with_numbers: dict[Factor, Symbol] = {}
 
     def parts(self) -> Iterator[_Part]:
         """What is printed, from the definitions to the result."""
@@ -609,7 +580,8 @@ class _Writer(FormulaWriter):
 
     def name(self, node: Value) -> Symbol:
         """The label, where it is no other node's; else the row's name, y for the output, a constant's number."""
-        return self.names.get(node) or super().name(node)
+        symbol = self.called.get(node)
+        return super().name(node) if symbol is None else Symbol(symbol.text, symbol.latex, digits=self.digits)
 
     def value(self, node: Value) -> Symbol:
         """x1 = 2."""
@@ -621,10 +593,10 @@ class _Writer(FormulaWriter):
         if node.op is not None:
             formula, with_numbers = self.formula(node)
             formulas.append(formula)
-            if _holds(with_numbers, node.data):
+            if with_numbers is not None:
                 numbers.insert(0, with_numbers)
         label = _label(node.label or "")
-        if _is_name(label.text) and label.latex != self.name(node).latex:
+        if is_name(label.text) and label.latex != self.name(node).latex:
             formulas.insert(0, label)
         return _Equation(self.name(node), _stages(formulas), _stages(numbers))
 
@@ -647,7 +619,7 @@ class _Writer(FormulaWriter):
         """The numbers of operands that have a name but are on no path, and what a nameless x is."""
         nodes = {*self.derivation.nodes}
         operands = dict.fromkeys(v for node in self.derivation.nodes[1:] for v in node.parents if v not in nodes)
-        named = [v for v in operands if v in self.names or self.tape.number(v) is not None]
+        named = [v for v in operands if v in self.called or self.tape.number(v) is not None]
         for template, values in (
             ("Not depending on {}: {}.", [self.value(v) for v in named if v not in self.place]),
             ("Depending on {} through a stop: {}.", [self.value(v) for v in named if v in self.place]),
@@ -686,11 +658,22 @@ class _Writer(FormulaWriter):
         node, place = edge.of, edge.operand
         assert node.op is not None
         assert place is not None
-        if node not in self._with_numbers:
-            rules = node.op.taught(self.number(node.data), *[self.number(v.data) for v in node.parents])
-            self._with_numbers[node] = [Symbol.of(rule, self.digits) for rule in rules]
         formula, number = self.partials(node)[place], self.number(edge.number)
-        return formula, number if formula.text == number.text else self._with_numbers[node][place], number
+        if formula.text == number.text:
+            return formula, number, number
+        if edge not in self._with_numbers:
+            found = enough_digits(
+                self.digits, lambda digits: holds(self._filled(node, place, digits), edge.number, self.digits)
+            )
+            self._with_numbers[edge] = number if found is None else self._filled(node, place, found)
+        return formula, self._with_numbers[edge], number
+
+    @staticmethod
+    def _filled(node: Value, place: int, digits: int) -> Symbol:
+        """The textbook's derivative by an operand, with numbers of so many digits."""
+        assert node.op is not None
+        numbers = [Symbol.of(v.data, digits) for v in (node, *node.parents)]
+        return Symbol.part(node.op.taught(*numbers)[place], digits)
 
     def is_worked_out(self, edge: Factor) -> bool:
         """Whether there is something to say about an edge: 1/x1 = 1/2 = 0.5, but not x2 = 5."""
@@ -708,7 +691,7 @@ class _Writer(FormulaWriter):
         formula, with_numbers, number = self.partial(edge)
         if self.is_agreed(edge):
             return _Equation(self.derivative(edge), [], _stages([_worded(number, "by convention")]))
-        numbers = [with_numbers, number] if _holds(with_numbers, edge.number) else [number]
+        numbers = [with_numbers, number]
         return _Equation(self.derivative(edge), _stages([formula]), _stages(numbers))
 
     def step(self, step: Step) -> _Equation:
@@ -722,29 +705,33 @@ class _Writer(FormulaWriter):
         formulas = [stage(self.derivative)]
         if not self.derivation.factored or any(len({s.text for s in self.partial(edge)}) > 1 for edge in edges):
             formulas.append(stage(lambda f: self.derivative(f) if f.operand is None else self.partial(f)[0]))
-        numbers = [
-            stage(lambda f: self.number(f.number)),
-            [[self.number(_multiplied(product)) if product else DOTS] for product in products],
-            [[self.number(step.derivative)]],
-        ]
         left = _ratio(self.name(self.y), self.name(step.node))
-        return _Equation(left, formulas, numbers, stacked=not self.derivation.factored)
+        return _Equation(left, formulas, self.worked_out(step, products), stacked=not self.derivation.factored)
+
+    def worked_out(self, step: Step, products: Sequence[Sequence[Factor]]) -> list[Sum]:
+        """The sum in numbers: its factors, multiplied, added up; each with digits enough to give what comes next."""
+        result: Sum = [[self.number(step.derivative)]]
+        digits = sum_digits(step.contributions, step.derivative, self.digits)
+        if digits is None:  # the floats' own rounding
+            return [result]
+        within = product_digits(
+            [[factor.number for factor in product] for product in step.products],
+            step.contributions,
+            step.derivative,
+            digits,
+            self.digits,
+        )
+        factors = [
+            _as_factors([Symbol.of(factor.number, within) for factor in product]) or [DOTS] for product in products
+        ]
+        terms = [[Symbol.of(_multiplied(product), digits) if product else DOTS] for product in products]
+        return [factors, terms, result]
 
     def left_out(self, stop: Value) -> Symbol:
         """∂L/∂h = 0.35 (3 operations)."""
         result = _equal(_ratio(self.name(self.y), self.name(stop)), self.number(self.derivation.stops[stop]))
         operations = len(_made_of(stop, self.tape)) - 1
         return _worded(result, f"{operations} operation{'s' * (operations != 1)}")
-
-
-def _holds(with_numbers: Symbol, exact: float) -> bool:
-    """Whether a formula with rounded numbers may be printed: 1 - 1 ** 2 = 1.7e-17 would be a lie."""
-    try:
-        return math.isclose(evaluate(with_numbers.text, {}), exact, rel_tol=0.05)
-    except ExpressionError:  # a sum with dots, an operation that is not in the table
-        return True
-    except ArithmeticError:
-        return False
 
 
 def _stages(symbols: Iterable[Symbol]) -> list[Sum]:

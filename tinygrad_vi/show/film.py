@@ -22,6 +22,8 @@ from tinygrad_vi.files import write_atomically
 from tinygrad_vi.nn import MLP, counted, prediction
 from tinygrad_vi.ops import DomainError, whole_number
 from tinygrad_vi.optim import Optimizer
+from tinygrad_vi.show.deltas import NoSumError
+from tinygrad_vi.show.graph import shorten
 from tinygrad_vi.show.plots import (
     BLUE,
     CLASS_COLORS,
@@ -30,6 +32,7 @@ from tinygrad_vi.show.plots import (
     RED,
     LayerGradients,
     Plot,
+    clean_texts,
     draw_boundary,
     draw_sizes,
     fewer_colors,
@@ -116,7 +119,8 @@ class Film:
         check_examples(self.X, self.y)
         self.frames = whole_number(frames, "frames", least=2)
         whole_number(steps, "steps", least=2)
-        self.view = _view_of(self.X, self.y, steps, labels, threshold)
+        shown = None if labels is None else (shorten(labels[0]), shorten(labels[1]))
+        self.view = _view_of(self.X, self.y, steps, shown, threshold)
         self._start = self._now(0)
         self.history: History | None = None
         self._moments, self._every = [self._start], 1
@@ -304,7 +308,10 @@ class Film:
             return None
         loss = self.loss.fn if isinstance(self.loss, Compiled) else self.loss
         every = math.ceil(len(self.X) / MEASURED)
-        return measure_gradients(self.model, loss, self.X[::every], self.y[::every])
+        try:
+            return measure_gradients(self.model, loss, self.X[::every], self.y[::every])
+        except NoSumError:  # its layers are used in some way of its own: the length of the gradient will do
+            return None
 
 
 @dataclass(frozen=True)
@@ -578,6 +585,7 @@ def _pixels(figure: Figure) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
+    clean_texts(figure)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]  # savefig would lay everything out once more
     pixels = bytes(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
@@ -589,6 +597,7 @@ def _drawing(figure: Figure) -> bytes:
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    clean_texts(figure)
     buffer = BytesIO()
     with rc_context({"svg.hashsalt": "tinygrad_vi"}):  # the same shapes have the same names in all frames
         FigureCanvasSVG(figure).print_svg(buffer)  # type: ignore[no-untyped-call]

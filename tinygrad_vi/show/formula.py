@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from numbers import Real
 from typing import Any, TypeVar
 
 from tinygrad_vi import ops
-from tinygrad_vi.ops import ATOM, Operation, whole_number
+from tinygrad_vi.ops import ATOM, Operation
+from tinygrad_vi.show.numerals import latex_number as latex_number
+from tinygrad_vi.show.numerals import write_factor
+from tinygrad_vi.show.numerals import write_number as write_number
 
 T = TypeVar("T")
 
-PRODUCT = ops.mul.operation.binds
+PRODUCT, POWER = ops.mul.operation.binds, ops.pow_.operation.binds
 
 
 class Arithmetic:
@@ -65,7 +68,8 @@ class Arithmetic:
 class Symbol(Arithmetic):
     """Text that answers to the rules of the table: a third kind of operand, beside floats and Values.
 
-    text and latex say how it is written, binds how tightly (see `ops.Operation`).
+    text and latex say how it is written, binds how tightly (see `ops.Operation`).  digits: of the numbers that a rule
+    brings into a formula of this symbol; all of them when left out.
 
     >>> v = Symbol("v₀", "v_{0}")
     >>> [partial] = ops.tanh.operation.taught(Symbol("v₁"), v)
@@ -73,48 +77,75 @@ class Symbol(Arithmetic):
     '1 - v₁ ** 2'
     """
 
-    def __init__(self, text: str, latex: str = "", binds: int = ATOM, latex_binds: int = ATOM) -> None:
+    def __init__(
+        self, text: str, latex: str = "", binds: int = ATOM, latex_binds: int = ATOM, digits: int | None = None
+    ) -> None:
         self.text = text
         self.latex = latex or text
         self.binds = binds
         self.latex_binds = latex_binds
+        self.digits = digits
 
     @staticmethod
     def of(x: Any, digits: int | None = 4) -> Symbol:
         """The symbol itself, or a number written as one; without ``digits`` with all of them."""
-        if isinstance(x, Symbol):
-            return x
-        written = write_number(x, digits)
-        binds = 0 if written.startswith("-") else ATOM  # -3 always gets parentheses: (-3) ** 2, 1 - (-3)
-        latex = latex_number(written)  # a power of ten is a product there: (2 \cdot 10^{-7})^{2}
-        return Symbol(written, latex, binds, min(binds, PRODUCT) if "cdot" in latex else binds)
+        return x if isinstance(x, Symbol) else Symbol.written(write_number(x, digits), digits)
+
+    @staticmethod
+    def part(x: Any, digits: int | None = None) -> Symbol:
+        """The symbol itself, or a number that is a part of a formula."""
+        return x if isinstance(x, Symbol) else Symbol.written(write_factor(float(x), digits), digits)
+
+    @staticmethod
+    def written(number: str, digits: int | None = None) -> Symbol:
+        """A number that is already written."""
+        binds = 0 if number.startswith("-") else ATOM  # -3 always gets parentheses: (-3) ** 2, 1 - (-3)
+        latex = latex_number(number)  # a power of ten is a product there: (2 \cdot 10^{-7})^{2}
+        return Symbol(
+            number, latex, binds, min(binds, PRODUCT if "cdot" in latex else POWER if "^" in latex else ATOM), digits
+        )
 
     @staticmethod
     def record(op: Operation, *operands: Any) -> Symbol:
         """The formula of an operation, with the parentheses it needs."""
-        symbols = [Symbol.of(x) for x in operands]
+        digits = next((x.digits for x in operands if isinstance(x, Symbol) and x.digits is not None), None)
+        symbols = [Symbol.part(x, digits) for x in operands]
         if op.binds == ATOM:  # a call brings its own parentheses
             text = op.text([s.text for s in symbols])
-            return Symbol(text, op.latex([s.latex for s in symbols]), ATOM, 4 if op.name == "exp" else ATOM)
+            return Symbol(text, op.latex([s.latex for s in symbols]), ATOM, 4 if op.name == "exp" else ATOM, digits)
+        fits = [_fits(op, i, len(symbols)) for i in range(len(symbols))]
         return Symbol(
-            op.text([s.text if _fits(op, i, s.binds) else f"({s.text})" for i, s in enumerate(symbols)]),
+            op.text([s.text if fit(s.text, s.binds) else f"({s.text})" for s, fit in zip(symbols, fits, strict=True)]),
             op.latex(
                 [
-                    s.latex if op.name == "div" or _fits(op, i, s.latex_binds) else rf"\left({s.latex}\right)"
-                    for i, s in enumerate(symbols)
+                    s.latex if op.name == "div" or fit(s.latex, s.latex_binds) else rf"\left({s.latex}\right)"
+                    for s, fit in zip(symbols, fits, strict=True)
                 ]
             ),
             op.binds,
-            ATOM if op.name == "div" else op.binds,
+            POWER if op.name == "div" else op.binds,  # a fraction needs parentheses below an exponent and nowhere else
+            digits,
         )
 
     def __repr__(self) -> str:
         return f"Symbol({self.text!r})"
 
 
-def _fits(op: Operation, place: int, binds: int) -> bool:
-    """Whether an operand that binds so tightly needs no parentheses: to the right of a sign it must bind tighter."""
-    return binds >= op.binds if place == 0 and op.name not in ("pow", "power") else binds > op.binds
+def _fits(op: Operation, place: int, count: int) -> Callable[[str, int], bool]:
+    """Which operands need no parentheses at a place: to the right of a sign those that bind tighter than it.
+
+    A minus stands at the beginning alone: a * (-b), a - (-b), -(-a).
+    """
+    binds, left = op.binds, place == 0
+    if op.name == "dot" and place < count - 1:  # a sum of products, and last of all the bias
+        binds, left = PRODUCT, place < count // 2
+    tighter = not left or op.name in ("pow", "power", "neg")
+    minus = place == 0 and op.name != "neg"
+
+    def fits(text: str, its: int) -> bool:
+        return (its > binds if tighter else its >= binds) and (minus or not text.startswith("-"))
+
+    return fits
 
 
 MAX_TERMS = 6  # of a long sum that are written
@@ -158,23 +189,3 @@ def as_factor(symbol: Symbol) -> Symbol:
     text = symbol.text if symbol.binds > 3 else f"({symbol.text})"
     latex = symbol.latex if symbol.latex_binds > 3 else rf"\left({symbol.latex}\right)"
     return Symbol(text, latex)
-
-
-def write_number(x: float, digits: int | None = 4) -> str:
-    """A number with so many significant digits, or as many as tell it from any other; -0.0 as 0.
-
-    >>> write_number(-0.95892427), write_number(-0.0), write_number(1e-12)
-    ('-0.9589', '0', '1e-12')
-    """
-    exact = digits is None
-    written = repr(float(x)).removesuffix(".0") if exact else f"{x:.{whole_number(digits, 'digits')}g}"
-    mantissa, e, exponent = written.partition("e")
-    return f"{mantissa}e{int(exponent)}" if e else "0" if written == "-0" else written
-
-
-def latex_number(written: str) -> str:
-    """The same for LaTeX: 1e-12 becomes a power of ten."""
-    mantissa, e, exponent = written.partition("e")
-    if written.lstrip("-") in ("inf", "nan"):
-        return written.replace("inf", r"\infty").replace("nan", r"\mathrm{NaN}")
-    return rf"{mantissa} \cdot 10^{{{exponent}}}" if e else written

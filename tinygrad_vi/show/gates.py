@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tinygrad_vi import ops
 from tinygrad_vi.nn import counted
 from tinygrad_vi.ops import ATOM, ShapeError, whole_number
-from tinygrad_vi.show.formula import write_number
+from tinygrad_vi.show.formula import Symbol
 from tinygrad_vi.show.graph import (
     COPY_ROLE,
     FONT,
@@ -23,6 +23,8 @@ from tinygrad_vi.show.graph import (
     shorten,
     text_width,
 )
+from tinygrad_vi.show.numerals import true_product, true_sum, write_number
+from tinygrad_vi.show.record import check_unchanged
 from tinygrad_vi.tape import by_level
 from tinygrad_vi.value import Value, adjoints, not_finite, topological_order
 
@@ -151,6 +153,7 @@ class _Circuit:
         self.outputs, self.local, self.roles, self.digits = outputs, local, roles, digits
         self.upstream = [ops.number(u, "an upstream gradient") for u in upstream]
         self.gates = by_level(topological_order(outputs))
+        check_unchanged(self.gates)
         seeds: dict[Value, Any] = {}
         for v, flow in zip(outputs, self.upstream, strict=True):
             seeds[v] = seeds.get(v, 0.0) + flow
@@ -173,7 +176,8 @@ class _Circuit:
             for parent, partial in zip(v.parents, v.local_grads, strict=True):
                 if not (written[v] and parent in self.constants):
                     flow = self.gradient[v] * partial if self.gradient[v] else 0.0
-                    product = f"{self._factor(partial)} × {self._factor(self.gradient[v])} = "
+                    factors = true_product((partial, self.gradient[v]), flow, self.digits)
+                    product = " × ".join(map(bracketed, factors)) + " = "
                     uses[parent].append(_Use(f"{self.names[v]}g", flow, product))
         for k, (v, flow) in enumerate(zip(self.outputs, self.upstream, strict=True)):
             uses[v].append(_Use(f"{prefix}end{k}", flow))
@@ -201,7 +205,8 @@ class _Circuit:
             return
         total = self._number(self.gradient[v])
         if self.local:
-            total = " + ".join(self._number(use.flow) for use in uses).replace("+ -", "- ") + f" = {total}"
+            terms = true_sum([use.flow for use in uses], self.gradient[v], self.digits)
+            total = f"{' + '.join(terms).replace('+ -', '- ')} = {total}" if terms else total
         self._draw_wire(name, self._number(v.data), total, label=v.label)
         self._draw_gate(f"{name}copy", COPY_ROLE if self.roles else "copy", "")
         self._connect(name, f"{name}copy", "e")
@@ -216,11 +221,13 @@ class _Circuit:
         variables = [p for p in v.parents if p not in self.constants]
         if len(variables) != 1 or v.op.binds == ATOM or len(v.parents) > 2:
             return ""
-        return v.op.text([self.placeholder if p is variables[0] else self._number(p.data) for p in v.parents])
+        operands = [Symbol(self.placeholder) if p is variables[0] else self._constant(p.data) for p in v.parents]
+        return Symbol.record(v.op, *operands).text
 
     def _draw_wire(self, name: str, value: str, gradient: str, color: str = VALUE, label: str = "") -> None:
         """A line with a number above it and one below, as a table of three rows."""
-        top = f"{shorten(label)} = {value}" if label else value
+        label = shorten(label)
+        top = f"{label} = {value}" if label else value
         width = max(40.0, max(text_width(top), text_width(gradient)) * FONT_SIZE + 8)
         cell = f'<TD WIDTH="{width:.0f}" HEIGHT="15" FIXEDSIZE="TRUE"'
         rows = (
@@ -254,5 +261,5 @@ class _Circuit:
     def _number(self, x: float) -> str:
         return write_number(x, self.digits)
 
-    def _factor(self, x: float) -> str:
-        return bracketed(self._number(x))
+    def _constant(self, x: float) -> Symbol:
+        return Symbol.part(x, self.digits)

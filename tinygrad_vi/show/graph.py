@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.files import write_atomically
 from tinygrad_vi.ops import ShapeError
-from tinygrad_vi.show.formula import write_number
+from tinygrad_vi.show.numerals import write_number
+from tinygrad_vi.show.record import check_unchanged
 from tinygrad_vi.show.render import DOTS_PER_INCH, render
 from tinygrad_vi.tape import by_level
 from tinygrad_vi.value import NOT_COMPUTED, Value, topological_order
@@ -184,6 +185,7 @@ class _Sketch:
         self, outputs: list[Value], max_nodes: int, local: bool, highlight: Value | None, roles: bool, digits: int
     ) -> None:
         results = by_level(topological_order(outputs))
+        check_unchanged(results)
         operands = dict.fromkeys([*(v for node in results for v in node.parents), *outputs])
         self.nodes = [*(v for v in operands if not v.parents), *results]
         if len(self.nodes) > max_nodes:
@@ -219,7 +221,8 @@ class _Sketch:
 
     def _draw_value(self, graph: Digraph, name: str, node: Value) -> None:
         constant = not node.parents and not node.label and node not in self.outputs
-        lines = [shorten(str(node.label))] if node.label else []
+        label = shorten(str(node.label))
+        lines = [label] if label else []
         lines += (
             [write_number(node.data, self.digits)] if constant else [f"data {write_number(node.data, self.digits)}"]
         )
@@ -295,7 +298,8 @@ def plain_label(lines: Iterable[str]) -> str:
     """Lines of text as a label in which nothing is taken for a command."""
     from graphviz import escape, nohtml
 
-    label: str = nohtml("\\n".join(escape(line.replace("&", "&amp;")) for line in lines))
+    # a line of nothing has brought Graphviz down
+    label: str = nohtml("\\n".join(escape(line.replace("&", "&amp;")) if line.strip() else "\u00a0" for line in lines))
     return label
 
 

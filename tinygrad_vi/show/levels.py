@@ -27,6 +27,7 @@ from tinygrad_vi.show.graph import (
     shorten,
 )
 from tinygrad_vi.show.neurons import INPUTS, LOSS, PENALTY, SHARED, TOGETHER, UNIT, Box, Collapsed, collapse
+from tinygrad_vi.show.record import check_graph
 from tinygrad_vi.value import NOT_COMPUTED, Value
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def draw_level(
 ) -> Drawing:
     """The picture of `collapse`; see `tinygrad_vi.show.draw`."""
     whole_number(max_units, "max_units", least=2)
+    check_graph(*outputs)
     found = collapse(outputs, model)
     words = _Words(found, digits)
     graph = (
@@ -154,8 +156,8 @@ class _Words:
 
     def rest(self, boxes: Sequence[Box]) -> list[str]:
         """The text of a penalty or of what comes after the last layer."""
-        labels = [output.label for output in self.record.outputs]
-        title = shorten(labels[0]) if len(labels) == 1 and labels[0] else "loss" if len(labels) == 1 else "outputs"
+        labels = [shorten(output.label) for output in self.record.outputs]
+        title = labels[0] if len(labels) == 1 and labels[0] else "loss" if len(labels) == 1 else "outputs"
         if boxes[0].kind == LOSS:
             return [title, *self.data(boxes)]
         names = self.found.neurons.names
@@ -167,8 +169,8 @@ class _Words:
         if box.part == SHARED:
             return "for several inputs"
         labels = {self.record.nodes[i].label for i in box.nodes if i in self.found.multiplied}
-        label = labels.pop() if len(labels) == 1 else ""
-        return shorten(label) if label else f"x{box.part + 1}"
+        label = shorten(labels.pop()) if len(labels) == 1 else ""
+        return label or f"x{box.part + 1}"
 
     def number(self, box: Box) -> list[str]:
         """The last value of a box that was computed for one example only."""

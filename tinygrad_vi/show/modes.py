@@ -22,6 +22,7 @@ from tinygrad_vi.show.graph import (
     new_digraph,
     shorten,
 )
+from tinygrad_vi.show.record import check_unchanged
 from tinygrad_vi.show.table import BAR, DOT, TraceWriter
 from tinygrad_vi.tape import Tape, Term, Trace
 from tinygrad_vi.value import Value
@@ -71,6 +72,7 @@ def draw_modes(
             f"the tape has {len(tape)} rows, more than max_rows = {max_rows}: draw a smaller part, "
             f"or call draw_modes(..., max_rows={len(tape)})"
         )
+    check_unchanged(tape.operations)
     trace = _tangent(tape, seeds) if mode == "forward" else _adjoint(tape, seeds)
     sizes = f"{counted(len(tape.inputs), 'input')} and {counted(len(tape.operations), 'operation')}"
     return Drawing(_Sketch(trace, digits).digraph(), f"a {mode} sweep over {sizes}")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.nn import MLP, Layer, Neuron, counted
 from tinygrad_vi.ops import ShapeError, whole_number
-from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.show.graph import (
     FONT_SIZE,
     TEXT,
@@ -23,7 +22,8 @@ from tinygrad_vi.show.graph import (
     shorten,
 )
 from tinygrad_vi.show.notation import NOTATIONS, layer_formulas, unit_name, weight_name
-from tinygrad_vi.show.passes import Loss, Pass, layers_of, run, skips_to
+from tinygrad_vi.show.numerals import write_number
+from tinygrad_vi.show.passes import Loss, Pass, has_own_forward, layers_of, run, skips_to
 from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
@@ -100,6 +100,11 @@ def draw_network(
     flow = flow or (None if x is None else "forward" if target is None and loss is None else "both")
     formulas = _formulas(model, layers, notation, flow)
     done = _run(model, layers, flow, x, target, loss)
+    if formulas and done is None and has_own_forward(model):
+        raise ValueError(
+            f"{type(model).__name__} has a forward pass of its own, for which the formulas of its layers may be wrong: "
+            "leave out the notation, or give an example, draw_network(model, x=...), on which they are checked"
+        )
     columns = _columns(layers, bias and flow != "backward", max_units, notation, inputs, outputs)
     lines = [
         line for k in range(len(layers)) for line in _lines(layers, columns, k, skips_to(model, layers, k), notation)
@@ -262,7 +267,8 @@ def _columns(
         given = {0: inputs, last: outputs}.get(k, ())
         if given and len(given) != n:
             raise ShapeError(f"there are {n} units to name, got {len(given)} names: {', '.join(map(str, given))}")
-        names = [shorten(str(name)) for name in given] or [unit_name(notation, i + 1, k, widths) for i in range(n)]
+        names = [shorten(str(name)) or " " for name in given]
+        names = names or [unit_name(notation, i + 1, k, widths) for i in range(n)]
         title = counted(n, "input" if k == 0 else "output" if k == last else "hidden unit")
         title += f"\n{layers[k - 1].activation}" if k else ""
         biased = bias and k < last and any(isinstance(neuron.b, Value) for neuron in layers[k].neurons)

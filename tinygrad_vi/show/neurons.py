@@ -6,8 +6,9 @@ neuron,
     a = w[0]*x[0] + w[1]*x[1] + ... + b,        h = activation(a)
 
 whether it was recorded as one `dot` or as many little nodes.  The same parameters in another sum are the same neuron
-met again, for another example or at another time step.  Names say which neurons are a layer; where they do not, those
-of one depth are.  Every pass goes once over the record, operands first or operands last.
+met again, for another example or at another time step.  The record says what cannot be one layer: a neuron that feeds
+another is never beside it, unless that one feeds it too, at a later time step.  Among the others names say which are a
+layer.  Every pass goes once over the record, operands first or operands last.
 """
 
 from __future__ import annotations
@@ -348,7 +349,7 @@ class _Place:
 
 
 class _Grouping:
-    """Neurons by layer: those whose parameters are called alike, or where names say nothing, those of one depth."""
+    """Neurons by layer: of those whose parameters are called alike, the ones that do not feed each other."""
 
     def __init__(self, neurons: _Neurons, module: Any) -> None:
         self.neurons, self.record, self.names, self.module = neurons, neurons.record, neurons.names, module
@@ -357,7 +358,10 @@ class _Grouping:
             self.members[neurons.of[p]].append(p)
         self.place = {neuron: self._place(members) for neuron, members in self.members.items()}
         self.depth = self._depths()
-        groups = [group for together in self._alike() for group in self._split(together)]
+        self.feeding = self._feeding()
+        groups = [
+            group for alike in self._alike() for together in self._in_turn(alike) for group in self._split(together)
+        ]
         self.layers = sorted(map(self._layer, groups), key=lambda layer: (layer.depth, layer.parameters[0]))
         for number, layer in enumerate(self.layers, start=1):
             layer.title = self._title(layer, number)
@@ -390,6 +394,54 @@ class _Grouping:
                 depth[neuron] = min(level[i], depth.get(neuron, level[i]))
         return depth
 
+    def _feeding(self) -> dict[int, tuple[int, int]]:
+        """For each neuron those that it is computed from, ever and the first time, as bits of their places."""
+        bit = {neuron: 1 << k for k, neuron in enumerate(self.place)}
+        behind = [0] * len(self.record)
+        level = [0] * len(self.record)
+        ever, first = dict.fromkeys(self.place, 0), dict.fromkeys(self.place, 0)
+        one: dict[int, int] = {}  # equal sets are kept once
+        for i in self.record.operations():
+            found = 0
+            for p in self.record.operands[i]:
+                found |= behind[p]
+                level[i] = max(level[i], level[p])
+            if i in self.neurons.ends:
+                neuron = self.neurons.part_of[i]
+                level[i] += 1
+                ever[neuron] |= found
+                first[neuron] |= found * (level[i] == self.depth[neuron])
+                found |= bit[neuron]
+            behind[i] = one.setdefault(found, found)
+        return {neuron: (ever[neuron], first[neuron] & ~bit[neuron]) for neuron in self.place}
+
+    def _in_turn(self, neurons: list[int]) -> list[list[int]]:
+        """Neurons that are called alike, those first that none of the others feeds, then those that these feed, ...
+
+        One feeds another when it does so before that one is computed for the first time, or when it does so at all,
+        is not fed back, and that one does not feed itself, as units of a recurrent layer do at the next step.
+        """
+        bit = {neuron: 1 << k for k, neuron in enumerate(self.place)}
+        everybody = sum(bit[neuron] for neuron in neurons)
+        fed_by: dict[int, list[int]] = {}
+        for v in neurons:
+            ever, first = self.feeding[v]
+            perhaps = first | (0 if ever & bit[v] else ever)
+            fed_by[v] = [
+                u
+                for u in (neurons if perhaps & everybody & ~bit[v] else ())
+                if u != v and bit[u] & perhaps and (bit[u] & first or not self.feeding[u][0] & bit[v])
+            ]
+        turn: dict[int, int] = {}
+        while len(turn) < len(neurons):  # it has no cycles: a way back is never one of the first time
+            now = [v for v in neurons if v not in turn and all(u in turn for u in fed_by[v])]
+            assert now, "neurons feed each other in a circle"
+            turn |= {v: 1 + max((turn[u] for u in fed_by[v]), default=-1) for v in now}
+        by_turn: dict[int, list[int]] = defaultdict(list)
+        for v in neurons:
+            by_turn[turn[v]].append(v)
+        return [by_turn[k] for k in sorted(by_turn)]
+
     def _alike(self) -> list[list[int]]:
         """Neurons whose weights have a word and the numbers of a layer in common."""
         join = _Union()
@@ -410,8 +462,13 @@ class _Grouping:
         for neuron in neurons:
             by_depth[self.depth[neuron]].append(neuron)
         for group in by_depth.values():
-            rows = [neuron for neuron in group if self.place[neuron].row is not None]
-            if len(self._distinct(rows)) < len(rows):
+            called = Counter(
+                frozenset(self.names[p] for p in self.members[neuron])
+                for neuron in group
+                if self.place[neuron].row is not None
+            )
+            if any(n > 1 for n in called.values()):
+                rows = [neuron for neuron in group if self.place[neuron].row is not None]
                 name = self.neurons.label(self.members[rows[0]][0])
                 raise ValueError(
                     f"several parameters are called {name}, in layers that their names do not tell apart: give the "
@@ -427,7 +484,7 @@ class _Grouping:
         units: dict[Any, list[int]] = defaultdict(list)
         for neuron in sorted(neurons, key=lambda neuron: (self.place[neuron].row or 0, neuron)):
             row = self.place[neuron].row
-            units[neuron if row is None else -1 - (row % size if size else row)].append(neuron)
+            units[-1 - row % size if size and row is not None else neuron].append(neuron)
         rows = {self.place[neuron].row for neuron in neurons}
         return Layer(
             units=list(units.values()),

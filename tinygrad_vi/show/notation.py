@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tinygrad_vi.nn import Layer
 from tinygrad_vi.ops import OPERATIONS
-from tinygrad_vi.show.formula import write_number
+from tinygrad_vi.show.numerals import write_number
 from tinygrad_vi.value import Value
 
 #: x, z, y as in Bishop; a(l) and W(l) for one example as a column; A(l) and W(l) for n examples as rows

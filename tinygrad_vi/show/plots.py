@@ -18,8 +18,9 @@ from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import write_atomically
 from tinygrad_vi.nn import MLP, counted, prediction
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.show.formula import write_number
-from tinygrad_vi.value import Value, no_grad
+from tinygrad_vi.show.deltas import Sums, deltas
+from tinygrad_vi.show.numerals import write_number
+from tinygrad_vi.value import Value, adjoints, no_grad, not_finite, recording
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tinygrad_vi.training import History
 
 DOTS_PER_INCH = 144
+LONGEST_LINE = 120  # of a text on a plot, in letters
 FORMATS = ("png", "svg", "pdf")
 
 BLUE, RED, GREEN, GREY = "#1d4ed8", "#be123c", "#15803d", "#64748b"
@@ -64,6 +66,7 @@ class Plot:
         """The picture in one of the `FORMATS`."""
         from matplotlib import rc_context
 
+        clean_texts(self.figure)
         buffer = BytesIO()
         undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
         with rc_context({"svg.hashsalt": "tinygrad_vi"}):  # equal plots give equal files
@@ -77,6 +80,18 @@ class Plot:
         width, height = (int(inches * 72) for inches in self.figure.get_size_inches())
         bundle = {"image/png": fewer_colors(self._render("png")), "text/plain": repr(self)}
         return bundle, {"image/png": {"width": width, "height": height}}
+
+
+def clean_texts(figure: Any) -> None:
+    """Texts without the signs that no file may hold, such as control characters, and with an end."""
+    from matplotlib.text import Text
+
+    for artist in figure.findobj(Text):
+        text = artist.get_text()
+        lines = ["".join(c if c.isprintable() else " " for c in line) for line in text.split("\n")]
+        lines = [line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…" for line in lines]
+        if "\n".join(lines) != text:
+            artist.set_text("\n".join(lines))
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -295,15 +310,17 @@ def gradient_sizes(model: MLP, loss: Callable[[Any, Any], Value], X: Sequence[An
     """How large the gradient is in each layer, for the mean loss over the examples, and what is wrong with it.
 
     Bars: the root mean square of the gradient over the weights of a layer, what an optimiser gets.  Dots: that of the
-    error signal delta, the derivative by what goes into an activation, over units and examples: what flows from layer
-    to layer.  In words, in ``summary`` and under the bars: vanishing or exploding when delta differs by more than a
-    factor of 1000 between the first and the last layer, dead units when a ReLU lets nothing through for any example,
-    saturated ones when the slope of an activation is below 0.001 for all of them.
+    error signal delta, the derivative by a unit's sum of weights times inputs, over units and examples: what flows from
+    layer to layer.  The sum is found in the record of the loss, whatever its activation is made of.  In words, in
+    ``summary`` and under the bars: vanishing or exploding when delta differs by more than a factor of 1000 between the
+    first and the last layer, dead units when an activation lets nothing through for any example, saturated ones when
+    its slope is below 0.001 for all of them, and a layer that takes no part in the loss.
 
     loss: ``loss(x, t)`` of one example, as for `fit`; it calls the model.  Gradients are left as they were, and no
     unit is dropped.
 
-    Raises TypeError for a model without layers.
+    Raises TypeError for a model without layers, NoSumError (a ValueError) for one whose weights meet in no sum,
+    DomainError for a loss that is infinite or NaN.
     """
     if not isinstance(model, MLP):
         raise TypeError(
@@ -343,54 +360,51 @@ def measure_gradients(
     """The gradient of the mean loss in each layer; gradients are left as they were."""
     X, y = to_lists(X), to_lists(y)
     check_examples(X, y)
-    parameters = model.parameters()
-    before = [p.grad for p in parameters]
-    for p in parameters:
-        p.grad = 0.0
-    slopes = [[0.0] * layer.n_outputs for layer in model.layers]  # the largest slope of each unit
-    deltas: list[list[float]] = [[] for _ in model.layers]
-    calls: list[list[list[Value]]] = []
-    layer_outputs = model.layer_outputs
-    model.layer_outputs = lambda x: calls.append(layer_outputs(x)) or calls[-1]  # type: ignore[func-returns-value,method-assign]
-    try:
-        for row, t in zip(X, y, strict=True):
-            calls.clear()
-            with differentiable(), prediction():  # a diagnosis that is the same each time: nothing is dropped
-                loss([Value(v) for v in (row if isinstance(row, (list, tuple)) else [row])], t).backward()
-            for outputs in calls:
-                for k, units in enumerate(outputs[1:]):
-                    found = [_slope(v) for v in units]
-                    slopes[k] = list(map(max, slopes[k], found))
-                    deltas[k] += [v.grad * slope for v, slope in zip(units, found, strict=True)]
-        sizes = [_root_mean_square([v.grad / len(X) for v in layer.parameters()]) for layer in model.layers]
-    finally:
-        del model.layer_outputs
-        for p, grad in zip(parameters, before, strict=True):
-            p.grad = grad
-    signals = list(map(_root_mean_square, deltas))
+    gradient: dict[Value, float] = {}
+    slopes: list[dict[int, float]] = [{} for _ in model.layers]  # of each unit that is computed, the largest slope
+    signals: list[list[float]] = [[] for _ in model.layers]
+    for row, t in zip(X, y, strict=True):
+        with recording(True), differentiable(), prediction():  # a diagnosis that is the same each time: no dropout
+            error = loss([Value(v) for v in (row if isinstance(row, (list, tuple)) else [row])], t)
+        if not isinstance(error, Value):
+            raise TypeError(f"loss(x, t) must be one Value made of the model's output, got {error!r:.60}")
+        if not math.isfinite(error.data):
+            raise not_finite(error)
+        sums = Sums(model.layers, error)
+        adjoint = adjoints(sums.order, {error: 1.0})
+        for p in model.parameters():
+            gradient[p] = gradient.get(p, 0.0) + adjoint.get(p, 0.0)
+        for k, found in enumerate(deltas(sums, adjoint)):
+            signals[k] += found
+            for j, ends in sums.ends[k].items():
+                found_slopes = [sums.slope(model.layers[k].neurons[j], end) for end in ends]
+                slopes[k][j] = max(slopes[k].get(j, 0.0), *found_slopes)
+    sizes = [_root_mean_square([gradient[v] / len(X) for v in layer.parameters()]) for layer in model.layers]
     names = [f"layer {k}\n{layer.activation}" for k, layer in enumerate(model.layers, start=1)]
-    return LayerGradients(names, sizes, signals, _remarks(model, signals, slopes, len(X)))
-
-
-def _slope(output: Value) -> float:
-    """The local derivative of a unit's activation; 1 for a linear one."""
-    return abs(output.local_grads[0]) if len(output.parents) == 1 else 1.0
+    remarks = _remarks(model, signals, slopes, len(X))
+    return LayerGradients(names, sizes, list(map(_root_mean_square, signals)), remarks)
 
 
 def _root_mean_square(xs: Sequence[float]) -> float:
     return math.hypot(*xs) / math.sqrt(len(xs)) if xs else 0.0
 
 
-def _remarks(model: MLP, signals: list[float], slopes: list[list[float]], n: int) -> list[tuple[str, str]]:
+def _remarks(model: MLP, deltas: list[list[float]], slopes: list[dict[int, float]], n: int) -> list[tuple[str, str]]:
     """What there is to say: in a word or two, and in a sentence."""
     remarks = []
+    signals = list(map(_root_mean_square, deltas))
     first, last = signals[0], signals[-1]
+    unused = [k for k, found in enumerate(deltas, start=1) if not found]
+    for k in unused:
+        remarks.append((f"layer {k} takes no part", f"layer {k} takes no part in the loss"))
     for word, far in (("vanishing", first * FAR_APART < last), ("exploding", last * FAR_APART < first)):
-        if far:
+        if far and not unused:
             times = f"{word}: the delta of layer 1 is {_ratio(first, last)} times that of layer {len(signals)}"
             remarks.append((word, times))
     for k, (layer, row) in enumerate(zip(model.layers, slopes, strict=True), start=1):
-        dead, flat = sum(s == 0.0 for s in row), sum(0.0 < s < 1e-3 for s in row)
+        if k in unused:
+            continue
+        dead, flat = sum(s == 0.0 for s in row.values()), sum(0.0 < s < 1e-3 for s in row.values())
         if dead:
             kind = "ReLU" if layer.activation == "relu" else layer.activation
             units = f"dead: {dead} of {len(row)} {kind} units of layer {k}"

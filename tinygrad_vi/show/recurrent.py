@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.nn import RNN, Layer, RNNCell, counted, prediction
 from tinygrad_vi.ops import whole_number
-from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.show.graph import (
     CONSTANT,
     FONT_SIZE,
@@ -27,6 +26,8 @@ from tinygrad_vi.show.graph import (
     plain_label,
 )
 from tinygrad_vi.show.notation import lowered, write_vector
+from tinygrad_vi.show.numerals import sum_digits, write_number
+from tinygrad_vi.show.passes import check_own_forward
 from tinygrad_vi.value import Value, adjoints, not_finite, recording, topological_order
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ ROW, LINE = 1.5, 0.19  # inches from inputs to states to outputs, and from line 
 SMALL = 9.5  # the size of texts on arrows
 MOST_ENTRIES = 4  # of a parameter whose numbers are written
 MOST_NUMBERS = 3  # of a vector
+DIRECTLY = "the loss itself"
 
 
 def draw_unrolled(
@@ -55,11 +57,13 @@ def draw_unrolled(
     weights are: each is one Value behind a copy gate.
     loss: of the output that ``rnn(xs)`` has, such as ``lambda y: y[-1]``.  Then backpropagation through time is drawn
     too: dashed red arrows with what they carry, the gradient in every box, and at the bottom what each step contributes
-    to the gradient of each weight, with the sum.  The Values' own gradients stay as they are.
+    to the gradient of each weight, and the loss itself where it has a penalty, with the sum.  The Values' own gradients
+    stay as they are.
     max_steps: longer sequences are refused.  digits: significant digits of the numbers.
 
     Raises TypeError for anything that is no RNN or a loss that is no Value, ShapeError for a step of a wrong length,
-    ValueError for too many steps, DomainError when the loss is infinite or NaN.
+    ValueError for too many steps or an RNN whose own ``forward`` gives something else, DomainError when the loss is
+    infinite or NaN.
 
     >>> cell = RNNCell.from_weights([[1.0]], [[1.0]], activation="identity")
     >>> draw_unrolled(RNN(cell, Layer.from_weights([[1.0]])), [2.0, -0.5, 1.0], loss=lambda y: y[-1])
@@ -104,6 +108,7 @@ class _Run:
             read: Any = rnn.output.forward if rnn.output is not None else lambda h: h
             outputs = [read(h) for h in (self.h[-1:] if rnn.last else self.h)]
             error = loss(outputs[-1] if rnn.last else outputs) if loss else None
+            check_own_forward(rnn, xs, outputs[-1] if rnn.last else outputs, error, loss)
         self.xs, self.loss = xs, error
         self.first = len(xs) - len(outputs)  # the step of the first output
         self.y: list[list[Value]] = [[] for _ in range(self.first)] + [_flat(y) for y in outputs]
@@ -200,7 +205,8 @@ class _Picture:
             inches(text, SMALL) for arrow in self.arrows if arrow.name == "W_h" for text in (arrow.name, arrow.flow)
         )
         terms = self._terms() if run.loss is not None else {}
-        term = max((inches(text) for row in terms.values() for text in row), default=0.0)
+        texts = [text for row in terms.values() for text in row] + [DIRECTLY] * (bool(terms) and self.has_direct_part)
+        term = max(map(inches, texts), default=0.0)
         self.across = max(2.0, box + between + 0.5, term + 0.4)
         for arrow in self.arrows:
             self._draw_arrow(arrow)
@@ -266,11 +272,11 @@ class _Picture:
         names = self.parameters
         cell = self.rnn.cell
         total = "W_x x_t + W_h h_(t-1)" + " + b" * ("b" in names)
-        if not isinstance(cell, RNNCell):
+        if not isinstance(cell, RNNCell) or type(cell).forward is not RNNCell.forward:
             formulas = [f"h_t = {type(cell).__name__}(x_t, h_(t-1))"]
         else:
             formulas = [f"h_t = {_applied(cell.activation, total)}"]
-        if isinstance(self.rnn.output, Layer):
+        if isinstance(self.rnn.output, Layer) and type(self.rnn.output).forward is Layer.forward:
             total = "W_y h_t" + " + b_y" * ("b_y" in names)
             formulas.append(f"y_t = {_applied(self.rnn.output.activation, total)}")
         elif self.rnn.output is not None:
@@ -284,21 +290,36 @@ class _Picture:
         return f"of {len(values)} × {len(values[0])}" if isinstance(values[0], list) else f"of {len(values)}"
 
     def _terms(self) -> dict[str, list[str]]:
-        """For each weight what the steps contribute to its gradient, and the sum; of large ones the lengths."""
+        """For each weight what the steps contribute to its gradient, and the sum; of large ones the lengths.
+
+        What the loss itself does with weights, as a penalty does, is a term of its own.
+        """
+        self.has_direct_part = any(any(self.run.flows(_flat(values), "L")) for values in self.parameters.values())
         rows = {}
         for name, values in self.parameters.items():
             flat = _flat(values)
-            parts = [self.run.at_step(flat, t) for t in range(len(self.run.xs))] + [self.run.gradients(flat)]
+            parts = [self.run.at_step(flat, t) for t in range(len(self.run.xs))]
+            parts += [self.run.flows(flat, "L")] * self.has_direct_part
+            parts.append(self.run.gradients(flat))
             small = len(flat) <= MOST_ENTRIES
             title = f"∂L/∂{name}" if small else f"length of ∂L/∂{name}"
-            rows[title] = [self._vector(part, MOST_ENTRIES) if small else self._length(part) for part in parts]
+            rows[title] = self._adding_up(parts) if small else list(map(self._length, parts))
         return rows
+
+    def _adding_up(self, parts: Sequence[Sequence[float]]) -> list[str]:
+        """Vectors and their sum, with digits enough for the ones to add up to the other as it is written."""
+        *terms, total = parts
+        needed = [sum_digits(column, t, self.digits) or self.digits for *column, t in zip(*terms, total, strict=True)]
+        return [*[write_vector(term, max(needed), MOST_ENTRIES) for term in terms], self._vector(total, MOST_ENTRIES)]
 
     def _draw_terms(self, rows: dict[str, list[str]]) -> None:
         y = -ROW - 0.75
         if rows:
             title = "what each step contributes to the gradient of the shared weights (copy gate: adder)"
             self._text("terms", (len(self.run.xs) + 1) / 2, y, title, TEXT)
+            if self.has_direct_part:
+                y -= 0.3
+                self._text("directly", len(self.run.xs) + 1, y, DIRECTLY, TEXT)
         for r, (title, terms) in enumerate(rows.items()):
             y -= 0.3
             self._text(f"terms{r}", 0, y, title, BACK)

@@ -42,6 +42,24 @@ function point(digits, place) {
   return digits.slice(0, place) + (fraction && "." + fraction);
 }
 
+// A line of arithmetic shows as many digits as it takes to be true: what is computed from the numbers as they are printed
+// is the result as it is printed.
+function enough(holds, digits = program.digits) {
+  for (let d = digits; d <= 17; d++) if (holds(d)) return d;
+  return null;
+}
+const shown = (x, digits) => (Number.isFinite(x) ? Number(write(x, digits)) : x);
+const agree = (found, result, digits = program.digits) => found === result || write(found, digits) === write(result, digits);
+function trueFactors(xs, result, digits = program.digits) {
+  const d = enough((d) => agree(xs.reduce((product, x) => product * shown(x, d), 1), result, digits)) ?? program.digits;
+  return xs.map((x) => write(x, d));
+}
+const sumDigits = (xs, result) => enough((d) => agree(sum(xs.map((x) => shown(x, d))), result));
+function trueTerms(xs, result) { // null where not even all digits are enough
+  const d = sumDigits(xs, result);
+  return d === null ? null : xs.map((x) => write(x, d));
+}
+
 const bracketed = (text) => (text.startsWith("-") ? `(${text})` : text);
 
 // --- The values of the operations -----------------------------------------------------------------------------------
@@ -172,12 +190,21 @@ const fill = (formula, texts) => formula.replace(/⟦(\w+)⟧/g, (slot, name, at
   return text.startsWith("-") && !enclosed ? `(${text})` : text;
 });
 const byName = (i) => ({ ...nodes[i].parents.map((p) => nodes[p].name), o: nodes[i].name });
-const byNumber = (i) => ({ ...nodes[i].parents.map((p) => write(numbers.data[p])), o: write(numbers.data[i]) });
+const isWhole = (p) => nodes[p].kind === "constant" && Number(nodes[p].name) === numbers.data[p]; // its name is its number
+const byNumber = (i, d) => ({ ...nodes[i].parents.map((p) => (isWhole(p) ? nodes[p].name : write(numbers.data[p], d))),
+  o: write(numbers.data[i], d) });
 const formula = (i) => fill(nodes[i].formula, byName(i));
-const withNumbers = (i) => fill(nodes[i].formula, byNumber(i));
-const chain = (...texts) => texts.filter((text, k) => text !== texts[k - 1]).join(" = ");
+// A formula with numbers, as many digits of them as give the result; nothing where it does not come out with any.
+function filled(i, text, tree, result) {
+  const known = operationsIn(tree).every((op) => op in VALUE);
+  const d = known ? enough((d) => agree(run(tree, shown(numbers.data[i], d), nodes[i].parents.map((p) => (isWhole(p) ? numbers.data[p] : shown(numbers.data[p], d)))), result)) : program.digits;
+  return d === null ? "" : fill(text, byNumber(i, d));
+}
+const ownTree = (i) => ({ op: nodes[i].op, args: nodes[i].parents.map((_, x) => ({ x })), constants: nodes[i].constants });
+const withNumbers = (i) => filled(i, nodes[i].formula, ownTree(i), numbers.data[i]);
+const chain = (...texts) => texts.filter((text, k) => text !== "" && text !== texts[k - 1]).join(" = ");
 const localText = (i, k) => chain(partial(i, nodes[i].parents[k]), fill(nodes[i].taught[k], byName(i)),
-  fill(nodes[i].taught[k], byNumber(i)), write(numbers.local[i][k]));
+  filled(i, nodes[i].taught[k], nodes[i].taughtRules[k], numbers.local[i][k]), write(numbers.local[i][k]));
 const domain = (node) => words[`domain: ${node.domain}`] || node.domain;
 const plus = (texts) => texts.map((t, k) => (k === 0 ? t : t.startsWith("-") ? ` - ${t.slice(1)}` : ` + ${t}`)).join("");
 
@@ -310,12 +337,16 @@ function updateWork() {
     if (!handed.length) return replace("work", element("p", {}, say("noOperands")));
     const head = element("tr", {}, ...["to", "upstream", "local", "downstream", "accumulate"].map((key, k) =>
       element("th", { scope: "col" }, ["", "", "× ", "= ", ""][k] + say(key))));
-    const rows = handed.map((h) => element("tr", { "data-operand": h.k },
-      element("th", { scope: "row" }, title(h.parent)),
-      element("td", { class: "up" }, math(`${bar(now)} = ${write(h.upstream)}`)),
-      element("td", {}, "× ", math(chain(partial(now, h.parent), write(h.local)))),
-      element("td", { class: "down" }, "= ", element("b", {}, write(h.product))),
-      element("td", {}, math(`${bar(h.parent)}: ${write(h.old)} + ${bracketed(write(h.product))} → `), element("b", {}, write(h.now)))));
+    const rows = handed.map((h) => {
+      const [upstream, local] = trueFactors([h.upstream, h.local], h.product);
+      const [old, product] = trueTerms([h.old, h.product], h.now) ?? [h.old, h.product].map((x) => write(x));
+      return element("tr", { "data-operand": h.k },
+        element("th", { scope: "row" }, title(h.parent)),
+        element("td", { class: "up" }, math(`${bar(now)} = ${upstream}`)),
+        element("td", {}, "× ", math(chain(partial(now, h.parent), local))),
+        element("td", { class: "down" }, "= ", element("b", {}, write(h.product))),
+        element("td", {}, math(`${bar(h.parent)}: ${old} + ${bracketed(product)} → `), element("b", {}, write(h.now))));
+    });
     const uses = (i) => edges.filter((edge) => edge.from === i).length;
     const shared = [...new Set(handed.map((h) => h.parent))].filter((p) => uses(p) > 1);
     replace("work", element("div", { class: "wide" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows))),
@@ -334,7 +365,8 @@ function updateTable() {
   replace("rows", ...nodes.flatMap((node, i) => {
     if (node.kind === "constant") return [];
     const handed = contributions(i), grad = gradient(i), operation = node.kind === "operation";
-    const products = handed.map((h) => `${bracketed(write(h.upstream))}·${bracketed(write(h.local))}`);
+    const products = handed.map((h) => trueFactors([h.upstream, h.local], h.product).map(bracketed).join("·"));
+    const terms = handed.length > 1 && grad !== null ? trueTerms(handed.map((h) => h.product), grad) : null;
     const row = element("tr", { id: `row${i}`, class: [!known(i) && "coming", i === now && "active"].filter(Boolean).join(" ") },
       element("th", { scope: "row" }, node.name),
       long(operation ? chain(...(node.label ? [node.label] : []), formula(i)) : node.label),
@@ -342,7 +374,7 @@ function updateTable() {
       element("td", { class: "data" }, write(numbers.data[i])),
       long(products.join(" + ")),
       element("td", { class: "grad" }, grad === null ? "—" : math(chain(bar(i),
-        ...(handed.length > 1 ? [plus(handed.map((h) => write(h.product)))] : []), write(grad)))));
+        ...(terms ? [plus(terms)] : []), write(grad)))));
     return [row];
   }));
 }
@@ -384,7 +416,7 @@ function updatePaths() {
   const products = paths.map((path) => path.reduce((product, e) => product * numbers.local[e.i][e.k], 1));
   const items = paths.map((path, n) => {
     const names = [nodes[from].label || nodes[from].name, ...path.map((e) => nodes[e.i].name)].join(" → ");
-    const factors = path.map((e) => bracketed(write(numbers.local[e.i][e.k]))).reverse();
+    const factors = trueFactors(path.map((e) => numbers.local[e.i][e.k]), products[n]).map(bracketed).reverse();
     const button = element("button", {}, math(`${names}: ${chain(factors.join(" · ") || "1", write(products[n]))}`));
     const edgesOf = new Set(path.map((e) => edges.findIndex((edge) => edge.to === e.i && edge.operand === e.k)));
     const single = (on) => pictures.edges.forEach(({ group }, k) => group.classList.toggle("dim", on && !edgesOf.has(k)) );
@@ -392,12 +424,13 @@ function updatePaths() {
       button.addEventListener(event, () => (on ? single(true) : updateGraph()));
     return element("li", {}, button);
   });
+  const terms = trueTerms(products, numbers.adjoint[from]);
   const more = countPaths(from) - BigInt(paths.length), total = write(numbers.adjoint[from]);
   const name = `∂${program.outputName}/∂${nodes[from].label || nodes[from].name}`;
   replace("found", element("p", {}, say("pathsCount", facts)), element("ol", {}, ...items),
     more > 0n ? element("p", { class: "note" }, say("pathsMore", { n: more.toLocaleString(program.language) })) : null,
-    element("p", { id: "pathsum" }, `${say("pathsSum")}: `, math(more > 0n || products.length < 2
-      ? `${name} = ${total}` : `${name} = ${plus(products.map((x) => write(x)))} = ${total}`)));
+    element("p", { id: "pathsum" }, `${say("pathsSum")}: `, math(more > 0n || products.length < 2 || !terms
+      ? `${name} = ${total}` : `${name} = ${plus(terms)} = ${total}`)));
 }
 
 // --- The output as a curve over one input, with its tangent ------------------------------------------------------------

@@ -19,7 +19,7 @@ from typing import Any
 
 from tinygrad_vi.files import write_atomically
 from tinygrad_vi.ops import Operation, whole_number
-from tinygrad_vi.show.formula import Arithmetic, Symbol, write_number
+from tinygrad_vi.show.formula import Arithmetic, Symbol
 from tinygrad_vi.show.graph import (
     CONSTANT,
     FONT,
@@ -35,6 +35,9 @@ from tinygrad_vi.show.graph import (
     shorten,
     text_width,
 )
+from tinygrad_vi.show.names import Names
+from tinygrad_vi.show.numerals import write_factor, write_number
+from tinygrad_vi.show.record import check_unchanged
 from tinygrad_vi.show.render import render
 from tinygrad_vi.tape import Tape, Term
 from tinygrad_vi.value import Value
@@ -178,7 +181,8 @@ class _Program:
     """What the page replays: nodes in order, the rules of their derivatives, and where everything stands."""
 
     def __init__(self, tape: Tape, digits: int, max_nodes: int) -> None:
-        self.tape = tape
+        check_unchanged(tape.operations)
+        self.tape, self.names = tape, Names(tape)
         self.digits = digits
         operands = dict.fromkeys(v for node in tape.operations for v in node.parents)
         constants = [v for v in operands if tape.number(v) is None]
@@ -190,7 +194,7 @@ class _Program:
             )
         self.index = {node: i for i, node in enumerate(self.nodes)}
         self.facts = [self._facts(node) for node in self.nodes]
-        self.output_name = shorten(str(tape.output.label)) or tape.output_name
+        self.output_name = shorten(self.names.output.text)
         self.title = f"{self.output_name} = {write_number(tape.output.data, digits)}"
 
     @property
@@ -199,19 +203,22 @@ class _Program:
         return 2 * len(self.tape.operations) + 2
 
     def _facts(self, node: Value) -> dict[str, Any]:
-        facts = {"name": self.tape.name(node), "label": shorten(str(node.label)), "data": _json_number(node.data)}
+        label = self.names.label(node)
+        shown_label = shorten(label.text if label else str(node.label))
+        facts = {"name": self.tape.name(node), "label": shown_label, "data": _json_number(node.data)}
         if self.tape.number(node) is None:
-            return facts | {"kind": "constant", "name": write_number(node.data, self.digits)}
+            return facts | {"kind": "constant", "name": write_factor(node.data, self.digits)}
         if self.index[node] < len(self.tape.inputs):
             return facts | {"kind": "input"}
         assert node.op is not None
-        operands = [Symbol(_slot(i)) for i in range(len(node.parents))]
-        out = Symbol(_slot("o"))
+        operands = [Symbol(_slot(i), digits=self.digits) for i in range(len(node.parents))]
+        out = Symbol(_slot("o"), digits=self.digits)
         shown = list(operands)
         if node.op.name == "dot" and self.tape.number(node.parents[-1]) is None and node.parents[-1].data == 0.0:
             shown[-1] = Symbol("")  # a neuron without a bias
-        taught = [Symbol.of(partial, self.digits).text for partial in node.op.taught(out, *operands)]
-        rules = node.op.partials(_Tree("o"), *[_Tree(i) for i in range(len(node.parents))])
+        taught = [Symbol.part(partial, self.digits).text for partial in node.op.taught(out, *operands)]
+        trees = [_Tree(i) for i in range(len(node.parents))]
+        rules = node.op.partials(_Tree("o"), *trees)
         return facts | {
             "kind": "operation",
             "op": node.op.name,
@@ -221,6 +228,7 @@ class _Program:
             "local": [_json_number(partial) for partial in node.local_grads],
             "formula": Symbol.record(node.op, *shown).text,
             "taught": taught,
+            "taughtRules": [_Tree.of(rule).tree for rule in node.op.taught(_Tree("o"), *trees)],
             "rules": [_Tree.of(rule).tree for rule in rules],
         }
 

@@ -10,8 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tinygrad_vi.ops import dot_row, whole_number
-from tinygrad_vi.show.formula import DOTS, Symbol, as_factor, product_of, shortened, sum_of, write_number
+from tinygrad_vi.expression import ExpressionError, evaluate
+from tinygrad_vi.ops import DomainError, dot_row, whole_number
+from tinygrad_vi.show.formula import DOTS, Symbol, as_factor, product_of, shortened, sum_of
+from tinygrad_vi.show.names import Names
+from tinygrad_vi.show.names import escape_latex as escape_latex
+from tinygrad_vi.show.names import label_symbol as label_symbol
+from tinygrad_vi.show.numerals import agree, enough_digits, true_product, true_sum, write_number
+from tinygrad_vi.show.record import check_unchanged
 
 if TYPE_CHECKING:
     from tinygrad_vi.tape import Tape, Term, Trace
@@ -90,6 +96,7 @@ def _markdown(cell: Symbol) -> str:
 
 def tape_table(tape: Tape, digits: int = 4) -> Table:
     """The evaluation trace: v[i], its formula, the formula with numbers, its value."""
+    check_unchanged(tape.operations)
     write = TraceWriter(tape, digits)
     rows = [[*write.computation(node), write.number(node.data)] for node in tape]
     rows.append([write.output, write.name(tape.output), EMPTY, write.number(tape.output.data)])
@@ -98,6 +105,7 @@ def tape_table(tape: Tape, digits: int = 4) -> Table:
 
 def trace_table(trace: Trace, digits: int = 4) -> Table:
     """The evaluation trace with its tangents, or its adjoints, beside it."""
+    check_unchanged(trace.tape.operations)
     return _tangent_table(trace, digits) if trace.mode == "tangent" else _adjoint_table(trace, digits)
 
 
@@ -161,6 +169,7 @@ class FormulaWriter:
     def __init__(self, tape: Tape, digits: int) -> None:
         self.tape = tape
         self.digits = digits
+        self.names = Names(tape)
         self._partials: dict[Value, list[Symbol]] = {}
 
     def number(self, x: float) -> Symbol:
@@ -168,17 +177,37 @@ class FormulaWriter:
         return Symbol.of(x, self.digits)
 
     def name(self, node: Value) -> Symbol:
-        """v₁ for a row, its number for a constant."""
-        number = self.tape.number(node)
-        return self.number(node.data) if number is None else Symbol(self.tape.name(node), f"v_{{{number}}}")
+        """v₁ for a row, its number for a constant; formulas made of it have numbers of so many digits."""
+        if self.tape.number(node) is None:
+            return Symbol.part(node.data, self.digits)
+        row = self.names.row(node)
+        return Symbol(row.text, row.latex, digits=self.digits)
 
-    def formula(self, node: Value) -> tuple[Symbol, Symbol]:
-        """The operation on the names of its operands, and on their numbers."""
-        names = [self.name(parent) for parent in node.parents]
-        numbers = [self.number(parent.data) for parent in node.parents]
-        if node.op is dot_row.operation and self.tape.number(node.parents[-1]) is None and node.parents[-1].data == 0.0:
-            names[-1] = numbers[-1] = EMPTY  # a neuron without a bias
-        return self.applied(node, names), self.applied(node, numbers)
+    def formula(self, node: Value) -> tuple[Symbol, Symbol | None]:
+        """The operation on the names of its operands, and on their numbers; see `with_numbers`."""
+        return self.applied(node, self._operands(node, [self.name(v) for v in node.parents])), self.with_numbers(node)
+
+    def with_numbers(self, node: Value) -> Symbol | None:
+        """The operation on the numbers of its operands, written with digits enough to give the number of the node.
+
+        None where they do not give it with all of their digits.
+        """
+
+        def written(digits: int) -> Symbol:
+            numbers = [
+                Symbol.of(v.data, digits) if self.tape.number(v) is not None else Symbol.part(v.data, digits)
+                for v in node.parents
+            ]
+            return self.applied(node, self._operands(node, numbers))
+
+        found = enough_digits(self.digits, lambda digits: holds(written(digits), node.data, self.digits))
+        return None if found is None else written(found)
+
+    def _operands(self, node: Value, symbols: list[Symbol]) -> list[Symbol]:
+        bias = node.parents[-1:]
+        if node.op is dot_row.operation and self.tape.number(bias[0]) is None and bias[0].data == 0.0:
+            return [*symbols[:-1], EMPTY]  # a neuron without a bias
+        return symbols
 
     def applied(self, node: Value, operands: Sequence[Symbol]) -> Symbol:
         """The operation of a node, written on these operands."""
@@ -194,10 +223,21 @@ class FormulaWriter:
             assert node.op is not None
             rules = node.op.taught(self.name(node), *[self.name(parent) for parent in node.parents])
             self._partials[node] = [
-                Symbol.of(rule if agrees else number, self.digits)
+                Symbol.part(rule, self.digits) if agrees else self.number(number)
                 for rule, number, agrees in zip(rules, node.local_grads, formulas_agree(node), strict=True)
             ]
         return self._partials[node]
+
+
+def holds(formula: Symbol, result: float, digits: int) -> bool:
+    """Whether a formula made of printed numbers gives the result as it is printed: 3 * 5 = 10 would be a lie."""
+    try:
+        return agree(evaluate(formula.text.replace("·", "*"), {}), result, digits)
+    except (ExpressionError, DomainError) as error:
+        # a sum with dots, an operation that only the user knows; but not 1 / 0 for 1 / 0.00001
+        return not isinstance(error, DomainError)
+    except TypeError:
+        return True
 
 
 def formulas_agree(node: Value) -> list[bool]:
@@ -216,11 +256,11 @@ class TraceWriter(FormulaWriter):
 
     def __init__(self, tape: Tape, digits: int) -> None:
         super().__init__(tape, digits)
-        self.output = label_symbol(tape.output_name)
+        self.output = self.names.output
 
     def label(self, node: Value) -> Symbol:
         """The node's label, or else the name of its row."""
-        return label_symbol(node.label) if node.label else self.name(node)
+        return self.names.label(node) or self.name(node)
 
     def accented(self, accent: str, symbol: Symbol) -> Symbol:
         """A letter with its index, such as v₁ or x1, with a dot or a bar."""
@@ -229,13 +269,18 @@ class TraceWriter(FormulaWriter):
         return Symbol(text, rf"{_ACCENTS[accent]}{{{letter}}}{index}")
 
     def seed(self, accent: str, node: Value) -> Symbol:
-        """ẋ1 or x̄1 for an input whose label is a letter with an index; else its row's."""
-        label = self.label(node)
-        return self.accented(accent, self.name(node) if label.latex.startswith("\\") else label)
+        """ẋ1 or x̄1 for an input whose label is a letter with an index, and no other's; else its row's."""
+        return self.accented(accent, self.label(node) if self.names.is_letter(node) else self.name(node))
 
     def output_seed(self, accent: str) -> Symbol:
-        """ẏ or ȳ."""
-        return self.accented(accent, Symbol("y") if self.output.latex.startswith("\\") else self.output)
+        """ẏ or ȳ; the row's where the output is called otherwise."""
+        if self.names.output_is_letter:
+            return self.accented(accent, self.output)
+        taken = {symbol.text for symbol in map(self.names.label, self.tape) if symbol}
+        if "y" not in taken:
+            return self.accented(accent, Symbol("y"))
+        known = self.tape.number(self.tape.output) is not None
+        return self.accented(accent, self.name(self.tape.output)) if known else Symbol("output", r"\text{output}")
 
     def equal(self, left: Symbol, right: Symbol) -> Symbol:
         """left = right, or only one of them when both are written alike."""
@@ -255,7 +300,8 @@ class TraceWriter(FormulaWriter):
         """The row's name, its formula, and the formula with numbers."""
         if node.op is None or node in self.tape.inputs:
             return [self.name(node), self.label(node), EMPTY]
-        return [self.name(node), *self.formula(node)]
+        formula, with_numbers = self.formula(node)
+        return [self.name(node), formula, with_numbers or EMPTY]
 
     def partial(self, term: Term) -> Symbol:
         """The derivative of an operation by one operand, as a formula of the rows' names."""
@@ -267,14 +313,18 @@ class TraceWriter(FormulaWriter):
 
     def factors(self, terms: Sequence[Term]) -> Symbol:
         """The same with numbers, nothing multiplied out: every product of the sum shows both its factors."""
-        products = [[as_factor(self.number(t.flow)), as_factor(self.number(t.partial))] for t in terms]
+        products = [
+            [as_factor(Symbol.written(factor)) for factor in true_product((t.flow, t.partial), t.product, self.digits)]
+            for t in terms
+        ]
         return sum_of([product_of(factors) for factors in shortened(products, [DOTS])])
 
     def contributions(self, terms: Sequence[Term], result: float) -> Symbol:
         """The products of a sum and what they add up to: -0.2837 + 2 = 1.716."""
-        if len(terms) < 2:
+        written = true_sum([t.product for t in terms], result, self.digits) if len(terms) > 1 else None
+        if written is None:
             return self.number(result)
-        return self.equal(sum_of(shortened([self.number(t.product) for t in terms], DOTS)), self.number(result))
+        return self.equal(sum_of(shortened([*map(Symbol.written, written)], DOTS)), self.number(result))
 
 
 _ACCENTS = {DOT: r"\dot", BAR: r"\bar"}
@@ -289,35 +339,3 @@ def _product(flow: Symbol, partial: Symbol) -> Symbol:
         sign = partial.text[:-1]
         return Symbol(sign + flow.text, sign + flow.latex, 3, 3)
     return product_of([flow, as_factor(partial)])
-
-
-def label_symbol(label: str) -> Symbol:
-    """A user's label: x1, x₁, W1[0,2] and θ become letters with an index in LaTeX, anything else escaped text."""
-    printable = "".join(c if c.isprintable() else " " for c in unicodedata.normalize("NFC", str(label)))
-    text = " ".join(printable.split())
-    letter = re.fullmatch(r"([A-Za-zα-νξπρσ-ωΓΔΘΛΞΠΣΦΨΩ])_?(\d*)((?:\[\d+(?:, ?\d+)*\])?)", text.translate(DIGITS))
-    if letter:
-        return Symbol(text, _letter(letter[1]) + (f"_{{{letter[2]}}}" if letter[2] else "") + letter[3])
-    return Symbol(text, rf"\text{{{escape_latex(text)}}}")
-
-
-DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-
-
-def _letter(letter: str) -> str:
-    """A letter as LaTeX writes it: θ is a command there."""
-    if letter.isascii():
-        return letter
-    name = unicodedata.name(letter).split()[-1].replace("LAMDA", "LAMBDA")
-    return "\\" + (name.lower() if letter.islower() else name.capitalize())
-
-
-def escape_latex(text: str) -> str:
-    r"""Text with the characters that LaTeX takes for commands made harmless.
-
-    >>> print(escape_latex("50% of_a"))
-    50\% of\_a
-    """
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
-    return "".join(special.get(c, rf"\{c}" if c in "&%$#_{}" else c) for c in text)

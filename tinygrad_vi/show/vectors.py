@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.nn import MLP, Layer, Neuron, counted
 from tinygrad_vi.ops import ShapeError
-from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.show.graph import (
     LEAF,
     OUTPUT,
@@ -19,6 +18,7 @@ from tinygrad_vi.show.graph import (
     new_digraph,
 )
 from tinygrad_vi.show.notation import activated, lowered, through, write_vector
+from tinygrad_vi.show.numerals import write_number
 from tinygrad_vi.show.passes import Loss, Pass, layers_of, run, skips_to
 from tinygrad_vi.value import Value
 
