@@ -13,34 +13,39 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable
 from contextlib import ContextDecorator
 from contextvars import ContextVar
+from functools import wraps
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
 class Setting(Generic[T]):
-    """One opening of a mode, by a switch.  generator: the frame that opened it, if it can be suspended meanwhile."""
+    """One opening of a mode: what it is set to, by which switch, and the frame that said so.
 
-    __slots__ = ("generator", "switch", "what")
+    confined: the frame is a generator's, which may be suspended meanwhile; the setting holds while it runs.
+    """
 
-    def __init__(self, switch: Switch[T], generator: FrameType | None) -> None:
+    __slots__ = ("confined", "frame", "switch", "what")
+
+    def __init__(self, switch: Switch[T], frame: FrameType | None, confined: bool) -> None:
         self.what = switch.what
         self.switch = switch
-        self.generator = generator
+        self.frame = frame
+        self.confined = confined
 
     def reaches_here(self) -> bool:
-        """Whether it holds for the running code: a setting made in a generator holds while the generator runs."""
-        if self.generator is None:
-            return True
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame is not self.generator:
+        """Whether it holds for the running code."""
+        frame: FrameType | None = sys._getframe(1) if self.confined else self.frame
+        while frame is not self.frame and frame is not None:
             frame = frame.f_back
-        return frame is not None
+        return frame is self.frame
 
 
 class Mode(Generic[T]):
@@ -75,13 +80,21 @@ class Mode(Generic[T]):
 
     def begin(self, setting: Setting[T]) -> None:
         """Put a setting on top of those of this thread or task."""
-        self.open.add(setting)  # one call, which no other thread can interrupt half-way
-        self._settings.set((*self.here(), setting))
+        try:
+            self.open.add(setting)  # one call, which no other thread can interrupt half-way
+            self._settings.set((*self.here(), setting))
+        except BaseException:  # Ctrl-C, just before the block that would have ended it
+            self.end(setting)
+            raise
 
     def end(self, setting: Setting[T]) -> None:
         """End a setting, wherever it was opened."""
         self.open.discard(setting)
         self._settings.set(self.here())
+        setting.confined, setting.frame = (
+            False,
+            None,
+        )  # other contexts may still list it: the frame is not theirs to hold
 
     def here(self) -> tuple[Setting[T], ...]:
         """The open settings of this thread or task, the newest last."""
@@ -92,37 +105,77 @@ class Mode(Generic[T]):
 
 
 class Switch(ContextDecorator, Generic[T]):
-    """Sets a mode from ``__enter__`` to ``__exit__``; may be entered again and again, by several threads at once."""
+    """Sets a mode from ``__enter__`` to ``__exit__``; may be entered again and again, by several threads at once.
+
+    As a decorator it sets the mode while the function runs: for a generator or coroutine, while its body does.
+    """
 
     def __init__(self, mode: Mode[T], what: T) -> None:
         self.mode = mode
         self.what = what
 
     def __enter__(self) -> None:
-        self.mode.begin(Setting(self, _suspendable_caller()))
+        self.mode.begin(Setting(self, *_caller()))
 
     def __exit__(self, *error: Any) -> None:
+        try:
+            self._end(_caller()[0])
+        except BaseException:  # Ctrl-C: recording would stay off for good
+            self._end(None)
+            raise
+
+    def _end(self, frame: FrameType | None) -> None:
+        """End the newest of its settings: by preference one of this frame, else one of this thread or task."""
         # a generator may be closed by another thread than began it: then its setting is not among those of this one
-        for setting in reversed((*self.mode.open, *self.mode.here())):
-            if setting.switch is self:
-                self.mode.end(setting)
-                return
+        mine = [s for s in (*self.mode.open.copy(), *self.mode.here()) if s.switch is self]
+        for setting in reversed([*mine, *[s for s in mine if s.frame is frame]]):
+            self.mode.end(setting)
+            return
+
+    def __call__(self, function: F) -> F:
+        """The function, with the mode set while its body runs.  Raises TypeError for an asynchronous generator."""
+        wrapper: Any
+        if inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__name__} is an asynchronous generator, which cannot be wrapped: write the `with` inside it"
+            )
+        if inspect.iscoroutinefunction(function):
+
+            async def wrapper(*args: Any, **named: Any) -> Any:
+                with self:
+                    return await function(*args, **named)
+
+        elif inspect.isgeneratorfunction(function):
+
+            def wrapper(*args: Any, **named: Any) -> Any:
+                with self:
+                    return (yield from function(*args, **named))
+
+        else:
+            return super().__call__(function)
+        return wraps(function)(wrapper)  # type: ignore[return-value]
 
 
-def _suspendable_caller() -> FrameType | None:
-    """The frame of the ``with``, when it is a generator's: it may be suspended before the block has ended.
+def _caller() -> tuple[FrameType | None, bool]:
+    """The frame of the ``with``, and whether it is a generator's, which may be suspended before the block has ended.
 
-    A generator that contextlib runs (``@contextmanager``) is suspended on purpose: what it sets is meant for the code
+    A generator that contextlib or a test's fixture runs is suspended on purpose: what it sets is meant for the code
     that it yields to.
     """
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None and frame.f_globals.get("__name__") == "contextlib":  # an ExitStack, a decorator
+    while frame is not None and _module(frame) == "contextlib":  # an ExitStack, a decorator
         frame = frame.f_back
     if frame is None or not frame.f_code.co_flags & SUSPENDABLE:
-        return None
-    driver = frame.f_back
-    return None if driver is not None and driver.f_globals.get("__name__") == "contextlib" else frame
+        return frame, False
+    return frame, _module(frame.f_back) not in RUNNERS_OF_CONTEXTS
 
+
+def _module(frame: FrameType | None) -> Any:
+    return frame and frame.f_globals.get("__name__")
+
+
+#: who runs a generator as a context manager
+RUNNERS_OF_CONTEXTS = {"contextlib", "_pytest.fixtures"}
 
 #: whether operations are recorded
 recording = Mode("recording", True)

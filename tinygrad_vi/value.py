@@ -33,6 +33,19 @@ new = object.__new__
 #: The grad of a node that no backward pass has reached.  Drawings tell it from a computed 0.0 by identity.
 NOT_COMPUTED = float("0.0")
 
+
+class _Unrecorded(tuple[float, ...]):
+    """No partial derivatives, because nothing was recorded: equal to the () of a leaf, and told from it by identity."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "UNRECORDED"
+
+
+#: The local_grads of a result computed inside `no_grad`.
+UNRECORDED = _Unrecorded()
+
 #: the settings of `modes.recording` that are open, in any thread: none, most of the time
 _switched = modes.recording.open
 
@@ -91,7 +104,8 @@ def _node(op: Operation, data: float, parents: tuple[Value, ...], local_grads: S
     node.label = ""
     if _switched and not modes.recording.get():
         node.op = None
-        node.parents = node.local_grads = ()
+        node.parents = ()
+        node.local_grads = UNRECORDED
     else:
         node.op = op
         node.parents = parents
@@ -103,7 +117,7 @@ def _failed(op: Operation, parents: tuple[Value, ...]) -> Value:
     """What a failed operation comes to: its value where only the derivative was missing and is not wanted."""
     if not modes.recording.get():
         with suppress(ArithmeticError, ValueError):  # the value may be missing too
-            return Value(op.value(*[v.data for v in parents]))
+            return _node(op, op.value(*[v.data for v in parents]), parents, ())
     raise domain_error(op, parents) from None
 
 
@@ -203,33 +217,42 @@ class Value:
     def backward(self, create_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to the grad of every leaf; set the grad of every node in between.
 
-        Leaves accumulate from call to call, as in PyTorch, until their grad is set to 0.  The nodes between start from
-        0 each time, so calling twice gives the leaves exactly twice the gradient.  The derivatives are those at the
-        recorded point: after assigning to a ``data`` run the computation again.
+        Leaves accumulate from call to call, as in PyTorch, until their grad is set to 0.  What one call adds is summed
+        up by itself and added once, and the nodes between start from 0 each time: calling twice gives the leaves
+        exactly twice the gradient.  The derivatives are those at the recorded point, whatever was assigned to a
+        ``data`` since: after assigning run the computation again.
 
-        With ``create_graph`` the leaves' grads are Values, to be differentiated again (`derivatives.grad` does the
-        same and leaves nothing behind on the nodes).
+        With ``create_graph`` the leaves' grads are Values, to be differentiated again.  Such a grad refers to the graph
+        that it was made of, and so to its own leaf: only the garbage collector frees this circle, or setting the grad
+        to 0.0.  `derivatives.grad` does the same and leaves nothing behind on the nodes.
 
-        Raises DomainError, and changes nothing, when this value is infinite or NaN; it names the first node that was.
-        A gradient that overflows on the way back is infinite, as + and * overflow: `first_not_finite` finds its cause.
-        Raises TypeError when a grad was set to something that is no number, such as None.
+        When an error is raised, or the sweep is interrupted, every leaf keeps the grad it had.
+        Raises DomainError when this value is infinite or NaN; it names the first node that was.  A gradient that
+        overflows on the way back is infinite, as + and * overflow: `first_not_finite` finds its cause.
+        Raises TypeError when the grad of a leaf was set to something that is no number, such as None; ValueError when
+        this value was computed inside `no_grad`, or with ``create_graph`` when a ``data`` was changed after recording.
         """
         if not math.isfinite(self.data):
             raise not_finite(self)
-        order = topological_order([self])
+        check_recorded(self)
+        leaves: list[Value] = []
+        order = topological_order([self], leaves=leaves)
+        before = _grads_of(leaves)
         if create_graph:
-            adjoint = adjoints(order, {self: 1.0}, create_graph=True)
+            check_unchanged(order)
+            with recording(True):  # inside no_grad() too: this is what was asked for
+                adjoint = adjoints(order, {self: 1.0}, create_graph=True)
+                totals = [as_value(plus(g, adjoint[leaf])) for leaf, g in zip(leaves, before, strict=True)]
             for node in order:
                 node.grad = float(getattr(adjoint[node], "data", adjoint[node]))
-            for leaf, flow in adjoint.items():
-                if not leaf.parents:
-                    flow = flow if isinstance(flow, Value) else Value(flow)
-                    leaf.grad = leaf.grad + flow if leaf.grad is not NOT_COMPUTED else flow
+            _set_grads(leaves, totals)
             return
-        for node in order:
-            node.grad = 0.0
         try:
-            self.grad += 1.0
+            for node in leaves:
+                node.grad = 0.0
+            for node in order:
+                node.grad = 0.0
+            self.grad = 1.0
             for node in reversed(order):
                 adjoint, parents = node.grad, node.parents
                 if adjoint == 0.0:  # nothing flows, not even to an infinite partial: half of a ReLU network is silent
@@ -241,8 +264,10 @@ class Value:
                 else:
                     for parent, partial in zip(parents, node.local_grads, strict=True):
                         parent.grad += partial * adjoint
-        except TypeError as error:
-            raise TypeError("the grad of a leaf is not a number; set it to 0.0 before backward()") from error
+            _set_grads(leaves, [g + leaf.grad for leaf, g in zip(leaves, before, strict=True)])
+        except BaseException:  # Ctrl-C too
+            _set_grads(leaves, before)
+            raise
 
     # -- operators -----------------------------------------------------------------------------------------------------
 
@@ -418,14 +443,16 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
     return _node(ops.dot_row.operation, ops.weighted_sum(u, v, b.data), parents, ops.dot_partials(u, v, b.data))
 
 
-ONLY_VALUES = {Value}
+ONLY_VALUES, ONLY_FLOATS = {Value}, {float}
 
 
 # --- Walking the record -----------------------------------------------------------------------------------------------
 
 
-def topological_order(outputs: Iterable[Value], inputs: Iterable[Value] = ()) -> list[Value]:
-    """Every recorded node the outputs depend on, each after its parents; leaves are left out.
+def topological_order(
+    outputs: Iterable[Value], inputs: Iterable[Value] = (), leaves: list[Value] | None = None
+) -> list[Value]:
+    """Every recorded node the outputs depend on, each after its parents; leaves are put into ``leaves``, if given.
 
     A depth-first search that keeps its own stack, so depth is limited by memory alone.  A node is entered once; below
     its parents it leaves itself and a None, which says that when they are done it is its turn.  The search goes no
@@ -438,12 +465,85 @@ def topological_order(outputs: Iterable[Value], inputs: Iterable[Value] = ()) ->
         node = stack.pop()
         if node is None:
             order.append(stack.pop())
-        elif node.parents and node not in entered:
+        elif node not in entered:
             entered.add(node)
-            stack.append(node)
-            stack.append(None)
-            stack.extend(node.parents)
+            if node.parents:
+                stack.append(node)
+                stack.append(None)
+                stack.extend(node.parents)
+            elif leaves is not None:
+                leaves.append(node)
     return order
+
+
+def check_recorded(output: Value) -> None:
+    """Raise ValueError for a result that was computed inside `no_grad`: its derivatives are unknown, and not 0."""
+    if output.local_grads is UNRECORDED:
+        raise ValueError(
+            f"{_named(output)} was computed inside no_grad(): nothing was recorded, so it has no derivatives. Compute "
+            "it outside of no_grad(); if it is a variable of its own, make it one: Value(v.data)"
+        )
+
+
+def check_unchanged(nodes: Iterable[Value]) -> None:
+    """Raise ValueError when an operation no longer follows from its operands: a ``data`` was changed after recording.
+
+    Rules applied to the Values again, and pictures that write the arithmetic out, would mix old numbers with new ones.
+    The first such operation of ``nodes``, which are recorded and in order of computation, is named with its numbers.
+    """
+    for node in nodes:
+        op = node.op
+        assert op is not None  # it was recorded
+        xs = [v.data for v in node.parents]
+        try:
+            now = op.value(*xs)
+            partials = op.constant_partials or op.partials(now, *xs)
+        except (ArithmeticError, ValueError):
+            now, partials = math.nan, ()
+        if not _same(now, node.data):
+            what, now, then = "", now, node.data
+        elif different := [pair for pair in zip(partials, node.local_grads, strict=True) if not _same(*pair)]:
+            what, (now, then) = "a partial derivative of ", different[0]
+        else:
+            continue
+        raise ValueError(
+            f"the numbers were changed after the graph was recorded: {what}{op.name}({_operands(node)}) is {now!r}, "
+            f"but {then!r} was recorded{' for ' + _named(node) if node.label else ''}; run the computation again"
+        )
+
+
+def _same(x: float, y: float) -> bool:
+    """Whether two floats are the same to the sign of a zero; a NaN is the same as a NaN."""
+    if x == y:
+        return x != 0.0 or math.copysign(1.0, x) == math.copysign(1.0, y)
+    return x != x and y != y
+
+
+def _grads_of(leaves: Sequence[Value]) -> list[Any]:
+    """Their grads, which `backward` adds to: floats, or Values of an earlier ``create_graph``; TypeError otherwise."""
+    grads = [leaf.grad for leaf in leaves]
+    if {*map(type, grads)} <= ONLY_FLOATS:
+        return grads
+    for i, (leaf, g) in enumerate(zip(leaves, grads, strict=True)):
+        if not isinstance(g, (float, Value)):
+            try:
+                grads[i] = number(g, "grad")
+            except TypeError:
+                said = f"got {g!r:.60} for {_named(leaf)}"
+                raise TypeError(
+                    f"the grad of a leaf is not a number; set it to 0.0 before backward(), {said}"
+                ) from None
+    return grads
+
+
+def _set_grads(nodes: Iterable[Value], grads: Iterable[Any]) -> None:
+    for node, g in zip(nodes, grads, strict=True):
+        node.grad = g
+
+
+def as_value(x: Any) -> Value:
+    """A number as a Value; a Value as it is."""
+    return x if isinstance(x, Value) else Value(x)
 
 
 def adjoints(order: Sequence[Value], seeds: dict[Value, Any], create_graph: bool = False) -> dict[Value, Any]:
@@ -514,9 +614,16 @@ def not_finite(output: Value, found: str = "") -> DomainError:
     named = f" (node {culprit.label!r})" if culprit.label else ""
     if culprit.op is None:
         return DomainError(f"{found} because the leaf{named} is {culprit.data}")
-    operands = ", ".join(f"{p.data!r}" + (f" (node {p.label!r})" if p.label else "") for p in culprit.parents[:4])
-    more = ", ..." if len(culprit.parents) > 4 else ""
-    partials = " with a partial derivative that is not finite" * math.isfinite(culprit.data)
+    partials = " with a partial derivative that is not finite" if math.isfinite(culprit.data) else ""
     return DomainError(
-        f"{found}; it was first lost in {culprit.op.name}({operands}{more}) = {culprit.data}{named}{partials}"
+        f"{found}; it was first lost in {culprit.op.name}({_operands(culprit)}) = {culprit.data}{named}{partials}"
     )
+
+
+def _operands(node: Value) -> str:
+    shown = [f"{p.data!r}" + (f" (node {p.label!r})" if p.label else "") for p in node.parents[:4]]
+    return ", ".join([*shown, "..."] if len(node.parents) > 4 else shown)
+
+
+def _named(node: Value) -> str:
+    return f"the Value {node.label!r}" if node.label else f"this Value ({node.data!r})"
