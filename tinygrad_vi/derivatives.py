@@ -21,7 +21,7 @@ from typing import Any
 from tinygrad_vi import modes
 from tinygrad_vi.ops import DomainError, ShapeError, number
 from tinygrad_vi.tape import tangents
-from tinygrad_vi.value import Value, adjoints, first_not_finite, not_finite, recording, topological_order
+from tinygrad_vi.value import Value, adjoints, check_recorded, first_not_finite, not_finite, recording, topological_order
 
 F = Callable[..., Any]
 
@@ -321,6 +321,7 @@ class _Call:
         if not self.single:
             raise TypeError(f"f must return one number, got {len(self.outputs)} in a sequence: use jacobian")
         y = self.outputs[0]
+        check_recorded(y)
         if not math.isfinite(y.data):
             raise not_finite(y)
         return y

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.value import Value, adjoints, partials_of, plus, times, topological_order
+from tinygrad_vi.value import Value, adjoints, check_recorded, check_unchanged, partials_of, plus, times, topological_order
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.table import Table
@@ -62,6 +62,8 @@ class Tape:
         chosen = [_value(v, f"inputs[{i}]") for i, v in enumerate(() if inputs is None else inputs)]
         if len(set(chosen)) < len(chosen):
             raise ValueError("an input of a tape was given twice")
+        if output not in set(chosen):
+            check_recorded(output)
         self.operations = by_level(topological_order([output], chosen))
         if inputs is None:
             leaves = [v for node in self.operations for v in node.parents if not v.parents] or [output]
