@@ -21,7 +21,15 @@ from typing import Any
 from tinygrad_vi import modes
 from tinygrad_vi.ops import DomainError, ShapeError, number
 from tinygrad_vi.tape import tangents
-from tinygrad_vi.value import Value, adjoints, check_recorded, first_not_finite, not_finite, recording, topological_order
+from tinygrad_vi.value import (
+    Value,
+    adjoints,
+    check_recorded,
+    first_not_finite,
+    not_finite,
+    recording,
+    topological_order,
+)
 
 F = Callable[..., Any]
 

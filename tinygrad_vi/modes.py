@@ -32,20 +32,21 @@ class Setting(Generic[T]):
     confined: the frame is a generator's, which may be suspended meanwhile; the setting holds while it runs.
     """
 
-    __slots__ = ("confined", "frame", "switch", "what")
+    __slots__ = ("confined", "ended", "frame", "switch", "what")
 
     def __init__(self, switch: Switch[T], frame: FrameType | None, confined: bool) -> None:
         self.what = switch.what
         self.switch = switch
         self.frame = frame
         self.confined = confined
+        self.ended = False
 
     def reaches_here(self) -> bool:
-        """Whether it holds for the running code."""
-        frame: FrameType | None = sys._getframe(1) if self.confined else self.frame
+        """Whether the generator that opened it is running."""
+        frame: FrameType | None = sys._getframe(1)
         while frame is not self.frame and frame is not None:
             frame = frame.f_back
-        return frame is self.frame
+        return frame is not None
 
 
 class Mode(Generic[T]):
@@ -70,7 +71,7 @@ class Mode(Generic[T]):
         """What holds here and now."""
         if self.open:
             for setting in reversed(self._settings.get()):
-                if setting in self.open and setting.reaches_here():
+                if not setting.ended and (not setting.confined or setting.reaches_here()):
                     return setting.what
         return self.default
 
@@ -89,16 +90,24 @@ class Mode(Generic[T]):
 
     def end(self, setting: Setting[T]) -> None:
         """End a setting, wherever it was opened."""
+        setting.ended = True
         self.open.discard(setting)
         self._settings.set(self.here())
-        setting.confined, setting.frame = (
-            False,
-            None,
-        )  # other contexts may still list it: the frame is not theirs to hold
+        setting.frame = None  # other contexts may still list the setting: they need not hold the frame's variables
 
     def here(self) -> tuple[Setting[T], ...]:
         """The open settings of this thread or task, the newest last."""
-        return tuple([setting for setting in self._settings.get() if setting in self.open])
+        settings = self._settings.get()
+        return tuple([setting for setting in settings if not setting.ended]) if settings else settings
+
+    def newest(self, switch: Switch[T], frame: FrameType | None) -> Setting[T] | None:
+        """The newest setting of a switch: by preference one of this frame, else one of this thread or task."""
+        for setting in reversed(self._settings.get()):
+            if setting.frame is frame and setting.switch is switch:
+                return setting
+        # a generator may be closed by another thread than began it: then its setting is not among those of this one
+        mine = [setting for setting in (*self.open.copy(), *self.here()) if setting.switch is switch]
+        return max(mine, key=lambda setting: setting.frame is frame, default=None)
 
     def __repr__(self) -> str:
         return f"<mode {self.name}: {self.get()!r}>"
@@ -115,22 +124,18 @@ class Switch(ContextDecorator, Generic[T]):
         self.what = what
 
     def __enter__(self) -> None:
-        self.mode.begin(Setting(self, *_caller()))
+        frame = _caller()
+        self.mode.begin(Setting(self, frame, _is_suspended_at_will(frame)))
 
     def __exit__(self, *error: Any) -> None:
+        setting = None
         try:
-            self._end(_caller()[0])
+            if setting := self.mode.newest(self, _caller()):
+                self.mode.end(setting)
         except BaseException:  # Ctrl-C: recording would stay off for good
-            self._end(None)
+            if setting := setting or self.mode.newest(self, _caller()):
+                self.mode.end(setting)
             raise
-
-    def _end(self, frame: FrameType | None) -> None:
-        """End the newest of its settings: by preference one of this frame, else one of this thread or task."""
-        # a generator may be closed by another thread than began it: then its setting is not among those of this one
-        mine = [s for s in (*self.mode.open.copy(), *self.mode.here()) if s.switch is self]
-        for setting in reversed([*mine, *[s for s in mine if s.frame is frame]]):
-            self.mode.end(setting)
-            return
 
     def __call__(self, function: F) -> F:
         """The function, with the mode set while its body runs.  Raises TypeError for an asynchronous generator."""
@@ -156,22 +161,24 @@ class Switch(ContextDecorator, Generic[T]):
         return wraps(function)(wrapper)  # type: ignore[return-value]
 
 
-def _caller() -> tuple[FrameType | None, bool]:
-    """The frame of the ``with``, and whether it is a generator's, which may be suspended before the block has ended.
+def _caller() -> FrameType | None:
+    """The frame of the ``with``, or of the call of a decorated function."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__") == "contextlib":  # an ExitStack, a decorator
+        frame = frame.f_back
+    return frame
+
+
+def _is_suspended_at_will(frame: FrameType | None) -> bool:
+    """Whether it is a generator's frame, which may be suspended before the block has ended.
 
     A generator that contextlib or a test's fixture runs is suspended on purpose: what it sets is meant for the code
     that it yields to.
     """
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None and _module(frame) == "contextlib":  # an ExitStack, a decorator
-        frame = frame.f_back
     if frame is None or not frame.f_code.co_flags & SUSPENDABLE:
-        return frame, False
-    return frame, _module(frame.f_back) not in RUNNERS_OF_CONTEXTS
-
-
-def _module(frame: FrameType | None) -> Any:
-    return frame and frame.f_globals.get("__name__")
+        return False
+    runner = frame.f_back
+    return runner is None or runner.f_globals.get("__name__") not in RUNNERS_OF_CONTEXTS
 
 
 #: who runs a generator as a context manager

@@ -21,9 +21,10 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, wraps
 from numbers import Real
 from typing import Any, Protocol
+from weakref import WeakSet
 
 Rule = Callable[..., Any]
 Writer = Callable[[Sequence[str]], str]
@@ -79,8 +80,24 @@ class Operation:
     def __repr__(self) -> str:
         return f"<operation {self.name}{list(self.constants) or ''}>"
 
-    def __reduce__(self) -> tuple[Any, ...]:  # rows are unique: copies and pickles find the row again
+    @property
+    def in_table(self) -> bool:
+        """Whether its name (with its constants) stands for it: a row made by `operation` alone may have any name."""
+        return self in _TABLE
+
+    def __reduce__(self) -> tuple[Any, ...]:  # rows are unique: pickles find the row again
+        if not self.in_table:
+            raise TypeError(
+                f"the operation {self.name!r} cannot be pickled, since its name does not lead to it: make it with "
+                "row(...), under a name that no other row has, in a module that is imported before unpickling"
+            )
         return _find, (self.name, *self.constants)
+
+    def __copy__(self) -> Operation:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Operation:
+        return self
 
 
 class Function(Protocol):
@@ -96,9 +113,17 @@ class Function(Protocol):
 OPERATIONS: dict[str, Operation] = {}
 #: Rows that depend on a constant, such as ``x**n`` for one n: each is made when it is first asked for.
 FAMILIES: dict[str, Callable[..., Operation]] = {}
+#: The names that are taken, once this module is complete.
+BUILT_IN: set[str] = set()
+
+
+#: every row that is found by its name and constants
+_TABLE: WeakSet[Operation] = WeakSet()
 
 
 def _find(name: str, *constants: float) -> Operation:
+    if name not in (FAMILIES if constants else OPERATIONS):
+        raise ValueError(f"there is no row {name!r} here: import the module that makes it with row(...) first")
     return FAMILIES[name](*constants) if constants else OPERATIONS[name]
 
 
@@ -120,7 +145,11 @@ def operation(
     taught: Rule | None = None,
     role: str = "",
 ) -> Operation:
-    """Make a row, with a call such as ``tanh(x)`` as the default way to write it."""
+    """Make a row outside of the table, with a call such as ``tanh(x)`` as the default way to write it.
+
+    It works, records and is drawn like any other, whatever its name.  `row` puts one into the table, where pickles and
+    compiled programs look for it.
+    """
     constant = partials if isinstance(partials, tuple) else None
     rule = partials if callable(partials) else lambda out, *operands: constant
     return Operation(
@@ -148,8 +177,16 @@ def row(name: str, value: Callable[..., float], partials: Rule | tuple[float, ..
 
     On floats the function is the row's value.  An operand of another kind is asked to ``record`` the operation, so
     this module needs to know neither Value nor any other kind of number that will ever be traced.
+
+    Raises ValueError for the name of a built-in row.  A row of one's own may be made again: the new one replaces it.
     """
-    op = OPERATIONS[name] = operation(name, value, partials, doc, **facts)
+    if name in BUILT_IN:
+        raise ValueError(f"{name!r} is a built-in operation: give the new row another name")
+    op = operation(name, value, partials, doc, **facts)
+    if name in OPERATIONS:
+        _TABLE.discard(OPERATIONS[name])
+    OPERATIONS[name] = op
+    _TABLE.add(op)
 
     def unary(x: Any) -> Any:
         if x.__class__ is float:
@@ -559,7 +596,13 @@ def _softmax(out: Any, xs: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _family(make: Callable[[float], Operation]) -> Callable[[float], Operation]:
-    cached = lru_cache(maxsize=4096)(make)
+    @lru_cache(maxsize=4096)
+    @wraps(make)
+    def cached(constant: float) -> Operation:
+        op = make(constant)
+        _TABLE.add(op)
+        return op
+
     FAMILIES[make.__name__.lstrip("_")] = cached
     return cached
 
@@ -632,6 +675,7 @@ def _elu(alpha: float) -> Operation:
 
 OPERATIONS["leaky_relu"] = _leaky_relu(0.01)
 OPERATIONS["elu"] = _elu(1.0)
+BUILT_IN.update(OPERATIONS, FAMILIES)
 
 
 def leaky_relu(x: Any, slope: float = 0.01) -> Any:

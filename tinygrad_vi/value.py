@@ -18,7 +18,9 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from numbers import Real
+from threading import local
 from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import ref
 
 from tinygrad_vi import modes, ops
 from tinygrad_vi.ops import DomainError, Function, Operation, domain_error, number
@@ -376,46 +378,115 @@ class Value:
     # -- copies and pickles: recursion over parents would end at a depth of some hundreds ------------------------------
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What makes the graph again, and apart from it, since these may refer back to it, grads and attributes."""
-        order = topological_order([self]) or [self]
-        leaves = list(dict.fromkeys(v for node in order for v in node.parents if not v.parents))
-        place = {node: i for i, node in enumerate([*leaves, *order])}
-        facts = [(v.data, v.label, v.op, [place[p] for p in v.parents], v.local_grads) for v in order]
-        state = [(None if v.grad is NOT_COMPUTED else v.grad, v.__dict__) for v in order]
-        return _restore, (leaves, facts), state
+        """The facts of this one node, and before them the nodes it was made of that are not saved yet.
 
-    def __setstate__(self, state: list[tuple[Any, dict[str, Any]]]) -> None:
-        for node, (grad, attributes) in zip(topological_order([self]) or [self], state, strict=True):
+        So pickle meets each node by itself, parents first, and keeps one of what several results share.  Grads and
+        attributes come last: they may refer back to the node.
+        """
+        facts = (type(self), self.data, self.label, self.op, self.parents, self.local_grads)
+        bare, _saving.bare = _saving.bare, None
+        if bare is self:
+            return _rebuilt, facts
+        session, token = _saving.session(), None
+        if session is None or self in session.saved:  # then another pickler saved it, which is still there
+            session = token = _Session()
+            _saving.session = ref(session)
+        leaves: list[Value] = []
+        order = topological_order([self], leaves=leaves, entered=session.saved)
+        *before, _ = *leaves, *order
+        states = [
+            (node, None if node.grad is NOT_COMPUTED else node.grad, node.__dict__)
+            for node in (*before, self)
+            if node.grad is not NOT_COMPUTED or node.__dict__
+        ]
+        return _rebuilt_after, (token, [*map(_Bare, before), _Bare(None)] if before else (), *facts), states or None
+
+    def __setstate__(self, states: list[tuple[Value, Any, dict[str, Any]]]) -> None:
+        for node, grad, attributes in states:
             node.grad = NOT_COMPUTED if grad is None else grad
             if attributes:
                 node.__dict__.update(attributes)
 
+    def __copy__(self) -> Value:
+        twin = _rebuilt(type(self), self.data, self.label, self.op, self.parents, self.local_grads)
+        twin.grad = self.grad
+        if self.__dict__:
+            twin.__dict__.update(self.__dict__)
+        return twin
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Value:
         from copy import deepcopy
 
-        copies: dict[Value, Value] = {}
-        for node in (*topological_order([self]), self):
-            for original in (*node.parents, node):
-                if original not in copies and id(original) not in memo:
-                    copy = new(Value)
-                    copy.data, copy.op, copy.label = original.data, original.op, original.label
-                    copy.parents = tuple([memo[id(p)] for p in original.parents])
-                    copy.local_grads = original.local_grads
-                    copies[original] = memo[id(original)] = copy
-        for original, copy in copies.items():
-            copy.grad = deepcopy(original.grad, memo)
-            if original.__dict__:
-                copy.__dict__.update(deepcopy(original.__dict__, memo))
+        leaves: list[Value] = []
+        order = topological_order([self], leaves=leaves)
+        originals = [node for node in (*leaves, *order) if id(node) not in memo]
+        for node in originals:
+            parents = tuple([memo[id(p)] for p in node.parents])
+            memo[id(node)] = _rebuilt(type(node), node.data, node.label, node.op, parents, node.local_grads)
+        for node in originals:
+            copy = memo[id(node)]
+            copy.grad = node.grad if node.grad.__class__ is float else deepcopy(node.grad, memo)
+            if node.__dict__:
+                copy.__dict__.update(deepcopy(node.__dict__, memo))
         return memo[id(self)]  # type: ignore[no-any-return]
 
 
-def _restore(leaves: list[Value], facts: list[tuple[Any, ...]]) -> Value:
-    nodes = list(leaves)
-    for data, label, op, parents, local_grads in facts:
-        node = Value(data, label)
-        node.op, node.parents, node.local_grads = op, tuple([nodes[i] for i in parents]), local_grads
-        nodes.append(node)
-    return nodes[-1]
+def _rebuilt(
+    kind: type[Value],
+    data: float,
+    label: str,
+    op: Operation | None,
+    parents: tuple[Value, ...],
+    local_grads: Sequence[float],
+) -> Value:
+    node = new(kind)
+    node.data, node.grad, node.label = data, NOT_COMPUTED, label
+    node.op, node.parents, node.local_grads = op, parents, local_grads
+    return node
+
+
+def _rebuilt_after(_session: Any, _before: Any, *facts: Any) -> Value:
+    """The node, once the nodes it was made of are there."""
+    return _rebuilt(*facts)
+
+
+class _Session:
+    """What one pickler has saved.  The pickler holds it, by saving it too, and with the pickler it goes."""
+
+    __slots__ = ("__weakref__", "saved")
+
+    def __init__(self) -> None:
+        self.saved: set[Value] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, ()
+
+
+class _Bare:
+    """A node to be saved without its grad and attributes, which the result it was listed for brings later."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Value | None) -> None:
+        self.node = node
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        _saving.bare = self.node  # whose turn is next
+        return _itself, (self.node,)
+
+
+def _itself(x: Any) -> Any:
+    return x
+
+
+class _Saving(local):
+    """What this thread is pickling: the session of the pickler, and the node that is to be saved bare."""
+
+    session: Callable[[], _Session | None] = staticmethod(lambda: None)
+    bare: Value | None = None
+
+
+_saving = _Saving()
 
 
 def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
@@ -450,16 +521,21 @@ ONLY_VALUES, ONLY_FLOATS = {Value}, {float}
 
 
 def topological_order(
-    outputs: Iterable[Value], inputs: Iterable[Value] = (), leaves: list[Value] | None = None
+    outputs: Iterable[Value],
+    inputs: Iterable[Value] = (),
+    *,
+    leaves: list[Value] | None = None,
+    entered: set[Value] | None = None,
 ) -> list[Value]:
     """Every recorded node the outputs depend on, each after its parents; leaves are put into ``leaves``, if given.
 
     A depth-first search that keeps its own stack, so depth is limited by memory alone.  A node is entered once; below
     its parents it leaves itself and a None, which says that when they are done it is its turn.  The search goes no
-    further than ``inputs``, which count as leaves.
+    further than ``inputs``, which count as leaves; nor than what stands in ``entered``, to which it adds.
     """
     order: list[Value] = []
-    entered = set(inputs)
+    entered = set() if entered is None else entered
+    entered.update(inputs)
     stack: list[Any] = list(outputs)
     while stack:
         node = stack.pop()
