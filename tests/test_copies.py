@@ -142,8 +142,8 @@ def test_a_pickle_grows_with_the_number_of_nodes(order):
 
 @pytest.mark.parametrize("order", [lambda ns: ns[-1], lambda ns: ns, lambda ns: ns[::-1], lambda ns: (ns[0], ns[-1])])
 def test_a_deep_graph_is_saved_without_recursion(order, duplicate):
-    nodes = chain(5000)
-    for node in nodes[::500]:
+    nodes = chain(1500)
+    for node in nodes[::150]:
         node.owner = nodes[-1]
     twin = duplicate(order(nodes))
     last = twin if isinstance(twin, Value) else max(twin, key=lambda v: v.data)

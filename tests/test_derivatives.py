@@ -301,3 +301,24 @@ def test_bad_input_says_what_was_wrong():
         grad(lambda x: x * 1e308 * 10)(1.0)
     with pytest.raises(DomainError, match="no finite derivative"):
         grad(sqrt)(0.0)
+
+
+def test_lists_nested_beyond_reason_are_refused_with_a_sentence():
+    def first(v):
+        while isinstance(v, list):
+            v = v[0]
+        return v * v
+
+    def nested(depth):
+        x = 3.0
+        for _ in range(depth):
+            x = [x]
+        return x
+
+    looped = []
+    looped.append(looped)
+    for derivative in (grad, hessian, jacobian, numerical_gradient, lambda f: lambda at: jvp(f, (at,), (at,))):
+        for x in (nested(101), nested(900), nested(5000), looped):
+            with pytest.raises(ShapeError, match=r"nested more than 100 deep: does one contain itself\?"):
+                derivative(first)(x)
+    assert first(grad(first)(nested(90))) == 36.0

@@ -385,10 +385,19 @@ def _one_or_all(arguments: Sequence[Any]) -> Any:
     return arguments[0] if len(arguments) == 1 else tuple(arguments)
 
 
-def flatten(x: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
-    """The numbers of a nested structure, and the function that nests as many others the same way."""
+#: lists in lists in lists: nobody nests numbers deeper, but a list may contain itself
+MAX_DEPTH = 100
+
+
+def flatten(x: Any, depth: int = 0) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+    """The numbers of a nested structure, and the function that nests as many others the same way.
+
+    Raises TypeError for what is no number, ShapeError for lists nested more than MAX_DEPTH deep.
+    """
+    if depth > MAX_DEPTH:
+        raise ShapeError(f"lists are nested more than {MAX_DEPTH} deep: does one contain itself? Give a flat list")
     if isinstance(x, (list, tuple)):
-        parts = [flatten(entry) for entry in x]
+        parts = [flatten(entry, depth + 1) for entry in x]
         sizes = [len(numbers) for numbers, _ in parts]
 
         def nest(numbers: Sequence[Any]) -> Any:
@@ -400,7 +409,7 @@ def flatten(x: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     if hasattr(x, "ravel") and getattr(x, "shape", ()) != ():
         if x.dtype != object:
             return list(x.ravel().tolist()), lambda numbers: _array(numbers, x.shape)
-        entries, nest_entries = flatten(list(x.ravel()))  # which may be nested themselves
+        entries, nest_entries = flatten(list(x.ravel()), depth + 1)  # which may be nested themselves
         return entries, lambda numbers: _array(nest_entries(numbers), x.shape)
     if not isinstance(x, Value):
         number(x, "a derivative")  # raises the TypeError

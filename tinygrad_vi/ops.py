@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache, wraps
 from numbers import Real
@@ -223,18 +223,36 @@ def apply(op: Operation, *operands: Any) -> Any:
 
 def number(x: Any, wanted_by: str) -> float:
     """The float of a real number (int, float, Fraction, NumPy scalar, 0-d array); TypeError for anything else."""
-    if getattr(x, "shape", None) == () and hasattr(x, "item"):
+    masquerade = _is_no_number(x)
+    if getattr(x, "shape", None) == () and hasattr(x, "item") and not masquerade:
         x = x.item()
-    if not isinstance(x, Real):
+    if masquerade or not isinstance(x, Real):
         several = isinstance(x, (list, tuple)) or hasattr(x, "shape")
         hint = ": apply it to each entry, or use the NumPy function on an object array" if several else ""
         takes = "real numbers" if wanted_by == "Value" else "numbers or Values"
         hint = "; its number is v.data" if hasattr(x, "record") else hint
         raise TypeError(f"{wanted_by} takes {takes}, got {_brief(x)} of type {type(x).__name__}{hint}")
     try:
-        return float(x)
+        found = float(x)
     except OverflowError:
         raise DomainError(f"{wanted_by} takes numbers that fit a float, got one of about 1e{_digits(x)}") from None
+    if math.isinf(found) and x != found:  # NumPy's longdouble
+        raise DomainError(f"{wanted_by} takes numbers that fit a float, got {x}")
+    return found
+
+
+def _is_no_number(x: Any) -> bool:
+    """Whether ``item()`` would make a number of what is none: a date, a span of time, a masked entry of NumPy."""
+    return getattr(getattr(x, "dtype", None), "kind", "") in ("M", "m") or getattr(x, "mask", False) is not False
+
+
+def entries(xs: Iterable[Any], wanted_by: str) -> list[Any]:
+    """The entries of a list; TypeError for what has no order or holds keys: a set, a dictionary, a text."""
+    if isinstance(xs, (Set, Mapping, str, bytes)):
+        raise TypeError(
+            f"{wanted_by} takes lists, where every number has its place, got {_brief(xs)} of type {type(xs).__name__}"
+        )
+    return list(xs)
 
 
 def whole_number(n: Any, what: str, least: int = 1) -> int:
@@ -705,7 +723,7 @@ def total(xs: Iterable[Any]) -> Any:
     >>> total([1.0, 2.0, 4.0])
     7.0
     """
-    return _total_row(*xs)
+    return _total_row(*(xs if isinstance(xs, Set) else entries(xs, "total")))
 
 
 def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
@@ -716,7 +734,7 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
     >>> dot([2.0, 3.0], [5.0, 7.0], 1.0)
     32.0
     """
-    w, x = tuple(w), tuple(x)
+    w, x = entries(w, "dot"), entries(x, "dot")
     if len(w) != len(x):
         raise ShapeError(f"dot needs as many weights as inputs, got {len(w)} weights and {len(x)} inputs")
     return apply(dot_row.operation, *w, *x, b)
@@ -730,7 +748,7 @@ def logsumexp(xs: Iterable[Any]) -> Any:
     >>> logsumexp([1000.0, 1000.0])
     1000.6931471805599
     """
-    xs = tuple(xs)
+    xs = entries(xs, "logsumexp")
     if not xs:
         raise ShapeError("logsumexp needs at least one operand, got an empty list")
     return _logsumexp_row(*xs)
@@ -744,7 +762,7 @@ def softmax(xs: Iterable[Any]) -> list[Any]:
     >>> softmax([1000.0, 1000.0])
     [0.5, 0.5]
     """
-    xs = tuple(xs)
+    xs = entries(xs, "softmax")
     return list(_softmax(logsumexp(xs), xs))
 
 

@@ -123,6 +123,16 @@ def _failed(op: Operation, parents: tuple[Value, ...]) -> Value:
     raise domain_error(op, parents) from None
 
 
+def _label(label: Any) -> str:
+    if not isinstance(label, str):
+        wanted = "Value takes a number and a label, which is a text"
+        raise TypeError(
+            f"{wanted}, got {label!r:.60} of type {type(label).__name__}. Operands are not given to it: operators and "
+            "functions record them, and an operation of your own is a row of the table, made by tinygrad_vi.ops.row"
+        )
+    return str(label)
+
+
 def _operator(function: Function) -> tuple[Callable[[Value, Any], Value], Callable[[Value, Any], Value]]:
     """The methods ``x op y`` and its reflection for one row.  These are nine nodes in ten, hence no shared `record`."""
     op = function.operation
@@ -201,7 +211,7 @@ class Value:
         self.op: Operation | None = None
         self.parents: tuple[Value, ...] = ()
         self.local_grads: Sequence[float] = ()
-        self.label = label
+        self.label = label if label.__class__ is str else _label(label)
 
     @staticmethod
     def record(op: Operation, *operands: Any) -> Value:
@@ -498,8 +508,8 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
     32.0
     """
     # `ops.dot` would do.  Networks are made of this one node, and keeping w, x and b apart makes it twice as fast.
-    w = w if w.__class__ is list else list(w)
-    x = x if x.__class__ is list else list(x)
+    w = w if w.__class__ is list else ops.entries(w, "dot")
+    x = x if x.__class__ is list else ops.entries(x, "dot")
     parents = (*w, *x, b)
     if {*map(type, parents)} != ONLY_VALUES or len(w) != len(x):
         if {*map(type, w)} != ONLY_VALUES or len(w) != len(x):
@@ -601,7 +611,7 @@ def _grads_of(leaves: Sequence[Value]) -> list[Any]:
     if {*map(type, grads)} <= ONLY_FLOATS:
         return grads
     for i, (leaf, g) in enumerate(zip(leaves, grads, strict=True)):
-        if not isinstance(g, (float, Value)):
+        if g.__class__ is not float and not isinstance(g, Value):
             try:
                 grads[i] = number(g, "grad")
             except TypeError:
