@@ -25,6 +25,7 @@ from tinygrad_vi.value import (
     Value,
     adjoints,
     check_recorded,
+    check_unchanged,
     first_not_finite,
     not_finite,
     recording,
@@ -100,6 +101,8 @@ def vjp(f: F, *primals: Any) -> tuple[Any, F]:
         numbers, _ = flatten(weights)
         if len(numbers) != len(call.outputs):
             raise ShapeError(f"f has {len(call.outputs)} results, but there are {len(numbers)} weights for them")
+        if call.create_graph or differentiating() or any(isinstance(weight, Value) for weight in numbers):
+            check_unchanged(call.order)  # rules would be applied to Values that may have changed since the call
         seeds: dict[Value, Any] = {}
         for y, weight in zip(call.outputs, numbers, strict=True):
             seeds[y] = seeds[y] + weight if y in seeds else weight
