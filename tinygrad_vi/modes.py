@@ -70,7 +70,10 @@ class Mode(Generic[T]):
     def get(self) -> T:
         """What holds here and now."""
         if self.open:
-            for setting in reversed(self._settings.get()):
+            settings = self._settings.get()
+            if settings and not (settings[-1].ended or settings[-1].confined):  # the usual one, without a loop
+                return settings[-1].what
+            for setting in reversed(settings):
                 if not setting.ended and (not setting.confined or setting.reaches_here()):
                     return setting.what
         return self.default

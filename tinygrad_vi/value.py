@@ -50,6 +50,7 @@ UNRECORDED = _Unrecorded()
 
 #: the settings of `modes.recording` that are open, in any thread: none, most of the time
 _switched = modes.recording.open
+_is_recording = modes.recording.get
 
 
 def recording(on: bool) -> AbstractContextManager[None]:
@@ -104,7 +105,7 @@ def _node(op: Operation, data: float, parents: tuple[Value, ...], local_grads: S
     node.data = data
     node.grad = NOT_COMPUTED
     node.label = ""
-    if _switched and not modes.recording.get():
+    if _switched and not _is_recording():
         node.op = None
         node.parents = ()
         node.local_grads = UNRECORDED
