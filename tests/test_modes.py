@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -489,6 +490,28 @@ def test_an_interrupt_never_leaves_recording_off():
         assert modes.recording.open == set()
         at += 1
     assert at > 20
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that interrupt")
+def test_ctrl_c_in_a_prediction_never_leaves_recording_off():
+    net = nn.MLP(2, [2, 1], seed=1)
+    rng = random.Random(1)
+
+    def press(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, press)
+    try:
+        for _ in range(300):
+            with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.0002, 0.002))
+                while True:
+                    net([0.1, 0.2])
+            assert slope() == 4.0
+            assert not modes.recording.open
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 # --- results of no_grad -----------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
@@ -81,6 +82,26 @@ class Mode(Generic[T]):
     def set(self, what: T) -> Switch[T]:
         """A context manager, or decorator, inside of which the mode is ``what``."""
         return Switch(self, what)
+
+    def during(self, what: T, function: Callable[..., R], /, *args: Any, **named: Any) -> R:
+        """Call a function with the mode set to ``what``: as ``with`` does, but no Ctrl-C can leave the mode behind.
+
+        The way out begins with a call into C, at which Python looks for no signal, as it does on entering ``__exit__``.
+        """
+        setting = Setting(Switch(self, what), None, confined=False)
+        token = None
+        try:
+            self.open.add(setting)
+            token = self._settings.set((*self.here(), setting))
+            return function(*args, **named)
+        finally:
+            if token is None:
+                self.end(setting)
+            else:
+                try:
+                    self._settings.reset(token)
+                finally:
+                    self.open.discard(setting)
 
     def begin(self, setting: Setting[T]) -> None:
         """Put a setting on top of those of this thread or task."""

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_vi import modes, ops
-from tinygrad_vi.derivatives import MAX_DEPTH, differentiable, differentiating
+from tinygrad_vi.derivatives import MAX_DEPTH, differentiating
 from tinygrad_vi.files import read_json, write_json
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.value import Value, being_traced, dot, no_grad
+from tinygrad_vi.value import Value, being_traced, dot
 
 if TYPE_CHECKING:
     from tinygrad_vi.optim import Optimizer
@@ -130,10 +130,9 @@ class Module:
         if differentiating():
             return self.forward(*inputs, **named)
         if _records(inputs) or _records(list(named.values())):
-            with differentiable():  # a module inside may be called with constants: it has parameters all the same
-                return self.forward(*inputs, **named)
-        with no_grad():
-            return _numbers(self.forward(*inputs, **named))
+            # a module inside may be called with constants: it has parameters all the same
+            return modes.differentiable.during(True, self.forward, *inputs, **named)
+        return _numbers(modes.recording.during(False, self.forward, *inputs, **named))
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The output for one example."""
