@@ -325,3 +325,35 @@ def test_bad_input_says_what_was_wrong():
         grad(lambda x: x * 1e308 * 10)(1.0)
     with pytest.raises(DomainError, match="no finite derivative"):
         grad(sqrt)(0.0)
+
+
+def test_lists_nested_beyond_reason_are_refused_with_a_sentence():
+    def first(v):
+        while isinstance(v, list):
+            v = v[0]
+        return v * v
+
+    def nested(depth):
+        x = 3.0
+        for _ in range(depth):
+            x = [x]
+        return x
+
+    looped = []
+    looped.append(looped)
+    for derivative in (grad, hessian, jacobian, numerical_gradient, lambda f: lambda at: jvp(f, (at,), (at,))):
+        for x in (nested(101), nested(900), nested(5000), looped):
+            with pytest.raises(ShapeError, match=r"nested more than 100 deep: does one contain itself\?"):
+                derivative(first)(x)
+    assert first(grad(first)(nested(90))) == 36.0
+
+
+def test_a_pull_back_does_not_mix_recorded_numbers_with_changed_ones():
+    w = Value(2.0, "w")
+    _, pull_back = vjp(lambda x: w * x * x, 3.0)
+    assert grad(lambda t: grad(lambda x: w * x * x)(t))(3.0) == 4.0
+    w.data = 5.0
+    assert pull_back(1.0) == 12.0  # at the recorded point
+    for ask in (lambda: pull_back(Value(1.0)), lambda: grad(pull_back)(1.0)):
+        with pytest.raises(ValueError, match="the numbers were changed after the graph was recorded: mul"):
+            ask()

@@ -23,6 +23,7 @@ from tinygrad_vi.expression import FUNCTIONS, ExpressionError, evaluate
         ("pow(-x, 2)", 9.0),
         ("0 ** (x/6) + pow(0, x)", 0.0),
         ("+".join(["x"] * 2000), 6000.0),
+        ("total(" + ",".join(["x"] * 9000) + ")", 27000.0),
     ],
 )
 def test_expressions_mean_what_python_means_by_them(text, value):
@@ -78,6 +79,8 @@ def test_every_operation_can_be_called_by_name():
         ("-" * 15_000 + "x", "nested too deeply"),
         ("x**" * 6000 + "x", "nested too deeply"),
         ("sin(" * 3000 + "x" + ")" * 3000, "nest"),
+        ("+".join(["x"] * 9999), "a sum of thousands of terms is written total(a, b, ...)"),
+        ("+".join(["x"] * 9000) + "+y.z", "a sum of thousands of terms is written total(a, b, ...)"),
     ],
 )
 def test_everything_else_is_refused_in_one_line(text, message):

@@ -573,6 +573,37 @@ def test_biases_of_cells_may_be_shared_values():
     assert cell([1.0]) == [1.5]
 
 
+def test_modules_may_be_nested_as_deep_as_they_like():
+    class Wrap(nn.Module):
+        def __init__(self, inner):
+            self.inner = inner
+
+    model = nn.Neuron(2, "tanh", seed=1)
+    path = ""
+    for _ in range(1000):
+        model, path = Wrap(model), f"inner.{path}"
+    assert [p.label for p in model.parameters()] == ["w0", "w1", "b"]
+    assert list(model.state_dict()) == [f"{path}w", f"{path}b"]
+    model.load_state_dict({f"{path}w": [1.0, 2.0], f"{path}b": 3.0})
+    assert [p.data for p in model.eval().parameters()] == [1.0, 2.0, 3.0]
+    lines = repr(model).splitlines()
+    assert len(lines) == len(model.modules()) == 1001
+    assert lines[0] == "Wrap: 3 parameters"
+    assert lines[2] == "    inner: Wrap: 3 parameters"
+    assert lines[-1].strip().startswith("inner: Neuron")
+
+
+def test_a_list_that_contains_itself_is_refused():
+    class Looped(nn.Module):
+        def __init__(self):
+            self.parts = [Value(1.0)]
+            self.parts.append(self.parts)
+
+    for ask in (Looped().parameters, Looped().state_dict, Looped().modules):
+        with pytest.raises(ShapeError, match=r"lists are nested more than 100 deep: does one contain itself\?"):
+            ask()
+
+
 # --- Given Values are parameters --------------------------------------------------------------------------------------
 
 

@@ -393,3 +393,54 @@ def test_take_with_an_index_that_is_a_value():
     for wrong in (-1, 4, 1.5, Value(4.0), Value(0.5)):
         with pytest.raises(ValueError, match=r"take needs a whole number from 0 to 3, got"):
             ops.take(table, wrong)
+
+
+def test_a_row_of_ones_own_may_have_any_name_and_stays_itself():
+    scaled = ops.operation("softplus", lambda x: 3.0 * x, lambda out, x: (3.0,), "3 x")
+    x = Value(2.0)
+    y = Value.record(scaled, x)
+    assert y.data == 6.0
+    assert not scaled.in_table
+    assert copy.deepcopy(y).op is copy.copy(y).op is copy.deepcopy(scaled) is copy.copy(scaled) is scaled
+    for held in (scaled, y, [y], y * x):
+        with pytest.raises(TypeError, match="the operation 'softplus' cannot be pickled, since its name does not lead"):
+            pickle.dumps(held)
+    cubic = ops.operation("power", lambda x: 0.5, lambda out, x: (0.5,), "1/2", constants=(3.0,))
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(cubic)
+    for op in (ops.softplus.operation, ops.power(3.0), ops.exponential(2.0), (leaky := ops.leaky_relu(x, 0.3)).op):
+        assert op.in_table
+        assert pickle.loads(pickle.dumps(op)) is op
+    assert leaky.op is ops._leaky_relu(0.3)
+
+
+@pytest.mark.parametrize("name", ["tanh", "add", "total", "power", "exponential", "leaky_relu", "elu", "dot"])
+def test_a_built_in_row_is_not_replaced(name):
+    before = dict(ops.OPERATIONS)
+    with pytest.raises(ValueError, match=f"'{name}' is a built-in operation: give the new row another name"):
+        ops.row(name, lambda x: x, (1.0,), "x")
+    assert before == ops.OPERATIONS
+
+
+def test_a_row_of_ones_own_may_be_made_again_as_a_notebook_does():
+    try:
+        old = ops.row("doubled", lambda x: 2.0 * x, (2.0,), "2 x")
+        y = old(Value(1.0))
+        assert pickle.loads(pickle.dumps(y)).op is y.op
+        new = ops.row("doubled", lambda x: 2.5 * x, (2.5,), "2.5 x")
+        assert new(Value(1.0)).op is pickle.loads(pickle.dumps(new.operation))
+        with pytest.raises(TypeError, match="'doubled' cannot be pickled"):  # it would come back as another operation
+            pickle.dumps(y)
+        text = pickle.dumps(new.operation)
+    finally:
+        ops.OPERATIONS.pop("doubled", None)
+    with pytest.raises(ValueError, match=r"there is no row 'doubled' here: import the module that makes it"):
+        pickle.loads(text)
+
+
+def test_more_constants_than_are_remembered_are_rows_all_the_same():
+    first = ops.power(1.2345)
+    for i in range(4200):
+        ops.power(2.0 + i / 7.0)
+    assert first.in_table
+    assert pickle.loads(pickle.dumps(first)).constants == (1.2345,)

@@ -23,7 +23,16 @@ from tinygrad_vi import modes
 from tinygrad_vi.differences import corner, plain, slope, trusted_step
 from tinygrad_vi.ops import DomainError, ShapeError, number, whole_number
 from tinygrad_vi.tape import tangents
-from tinygrad_vi.value import Value, adjoints, first_not_finite, not_finite, recording, topological_order
+from tinygrad_vi.value import (
+    Value,
+    adjoints,
+    check_recorded,
+    check_unchanged,
+    first_not_finite,
+    not_finite,
+    recording,
+    topological_order,
+)
 
 F = Callable[..., Any]
 
@@ -99,6 +108,8 @@ def vjp(f: F, *primals: Any) -> tuple[Any, F]:
         wanted, got = _nesting(call.outputs_nesting([0.0] * len(numbers))), _nesting(weights)
         if wanted != got:
             raise ShapeError(f"the result is nested like {wanted:.60}, its weights like {got:.60}")
+        if call.create_graph or differentiating() or any(isinstance(weight, Value) for weight in numbers):
+            check_unchanged(call.order)  # rules would be applied to Values that may have changed since the call
         seeds: dict[Value, Any] = {}
         for y, weight in zip(call.outputs, numbers, strict=True):
             seeds[y] = seeds[y] + weight if y in seeds else weight
@@ -435,6 +446,7 @@ class _Call:
         if not self.single:
             raise TypeError(f"f must return one number, got {len(self.outputs)} in a sequence: use jacobian")
         y = self.outputs[0]
+        check_recorded(y)
         if not math.isfinite(y.data):
             raise not_finite(y)
         return y
@@ -490,10 +502,19 @@ def _one_or_all(arguments: Sequence[Any]) -> Any:
     return arguments[0] if len(arguments) == 1 else tuple(arguments)
 
 
-def flatten(x: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
-    """The numbers of a nested structure, and the function that nests as many others the same way."""
+#: lists in lists in lists: nobody nests numbers deeper, but a list may contain itself
+MAX_DEPTH = 100
+
+
+def flatten(x: Any, depth: int = 0) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+    """The numbers of a nested structure, and the function that nests as many others the same way.
+
+    Raises TypeError for what is no number, ShapeError for lists nested more than MAX_DEPTH deep.
+    """
+    if depth > MAX_DEPTH:
+        raise ShapeError(f"lists are nested more than {MAX_DEPTH} deep: does one contain itself? Give a flat list")
     if isinstance(x, (list, tuple)):
-        parts = [flatten(entry) for entry in x]
+        parts = [flatten(entry, depth + 1) for entry in x]
         sizes = [len(numbers) for numbers, _ in parts]
 
         def nest(numbers: Sequence[Any]) -> Any:
@@ -505,7 +526,7 @@ def flatten(x: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     if hasattr(x, "ravel") and getattr(x, "shape", ()) != ():
         if x.dtype != object:
             return list(x.ravel().tolist()), lambda numbers: _array(numbers, x.shape)
-        entries, nest_entries = flatten(list(x.ravel()))  # which may be nested themselves
+        entries, nest_entries = flatten(list(x.ravel()), depth + 1)  # which may be nested themselves
         return entries, lambda numbers: _array(nest_entries(numbers), x.shape)
     if not isinstance(x, Value):
         number(x, "a derivative")  # raises the TypeError

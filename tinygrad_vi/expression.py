@@ -40,6 +40,8 @@ INSTEAD.update(
     {"tg": "tan(x)", "cotg": "1/tan(x)", "sh": "sinh(x)", "ch": "cosh(x)", "th": "tanh(x)", "sign": "x/abs(x)"}
 )
 
+TOO_DEEP = "the expression is nested too deeply; a sum of thousands of terms is written total(a, b, ...)"
+
 OF_LISTS = {"total", "sum", "logsumexp"}
 
 
@@ -62,7 +64,7 @@ def evaluate(text: str, variables: Mapping[str, Any]) -> Any:
     try:
         result = _walk(_parse(text), variables)
     except RecursionError:
-        raise ExpressionError("the expression is nested too deeply") from None
+        raise ExpressionError(TOO_DEEP) from None
     except TypeError:  # arithmetic with a list
         raise ExpressionError("a list may only stand inside total(...), dot(...) or logsumexp(...)") from None
     if isinstance(result, list):
@@ -86,7 +88,7 @@ def _parse(text: str) -> ast.expr:
         advice = "write products as 2*x and calls as sin(x)"
         raise ExpressionError(f"cannot read the expression{at}: {error.msg}; {advice}") from None
     except (MemoryError, RecursionError):
-        raise ExpressionError("the expression is nested too deeply") from None
+        raise ExpressionError(TOO_DEEP) from None
     except ValueError as error:  # a null byte
         raise ExpressionError(f"cannot read the expression: {error}") from None
 

@@ -13,32 +13,39 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable
 from contextlib import ContextDecorator
 from contextvars import ContextVar
+from functools import wraps
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
 class Setting(Generic[T]):
-    """One opening of a mode, by a switch.  generator: the frame that opened it, if it can be suspended meanwhile."""
+    """One opening of a mode: what it is set to, by which switch, and the frame that said so.
 
-    __slots__ = ("generator", "switch", "what")
+    confined: the frame is a generator's, which may be suspended meanwhile; the setting holds while it runs.
+    """
 
-    def __init__(self, switch: Switch[T], generator: FrameType | None) -> None:
+    __slots__ = ("confined", "ended", "frame", "switch", "what")
+
+    def __init__(self, switch: Switch[T], frame: FrameType | None, confined: bool) -> None:
         self.what = switch.what
         self.switch = switch
-        self.generator = generator
+        self.frame = frame
+        self.confined = confined
+        self.ended = False
 
     def reaches_here(self) -> bool:
-        """Whether it holds for the running code: a setting made in a generator holds while the generator runs."""
-        if self.generator is None:
-            return True
+        """Whether the generator that opened it is running."""
         frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame is not self.generator:
+        while frame is not self.frame and frame is not None:
             frame = frame.f_back
         return frame is not None
 
@@ -64,8 +71,11 @@ class Mode(Generic[T]):
     def get(self) -> T:
         """What holds here and now."""
         if self.open:
-            for setting in reversed(self._settings.get()):
-                if setting in self.open and setting.reaches_here():
+            settings = self._settings.get()
+            if settings and not (settings[-1].ended or settings[-1].confined):  # the usual one, without a loop
+                return settings[-1].what
+            for setting in reversed(settings):
+                if not setting.ended and (not setting.confined or setting.reaches_here()):
                     return setting.what
         return self.default
 
@@ -73,56 +83,130 @@ class Mode(Generic[T]):
         """A context manager, or decorator, inside of which the mode is ``what``."""
         return Switch(self, what)
 
+    def during(self, what: T, function: Callable[..., R], /, *args: Any, **named: Any) -> R:
+        """Call a function with the mode set to ``what``: as ``with`` does, but no Ctrl-C can leave the mode behind.
+
+        The way out begins with a call into C, at which Python looks for no signal, as it does on entering ``__exit__``.
+        """
+        setting = Setting(Switch(self, what), None, confined=False)
+        token = None
+        try:
+            self.open.add(setting)
+            token = self._settings.set((*self.here(), setting))
+            return function(*args, **named)
+        finally:
+            if token is None:
+                self.end(setting)
+            else:
+                try:
+                    self._settings.reset(token)
+                finally:
+                    self.open.discard(setting)
+
     def begin(self, setting: Setting[T]) -> None:
         """Put a setting on top of those of this thread or task."""
-        self.open.add(setting)  # one call, which no other thread can interrupt half-way
-        self._settings.set((*self.here(), setting))
+        try:
+            self.open.add(setting)  # one call, which no other thread can interrupt half-way
+            self._settings.set((*self.here(), setting))
+        except BaseException:  # Ctrl-C, just before the block that would have ended it
+            self.end(setting)
+            raise
 
     def end(self, setting: Setting[T]) -> None:
         """End a setting, wherever it was opened."""
+        setting.ended = True
         self.open.discard(setting)
         self._settings.set(self.here())
+        setting.frame = None  # other contexts may still list the setting: they need not hold the frame's variables
 
     def here(self) -> tuple[Setting[T], ...]:
         """The open settings of this thread or task, the newest last."""
-        return tuple([setting for setting in self._settings.get() if setting in self.open])
+        settings = self._settings.get()
+        return tuple([setting for setting in settings if not setting.ended]) if settings else settings
+
+    def newest(self, switch: Switch[T], frame: FrameType | None) -> Setting[T] | None:
+        """The newest setting of a switch: by preference one of this frame, else one of this thread or task."""
+        for setting in reversed(self._settings.get()):
+            if setting.frame is frame and setting.switch is switch:
+                return setting
+        # a generator may be closed by another thread than began it: then its setting is not among those of this one
+        mine = [setting for setting in (*self.open.copy(), *self.here()) if setting.switch is switch]
+        return max(mine, key=lambda setting: setting.frame is frame, default=None)
 
     def __repr__(self) -> str:
         return f"<mode {self.name}: {self.get()!r}>"
 
 
 class Switch(ContextDecorator, Generic[T]):
-    """Sets a mode from ``__enter__`` to ``__exit__``; may be entered again and again, by several threads at once."""
+    """Sets a mode from ``__enter__`` to ``__exit__``; may be entered again and again, by several threads at once.
+
+    As a decorator it sets the mode while the function runs: for a generator or coroutine, while its body does.
+    """
 
     def __init__(self, mode: Mode[T], what: T) -> None:
         self.mode = mode
         self.what = what
 
     def __enter__(self) -> None:
-        self.mode.begin(Setting(self, _suspendable_caller()))
+        frame = _caller()
+        self.mode.begin(Setting(self, frame, _is_suspended_at_will(frame)))
 
     def __exit__(self, *error: Any) -> None:
-        # a generator may be closed by another thread than began it: then its setting is not among those of this one
-        for setting in reversed((*self.mode.open, *self.mode.here())):
-            if setting.switch is self:
+        setting = None
+        try:
+            if setting := self.mode.newest(self, _caller()):
                 self.mode.end(setting)
-                return
+        except BaseException:  # Ctrl-C: recording would stay off for good
+            if setting := setting or self.mode.newest(self, _caller()):
+                self.mode.end(setting)
+            raise
+
+    def __call__(self, function: F) -> F:
+        """The function, with the mode set while its body runs.  Raises TypeError for an asynchronous generator."""
+        wrapper: Any
+        if inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__name__} is an asynchronous generator, which cannot be wrapped: write the `with` inside it"
+            )
+        if inspect.iscoroutinefunction(function):
+
+            async def wrapper(*args: Any, **named: Any) -> Any:
+                with self:
+                    return await function(*args, **named)
+
+        elif inspect.isgeneratorfunction(function):
+
+            def wrapper(*args: Any, **named: Any) -> Any:
+                with self:
+                    return (yield from function(*args, **named))
+
+        else:
+            return super().__call__(function)
+        return wraps(function)(wrapper)  # type: ignore[return-value]
 
 
-def _suspendable_caller() -> FrameType | None:
-    """The frame of the ``with``, when it is a generator's: it may be suspended before the block has ended.
-
-    A generator that contextlib runs (``@contextmanager``) is suspended on purpose: what it sets is meant for the code
-    that it yields to.
-    """
+def _caller() -> FrameType | None:
+    """The frame of the ``with``, or of the call of a decorated function."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__") == "contextlib":  # an ExitStack, a decorator
         frame = frame.f_back
-    if frame is None or not frame.f_code.co_flags & SUSPENDABLE:
-        return None
-    driver = frame.f_back
-    return None if driver is not None and driver.f_globals.get("__name__") == "contextlib" else frame
+    return frame
 
+
+def _is_suspended_at_will(frame: FrameType | None) -> bool:
+    """Whether it is a generator's frame, which may be suspended before the block has ended.
+
+    A generator that contextlib or a test's fixture runs is suspended on purpose: what it sets is meant for the code
+    that it yields to.
+    """
+    if frame is None or not frame.f_code.co_flags & SUSPENDABLE:
+        return False
+    runner = frame.f_back
+    return runner is None or runner.f_globals.get("__name__") not in RUNNERS_OF_CONTEXTS
+
+
+#: who runs a generator as a context manager
+RUNNERS_OF_CONTEXTS = {"contextlib", "_pytest.fixtures"}
 
 #: whether operations are recorded
 recording = Mode("recording", True)

@@ -18,15 +18,14 @@ from difflib import get_close_matches
 from numbers import Real
 from operator import methodcaller
 from pathlib import Path
-from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_vi import modes, ops
 from tinygrad_vi.data import random_numbers
-from tinygrad_vi.derivatives import differentiable, differentiating
+from tinygrad_vi.derivatives import MAX_DEPTH, differentiating
 from tinygrad_vi.files import finite, read_json, shown, whole, write_json
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.value import NOT_COMPUTED, Value, being_traced, dot, no_grad
+from tinygrad_vi.value import NOT_COMPUTED, Value, being_traced, dot
 
 if TYPE_CHECKING:
     from tinygrad_vi.optim import Optimizer
@@ -130,10 +129,9 @@ class Module:
         if differentiating():
             return self.forward(*inputs, **named)
         if _records(inputs) or _records(list(named.values())):
-            with differentiable():  # a module inside may be called with constants: it has parameters all the same
-                return self.forward(*inputs, **named)
-        with no_grad():
-            return _numbers(self.forward(*inputs, **named))
+            # a module inside may be called with constants: it has parameters all the same
+            return modes.differentiable.during(True, self.forward, *inputs, **named)
+        return _numbers(modes.recording.during(False, self.forward, *inputs, **named))
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The output for one example."""
@@ -253,11 +251,22 @@ class Module:
         """One line: what it is, without its parts."""
         return type(self).__name__
 
-    @recursive_repr("...: see above")
     def __repr__(self) -> str:
-        children = [] if isinstance(self, Layer) else _children("", self)  # a layer says how many neurons it has
-        lines = [line for path, child in children for line in _indented(path, repr(child))]
-        return "\n".join([f"{self.describe()}: {counted(len(self.parameters()), 'parameter')}", *lines])
+        lines: list[str] = []
+        stack: list[tuple[str, Any, tuple[Module, ...]]] = [("", self, ())]  # path, module, those around it
+        while stack:
+            path, module, around = stack.pop()
+            its_own: Any = type(module).__repr__
+            if any(module is other for other in around):
+                lines += _indented(path, "...: see above", len(around))
+            elif module is not self and its_own is not Module.__repr__:  # it says it in its own way
+                lines += _indented(path, repr(module), len(around))
+            else:
+                said = f"{module.describe()}: {counted(len(module.parameters()), 'parameter')}"
+                lines += _indented(path, said, len(around))
+                inside = [] if isinstance(module, Layer) else _children("", module)  # a layer says its neurons' number
+                stack += reversed([(name, child, (*around, module)) for name, child in inside])
+        return "\n".join(lines)
 
 
 def _records(x: Any) -> bool:
@@ -299,15 +308,25 @@ def _join(path: str, name: str) -> str:
 
 def _walk(path: str, x: Any, found: dict[Any, str]) -> dict[Any, str]:
     """Every leaf Value and every module of a container, each once, with the first path that leads to it."""
-    if isinstance(x, Value):
-        if not x.parents:
-            found.setdefault(x, path)
-    elif not isinstance(x, Module) or x not in found:
-        if isinstance(x, Module):
-            found[x] = path
-        for name, v in _entries(x):
-            _walk(_join(path, name), v, found)
+    stack = [(path, x, 0)]
+    while stack:
+        path, x, depth = stack.pop()
+        if isinstance(x, Value):
+            if not x.parents:
+                found.setdefault(x, path)
+        elif not isinstance(x, Module) or x not in found:
+            if isinstance(x, Module):
+                found[x] = path
+                depth = 0  # modules may be nested as deep as they like: each is entered once
+            stack += reversed(_below(path, x, depth))
     return found
+
+
+def _below(path: str, x: Any, depth: int) -> list[tuple[str, Any, int]]:
+    """What a container holds, with its path and how many containers are around it since the last module."""
+    if depth > MAX_DEPTH:
+        raise ShapeError(f"{path:.60}: lists are nested more than {MAX_DEPTH} deep: does one contain itself?")
+    return [(_join(path, name), v, depth + 1) for name, v in _entries(x)]
 
 
 def _children(path: str, x: Any) -> Iterator[tuple[str, Module]]:
@@ -321,17 +340,21 @@ def _children(path: str, x: Any) -> Iterator[tuple[str, Module]]:
 
 def _arrays(path: str, x: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
     """Parameters as they lie together: a Value, or a nested list of nothing but Values."""
-    if _is_array(x):
-        yield path, x
-    elif id(x) not in seen:
-        seen |= {id(x)} if isinstance(x, Module) else set()
-        for name, v in _entries(x):
-            yield from _arrays(_join(path, name), v, seen)
+    stack = [(path, x, 0)]
+    while stack:
+        path, x, depth = stack.pop()
+        if _is_array(x):
+            yield path, x
+        elif id(x) not in seen:
+            if isinstance(x, Module):
+                seen.add(id(x))
+                depth = 0
+            stack += reversed(_below(path, x, depth))
 
 
-def _is_array(x: Any) -> bool:
+def _is_array(x: Any, depth: int = 0) -> bool:
     if isinstance(x, (list, tuple)):
-        return len(x) > 0 and all(map(_is_array, x))
+        return depth <= MAX_DEPTH and len(x) > 0 and all(_is_array(v, depth + 1) for v in x)
     return isinstance(x, Value) and not x.parents
 
 
@@ -357,9 +380,9 @@ def _plain(x: Any) -> Any:
     return x.tolist() if hasattr(x, "tolist") else x
 
 
-def _indented(path: str, text: str) -> list[str]:
+def _indented(path: str, text: str, depth: int) -> list[str]:
     first, *rest = text.splitlines()
-    return [f"  {path}: {first}", *[f"  {line}" for line in rest]]
+    return ["  " * depth + line for line in (f"{path}: {first}" if path else first, *rest)]
 
 
 def counted(n: int, noun: str) -> str:

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, wraps
 from numbers import Real
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from tinygrad_vi import modes
 
@@ -81,8 +82,24 @@ class Operation:
     def __repr__(self) -> str:
         return f"<operation {self.name}{list(self.constants) or ''}>"
 
-    def __reduce__(self) -> tuple[Any, ...]:  # rows are unique: copies and pickles find the row again
+    @property
+    def in_table(self) -> bool:
+        """Whether its name (with its constants) stands for it: a row made by `operation` alone may have any name."""
+        return self in _TABLE
+
+    def __reduce__(self) -> tuple[Any, ...]:  # rows are unique: pickles find the row again
+        if not self.in_table:
+            raise TypeError(
+                f"the operation {self.name!r} cannot be pickled, since its name does not lead to it: make it with "
+                "row(...), under a name that no other row has, in a module that is imported before unpickling"
+            )
         return _find, (self.name, *self.constants)
+
+    def __copy__(self) -> Operation:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Operation:
+        return self
 
 
 class Function(Protocol):
@@ -98,9 +115,17 @@ class Function(Protocol):
 OPERATIONS: dict[str, Operation] = {}
 #: Rows that depend on a constant, such as ``x**n`` for one n: each is made when it is first asked for.
 FAMILIES: dict[str, Callable[..., Operation]] = {}
+#: The names that are taken, once this module is complete.
+BUILT_IN: set[str] = set()
+
+
+#: every row that is found by its name and constants
+_TABLE: WeakSet[Operation] = WeakSet()
 
 
 def _find(name: str, *constants: float) -> Operation:
+    if name not in (FAMILIES if constants else OPERATIONS):
+        raise ValueError(f"there is no row {name!r} here: import the module that makes it with row(...) first")
     return FAMILIES[name](*constants) if constants else OPERATIONS[name]
 
 
@@ -122,7 +147,11 @@ def operation(
     taught: Rule | None = None,
     role: str = "",
 ) -> Operation:
-    """Make a row, with a call such as ``tanh(x)`` as the default way to write it."""
+    """Make a row outside of the table, with a call such as ``tanh(x)`` as the default way to write it.
+
+    It works, records and is drawn like any other, whatever its name.  `row` puts one into the table, where pickles and
+    compiled programs look for it.
+    """
     constant = partials if isinstance(partials, tuple) else None
     written = [write_constant(c) for c in constants]
     rule = partials if callable(partials) else lambda out, *operands: constant
@@ -151,8 +180,16 @@ def row(name: str, value: Callable[..., float], partials: Rule | tuple[float, ..
 
     On floats the function is the row's value.  An operand of another kind is asked to ``record`` the operation, so
     this module needs to know neither Value nor any other kind of number that will ever be traced.
+
+    Raises ValueError for the name of a built-in row.  A row of one's own may be made again: the new one replaces it.
     """
-    op = OPERATIONS[name] = operation(name, value, partials, doc, **facts)
+    if name in BUILT_IN:
+        raise ValueError(f"{name!r} is a built-in operation: give the new row another name")
+    op = operation(name, value, partials, doc, **facts)
+    if name in OPERATIONS:
+        _TABLE.discard(OPERATIONS[name])
+    OPERATIONS[name] = op
+    _TABLE.add(op)
 
     def unary(x: Any) -> Any:
         if x.__class__ is float:
@@ -189,18 +226,36 @@ def apply(op: Operation, *operands: Any) -> Any:
 
 def number(x: Any, wanted_by: str) -> float:
     """The float of a real number (int, float, Fraction, NumPy scalar, 0-d array); TypeError for anything else."""
-    if getattr(x, "shape", None) == () and hasattr(x, "item"):
+    masquerade = _is_no_number(x)
+    if getattr(x, "shape", None) == () and hasattr(x, "item") and not masquerade:
         x = x.item()
-    if not isinstance(x, Real):
+    if masquerade or not isinstance(x, Real):
         several = isinstance(x, (list, tuple)) or hasattr(x, "shape")
         hint = ": apply it to each entry, or use the NumPy function on an object array" if several else ""
         takes = "real numbers" if wanted_by == "Value" else "numbers or Values"
         hint = "; its number is v.data" if hasattr(x, "record") else hint
         raise TypeError(f"{wanted_by} takes {takes}, got {_brief(x)} of type {type(x).__name__}{hint}")
     try:
-        return float(x)
+        found = float(x)
     except OverflowError:
         raise DomainError(f"{wanted_by} takes numbers that fit a float, got one of about 1e{_digits(x)}") from None
+    if math.isinf(found) and x != found:  # NumPy's longdouble
+        raise DomainError(f"{wanted_by} takes numbers that fit a float, got {x}")
+    return found
+
+
+def _is_no_number(x: Any) -> bool:
+    """Whether ``item()`` would make a number of what is none: a date, a span of time, a masked entry of NumPy."""
+    return getattr(getattr(x, "dtype", None), "kind", "") in ("M", "m") or getattr(x, "mask", False) is not False
+
+
+def entries(xs: Iterable[Any], wanted_by: str) -> list[Any]:
+    """The entries of a list; TypeError for what has no order or holds keys: a set, a dictionary, a text."""
+    if isinstance(xs, (Set, Mapping, str, bytes)):
+        raise TypeError(
+            f"{wanted_by} takes lists, where every number has its place, got {_brief(xs)} of type {type(xs).__name__}"
+        )
+    return list(xs)
 
 
 def whole_number(n: Any, what: str, least: int = 1) -> int:
@@ -593,7 +648,13 @@ def _softmax(out: Any, xs: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _family(make: Callable[[float], Operation]) -> Callable[[float], Operation]:
-    cached = lru_cache(maxsize=4096)(make)
+    @lru_cache(maxsize=4096)
+    @wraps(make)
+    def cached(constant: float) -> Operation:
+        op = make(constant)
+        _TABLE.add(op)
+        return op
+
     FAMILIES[make.__name__.lstrip("_")] = cached
     return cached
 
@@ -672,6 +733,7 @@ def _elu(alpha: float) -> Operation:
 
 OPERATIONS["leaky_relu"] = _leaky_relu(0.01)
 OPERATIONS["elu"] = _elu(1.0)
+BUILT_IN.update(OPERATIONS, FAMILIES)
 
 
 def leaky_relu(x: Any, slope: float = 0.01) -> Any:
@@ -701,7 +763,7 @@ def total(xs: Iterable[Any]) -> Any:
     >>> total([1.0, 2.0, 4.0])
     7.0
     """
-    return _total_row(*xs)
+    return _total_row(*(xs if isinstance(xs, Set) else entries(xs, "total")))
 
 
 def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
@@ -712,7 +774,7 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
     >>> dot([2.0, 3.0], [5.0, 7.0], 1.0)
     32.0
     """
-    w, x = tuple(w), tuple(x)
+    w, x = entries(w, "dot"), entries(x, "dot")
     if len(w) != len(x):
         raise ShapeError(f"dot needs as many weights as inputs, got {len(w)} weights and {len(x)} inputs")
     return apply(dot_row.operation, *w, *x, b)
@@ -726,7 +788,7 @@ def logsumexp(xs: Iterable[Any]) -> Any:
     >>> logsumexp([1000.0, 1000.0])
     1000.6931471805599
     """
-    xs = tuple(xs)
+    xs = entries(xs, "logsumexp")
     if not xs:
         raise ShapeError("logsumexp needs at least one operand, got an empty list")
     return _logsumexp_row(*xs)
@@ -740,7 +802,7 @@ def softmax(xs: Iterable[Any]) -> list[Any]:
     >>> softmax([1000.0, 1000.0])
     [0.5, 0.5]
     """
-    xs = tuple(xs)
+    xs = entries(xs, "softmax")
     return list(_softmax(logsumexp(xs), xs))
 
 

@@ -18,7 +18,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.value import Value, adjoints, partials_of, plus, times, topological_order
+from tinygrad_vi.value import (
+    Value,
+    adjoints,
+    check_recorded,
+    check_unchanged,
+    partials_of,
+    plus,
+    times,
+    topological_order,
+)
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.table import Table
@@ -45,7 +54,8 @@ class Tape:
     leaves when none has a label.  Other leaves are constants and get no row.  An input may be the result of an
     operation: the tape begins there.  Rows are ordered by their distance from the inputs.
 
-    Raises TypeError for an output or input that is no Value, ValueError for an input given twice.
+    Raises TypeError for an output or input that is no Value; ValueError for an input given twice, an output computed
+    inside `no_grad`, and, as its sweeps and its table do, when a ``data`` was changed after recording.
 
     >>> x = Value(3.0, label="x")
     >>> tape = Tape(x * x + 1.0)
@@ -62,7 +72,10 @@ class Tape:
         chosen = [_value(v, f"inputs[{i}]") for i, v in enumerate(() if inputs is None else inputs)]
         if len(set(chosen)) < len(chosen):
             raise ValueError("an input of a tape was given twice")
+        if output not in set(chosen):
+            check_recorded(output)
         self.operations = by_level(topological_order([output], chosen))
+        check_unchanged(self.operations)
         if inputs is None:
             leaves = [v for node in self.operations for v in node.parents if not v.parents] or [output]
             chosen = [v for v in dict.fromkeys(leaves) if v.label] or list(dict.fromkeys(leaves))
@@ -103,6 +116,7 @@ class Tape:
         >>> tape.tangent({"b": 1.0})[tape.output]
         2.0
         """
+        check_unchanged(self.operations)
         speeds = dict.fromkeys(self.inputs, 0.0)
         moved: set[Value] = set()
         for key, speed in (dict.fromkeys(self.inputs[:1], 1.0) if seeds is None else seeds).items():
@@ -126,6 +140,7 @@ class Tape:
 
     def adjoint(self, seed: float = 1.0) -> Trace:
         """Reverse mode: the adjoint of every row, d(output)/d(row) times ``seed``, all in one sweep."""
+        check_unchanged(self.operations)
         adjoint = dict.fromkeys(self.inputs, 0.0) | adjoints(self.operations, {self.output: float(seed)})
         terms: dict[Value, list[Term]] = {}
         for node in reversed(self.operations):
@@ -161,6 +176,7 @@ class Tape:
         """The rows with their formulas and values, as a table."""
         from tinygrad_vi.show.table import tape_table
 
+        check_unchanged(self.operations)
         return tape_table(self, digits)
 
     def __str__(self) -> str:

@@ -18,7 +18,9 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from numbers import Real
+from threading import local
 from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import ref
 
 from tinygrad_vi import modes, ops
 from tinygrad_vi.ops import DomainError, Function, Operation, domain_error, number
@@ -33,8 +35,22 @@ new = object.__new__
 #: The grad of a node that no backward pass has reached.  Drawings tell it from a computed 0.0 by identity.
 NOT_COMPUTED = float("0.0")
 
+
+class _Unrecorded(tuple[float, ...]):
+    """No partial derivatives, because nothing was recorded: equal to the () of a leaf, and told from it by identity."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "UNRECORDED"
+
+
+#: The local_grads of a result computed inside `no_grad`.
+UNRECORDED = _Unrecorded()
+
 #: the settings of `modes.recording` that are open, in any thread: none, most of the time
 _switched = modes.recording.open
+_is_recording = modes.recording.get
 
 
 def recording(on: bool) -> AbstractContextManager[None]:
@@ -89,9 +105,10 @@ def _node(op: Operation, data: float, parents: tuple[Value, ...], local_grads: S
     node.data = data
     node.grad = NOT_COMPUTED
     node.label = ""
-    if _switched and not modes.recording.get():
+    if _switched and not _is_recording():
         node.op = None
-        node.parents = node.local_grads = ()
+        node.parents = ()
+        node.local_grads = UNRECORDED
     else:
         node.op = op
         node.parents = parents
@@ -114,6 +131,16 @@ def _derivative_is_wanted(parents: tuple[Value, ...]) -> bool:
         return not being_traced()
     below = {*parents, *[v for node in topological_order(parents) for v in node.parents]}
     return not below.isdisjoint(leaves)
+
+
+def _label(label: Any) -> str:
+    if not isinstance(label, str):
+        wanted = "Value takes a number and a label, which is a text"
+        raise TypeError(
+            f"{wanted}, got {label!r:.60} of type {type(label).__name__}. Operands are not given to it: operators and "
+            "functions record them, and an operation of your own is a row of the table, made by tinygrad_vi.ops.row"
+        )
+    return str(label)
 
 
 def _operator(function: Function) -> tuple[Callable[[Value, Any], Value], Callable[[Value, Any], Value]]:
@@ -194,7 +221,7 @@ class Value:
         self.op: Operation | None = None
         self.parents: tuple[Value, ...] = ()
         self.local_grads: Sequence[float] = ()
-        self.label = label
+        self.label = label if label.__class__ is str else _label(label)
 
     @staticmethod
     def record(op: Operation, *operands: Any) -> Value:
@@ -212,33 +239,42 @@ class Value:
     def backward(self, create_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to the grad of every leaf; set the grad of every node in between.
 
-        Leaves accumulate from call to call, as in PyTorch, until their grad is set to 0.  The nodes between start from
-        0 each time, so calling twice gives the leaves exactly twice the gradient.  The derivatives are those at the
-        recorded point: after assigning to a ``data`` run the computation again.
+        Leaves accumulate from call to call, as in PyTorch, until their grad is set to 0.  What one call adds is summed
+        up by itself and added once, and the nodes between start from 0 each time: calling twice gives the leaves
+        exactly twice the gradient.  The derivatives are those at the recorded point, whatever was assigned to a
+        ``data`` since: after assigning run the computation again.
 
-        With ``create_graph`` the leaves' grads are Values, to be differentiated again (`derivatives.grad` does the
-        same and leaves nothing behind on the nodes).
+        With ``create_graph`` the leaves' grads are Values, to be differentiated again.  Such a grad refers to the graph
+        that it was made of, and so to its own leaf: only the garbage collector frees this circle, or setting the grad
+        to 0.0.  `derivatives.grad` does the same and leaves nothing behind on the nodes.
 
-        Raises DomainError, and changes nothing, when this value is infinite or NaN; it names the first node that was.
-        A gradient that overflows on the way back is infinite, as + and * overflow: `first_not_finite` finds its cause.
-        Raises TypeError when a grad was set to something that is no number, such as None.
+        When an error is raised, or the sweep is interrupted, every leaf keeps the grad it had.
+        Raises DomainError when this value is infinite or NaN; it names the first node that was.  A gradient that
+        overflows on the way back is infinite, as + and * overflow: `first_not_finite` finds its cause.
+        Raises TypeError when the grad of a leaf was set to something that is no number, such as None; ValueError when
+        this value was computed inside `no_grad`, or with ``create_graph`` when a ``data`` was changed after recording.
         """
         if not math.isfinite(self.data):
             raise not_finite(self)
-        order = topological_order([self])
+        check_recorded(self)
+        leaves: list[Value] = []
+        order = topological_order([self], leaves=leaves)
+        before = _grads_of(leaves)
         if create_graph:
-            adjoint = adjoints(order, {self: 1.0}, create_graph=True)
+            check_unchanged(order)
+            with recording(True):  # inside no_grad() too: this is what was asked for
+                adjoint = adjoints(order, {self: 1.0}, create_graph=True)
+                totals = [as_value(plus(g, adjoint[leaf])) for leaf, g in zip(leaves, before, strict=True)]
             for node in order:
                 node.grad = float(getattr(adjoint[node], "data", adjoint[node]))
-            for leaf, flow in adjoint.items():
-                if not leaf.parents:
-                    flow = flow if isinstance(flow, Value) else Value(flow)
-                    leaf.grad = leaf.grad + flow if leaf.grad is not NOT_COMPUTED else flow
+            _set_grads(leaves, totals)
             return
-        for node in order:
-            node.grad = 0.0
         try:
-            self.grad += 1.0
+            for node in leaves:
+                node.grad = 0.0
+            for node in order:
+                node.grad = 0.0
+            self.grad = 1.0
             for node in reversed(order):
                 adjoint, parents = node.grad, node.parents
                 if adjoint == 0.0:  # nothing flows, not even to an infinite partial: half of a ReLU network is silent
@@ -253,8 +289,10 @@ class Value:
                 else:
                     for parent, partial in zip(parents, node.local_grads, strict=True):
                         parent.grad += partial * adjoint
-        except TypeError as error:
-            raise TypeError("the grad of a leaf is not a number; set it to 0.0 before backward()") from error
+            _set_grads(leaves, [g + leaf.grad for leaf, g in zip(leaves, before, strict=True)])
+        except BaseException:  # Ctrl-C too
+            _set_grads(leaves, before)
+            raise
 
     # -- operators -----------------------------------------------------------------------------------------------------
 
@@ -364,46 +402,115 @@ class Value:
     # -- copies and pickles: recursion over parents would end at a depth of some hundreds ------------------------------
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What makes the graph again, and apart from it, since these may refer back to it, grads and attributes."""
-        order = topological_order([self]) or [self]
-        leaves = list(dict.fromkeys(v for node in order for v in node.parents if not v.parents))
-        place = {node: i for i, node in enumerate([*leaves, *order])}
-        facts = [(v.data, v.label, v.op, [place[p] for p in v.parents], v.local_grads) for v in order]
-        state = [(None if v.grad is NOT_COMPUTED else v.grad, v.__dict__) for v in order]
-        return _restore, (leaves, facts), state
+        """The facts of this one node, and before them the nodes it was made of that are not saved yet.
 
-    def __setstate__(self, state: list[tuple[Any, dict[str, Any]]]) -> None:
-        for node, (grad, attributes) in zip(topological_order([self]) or [self], state, strict=True):
+        So pickle meets each node by itself, parents first, and keeps one of what several results share.  Grads and
+        attributes come last: they may refer back to the node.
+        """
+        facts = (type(self), self.data, self.label, self.op, self.parents, self.local_grads)
+        bare, _saving.bare = _saving.bare, None
+        if bare is self:
+            return _rebuilt, facts
+        session, token = _saving.session(), None
+        if session is None or self in session.saved:  # then another pickler saved it, which is still there
+            session = token = _Session()
+            _saving.session = ref(session)
+        leaves: list[Value] = []
+        order = topological_order([self], leaves=leaves, entered=session.saved)
+        *before, _ = *leaves, *order
+        states = [
+            (node, None if node.grad is NOT_COMPUTED else node.grad, node.__dict__)
+            for node in (*before, self)
+            if node.grad is not NOT_COMPUTED or node.__dict__
+        ]
+        return _rebuilt_after, (token, [*map(_Bare, before), _Bare(None)] if before else (), *facts), states or None
+
+    def __setstate__(self, states: list[tuple[Value, Any, dict[str, Any]]]) -> None:
+        for node, grad, attributes in states:
             node.grad = NOT_COMPUTED if grad is None else grad
             if attributes:
                 node.__dict__.update(attributes)
 
+    def __copy__(self) -> Value:
+        twin = _rebuilt(type(self), self.data, self.label, self.op, self.parents, self.local_grads)
+        twin.grad = self.grad
+        if self.__dict__:
+            twin.__dict__.update(self.__dict__)
+        return twin
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Value:
         from copy import deepcopy
 
-        copies: dict[Value, Value] = {}
-        for node in (*topological_order([self]), self):
-            for original in (*node.parents, node):
-                if original not in copies and id(original) not in memo:
-                    copy = new(Value)
-                    copy.data, copy.op, copy.label = original.data, original.op, original.label
-                    copy.parents = tuple([memo[id(p)] for p in original.parents])
-                    copy.local_grads = original.local_grads
-                    copies[original] = memo[id(original)] = copy
-        for original, copy in copies.items():
-            copy.grad = deepcopy(original.grad, memo)
-            if original.__dict__:
-                copy.__dict__.update(deepcopy(original.__dict__, memo))
+        leaves: list[Value] = []
+        order = topological_order([self], leaves=leaves)
+        originals = [node for node in (*leaves, *order) if id(node) not in memo]
+        for node in originals:
+            parents = tuple([memo[id(p)] for p in node.parents])
+            memo[id(node)] = _rebuilt(type(node), node.data, node.label, node.op, parents, node.local_grads)
+        for node in originals:
+            copy = memo[id(node)]
+            copy.grad = node.grad if node.grad.__class__ is float else deepcopy(node.grad, memo)
+            if node.__dict__:
+                copy.__dict__.update(deepcopy(node.__dict__, memo))
         return memo[id(self)]  # type: ignore[no-any-return]
 
 
-def _restore(leaves: list[Value], facts: list[tuple[Any, ...]]) -> Value:
-    nodes = list(leaves)
-    for data, label, op, parents, local_grads in facts:
-        node = Value(data, label)
-        node.op, node.parents, node.local_grads = op, tuple([nodes[i] for i in parents]), local_grads
-        nodes.append(node)
-    return nodes[-1]
+def _rebuilt(
+    kind: type[Value],
+    data: float,
+    label: str,
+    op: Operation | None,
+    parents: tuple[Value, ...],
+    local_grads: Sequence[float],
+) -> Value:
+    node = new(kind)
+    node.data, node.grad, node.label = data, NOT_COMPUTED, label
+    node.op, node.parents, node.local_grads = op, parents, local_grads
+    return node
+
+
+def _rebuilt_after(_session: Any, _before: Any, *facts: Any) -> Value:
+    """The node, once the nodes it was made of are there."""
+    return _rebuilt(*facts)
+
+
+class _Session:
+    """What one pickler has saved.  The pickler holds it, by saving it too, and with the pickler it goes."""
+
+    __slots__ = ("__weakref__", "saved")
+
+    def __init__(self) -> None:
+        self.saved: set[Value] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, ()
+
+
+class _Bare:
+    """A node to be saved without its grad and attributes, which the result it was listed for brings later."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Value | None) -> None:
+        self.node = node
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        _saving.bare = self.node  # whose turn is next
+        return _itself, (self.node,)
+
+
+def _itself(x: Any) -> Any:
+    return x
+
+
+class _Saving(local):
+    """What this thread is pickling: the session of the pickler, and the node that is to be saved bare."""
+
+    session: Callable[[], _Session | None] = staticmethod(lambda: None)
+    bare: Value | None = None
+
+
+_saving = _Saving()
 
 
 def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
@@ -415,8 +522,8 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
     32.0
     """
     # `ops.dot` would do.  Networks are made of this one node, and keeping w, x and b apart makes it twice as fast.
-    w = w if w.__class__ is list else list(w)
-    x = x if x.__class__ is list else list(x)
+    w = w if w.__class__ is list else ops.entries(w, "dot")
+    x = x if x.__class__ is list else ops.entries(x, "dot")
     parents = (*w, *x, b)
     if {*map(type, parents)} != ONLY_VALUES or len(w) != len(x):
         if {*map(type, w)} != ONLY_VALUES or len(w) != len(x):
@@ -431,32 +538,115 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
     return _node(ops.dot_row.operation, ops.weighted_sum(u, v, b.data), parents, ops.dot_partials(u, v, b.data))
 
 
-ONLY_VALUES = {Value}
+ONLY_VALUES, ONLY_FLOATS = {Value}, {float}
 
 
 # --- Walking the record -----------------------------------------------------------------------------------------------
 
 
-def topological_order(outputs: Iterable[Value], inputs: Iterable[Value] = ()) -> list[Value]:
-    """Every recorded node the outputs depend on, each after its parents; leaves are left out.
+def topological_order(
+    outputs: Iterable[Value],
+    inputs: Iterable[Value] = (),
+    *,
+    leaves: list[Value] | None = None,
+    entered: set[Value] | None = None,
+) -> list[Value]:
+    """Every recorded node the outputs depend on, each after its parents; leaves are put into ``leaves``, if given.
 
     A depth-first search that keeps its own stack, so depth is limited by memory alone.  A node is entered once; below
     its parents it leaves itself and a None, which says that when they are done it is its turn.  The search goes no
-    further than ``inputs``, which count as leaves.
+    further than ``inputs``, which count as leaves; nor than what stands in ``entered``, to which it adds.
     """
     order: list[Value] = []
-    entered = set(inputs)
+    entered = set() if entered is None else entered
+    entered.update(inputs)
     stack: list[Any] = list(outputs)
     while stack:
         node = stack.pop()
         if node is None:
             order.append(stack.pop())
-        elif node.parents and node not in entered:
+        elif node not in entered:
             entered.add(node)
-            stack.append(node)
-            stack.append(None)
-            stack.extend(node.parents)
+            if node.parents:
+                stack.append(node)
+                stack.append(None)
+                stack.extend(node.parents)
+            elif leaves is not None:
+                leaves.append(node)
     return order
+
+
+def check_recorded(output: Value) -> None:
+    """Raise ValueError for a result that was computed inside `no_grad`: its derivatives are unknown, and not 0."""
+    if output.local_grads is UNRECORDED:
+        raise ValueError(
+            f"{_named(output)} was computed inside no_grad(): nothing was recorded, so it has no derivatives. Compute "
+            "it outside of no_grad(); if it is a variable of its own, make it one: Value(v.data)"
+        )
+
+
+def check_unchanged(nodes: Iterable[Value]) -> None:
+    """Raise ValueError when an operation no longer follows from its operands: a ``data`` was changed after recording.
+
+    Rules applied to the Values again, and pictures that write the arithmetic out, would mix old numbers with new ones.
+    The first such operation of ``nodes``, which are recorded and in order of computation, is named with its numbers.
+    """
+    for node in nodes:
+        op = node.op
+        assert op is not None  # it was recorded
+        xs = [v.data for v in node.parents]
+        try:
+            now = op.value(*xs)
+            partials = op.constant_partials or op.partials(now, *xs)
+        except (ArithmeticError, ValueError):
+            now, partials = math.nan, node.local_grads
+        if not _same(now, node.data):
+            what, now, then = "", now, node.data
+        elif different := [pair for pair in zip(partials, node.local_grads, strict=True) if not _same(*pair)]:
+            what, (now, then) = "a partial derivative of ", different[0]
+        else:
+            continue
+        raise ValueError(
+            f"the numbers were changed after the graph was recorded: {what}{op.name}({_operands(node)}) is {now!r}, "
+            f"but {then!r} was recorded{' for ' + _named(node) if node.label else ''}; run the computation again"
+        )
+
+
+def _same(x: float, y: float) -> bool:
+    """Whether two floats are the same, but for the last bits: a graph may come from a machine that rounds otherwise.
+
+    A zero has its sign, and a NaN is the same as a NaN.
+    """
+    if x == y:
+        return x != 0.0 or math.copysign(1.0, x) == math.copysign(1.0, y)
+    return math.isclose(x, y, rel_tol=1e-14) or (x != x and y != y)
+
+
+def _grads_of(leaves: Sequence[Value]) -> list[Any]:
+    """Their grads, which `backward` adds to: floats, or Values of an earlier ``create_graph``; TypeError otherwise."""
+    grads = [leaf.grad for leaf in leaves]
+    if {*map(type, grads)} <= ONLY_FLOATS:
+        return grads
+    for i, (leaf, g) in enumerate(zip(leaves, grads, strict=True)):
+        if g.__class__ is not float and not isinstance(g, Value):
+            try:
+                grads[i] = number(g, "grad")
+            except TypeError:
+                said = f"got {g!r:.60} for {_named(leaf)}"
+                raise TypeError(
+                    f"the grad of a leaf is not a number; set it to 0.0 before backward(), {said}"
+                ) from None
+    return grads
+
+
+def _set_grads(nodes: Iterable[Value], grads: Iterable[Any]) -> None:
+    for node, g in zip(nodes, grads, strict=True):
+        node.grad = g
+
+
+def as_value(x: Any) -> Value:
+    """A number as a Value; a Value as it is."""
+    return x if isinstance(x, Value) else Value(x)
 
 
 def adjoints(order: Sequence[Value], seeds: dict[Value, Any], create_graph: bool = False) -> dict[Value, Any]:
@@ -527,9 +717,16 @@ def not_finite(output: Value, found: str = "") -> DomainError:
     named = f" (node {culprit.label!r})" if culprit.label else ""
     if culprit.op is None:
         return DomainError(f"{found} because the leaf{named} is {culprit.data}")
-    operands = ", ".join(f"{p.data!r}" + (f" (node {p.label!r})" if p.label else "") for p in culprit.parents[:4])
-    more = ", ..." if len(culprit.parents) > 4 else ""
-    partials = " with a partial derivative that is not finite" * math.isfinite(culprit.data)
+    partials = " with a partial derivative that is not finite" if math.isfinite(culprit.data) else ""
     return DomainError(
-        f"{found}; it was first lost in {culprit.op.name}({operands}{more}) = {culprit.data}{named}{partials}"
+        f"{found}; it was first lost in {culprit.op.name}({_operands(culprit)}) = {culprit.data}{named}{partials}"
     )
+
+
+def _operands(node: Value) -> str:
+    shown = [f"{p.data!r}" + (f" (node {p.label!r})" if p.label else "") for p in node.parents[:4]]
+    return ", ".join([*shown, "..."] if len(node.parents) > 4 else shown)
+
+
+def _named(node: Value) -> str:
+    return f"the Value {node.label!r}" if node.label else f"this Value ({node.data!r})"

@@ -34,10 +34,9 @@ from tinygrad_vi.show.formula import (
 )
 from tinygrad_vi.show.names import escape_latex, is_name, label_symbol, row_name
 from tinygrad_vi.show.numerals import enough_digits, product_digits, sum_digits
-from tinygrad_vi.show.record import check_unchanged
 from tinygrad_vi.show.table import MAX_ROWS, FormulaWriter, formulas_agree, holds
 from tinygrad_vi.tape import SUBSCRIPTS, Tape
-from tinygrad_vi.value import Value, adjoints, not_finite
+from tinygrad_vi.value import Value, adjoints, check_unchanged, not_finite
 
 T = TypeVar("T")
 

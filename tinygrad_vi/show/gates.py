@@ -24,9 +24,8 @@ from tinygrad_vi.show.graph import (
     text_width,
 )
 from tinygrad_vi.show.numerals import true_product, true_sum, write_number
-from tinygrad_vi.show.record import check_unchanged
 from tinygrad_vi.tape import by_level
-from tinygrad_vi.value import Value, adjoints, not_finite, topological_order
+from tinygrad_vi.value import Value, adjoints, check_unchanged, not_finite, topological_order
 
 if TYPE_CHECKING:
     from graphviz import Digraph

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi.files import write_atomically
 from tinygrad_vi.ops import ShapeError
 from tinygrad_vi.show.numerals import write_number
-from tinygrad_vi.show.record import check_unchanged
 from tinygrad_vi.show.render import DOTS_PER_INCH, render
 from tinygrad_vi.tape import by_level
-from tinygrad_vi.value import NOT_COMPUTED, Value, topological_order
+from tinygrad_vi.value import NOT_COMPUTED, Value, check_unchanged, topological_order
 
 if TYPE_CHECKING:
     from graphviz import Digraph

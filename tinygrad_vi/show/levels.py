@@ -27,8 +27,7 @@ from tinygrad_vi.show.graph import (
     shorten,
 )
 from tinygrad_vi.show.neurons import INPUTS, LOSS, PENALTY, SHARED, TOGETHER, UNIT, Box, Collapsed, collapse
-from tinygrad_vi.show.record import check_graph
-from tinygrad_vi.value import NOT_COMPUTED, Value
+from tinygrad_vi.value import NOT_COMPUTED, Value, check_unchanged, topological_order
 
 if TYPE_CHECKING:
     from graphviz import Digraph
@@ -42,7 +41,7 @@ def draw_level(
 ) -> Drawing:
     """The picture of `collapse`; see `tinygrad_vi.show.draw`."""
     whole_number(max_units, "max_units", least=2)
-    check_graph(*outputs)
+    check_unchanged(topological_order(outputs))
     found = collapse(outputs, model)
     words = _Words(found, digits)
     graph = (

@@ -22,10 +22,9 @@ from tinygrad_vi.show.graph import (
     new_digraph,
     shorten,
 )
-from tinygrad_vi.show.record import check_unchanged
 from tinygrad_vi.show.table import BAR, DOT, TraceWriter
 from tinygrad_vi.tape import Tape, Term, Trace
-from tinygrad_vi.value import Value
+from tinygrad_vi.value import Value, check_unchanged
 
 if TYPE_CHECKING:
     from graphviz import Digraph

@@ -37,10 +37,9 @@ from tinygrad_vi.show.graph import (
 )
 from tinygrad_vi.show.names import Names
 from tinygrad_vi.show.numerals import write_factor, write_number
-from tinygrad_vi.show.record import check_unchanged
 from tinygrad_vi.show.render import render
 from tinygrad_vi.tape import Tape, Term
-from tinygrad_vi.value import Value
+from tinygrad_vi.value import Value, check_unchanged
 
 LANGUAGES = ("vi", "en")
 NODE_HEIGHT = 50.0  # points: three lines

@@ -17,7 +17,7 @@ from tinygrad_vi.show.names import Names
 from tinygrad_vi.show.names import escape_latex as escape_latex
 from tinygrad_vi.show.names import label_symbol as label_symbol
 from tinygrad_vi.show.numerals import agree, enough_digits, true_product, true_sum, write_number
-from tinygrad_vi.show.record import check_unchanged
+from tinygrad_vi.value import check_unchanged
 
 if TYPE_CHECKING:
     from tinygrad_vi.tape import Tape, Term, Trace
