@@ -598,7 +598,7 @@ def check_unchanged(nodes: Iterable[Value]) -> None:
         try:
             now = op.value(*xs)
             partials = op.constant_partials or op.partials(now, *xs)
-        except (ArithmeticError, ValueError):
+        except (ArithmeticError, ValueError, TypeError):  # data may be anything now
             now, partials = math.nan, node.local_grads
         if not _same(now, node.data):
             what, now, then = "", now, node.data

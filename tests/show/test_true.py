@@ -375,7 +375,7 @@ def test_numbers_that_were_changed_are_not_shown(what, change):
 def test_the_first_operation_that_is_wrong_is_named():
     y, w = unit()
     w.data = 2.0
-    with pytest.raises(ValueError, match=r"mul\(2\.0, 5\.0\) is 10\.0, but 15\.0"):
+    with pytest.raises(ValueError, match=r"mul\(2\.0 \(node 'w'\), 5\.0 \(node 'x'\)\) is 10\.0, but 15"):
         check_unchanged(topological_order([y]))
 
 
@@ -417,7 +417,8 @@ def test_innocent_graphs_are_shown(name):
     y = dict(innocent())[name]
     check_unchanged(topological_order([y]))
     y.draw()
-    str(Tape(y).table())
+    if name != "no_grad":  # which a tape refuses: there is nothing to list
+        str(Tape(y).table())
 
 
 # --- Unrolled networks ------------------------------------------------------------------------------------------------
