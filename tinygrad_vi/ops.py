@@ -75,6 +75,9 @@ class Operation:
     taught: Rule
     #: the partials themselves when they are the same everywhere (``+``, ``-``), else None
     constant_partials: tuple[float, ...] | None = field(default=None, repr=False)
+    #: ``flows(flow, out, *operands)``: what the adjoint ``flow`` of the output gives to each operand, where it is not
+    #: computed as partial * flow, whose partial would leave the range of floats though the product does not
+    flows: Rule | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"<operation {self.name}{list(self.constants) or ''}>"
@@ -119,6 +122,7 @@ def operation(
     constants: tuple[float, ...] = (),
     taught: Rule | None = None,
     role: str = "",
+    flows: Rule | None = None,
 ) -> Operation:
     """Make a row, with a call such as ``tanh(x)`` as the default way to write it."""
     constant = partials if isinstance(partials, tuple) else None
@@ -140,6 +144,7 @@ def operation(
         constants=constants,
         role=role,
         constant_partials=constant,
+        flows=flows,
     )
 
 
@@ -388,6 +393,7 @@ mul = row("mul", operator.mul, lambda out, x, y: (y, x), "x * y.  Partials y, x.
           role="multiply: swap",
           points=[(2.0, 3.0), (-1e200, 1e100), (1e-200, -1e-100), (0.0, 4.0)])  # fmt: skip
 div = row("div", operator.truediv, lambda out, x, y: (1.0 / y, -out / y), "x / y.  Partials 1/y, -x/y**2.",
+          flows=lambda flow, out, x, y: (flow / y, -(flow * out) / y),
           symbol="/", text="{0} / {1}", latex=r"\frac{{{0}}}{{{1}}}", binds=2, arity=2, domain="y != 0",
           points=[(2.0, 3.0), (-1e150, 1e-100), (1e-150, 1e60), (0.0, -4.0), (1e150, -1e100)])  # fmt: skip
 neg = row("neg", operator.neg, (-1.0,), "-x.  Derivative -1.",
@@ -575,11 +581,12 @@ def power(n: float) -> Operation:
         rule = (n,)
     elif n == 2.0:
         rule = lambda out, x: (2.0 * x,)  # noqa: E731
+    flows = (lambda flow, out, x: (n * (flow * out / x),)) if n < 0.0 else None  # as for a quotient
     return operation(
         "power", lambda x: math.pow(x, n), rule, f"x ** {exponent}.",
         symbol=f"**{exponent}", text=f"{{0}} ** {exponent}", latex=f"{{0}}^{{{{{exponent}}}}}", binds=4, constants=(n,),
         domain=("x != 0" if n < 0 else "a finite x") if n.is_integer() else ("x > 0" if n < 0 else "x >= 0"),
-        corners={0.0: 0.0} if n == 0.0 else None,
+        corners={0.0: 0.0} if n == 0.0 else None, flows=flows,
         points=[0.3, 2.0, 1e30, 1e-30] + [-1.5, -7.0] * n.is_integer(),
     )  # fmt: skip
 

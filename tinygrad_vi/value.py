@@ -480,8 +480,13 @@ def adjoints(order: Sequence[Value], seeds: dict[Value, Any], create_graph: bool
             for parent in node.parents:
                 adjoint.setdefault(parent, 0.0)
             continue
-        for parent, partial in zip(node.parents, partials_of(node, create_graph), strict=True):
-            adjoint[parent] = plus(adjoint.get(parent, 0.0), times(partial, flow))
+        rule = node.op.flows if create_graph and node.op and isinstance(flow, Value) else None
+        if rule is not None:
+            found = rule(flow, node, *node.parents)
+        else:
+            found = [times(partial, flow) for partial in partials_of(node, create_graph)]
+        for parent, part in zip(node.parents, found, strict=True):
+            adjoint[parent] = plus(adjoint.get(parent, 0.0), part)
     return adjoint
 
 
