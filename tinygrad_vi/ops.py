@@ -30,6 +30,8 @@ Writer = Callable[[Sequence[str]], str]
 
 EVERYWHERE = "finite operands"
 
+SMALLEST_NORMAL = 2.0**-1022
+
 ATOM = 5  # binds like a name or a call: never needs parentheses
 
 
@@ -75,8 +77,8 @@ class Operation:
     taught: Rule
     #: the partials themselves when they are the same everywhere (``+``, ``-``), else None
     constant_partials: tuple[float, ...] | None = field(default=None, repr=False)
-    #: ``flows(flow, out, *operands)``: what the adjoint ``flow`` of the output gives to each operand, where it is not
-    #: computed as partial * flow, whose partial would leave the range of floats though the product does not
+    #: ``flows(flow, out, *operands)``: each partial times a flow, for rows whose partials may leave the range of floats
+    #: where such a product does not: -x/y**2 is 0 at y = 1e200
     flows: Rule | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
@@ -127,6 +129,8 @@ def operation(
     """Make a row, with a call such as ``tanh(x)`` as the default way to write it."""
     constant = partials if isinstance(partials, tuple) else None
     rule = partials if callable(partials) else lambda out, *operands: constant
+    if flows is not None:
+        rule = _with_far_partials(rule, name, *constants)
     return Operation(
         name=name,
         value=value,
@@ -146,6 +150,47 @@ def operation(
         constant_partials=constant,
         flows=flows,
     )
+
+
+class FarPartial(float):
+    """A partial derivative that has left the range of floats: it multiplies a flow by its row's rule ``flows``.
+
+    >>> by_x, by_y = div.operation.partials(1e-150, 1e20, 1e170)
+    >>> by_y * 1e100
+    -1e-220
+    """
+
+    row: tuple[Any, ...]
+    place: int
+    operands: tuple[float, ...]
+
+    def __new__(cls, partial: float, row: tuple[Any, ...], place: int, operands: tuple[float, ...]) -> FarPartial:
+        """row: its name and constants.  place: the operand it is the partial by.  operands: of the rule, after flow."""
+        far = super().__new__(cls, partial)
+        far.row, far.place, far.operands = row, place, operands
+        return far
+
+    def __mul__(self, flow: Any) -> Any:
+        if not isinstance(flow, (float, int)):
+            return NotImplemented
+        rule = _find(*self.row).flows
+        assert rule is not None
+        return rule(float(flow), *self.operands)[self.place]
+
+    __rmul__ = __mul__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FarPartial, (float(self), self.row, self.place, self.operands)
+
+
+def _with_far_partials(rule: Rule, *row: Any) -> Rule:
+    def partials(out: Any, *operands: Any) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = rule(out, *operands)
+        if out.__class__ is not float or all([SMALLEST_NORMAL <= abs(partial) < math.inf for partial in found]):
+            return found
+        return tuple([FarPartial(partial, row, i, (out, *operands)) for i, partial in enumerate(found)])
+
+    return partials
 
 
 def row(name: str, value: Callable[..., float], partials: Rule | tuple[float, ...], doc: str, **facts: Any) -> Function:

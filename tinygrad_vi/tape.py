@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.value import Value, adjoints, partials_of, plus, times, topological_order
+from tinygrad_vi.value import Value, adjoints, plus, products, topological_order
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.table import Table
@@ -32,8 +32,8 @@ def tangents(order: Sequence[Value], seeds: Mapping[Value, Any], create_graph: b
     tangent = dict(seeds)
     for node in order:
         flow: Any = 0.0
-        for parent, partial in zip(node.parents, partials_of(node, create_graph), strict=True):
-            flow = plus(flow, times(partial, tangent.get(parent, 0.0)))
+        for part in products(node, [tangent.get(parent, 0.0) for parent in node.parents], create_graph):
+            flow = plus(flow, part)
         tangent[node] = flow
     return tangent
 

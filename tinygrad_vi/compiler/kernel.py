@@ -133,6 +133,24 @@ def once(a, b, c, r, r1, M, y, work, stride, n):
             return
 
 
+@unfused
+def once_number(r, r1, a, b, c, M):
+    """The same on rows of one number."""
+    y = 0.0
+    for scale in (1.0, 2.0**-64):
+        s, low = 0.0, 0.0
+        for k in range(r, r1):
+            x = scale * (c[k] * (M[a[k]] * M[b[k]]))
+            t = s + x
+            z = t - s
+            low += (s - (t - z)) + (x - z)
+            s = t
+        y = (s + low) / scale
+        if abs(y) < np.inf:
+            break
+    return y
+
+
 @loops
 def dot4(row, number, k, k1, S, M, stride, n):
     """Four dots of the same rows."""
@@ -143,6 +161,13 @@ def dot4(row, number, k, k1, S, M, stride, n):
     while i < n:
         dot4_vector(row, number, k, k1, S, M, stride, i)
         i += LANES
+
+
+@loops
+def scale(c, M, y, n):
+    """A row times a number."""
+    for i in range(n):
+        M[y + i] *= c
 
 
 @loops
@@ -359,7 +384,7 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
                 s += S[number[k]] * M[row[k]]
             for k in range(code[j, FIRST], code[j, LAST]):
                 s += c[k] * (M[a[k]] * M[b[k]])
-            M[y] = s
+            M[y] = constants[j] * s
         elif op == DOT4:
             k0 = code[j, A]
             for q in range(k0, k0 + 4):
@@ -383,7 +408,7 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
             M[y] = ordered_number(S[np.uint32(code[j, BIAS])], code[j, A], code[j, B], row, number, code[j, FIRST],
                                   code[j, LAST], a, b, c, S, M)  # fmt: skip
         elif op == ONCE:
-            once(a, b, c, code[j, FIRST], code[j, LAST], M, y, np.uint64(code[j, A]), np.uint64(1), np.uint64(1))
+            M[y] = once_number(code[j, FIRST], code[j, LAST], a, b, c, M)
         elif op == LOGSUMEXP:
             x, x1 = np.uint64(code[j, A]), np.uint64(code[j, B])
             logsumexp(a, code[j, FIRST], code[j, LAST], M, y, x, x1, np.uint64(1), np.uint64(1))
@@ -402,6 +427,8 @@ def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
         if op == DOT:
             k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
             dot(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)
+            if constants[j] != 1.0:
+                scale(constants[j], M, y, n)
         elif op == ORDERED:
             k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
             ordered(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)

@@ -13,7 +13,7 @@ examples, then the blocks of the batch, then the sums over the batch, which a fu
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,7 +53,7 @@ ZERO, UNIT, PARAMETERS = range(3)
 
 @dataclass
 class Tables:
-    """See the module.  code: (instructions, 8).  constants: the constant of each instruction.
+    """See the module.  code: (instructions, 8).  constants: the constant of each instruction; a DOT is multiplied by it.
 
     linear_row, linear_number: linear terms are M[row] * S[number].  product_a, product_b, product_c: c * a * b, of
     rows, or of numbers for what is the same for all examples.
@@ -137,12 +137,16 @@ class _Assembler:
         self.scaled: dict[tuple[int, float], int] = {}
         self.spread: dict[int, int] = {}
         self.summed: dict[tuple[int, int], int] = {}
+        self.scales: dict[int, float] = {}
 
     def assemble(self) -> Tables:
         """Write the code of all nodes, then lay the tables out."""
         for node in self.live:
             self._place(node)
+        within = self._join_scales()
         for node in self.live:
+            if node in within:
+                continue
             kind, argument = self.form.kinds[node], self.form.arguments[node]
             if isinstance(kind, Operation):
                 self._map(node, kind, argument)
@@ -153,6 +157,20 @@ class _Assembler:
             elif kind in SUM_KINDS:
                 self._once(node, argument)
         return self._lay_out()
+
+    def _join_scales(self) -> set[int]:
+        """The nodes c * dot, where nothing else uses the dot: it is scaled when it is computed, in their row."""
+        form, mapped = self.form, self.form.mapped
+        uses = Counter([operand for node in self.live for operand in form.operands(node)])
+        uses.update([node for _, node in self.question.outputs])
+        within = set()
+        for node in self.live:
+            if form.kinds[node] == FREE and mapped[node] and len(form.arguments[node]) == 1:
+                [(c, u, v)] = form.arguments[node]
+                if v == ONE and mapped[u] and form.kinds[u] == FREE and uses[u] == 1 and u not in within:
+                    self.scales[u], self.row[u] = c, self.row[node]
+                    within.add(node)
+        return within
 
     def _place(self, node: int) -> None:
         kind, argument = self.form.kinds[node], self.form.arguments[node]
@@ -208,7 +226,7 @@ class _Assembler:
             return self.row[node]
         if node not in self.spread:
             self.spread[node] = self._new(mapped=True)
-            code: list[float] = [DOT, self.spread[node], 0, 0, 0, 0, 0, self.row[node], 0.0]
+            code: list[float] = [DOT, self.spread[node], 0, 0, 0, 0, 0, self.row[node], 1.0]
             self.stages[self.stage[node]].mapped.append(code)
         return self.spread[node]
 
@@ -289,7 +307,7 @@ class _Assembler:
     def _unmapped_dot(self, stage: int, row: int, terms: list[tuple[int, int, float]], op: int = DOT) -> None:
         first = len(self.products)
         self.products += terms
-        self.stages[stage].unmapped.append([op, row, 0, 0, 0, first, len(self.products), 0, 0.0])
+        self.stages[stage].unmapped.append([op, row, 0, 0, 0, first, len(self.products), 0, 1.0])
 
     def _mapped_dot(
         self,
@@ -302,8 +320,9 @@ class _Assembler:
         bias = self._bias(numbers, number)
         weights = [self._scaled(factor, c) for _, factor, c in linear]
         rows, stage = tuple([row for row, _, _ in linear]), self.stages[number]
-        if products or len(rows) < 2:
-            stage.mapped.append(self._one_dot(self.row[node], bias, rows, weights, products))
+        scale = self.scales.get(node, 1.0)
+        if products or len(rows) < 2 or scale != 1.0:
+            stage.mapped.append(self._one_dot(self.row[node], bias, rows, weights, products, scale))
             return
         dots = stage.open.get(rows)
         if dots is None or len(dots.members) == 4:
@@ -328,11 +347,12 @@ class _Assembler:
         rows: Sequence[int],
         weights: Sequence[int],
         products: Sequence[tuple[int, int, float]],
+        scale: float = 1.0,
     ) -> list[float]:
         start, first = len(self.linear), len(self.products)
         self.linear += zip(rows, weights, strict=True)
         self.products += products
-        return [DOT, row, start, len(self.linear), 0, first, len(self.products), bias, 0.0]
+        return [DOT, row, start, len(self.linear), 0, first, len(self.products), bias, scale]
 
     def _dots(self, dots: _Dots) -> list[list[float]]:
         """The code of dots of the same rows: one instruction for four."""
