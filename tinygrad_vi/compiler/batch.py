@@ -368,9 +368,11 @@ def _close(x: Expression) -> None:
 
 
 def _is_mean(form: Form, node: int) -> bool:
-    return form.kinds[node] == DOT and not form.mapped[node] and [
-        form.kinds[u] for u in form.operands(node)
-    ].count("share") == 1 == len(form.arguments[node])
+    return (
+        form.kinds[node] == DOT
+        and not form.mapped[node]
+        and [form.kinds[u] for u in form.operands(node)].count("share") == 1 == len(form.arguments[node])
+    )
 
 
 class _Columns:

@@ -37,8 +37,9 @@ from tinygrad_vi.ops import SQRT_HALF, SQRT_HALF_REST, TWO_OVER_SQRT_PI
 
 # Force-inlined: LLVM leaves a function as long as softplus a call, and a loop with a call in it stays scalar.
 exact = numba.njit(fastmath={"contract"}, error_model="numpy", cache=True, nogil=True, forceinline=True)
-#: without fusing: for what computes the rounding of a product and needs the product rounded
-unfused = numba.njit(error_model="numpy", cache=True, nogil=True)
+#: without fusing: for what computes the rounding of a product and needs the product rounded.  Said, since Numba lets a
+#: function inherit what it does not say from whoever calls it first
+unfused = numba.njit(fastmath=False, error_model="numpy", cache=True, nogil=True)
 
 ROUND = 1.5 * 2.0**52
 INF, NAN = math.inf, math.nan

@@ -30,8 +30,8 @@ multiply by it rounds nothing, but next to the largest float and among subnormal
     total(a, b, c)               total(a, b, c)          all, unless what cancels is 1e16 times larger than the result
     light * (a + b)              light*a + light*b       exact
     c * (a + b)                  c * dot(a, b)           exact: a factor is not distributed over a sum
-    c * (d * u)                  (c*d) * u               one rounding less; when c*d is of size 2**-500 to 2**500, and no
-                                                         corner is near
+    c * (d * u)                  (c*d) * u               one rounding less; when c*d is of size 2**-500 to 2**500,
+                                                         and no corner is near
     (light*u) * v                light * (u*v)           exact
     (c * u) * v                  dot(c*u) * v            exact: no other factor stands on a product
     u / 2**k                     2**-k * u               exact
@@ -67,11 +67,12 @@ DOT, ORDERED, TOTAL = SUM_KINDS = ("dot", "ordered", "total")
 #: an ordered sum of more terms becomes a dot, which runs as a product of matrices
 FEW = 8
 #: maps without corners and without edges of their domain: a last bit of their operand is a last bit of their result
-SMOOTH = frozenset(
-    "exp expm1 sin cos tan atan sinh cosh tanh sech erf erfc sigmoid softplus silu gelu logsumexp exponential".split()
-)
+SMOOTH = {
+    "exp", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus",
+    "silu", "gelu", "logsumexp", "exponential",
+}  # fmt: skip
 #: of other maps the operands that decide which way it goes, where not all do
-DECIDING: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {"div": lambda xs: xs[1:], "where": lambda xs: xs[:1]}
+DECIDING: dict[str, Callable[[list[Any]], list[Any]]] = {"div": lambda xs: xs[1:], "where": lambda xs: xs[:1]}
 LIGHT = frozenset([sign * 2.0**k for k in range(-4, 5) for sign in (1.0, -1.0)])
 SMALLEST_FACTOR, LARGEST_FACTOR = 2.0**-500, 2.0**500
 
@@ -79,8 +80,8 @@ SMALLEST_FACTOR, LARGEST_FACTOR = 2.0**-500, 2.0**500
 class Form:
     """A program in canonical form.  Nodes are numbers; three lists say what each of them is.
 
-    kinds: "one", "parameter", "input", "share", one of SUM_KINDS, or the row of a map.  arguments: None, the leaf's number, the
-    terms of a dot, or the operands of a map.  mapped: whether the node has a value for each example.
+    kinds: "one", "parameter", "input", "share", one of SUM_KINDS, or the row of a map.  arguments: None, the
+    leaf's number, the terms of a sum, or the operands of a map.  mapped: whether the node has a value for each example.
 
     >>> form = Form()
     >>> w, x = form.parameter(0), form.input(0)
@@ -104,7 +105,7 @@ class Form:
     def node(self, kind: Kind, argument: Any, mapped: bool) -> int:
         """The node of these facts, made when it is first asked for."""
         key = kind, argument, mapped
-        if kind in SUM_KINDS and any([c == 0.0 for c, _, _ in argument]):  # 0.0 == -0.0, but 1/0.0 is not 1/-0.0
+        if kind in SUM_KINDS and any(c == 0.0 for c, _, _ in argument):  # 0.0 == -0.0, but 1/0.0 is not 1/-0.0
             key = kind, tuple([(repr(c), u, v) for c, u, v in argument]), mapped
         found = self._known.get(key)
         if found is None:
@@ -138,7 +139,7 @@ class Form:
         """
         # the only term dropped is the number 0
         kept = [(c, u, v) if u >= v else (c, v, u) for c, u, v in terms if u != ONE or v != ONE or c != 0.0]
-        if all([u == ONE for _, u, _ in kept]):  # known already
+        if all(u == ONE for _, u, _ in kept):  # known already
             number = reduce(add, [c for c, _, _ in kept], 0.0)
             if not mapped:
                 return number, ONE
@@ -150,7 +151,7 @@ class Form:
             if v == ONE and self.mapped[u] == mapped:
                 return c, u
             return c, self.node(DOT, ((1.0, u, v),), mapped)
-        summed = not mapped and any([self.mapped[u] or self.mapped[v] for _, u, v in kept])
+        summed = not mapped and any(self.mapped[u] or self.mapped[v] for _, u, v in kept)
         kind = DOT if summed else kind  # over the examples in an order of its own
         scale = kept[0][0]
         if scale != 1.0 and scale in LIGHT and all(c == scale for c, _, _ in kept):
@@ -250,7 +251,7 @@ def _write_term(term: Term) -> str:
 
 def _rounds_once(terms: Sequence[Term]) -> bool:
     """Whether the order does not matter: two numbers are added, which are exact themselves."""
-    return len(terms) == 2 and all([v == ONE and (u == ONE or c in LIGHT) for c, u, v in terms])
+    return len(terms) == 2 and all(v == ONE and (u == ONE or c in LIGHT) for c, u, v in terms)
 
 
 def _merged(c: float, d: float) -> float | None:
@@ -324,7 +325,7 @@ class Expression:
             return self.form.constant(factor * number)
         if factor in LIGHT or len(self.terms) == 1:
             found = [(self._factor(factor, c, v), u, v) for c, u, v in self.terms]
-            if all([c is not None for c, _, _ in found]):
+            if all(c is not None for c, _, _ in found):
                 return Expression(self.form, found, self.ordered)  # type: ignore[arg-type]
         c, node = self.reference()
         merged = self._factor(factor, c, ONE)
@@ -498,12 +499,12 @@ def _near_corners(order: Sequence[Value]) -> set[Value]:
     """
     near: set[Value] = set()
     for node in reversed(order):
-        op, deciding = node.op, node.parents
+        op, deciding = node.op, list(node.parents)
         assert op is not None
         if node not in near:
             if op.name in SMOOTH or (_algebra(op) is not None and op.name != "div"):
                 continue
-            deciding = DECIDING[op.name](deciding) if op.name in DECIDING else deciding
+            deciding = DECIDING.get(op.name, list)(deciding)
         near.update([parent for parent in deciding if parent.op is not None])
     return near
 

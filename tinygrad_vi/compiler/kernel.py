@@ -62,11 +62,11 @@ from tinygrad_vi.compiler.tables import (
 loops = njit(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", cache=True, nogil=True)
 # here the order is the point
 exact = njit(fastmath={"contract"}, error_model="numpy", cache=True, nogil=True)
-# and here each rounding
-unfused = njit(error_model="numpy", cache=True, nogil=True)
+# and here each rounding: said, since Numba lets a function inherit what it does not say from whoever calls it first
+unfused = njit(fastmath=False, error_model="numpy", cache=True, nogil=True)
 
-(DIV, POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH, TANH,
- SECH, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
+(DIV, POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH,
+ TANH, SECH, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
  LOGSUMEXP) = CODES.values()  # fmt: skip
 
 

@@ -28,8 +28,9 @@ NAMES = {CONSTANT: "1", SHARE: "share", PARAMETER: "parameter", INPUT: "input"}
 class Instruction:
     """One vector instruction: nodes of one shape, which can be computed at once.
 
-    kind: one of SUM_KINDS or the row of a map.  operands: of a map the shape of each operand; of a sum, for each pair of
-    shapes that is multiplied, how often (of an ordered sum one pair after the other).  mapped: whether the nodes have a value for each example.
+    kind: one of SUM_KINDS or the row of a map.  operands: of a map the shape of each operand; of a sum, for each pair
+    of shapes that is multiplied, how often (of an ordered sum one pair after the other).  mapped: whether the nodes
+    have a value for each example.
     """
 
     kind: Kind

@@ -94,7 +94,10 @@ class Native:
         else:
             self._on_threads(threads, theta, store, mapped_out, out)
             checksum = float(out.sum())
-        return (mapped_out, float(mapped_out.sum())) if t.mapped else (out, checksum)
+        if not t.mapped:
+            return out, checksum
+        with np.errstate(all="ignore"):  # the sum may overflow where no output does
+            return mapped_out, float(mapped_out.sum())
 
     def _threads_for(self, store: _Store) -> int:
         """One, until it is known that the work is worth a second."""

@@ -28,8 +28,8 @@ from tinygrad_vi.ops import Operation
 #: four; the sum of a row; then the operations
 DOT, DOT4, SUM, SUM8, TOTAL = range(5)
 OPERATIONS = (
-    "div", "power", "exponential", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan",
-    "semicircle", "sinh", "cosh", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus", "silu", "gelu", "step", "relu",
+    "div", "power", "exponential", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos",
+    "atan", "semicircle", "sinh", "cosh", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus", "silu", "gelu", "step", "relu",
     "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
 )  # fmt: skip
 CODES = {name: TOTAL + 1 + k for k, name in enumerate(OPERATIONS)}
@@ -53,9 +53,9 @@ ZERO, UNIT, PARAMETERS = range(3)
 
 @dataclass
 class Tables:
-    """See the module.  code: (instructions, 8).  constants: the constant of each instruction; a DOT is multiplied by it.
+    """See the module.  code: (instructions, 8).  constants: the constant of each instruction, of a DOT a factor.
 
-    linear_row, linear_number: linear terms are M[row] * S[number].  product_a, product_b, product_c: c * a * b, of
+    linear_row, linear_number: linear terms are M[row] * S[number].  product_a, product_b, product_c: c * (a * b), of
     rows, or of numbers for what is the same for all examples.
     stages: a row for each, see the columns above.  sum_destination: where in S each sum goes.  output_row, output_c:
     the outputs are c * S[row], or c * M[row] when the question is ``mapped``.
@@ -296,7 +296,7 @@ class _Assembler:
         products = [(rows(u), rows(v), c) for c, u, v in terms]
         self.products += products
         code: list[float] = [ONCE, self.row[node], self._new(mapped), 0, 0, first, len(self.products), 0, 0.0]
-        (stage.mapped if mapped else stage.unmapped).append(code)  # type: ignore[attr-defined]
+        (stage.mapped if mapped else stage.unmapped).append(code)
 
     def _total(self, row: int, stage: int) -> int:
         if (row, stage) not in self.summed:
