@@ -25,8 +25,9 @@ multiply by it rounds nothing, but next to the largest float and among subnormal
     before                       after                   for which floats
     a + b + c                    dot(a, b, c)            all; terms may be added in another order and products fused, so
                                                          a sum may overflow where some term is the largest float / terms
-    the same, as operand of a    ordered(a, b, c)        all, exactly; of more than FEW terms it is a dot, and a tie may
-    map with a corner or edge                            turn
+    the same without products,   ordered(a, b, c)        all, exactly; of more than FEW terms it is a dot, and a tie may
+    or as operand of a map with                          turn
+    a corner or an edge
     total(a, b, c)               total(a, b, c)          all, unless what cancels is 1e16 times larger than the result
     light * (a + b)              light*a + light*b       exact
     c * (a + b)                  c * dot(a, b)           exact: a factor is not distributed over a sum
@@ -279,7 +280,8 @@ class Expression:
         """The expression as coefficient and node."""
         if len(self.terms) == 1 and self.terms[0][2] == ONE:
             return self.terms[0][:2]
-        scale, node = self.form.contract(self.terms, kind=ORDERED if self.ordered else DOT)
+        products = any([v != ONE for _, _, v in self.terms])
+        scale, node = self.form.contract(self.terms, kind=DOT if products and not self.ordered else ORDERED)
         self.terms = [(scale, node, ONE)]
         return scale, node
 

@@ -405,8 +405,9 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
         elif op == TANH_AND_SECH:
             M[y], M[np.uint64(code[j, B])] = el.tanh_and_sech(M[np.uint64(code[j, A])])
         elif op == ORDERED:
-            M[y] = ordered_number(S[np.uint32(code[j, BIAS])], code[j, A], code[j, B], row, number, code[j, FIRST],
-                                  code[j, LAST], a, b, c, S, M)  # fmt: skip
+            s = ordered_number(S[np.uint32(code[j, BIAS])], code[j, A], code[j, B], row, number, code[j, FIRST],
+                               code[j, LAST], a, b, c, S, M)  # fmt: skip
+            M[y] = constants[j] * s
         elif op == ONCE:
             M[y] = once_number(code[j, FIRST], code[j, LAST], a, b, c, M)
         elif op == LOGSUMEXP:
@@ -432,6 +433,8 @@ def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
         elif op == ORDERED:
             k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
             ordered(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)
+            if constants[j] != 1.0:
+                scale(constants[j], M, y, n)
         elif op == DOT4:
             dot4(row, number, np.int64(code[j, A]), np.int64(code[j, B]), S, M, stride, n)
         elif op == SUM8:

@@ -28,9 +28,9 @@ from tinygrad_vi.ops import Operation
 #: four; the sum of a row; then the operations
 DOT, DOT4, SUM, SUM8, TOTAL = range(5)
 OPERATIONS = (
-    "div", "power", "exponential", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos",
-    "atan", "semicircle", "sinh", "cosh", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus", "silu", "gelu", "step", "relu",
-    "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
+    "div", "power", "exponential", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin",
+    "acos", "atan", "semicircle", "sinh", "cosh", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus", "silu",
+    "gelu", "step", "relu", "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
 )  # fmt: skip
 CODES = {name: TOTAL + 1 + k for k, name in enumerate(OPERATIONS)}
 #: tanh and sech of one row at once; the second destination is in B
@@ -167,7 +167,7 @@ class _Assembler:
         for node in self.live:
             if form.kinds[node] == FREE and mapped[node] and len(form.arguments[node]) == 1:
                 [(c, u, v)] = form.arguments[node]
-                if v == ONE and mapped[u] and form.kinds[u] == FREE and uses[u] == 1 and u not in within:
+                if v == ONE and mapped[u] and form.kinds[u] in (FREE, IN_ORDER) and uses[u] == 1 and u not in within:
                     self.scales[u], self.row[u] = c, self.row[node]
                     within.add(node)
         return within
@@ -275,8 +275,12 @@ class _Assembler:
         numbers: list[tuple[int, int, float]] = []
         linear: list[tuple[int, int, float]] = []
         products: list[tuple[int, int, float]] = []
+        in_turn = rank == sorted(rank)
+        plain = max(rank) == 1 and all(v == ONE for _, _, v in terms)
         for (c, u, v), mapped in zip(terms, rank, strict=True):
-            if rank != sorted(rank):
+            if plain and not in_turn:  # a number is a row of ones times the number
+                linear.append((self.row[u], ONE, c) if mapped else (self._mapped_row(ONE), u, c))
+            elif not in_turn:
                 products.append((self._mapped_row(u), self._mapped_row(v), c))
             elif mapped == 0:
                 numbers.append((self.row[u], self.row[v], c))
@@ -286,7 +290,8 @@ class _Assembler:
                 products.append((self.row[u], self.row[v], c))
         bias = self._bias(numbers, number, ORDERED)
         weights = [self._scaled(factor, c) for _, factor, c in linear]
-        code = self._one_dot(self.row[node], bias, [row for row, _, _ in linear], weights, products)
+        rows, scale = [row for row, _, _ in linear], self.scales.get(node, 1.0)
+        code = self._one_dot(self.row[node], bias, rows, weights, products, scale)
         self.stages[number].mapped.append([ORDERED, *code[1:]])
 
     def _once(self, node: int, terms: Sequence[tuple[float, int, int]]) -> None:
