@@ -489,8 +489,8 @@ def from_record(
             _keep_apart(node.op, operands)
         found = known[node] = operands[0].record(node.op, *operands)
         found.ordered = found.ordered or node in near
-        if uses[node] > 1:
-            found.reference()
+        if uses[node] > 1 and found.reference()[0] not in LIGHT and found.number() is None:
+            found.terms = [(1.0, found.node(), ONE)]  # the product, which all its users take
     return form, [known.get(y) or _leaf(form, y, parameters, inputs) for y in outputs]
 
 

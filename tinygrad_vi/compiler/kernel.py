@@ -140,7 +140,7 @@ def once_number(r, r1, a, b, c, M):
     for scale in (1.0, 2.0**-64):
         s, low = 0.0, 0.0
         for k in range(r, r1):
-            x = scale * (c[k] * (M[a[k]] * M[b[k]]))
+            x = scale * c[k] * (M[a[k]] * M[b[k]])  # scale * c is exact
             t = s + x
             z = t - s
             low += (s - (t - z)) + (x - z)
@@ -384,7 +384,7 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
                 s += S[number[k]] * M[row[k]]
             for k in range(code[j, FIRST], code[j, LAST]):
                 s += c[k] * (M[a[k]] * M[b[k]])
-            M[y] = constants[j] * s
+            M[y] = s if constants[j] == 1.0 else constants[j] * s
         elif op == DOT4:
             k0 = code[j, A]
             for q in range(k0, k0 + 4):
