@@ -140,6 +140,8 @@ class Form:
         """
         # the only term dropped is the number 0
         kept = [(c, u, v) if u >= v else (c, v, u) for c, u, v in terms if u != ONE or v != ONE or c != 0.0]
+        if not kept:
+            return 0.0, ONE
         if all(u == ONE for _, u, _ in kept):  # known already
             number = reduce(add, [c for c, _, _ in kept], 0.0)
             if not mapped:
@@ -280,7 +282,7 @@ class Expression:
         """The expression as coefficient and node."""
         if len(self.terms) == 1 and self.terms[0][2] == ONE:
             return self.terms[0][:2]
-        products = any([v != ONE for _, _, v in self.terms])
+        products = any(v != ONE for _, _, v in self.terms)
         scale, node = self.form.contract(self.terms, kind=DOT if products and not self.ordered else ORDERED)
         self.terms = [(scale, node, ONE)]
         return scale, node
