@@ -17,11 +17,26 @@ References: C. M. Bishop, *Pattern Recognition and Machine Learning* (2006), sec
 from __future__ import annotations
 
 import math
+import sys
+import warnings
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
-from tinygrad_vi.ops import DomainError, ShapeError, log, log1p, logsumexp, number, relu, softplus, take, total, where
+from tinygrad_vi.ops import (
+    OPERATIONS,
+    DomainError,
+    ShapeError,
+    log,
+    log1p,
+    logsumexp,
+    number,
+    relu,
+    softplus,
+    take,
+    total,
+    where,
+)
 from tinygrad_vi.ops import softmax as softmax
 from tinygrad_vi.value import Value, dot
 
@@ -75,7 +90,7 @@ def beta_ml(prediction: Any, target: Any) -> Any:
     """
     error = mse(prediction, target)
     if error.data == 0.0 if isinstance(error, Value) else error == 0.0:
-        raise DomainError("beta_ml needs a prediction that differs from its target: all errors are 0")
+        raise DomainError("beta_ml needs a prediction that differs from its target: the mean squared error is 0")
     return 1.0 / error
 
 
@@ -83,6 +98,8 @@ def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
     """Squares for small errors, straight lines for large ones, averaged (P. J. Huber, 1964).
 
     With r = y - t: r**2 / 2 for ``|r| <= delta``, else delta (``|r|`` - delta / 2).  Gradient r/n, or delta sign(r)/n.
+
+    Raises ValueError unless delta is positive and finite.
 
     >>> huber([0.5, 3.0], [0.0, 0.0])
     1.3125
@@ -104,11 +121,15 @@ def tukey_biweight(prediction: Any, target: Any, c: float = 4.685) -> Any:
     r (1 - (r/c)**2)**2 / n, or 0.
     4.685 gives 95 % of the efficiency of least squares on normal errors of variance 1.
 
+    Raises ValueError unless c is positive and c**2 a finite number above 0.
+
     >>> tukey_biweight([1.0, 100.0], [0.0, 0.0], c=2.0)
     0.5260416666666666
     """
     _positive(c, "tukey_biweight", "c")
     top = c * c / 6.0
+    if not 0.0 < top < math.inf:
+        raise ValueError(f"tukey_biweight needs a c whose square is a number above 0, got c = {c!r}")
 
     def loss(y: Any, t: Any) -> Any:
         r = (y - t) / c
@@ -177,6 +198,8 @@ def multilabel_bce(prediction: Any, target: Any) -> Any:
 
 
 def _binary(a: Any, t: Any) -> Any:
+    if is_sigmoid(a):
+        _warn_twice("a binary cross-entropy of logits", "sigmoid")
     if _is_number(t) and t in (0.0, 1.0):
         return softplus(-a if t else a)
     return (1.0 - t) * softplus(a) + t * softplus(-a)
@@ -213,7 +236,11 @@ def cross_entropy(logits: Any, target: Any) -> Any:
             )
         if [t for t in weights if not (_is_number(t) and t == 0.0)] == [1.0]:  # one class for certain
             return cross_entropy(logits, weights.index(1.0))
+        if is_softmax(logits):
+            _warn_twice("cross_entropy", "softmax")
         return total(weights) * logsumexp(logits) - total([t * a for a, t in pairs if not (_is_number(t) and t == 0)])
+    if is_softmax(logits):
+        _warn_twice("cross_entropy", "softmax")
     c = number(target.data if isinstance(target, Value) else target, "cross_entropy")
     if not (c.is_integer() and 0 <= c < len(logits)):
         raise ValueError(
@@ -339,3 +366,44 @@ def _sign(t: Any, name: str) -> Any:
 def _positive(x: float, name: str, what: str) -> None:
     if not x > 0.0:
         raise ValueError(f"{name} needs {what} > 0, got {x!r}")
+    if x == math.inf:
+        limit = ": with no bound it is half the squared error, 0.5 * mse(...)" * (what in ("delta", "c"))
+        raise ValueError(f"{name} needs a finite {what}, got {x!r}{limit}")
+
+
+# --- Outputs of an activation that a loss applies itself --------------------------------------------------------------
+
+EXP, SIGMOID, DIV = (OPERATIONS[name] for name in ("exp", "sigmoid", "div"))
+
+
+def is_sigmoid(y: Any) -> bool:
+    """Whether the record says that a Value is a sigmoid: by the operation, or written out as 1 / (1 + exp(-a)).
+
+    The number says nothing: a logit may lie between 0 and 1 as well.
+    """
+    op = getattr(y, "op", None)
+    if op is not DIV:
+        return op is SIGMOID
+    one, sum_of_two = y.parents
+    ops_below = [p.op for p in sum_of_two.parents]
+    ones = [p for p in (one, *sum_of_two.parents) if p.op is None and p.data == 1.0]
+    return len(ops_below) == 2 and EXP in ops_below and len(ones) == 2 and one.op is None
+
+
+def is_softmax(ys: Any) -> bool:
+    """Whether the record says that Values are a softmax: exponentials over one and the same sum."""
+    if len(ys) < 2 or any(getattr(y, "op", None) is not DIV for y in ys):
+        return False
+    norm = ys[0].parents[1]
+    return norm.op is not None and all(y.parents[1] is norm and y.parents[0].op is EXP for y in ys)
+
+
+def _warn_twice(name: str, activation: str) -> None:
+    frame, level = sys._getframe(1), 2  # at the first line outside of this module
+    while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(
+        f"{name} got the output of a {activation}: it takes logits and applies the {activation} itself, so it would be "
+        f"applied twice. Leave the {activation} out of the model while it is trained",
+        stacklevel=level,
+    )

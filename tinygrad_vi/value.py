@@ -17,11 +17,10 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from contextvars import ContextVar
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tinygrad_vi import ops
+from tinygrad_vi import modes, ops
 from tinygrad_vi.ops import DomainError, Function, Operation, domain_error, number
 
 if TYPE_CHECKING:
@@ -34,23 +33,18 @@ new = object.__new__
 #: The grad of a node that no backward pass has reached.  Drawings tell it from a computed 0.0 by identity.
 NOT_COMPUTED = float("0.0")
 
-_recording = True
+#: the settings of `modes.recording` that are open, in any thread: none, most of the time
+_switched = modes.recording.open
 
 
-@contextmanager
-def recording(on: bool) -> Iterator[None]:
-    """Switch recording on or off for a while, in the whole process and not for one thread alone."""
-    global _recording
-    before, _recording = _recording, on
-    try:
-        yield
-    finally:
-        _recording = before
+def recording(on: bool) -> AbstractContextManager[None]:
+    """Switch recording on or off for a while, for this thread or task."""
+    return modes.recording.set(on)
 
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """The garbage collector rests while many nodes are made: they have no cycles, and it would walk them all."""
+    """Pause the cyclic collector while many nodes are made: they form no cycles, and it would walk them all."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -60,26 +54,13 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-_traced = ContextVar("tinygrad_vi_a_function_is_traced", default=False)
-
-
-@contextmanager
-def conditions_refused() -> Iterator[None]:
-    """Make comparing and asking for the truth of a Value an error, in this thread, while a function is traced."""
-    token = _traced.set(True)
-    try:
-        yield
-    finally:
-        _traced.reset(token)
-
-
 def being_traced() -> bool:
-    """Whether a function is being traced, to be compiled."""
-    return _traced.get()
+    """Whether a function is being traced, to be compiled, by this thread or task."""
+    return modes.tracing.get() is not None
 
 
 def _ask_condition() -> None:
-    if _traced.get():
+    if modes.tracing.open and being_traced():
         raise TypeError(
             "a traced Value cannot be a condition: only the branch taken in this one run would be compiled. Write "
             "where(c, x, y) for `x if c > 0 else y`, and maximum, minimum for max, min"
@@ -89,7 +70,8 @@ def _ask_condition() -> None:
 def no_grad() -> AbstractContextManager[None]:
     """Compute without recording: results made inside are leaves, and cost no memory for a graph.
 
-    It holds for the whole process, not for one thread.
+    It holds for the thread or asyncio task that says so, and in a generator while the generator runs.  A context
+    manager and a decorator.
 
     >>> with no_grad():
     ...     y = Value(3.0) * 2.0
@@ -107,19 +89,19 @@ def _node(op: Operation, data: float, parents: tuple[Value, ...], local_grads: S
     node.data = data
     node.grad = NOT_COMPUTED
     node.label = ""
-    if _recording:
+    if _switched and not modes.recording.get():
+        node.op = None
+        node.parents = node.local_grads = ()
+    else:
         node.op = op
         node.parents = parents
         node.local_grads = local_grads
-    else:
-        node.op = None
-        node.parents = node.local_grads = ()
     return node
 
 
 def _failed(op: Operation, parents: tuple[Value, ...]) -> Value:
     """What a failed operation comes to: its value where only the derivative was missing and is not wanted."""
-    if not _recording:
+    if not modes.recording.get():
         with suppress(ArithmeticError, ValueError):  # the value may be missing too
             return Value(op.value(*[v.data for v in parents]))
     raise domain_error(op, parents) from None
@@ -251,6 +233,9 @@ class Value:
             for node in reversed(order):
                 adjoint, parents = node.grad, node.parents
                 if adjoint == 0.0:  # nothing flows, not even to an infinite partial: half of a ReLU network is silent
+                    if parents[0].grad is NOT_COMPUTED or parents[-1].grad is NOT_COMPUTED:  # but a leaf was reached
+                        for parent in parents:
+                            parent.grad += 0.0
                     continue
                 if len(parents) == 2:  # the rule below, unrolled: making no iterator halves the sweep's time
                     (x, y), (dx, dy) = parents, node.local_grads
@@ -317,7 +302,8 @@ class Value:
     sqrt, sin, cos, tan = _method(ops.sqrt), _method(ops.sin), _method(ops.cos), _method(ops.tan)
     asin, acos, atan = _method(ops.asin), _method(ops.acos), _method(ops.atan)
     arcsin, arccos, arctan = asin, acos, atan  # the names NumPy asks an object for
-    sinh, cosh, tanh, sech = _method(ops.sinh), _method(ops.cosh), _method(ops.tanh), _method(ops.sech)
+    sinh, cosh, tanh = _method(ops.sinh), _method(ops.cosh), _method(ops.tanh)
+    sech, bell = _method(ops.sech), _method(ops.bell)
     erf, erfc, sigmoid, softplus = _method(ops.erf), _method(ops.erfc), _method(ops.sigmoid), _method(ops.softplus)
     relu = _method(ops.relu)
     silu, gelu, step = _method(ops.silu), _method(ops.gelu), _method(ops.step)

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.compiler.batch import data_leaves, find_batch
+from tinygrad_vi.compiler.forks import give_lock
 from tinygrad_vi.compiler.form import ONE, SUM_KINDS, Expression, from_record
 from tinygrad_vi.compiler.lift import lift
 from tinygrad_vi.compiler.numpy_runner import NumpyRunner
@@ -161,7 +162,8 @@ class Compiled:
         self._traced: dict[Any, _Traced] = {}
         self._runners: dict[Any, Callable[[Any, list[Any]], Any]] = {}
         self._last: Any = None
-        self._lock = RLock()
+        self._lock: RLock
+        give_lock(self)
 
     # --- Parameters
 

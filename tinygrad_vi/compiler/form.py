@@ -69,8 +69,8 @@ DOT, ORDERED, TOTAL = SUM_KINDS = ("dot", "ordered", "total")
 FEW = 8
 #: maps without corners and without edges of their domain: a last bit of their operand is a last bit of their result
 SMOOTH = {
-    "exp", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus",
-    "silu", "gelu", "logsumexp", "exponential",
+    "exp", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "sech", "bell", "erf", "erfc", "sigmoid",
+    "softplus", "silu", "gelu", "logsumexp", "exponential",
 }  # fmt: skip
 #: of other maps the operands that decide which way it goes, where not all do
 DECIDING: dict[str, Callable[[list[Any]], list[Any]]] = {"div": lambda xs: xs[1:], "where": lambda xs: xs[:1]}

@@ -14,9 +14,9 @@ is run as rows of one number.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from numba import njit
 
 from tinygrad_vi.compiler import elementary as el
 from tinygrad_vi.compiler.lanes import (
@@ -32,6 +32,7 @@ from tinygrad_vi.compiler.lanes import (
     sum1,
     sum8,
 )
+from tinygrad_vi.compiler.machine_code import kept
 from tinygrad_vi.compiler.tables import (
     BIAS,
     CODES,
@@ -59,14 +60,14 @@ from tinygrad_vi.compiler.tables import (
 )  # fmt: skip
 
 # sums over examples may be added up in another order, several at a time
-loops = njit(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", cache=True, nogil=True)
+loops: Any = kept(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", nogil=True)
 # here the order is the point
-exact = njit(fastmath={"contract"}, error_model="numpy", cache=True, nogil=True)
+exact: Any = kept(fastmath={"contract"}, error_model="numpy", nogil=True)
 # and here each rounding: said, since Numba lets a function inherit what it does not say from whoever calls it first
-unfused = njit(fastmath=False, error_model="numpy", cache=True, nogil=True)
+unfused: Any = kept(fastmath=False, error_model="numpy", nogil=True)
 
 (DIV, POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH,
- TANH, SECH, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
+ TANH, SECH, BELL, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
  LOGSUMEXP) = CODES.values()  # fmt: skip
 
 
@@ -262,6 +263,8 @@ def value(op, x, x1, x2, c):
         return el.tanh(x)
     if op == SECH:
         return el.sech(x)
+    if op == BELL:
+        return el.bell(x)
     if op == SIN:
         return el.sin(x) if abs(x) <= el.TRIG_LIMIT else math.sin(x)
     if op == COS:
@@ -340,6 +343,9 @@ def elementwise(op, M, y, x, x1, x2, c, n):
     elif op == SECH:
         for i in range(n):
             M[y + i] = el.sech(M[x + i])
+    elif op == BELL:
+        for i in range(n):
+            M[y + i] = el.bell(M[x + i])
     elif op == TANH_AND_SECH:
         for i in range(n):
             M[y + i], M[x1 + i] = el.tanh_and_sech(M[x + i])

@@ -29,7 +29,7 @@ from tinygrad_vi.ops import Operation
 DOT, DOT4, SUM, SUM8, TOTAL = range(5)
 OPERATIONS = (
     "div", "power", "exponential", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin",
-    "acos", "atan", "semicircle", "sinh", "cosh", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus", "silu",
+    "acos", "atan", "semicircle", "sinh", "cosh", "tanh", "sech", "bell", "erf", "erfc", "sigmoid", "softplus", "silu",
     "gelu", "step", "relu", "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
 )  # fmt: skip
 CODES = {name: TOTAL + 1 + k for k, name in enumerate(OPERATIONS)}

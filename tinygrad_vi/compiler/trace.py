@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_vi.derivatives import differentiable, flatten
-from tinygrad_vi.value import Value, conditions_refused, recording
+from tinygrad_vi.modes import tracing
+from tinygrad_vi.value import Value, recording
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def trace(f: Callable[..., Any], example: Sequence[Any]) -> Trace:
     numbers, nest_arguments = flatten(tuple(example))
     inputs = [Value(x) for x in numbers]
     with ExitStack() as stack:
-        for context in (recording(True), differentiable(), conditions_refused()):
+        for context in (recording(True), differentiable(), tracing.set(f)):
             stack.enter_context(context)
         try:
             result = f(*nest_arguments(inputs))
