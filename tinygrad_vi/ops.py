@@ -33,6 +33,8 @@ Writer = Callable[[Sequence[str]], str]
 
 EVERYWHERE = "finite operands"
 
+SMALLEST_NORMAL = 2.0**-1022
+
 ATOM = 5  # binds like a name or a call: never needs parentheses
 
 
@@ -78,6 +80,9 @@ class Operation:
     taught: Rule
     #: the partials themselves when they are the same everywhere (``+``, ``-``), else None
     constant_partials: tuple[float, ...] | None = field(default=None, repr=False)
+    #: ``flows(flow, out, *operands)``: each partial times a flow, for rows whose partials may leave the range of floats
+    #: where such a product does not: -x/y**2 is 0 at y = 1e200
+    flows: Rule | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"<operation {self.name}{list(self.constants) or ''}>"
@@ -129,7 +134,7 @@ def _find(name: str, *constants: float) -> Operation:
     return FAMILIES[name](*constants) if constants else OPERATIONS[name]
 
 
-def operation(
+def _operation(
     name: str,
     value: Callable[..., float],
     partials: Rule | tuple[float, ...],
@@ -146,15 +151,18 @@ def operation(
     constants: tuple[float, ...] = (),
     taught: Rule | None = None,
     role: str = "",
+    flows: Rule | None = None,
 ) -> Operation:
     """Make a row outside of the table, with a call such as ``tanh(x)`` as the default way to write it.
 
-    It works, records and is drawn like any other, whatever its name.  `row` puts one into the table, where pickles and
-    compiled programs look for it.
+    It works, records and is drawn like any other.  `row` puts one into the table, where pickles and compiled programs
+    look for it.
     """
     constant = partials if isinstance(partials, tuple) else None
     written = [write_constant(c) for c in constants]
     rule = partials if callable(partials) else lambda out, *operands: constant
+    if flows is not None:
+        rule = _with_far_partials(rule, name, *constants)
     return Operation(
         name=name,
         value=value,
@@ -172,7 +180,61 @@ def operation(
         constants=constants,
         role=role,
         constant_partials=constant,
+        flows=flows,
     )
+
+
+def operation(
+    name: str, value: Callable[..., float], partials: Rule | tuple[float, ...], doc: str, **facts: Any
+) -> Operation:
+    """A row of one's own, outside of the table; `row` makes one that pickles and compiled programs find, too.
+
+    Raises ValueError for the name of a built-in row: pictures, formulas and compiled programs would take it for that.
+    """
+    if name in BUILT_IN:
+        raise ValueError(f"{name!r} is a built-in operation: give the new row another name")
+    return _operation(name, value, partials, doc, **facts)
+
+
+class FarPartial(float):
+    """A partial derivative that has left the range of floats: it multiplies a flow by its row's rule ``flows``.
+
+    >>> by_x, by_y = div.operation.partials(1e-150, 1e20, 1e170)
+    >>> by_y * 1e100
+    -1e-220
+    """
+
+    row: tuple[Any, ...]
+    place: int
+    operands: tuple[float, ...]
+
+    def __new__(cls, partial: float, row: tuple[Any, ...], place: int, operands: tuple[float, ...]) -> FarPartial:
+        """row: its name and constants.  place: the operand it is the partial by.  operands: of the rule, after flow."""
+        far = super().__new__(cls, partial)
+        far.row, far.place, far.operands = row, place, operands
+        return far
+
+    def __mul__(self, flow: Any) -> Any:
+        if not isinstance(flow, (float, int)):
+            return NotImplemented
+        rule = _find(*self.row).flows
+        assert rule is not None
+        return rule(float(flow), *self.operands)[self.place]
+
+    __rmul__ = __mul__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FarPartial, (float(self), self.row, self.place, self.operands)
+
+
+def _with_far_partials(rule: Rule, *row: Any) -> Rule:
+    def partials(out: Any, *operands: Any) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = rule(out, *operands)
+        if out.__class__ is not float or all(SMALLEST_NORMAL <= abs(partial) < math.inf for partial in found):
+            return found
+        return tuple([FarPartial(partial, row, i, (out, *operands)) for i, partial in enumerate(found)])
+
+    return partials
 
 
 def row(name: str, value: Callable[..., float], partials: Rule | tuple[float, ...], doc: str, **facts: Any) -> Function:
@@ -183,8 +245,6 @@ def row(name: str, value: Callable[..., float], partials: Rule | tuple[float, ..
 
     Raises ValueError for the name of a built-in row.  A row of one's own may be made again: the new one replaces it.
     """
-    if name in BUILT_IN:
-        raise ValueError(f"{name!r} is a built-in operation: give the new row another name")
     op = operation(name, value, partials, doc, **facts)
     if name in OPERATIONS:
         _TABLE.discard(OPERATIONS[name])
@@ -473,6 +533,7 @@ mul = row("mul", operator.mul, lambda out, x, y: (y, x), "x * y.  Partials y, x.
           role="multiply: swap",
           points=[(2.0, 3.0), (-1e200, 1e100), (1e-200, -1e-100), (0.0, 4.0)])  # fmt: skip
 div = row("div", operator.truediv, lambda out, x, y: (1.0 / y, -out / y), "x / y.  Partials 1/y, -x/y**2.",
+          flows=lambda flow, out, x, y: (flow / y, -(flow * out) / y),
           symbol="/", text="{0} / {1}", latex=r"\frac{{{0}}}{{{1}}}", binds=2, arity=2, domain="y != 0",
           points=[(2.0, 3.0), (-1e150, 1e-100), (1e-150, 1e60), (0.0, -4.0), (1e150, -1e100)])  # fmt: skip
 neg = row("neg", operator.neg, (-1.0,), "-x.  Derivative -1.",
@@ -670,12 +731,13 @@ def power(n: float) -> Operation:
         rule = (n,)
     elif n == 2.0:
         rule = lambda out, x: (2.0 * x,)  # noqa: E731
-    return operation(
+    flows = (lambda flow, out, x: (n * (flow * out / x),)) if n < 0.0 else None  # as for a quotient
+    return _operation(
         "power", lambda x: math.pow(x, n), rule, f"x ** {exponent}.",
         symbol=f"**{exponent}", text=f"{{0}} ** {exponent}", binds=4,
         latex=lambda x: f"{x[0]}^{{{latex_number(exponent)}}}", constants=(n,),
         domain=("x != 0" if n < 0 else "a finite x") if n.is_integer() else ("x > 0" if n < 0 else "x >= 0"),
-        corners={0.0: 0.0} if n == 0.0 else None,
+        corners={0.0: 0.0} if n == 0.0 else None, flows=flows,
         points=[0.3, 2.0, 1e30, 1e-30] + [-1.5, -7.0] * n.is_integer(),
     )  # fmt: skip
 
@@ -699,7 +761,7 @@ def exponential(base: float) -> Operation:
         facts = {"domain": "a finite x", "points": [-30.0, -1.5, 0.0, 0.3, 2.0, 30.0]}
         # a symbol writes log(2) where log(2.0) would be a number
         facts["taught"] = lambda out, x: (out * getattr(out, "record", apply)(log.operation, base),)
-    return operation(
+    return _operation(
         "exponential", lambda x: math.pow(base, x), rule, f"{shown} ** x.",
         symbol=f"{shown}**", text=f"{shown} ** {{0}}", latex=lambda x: rf"{bracketed}^{{{x[0]}}}", binds=4,
         constants=(base,),
@@ -711,7 +773,7 @@ def exponential(base: float) -> Operation:
 def _leaky_relu(slope: float) -> Operation:
     shown = write_constant(slope)
     usual: dict[str, Any] = {"text": "leaky_relu({0})", "latex": _latex_call("leaky_relu")} if slope == 0.01 else {}
-    return operation(
+    return _operation(
         "leaky_relu", lambda x: slope * x if x <= 0.0 else x, lambda out, x: (where(x, 1.0, slope),),
         f"x for x > 0, else {shown}*x.  Derivative 1 or {shown}.",
         symbol="LeakyReLU", constants=(slope,), corners={0.0: slope}, points=[*PLAIN, *TINY, -1e300], **usual,
@@ -722,7 +784,7 @@ def _leaky_relu(slope: float) -> Operation:
 def _elu(alpha: float) -> Operation:
     shown = write_constant(alpha)
     usual: dict[str, Any] = {"text": "elu({0})", "latex": _latex_call("elu")} if alpha == 1.0 else {}
-    return operation(
+    return _operation(
         "elu", lambda x: alpha * math.expm1(x) if x <= 0.0 else x,
         lambda out, x: (where(x, 1.0, alpha * exp(-relu(-x))),),
         f"x for x > 0, else {shown}*(e**x - 1).  Derivative 1 or {shown}*e**x.",
@@ -852,5 +914,5 @@ def _checked(x: float, ok: float) -> float:
 
 
 #: no row of the table: it stands in the records of functions that are being compiled, and nowhere else
-CHECKED = operation("<checked>", _checked, (1.0, 0.0), "x where y >= 0, else an error.", symbol="✓", arity=2,
+CHECKED = _operation("<checked>", _checked, (1.0, 0.0), "x where y >= 0, else an error.", symbol="✓", arity=2,
                     domain="y >= 0")  # fmt: skip

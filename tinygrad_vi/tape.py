@@ -23,9 +23,8 @@ from tinygrad_vi.value import (
     adjoints,
     check_recorded,
     check_unchanged,
-    partials_of,
     plus,
-    times,
+    products,
     topological_order,
 )
 
@@ -41,8 +40,8 @@ def tangents(order: Sequence[Value], seeds: Mapping[Value, Any], create_graph: b
     tangent = dict(seeds)
     for node in order:
         flow: Any = 0.0
-        for parent, partial in zip(node.parents, partials_of(node, create_graph), strict=True):
-            flow = plus(flow, times(partial, tangent.get(parent, 0.0)))
+        for part in products(node, [tangent.get(parent, 0.0) for parent in node.parents], create_graph):
+            flow = plus(flow, part)
         tangent[node] = flow
     return tangent
 

@@ -665,9 +665,19 @@ def adjoints(order: Sequence[Value], seeds: dict[Value, Any], create_graph: bool
             for parent in node.parents:
                 adjoint.setdefault(parent, 0.0)
             continue
-        for parent, partial in zip(node.parents, partials_of(node, create_graph), strict=True):
-            adjoint[parent] = plus(adjoint.get(parent, 0.0), times(partial, flow))
+        found = products(node, [flow] * len(node.parents), create_graph)
+        for parent, part in zip(node.parents, found, strict=True):
+            adjoint[parent] = plus(adjoint.get(parent, 0.0), part)
     return adjoint
+
+
+def products(node: Value, flows: Sequence[Any], as_values: bool) -> list[Any]:
+    """The node's partial by each operand times a flow of its own; by the row's rule where it has one for Values."""
+    rule = node.op.flows if as_values and node.op is not None else None
+    return [
+        rule(flow, node, *node.parents)[i] if rule is not None and isinstance(flow, Value) else times(partial, flow)
+        for i, (partial, flow) in enumerate(zip(partials_of(node, as_values), flows, strict=True))
+    ]
 
 
 def partials_of(node: Value, as_values: bool) -> Sequence[Any]:

@@ -124,7 +124,8 @@ def test_equal_nodes_are_one_and_constants_fold():
     assert form.constant(0.5).exp().number() == math.exp(0.5)
     assert (2.0 * (x * p) / 4.0).reference() == (0.5, (x * p).node())
     size = len(form)
-    (x * p + p * x).reference()
+    (x * p).reference()
+    (p * x).reference()
     assert len(form) == size
     with pytest.raises(AttributeError, match="an expression has no attribute 'length'"):
         x.length()
@@ -134,7 +135,7 @@ def test_the_checker_notices_broken_rules():
     for damage, message in [
         (lambda f: f.arguments.__setitem__(3, ((1.0, 9, 0),)), "%3 comes before its operands"),
         (lambda f: f.arguments.__setitem__(3, ((1.0, 1, 2),)), "%3 has a term that is not canonical"),
-        (lambda f: f.arguments.__setitem__(3, ((1.0, 2, 1), (1.0, 1, 0))), "%3 has terms out of order, or twice"),
+        (lambda f: f.arguments.__setitem__(3, ((1.0, 2, 1), (1.0, 1, 0))), "%3 has terms out of order"),
         (lambda f: f.mapped.__setitem__(4, False), "%4 is mapped like no operand"),
         (lambda f: f.kinds.__setitem__(1, "ghost"), "%1 is of an unknown kind 'ghost'"),
     ]:

@@ -33,7 +33,7 @@ def test_micrograds_demo_becomes_a_handful_of_vector_instructions():
     assert len(program) < 30
     texts = [str(instruction) for instruction in program]
     assert texts[:4] == [
-        "16 x 1 parameter + 2 input*parameter for each example",
+        "16 x ordered(1 parameter + 1 input*parameter + 1 input*parameter) for each example",
         "16 x relu(@0) for each example",
         "16 x 1 parameter + 16 @1*parameter for each example",
         "16 x relu(@2) for each example",

@@ -36,7 +36,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_vi.compiler.form import ONE, Expression, Form, Term
+from tinygrad_vi import ops
+from tinygrad_vi.compiler.form import DOT, LIGHT, ONE, ORDERED, SUM_KINDS, TOTAL, Expression, Form, Kind, Term
 from tinygrad_vi.ops import Operation
 from tinygrad_vi.value import Value, topological_order
 
@@ -152,9 +153,9 @@ def _by_operands(form: Form, colours: Mapping[int, int]) -> dict[int, int]:
     found: dict[int, int] = {}
     for node, colour in colours.items():
         kind, argument = form.kinds[node], form.arguments[node]
-        if kind == "dot":
+        if kind in SUM_KINDS:
             terms = [(c, found.get(u, ~u), found.get(v, ~v)) for c, u, v in argument]
-            key: Any = tuple(sorted([(c, u, v) if u >= v else (c, v, u) for c, u, v in terms]))
+            key: Any = kind, tuple(sorted([(c, u, v) if u >= v else (c, v, u) for c, u, v in terms]))
         elif isinstance(kind, Operation):
             key = kind, tuple([found.get(u, ~u) for u in argument])
         else:
@@ -171,7 +172,7 @@ def _by_users(form: Form, colours: Mapping[int, int]) -> dict[int, int]:
     for node in reversed(list(colours)):
         colour = found[node] = numbers.setdefault((colours[node], tuple(sorted(uses.pop(node)))), len(numbers))
         kind, argument = form.kinds[node], form.arguments[node]
-        if kind == "dot":
+        if kind in SUM_KINDS:
             for c, u, v in argument:
                 if u in colours:
                     uses[u].append((colour, c, colours.get(v, ~v)))
@@ -202,7 +203,7 @@ def _examples(form: Form, varying: Mapping[int, None], trained: set[int]) -> lis
         if node in leader:
             links = [(node, operand) for operand in form.operands(node)]
         else:
-            links = [(u, v) for _, u, v in form.arguments[node]] if form.kinds[node] == "dot" else []
+            links = [(u, v) for _, u, v in form.arguments[node]] if form.kinds[node] in SUM_KINDS else []
         for u, v in links:
             if u in leader and v in leader:
                 leader[find(v)] = find(u)
@@ -231,8 +232,8 @@ def _copies(form: Form, varying: Iterable[int], examples: Sequence[Sequence[int]
 def _written(form: Form, node: int, name: Mapping[int, int]) -> Any:
     """What a node is, with the nodes of its example by their names: equal for counterparts."""
     kind, argument = form.kinds[node], form.arguments[node]
-    if kind == "dot":
-        return sorted([_written_term(term, name) for term in argument])
+    if kind in SUM_KINDS:
+        return kind, sorted([_written_term(term, name) for term in argument])
     return (kind, [name.get(u, u) for u in argument]) if isinstance(kind, Operation) else "data"
 
 
@@ -244,7 +245,7 @@ def _written_term(term: Term, name: Mapping[int, int]) -> Term:
 
 def _adds_up(form: Form, node: int, home: Mapping[int, int], name: Mapping[int, int], examples: int) -> bool:
     """Whether a common node takes from the examples nothing but sums, with each term once for each example."""
-    if form.kinds[node] != "dot":
+    if form.kinds[node] not in SUM_KINDS:
         return home.keys().isdisjoint(form.operands(node))
     terms = [(c, u, v) for c, u, v in form.arguments[node] if u in home or v in home]
     if any(u in home and v in home and home[u] != home[v] for _, u, v in terms):
@@ -266,8 +267,8 @@ def _rest_is_small(form: Form, varying: Iterable[int], trained: set[int], exampl
         if not reached.isdisjoint(form.operands(node)):
             reached.add(node)
         if isinstance(form.kinds[node], Operation):
-            taken.update(form.arguments[node])
-        elif form.kinds[node] == "dot":
+            taken.update(() if _divided(form, node, trained) else form.arguments[node])
+        elif form.kinds[node] in SUM_KINDS:
             factors = [(u, v) for _, u, v in form.arguments[node] if u in trained and v in trained]
             taken.update([node for pair in factors for node in pair if not _scaled(form, node, trained)])
     work = taken.intersection(varying, trained)
@@ -276,7 +277,13 @@ def _rest_is_small(form: Form, varying: Iterable[int], trained: set[int], exampl
 
 def _scaled(form: Form, node: int, trained: set[int]) -> bool:
     """Whether the node is another one times data."""
-    return form.kinds[node] == "dot" and len(form.arguments[node]) == 1 and not trained.issuperset(form.operands(node))
+    product = form.kinds[node] in SUM_KINDS and len(form.arguments[node]) == 1
+    return (product and not trained.issuperset(form.operands(node))) or _divided(form, node, trained)
+
+
+def _divided(form: Form, node: int, trained: set[int]) -> bool:
+    """Whether the node is another one divided by data."""
+    return form.kinds[node] is ops.div.operation and form.arguments[node][1] not in trained
 
 
 # --- Fold -------------------------------------------------------------------------------------------------------------
@@ -304,7 +311,7 @@ def _fold(
         kind, argument = old.kinds[node], old.arguments[node]
         if isinstance(kind, Operation):
             found = known[argument[0]].record(kind, *[known[operand] for operand in argument])
-        elif kind != "dot":
+        elif kind not in SUM_KINDS:
             found = columns.leaf(node) if node in varying else form.parameter(argument)
         elif node in common:
             terms = [term for term in argument if others.isdisjoint(term[1:])]
@@ -312,9 +319,9 @@ def _fold(
             if node not in loose:
                 _close(found)
         else:
-            found = _sum(form, [known[u].times(known[v]).scaled(c) for c, u, v in argument])
-        if uses[node] > 1:
-            found.reference()
+            found = _sum(form, [known[u].times(known[v]).scaled(c) for c, u, v in argument], kind)
+        if node not in loose:
+            found.reference()  # what stood apart stays apart
         known[node] = found
     for x in old.sums:
         terms = [term for term in x.terms if others.isdisjoint(term[1:])]
@@ -328,7 +335,7 @@ def _fold(
 
 def _common_terms(form: Form, common: Iterable[int], mapped: set[int]) -> list[int]:
     """The operands of common dots, in terms that are not summed over the examples."""
-    terms = [term for node in common if form.kinds[node] == "dot" for term in form.arguments[node]]
+    terms = [term for node in common if form.kinds[node] in SUM_KINDS for term in form.arguments[node]]
     return [operand for _, *pair in terms if mapped.isdisjoint(pair) for operand in pair]
 
 
@@ -351,18 +358,34 @@ def _common_sum(
             _close(known[v])
         rest.append(known[u].times(known[v]).scaled(c))
     c, node = _sum(form, example).reference()  # the sum over the examples is their number times the mean
-    mean = (c * examples, node, form.share().node() if form.mapped[node] else ONE)
-    return _sum(form, [*rest, Expression(form, [mean] if example else [])])
+    if form.mapped[node]:
+        node = form.contract([(1.0, node, form.share().node())], mapped=False)[1]
+    return _sum(form, [*rest, Expression(form, [(c * examples, node, ONE)] if example else [])])
 
 
-def _sum(form: Form, expressions: Iterable[Expression]) -> Expression:
-    return Expression(form, [term for x in expressions for term in x.terms])
+def _sum(form: Form, expressions: Sequence[Expression], kind: Kind = DOT) -> Expression:
+    if kind == TOTAL and expressions:
+        return expressions[0].record(ops.OPERATIONS["total"], *expressions)
+    return Expression(form, [term for x in expressions for term in x.terms], kind == ORDERED)
 
 
 def _close(x: Expression) -> None:
-    """Make a sum over the examples a node."""
-    c, node = x.form.contract(x.terms, mapped=False)
+    """Make a common sum a node, in which means dissolve."""
+    form = x.form
+    terms = [
+        (c, *form.arguments[u][0][1:]) if v == ONE and c in LIGHT and _is_mean(form, u) else (c, u, v)
+        for c, u, v in x.terms
+    ]
+    c, node = form.contract(terms, mapped=False)
     x.terms = [(c, node, ONE)]
+
+
+def _is_mean(form: Form, node: int) -> bool:
+    return (
+        form.kinds[node] == DOT
+        and not form.mapped[node]
+        and [form.kinds[u] for u in form.operands(node)].count("share") == 1 == len(form.arguments[node])
+    )
 
 
 class _Columns:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi import modes
 from tinygrad_vi.compiler.batch import data_leaves, find_batch
 from tinygrad_vi.compiler.forks import give_lock
-from tinygrad_vi.compiler.form import ONE, Expression, from_record
+from tinygrad_vi.compiler.form import ONE, SUM_KINDS, Expression, from_record
 from tinygrad_vi.compiler.lift import lift
 from tinygrad_vi.compiler.numpy_runner import NumpyRunner
 from tinygrad_vi.compiler.numpy_source import RESERVED, Names, Written, written
@@ -281,8 +281,8 @@ class Compiled:
         question = traced.ask(traced.main)
         instructions = lift(question.form, [node for _, node in question.outputs])
         nodes = question.form.live([node for _, node in question.outputs])
-        terms = sum(len(question.form.arguments[node]) for node in nodes if question.form.kinds[node] == "dot")
-        maps = sum(len(i.nodes) for i in instructions if i.kind != "dot")
+        terms = sum(len(question.form.arguments[node]) for node in nodes if question.form.kinds[node] in SUM_KINDS)
+        maps = sum(len(i.nodes) for i in instructions if i.kind not in SUM_KINDS)
         return Explanation(
             recorded=traced.recorded,
             nodes=len(nodes),

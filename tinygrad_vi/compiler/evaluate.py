@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from tinygrad_vi.compiler.form import ONE, Form
+from tinygrad_vi import ops
+from tinygrad_vi.compiler.form import ONE, SUM_KINDS, TOTAL, Form
 from tinygrad_vi.ops import Operation
 
 
@@ -27,9 +28,12 @@ def evaluate(form: Form, outputs: Sequence[tuple[float, int]], parameters: Any, 
         kind, argument = form.kinds[node], form.arguments[node]
         if isinstance(kind, Operation):
             values[node] = np.asarray(_entrywise(kind, len(argument))(*[values[u] for u in argument]), dtype=float)
-        elif kind == "dot":
-            terms = [c * values[u] * values[v] for c, u, v in argument]
-            values[node] = np.broadcast_to(sum(terms), examples) if form.mapped[node] else sum(map(np.sum, terms))
+        elif kind in SUM_KINDS:
+            terms = [c * (values[u] * values[v]) for c, u, v in argument]
+            if not form.mapped[node]:
+                terms = [np.sum(term) for term in terms]
+            added = _entrywise(ops.OPERATIONS["total"], len(terms))(*terms) if kind == TOTAL else sum(terms)
+            values[node] = np.broadcast_to(np.asarray(added, dtype=float), examples if form.mapped[node] else ())
         elif kind == "share":
             values[node] = share
         else:

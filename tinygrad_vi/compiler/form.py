@@ -1,29 +1,57 @@
-"""The canonical form of a scalar program: two kinds of node besides the leaves.
+"""The canonical form of a scalar program: maps and sums besides the leaves.
 
     node  =  1                                   node 0, the constant
           |  parameter i                         one number
           |  input j                             one number for each example
           |  share                               1/N for each of N examples: its part in a mean
-          |  map    op(u1, ..., uk)              a row of the operation table, element by element
-          |  dot    sum over k of c_k * u_k * v_k
+          |  map      op(u1, ..., uk)            a row of the operation table, element by element
+          |  dot      sum over k of c_k * u_k * v_k
+          |  ordered  the same, from left to right, each product and each sum rounded
+          |  total    the same, added up with twice the digits and rounded at the end
 
-Constants live in the coefficients c, a plain sum has v = 1, division is a power: so every chain of sums and products
-becomes one dot, and the form is closed under reverse mode, where the adjoint of each operand of a dot is a dot again.
+A plain sum has v = 1.  Every chain of sums and products becomes one dot, and the form is closed under reverse mode,
+where the adjoint of each operand of a dot is a dot again.
 
-The batch is one rule.  A node is *mapped* when it has a value for each example.  A dot that is not mapped adds up those
-of its terms that are, over the examples.
+The batch is one rule.  A node is *mapped* when it has a value for each example.  A sum that is not mapped adds up those
+of its terms that are, over the examples, in an order of its own.
 
 Nodes stand in an order in which operands come first, and equal nodes are one (hash-consing), so a form is a program
-with its common subexpressions already shared.  Rewrites may change the last bits: sums and products are regrouped,
-coefficients multiplied out, and x/y is x * y**-1.  None drops a value that may be infinite, 0 * x stays a term; only
-reverse mode drops a partial that is the constant 0, as the eager sweep drops an adjoint of 0.
+with its common subexpressions already shared.
+
+The form rewrites floats, not real numbers.  A rewrite keeps the range and, to a few units in the last place of the
+largest intermediate that the text itself has, the value.  *Light* is a factor of plus or minus 1/16, 1/8, ..., 16: to
+multiply by it rounds nothing, but next to the largest float and among subnormal numbers.
+
+    before                       after                   for which floats
+    a + b + c                    dot(a, b, c)            all; terms may be added in another order and products fused, so
+                                                         a sum may overflow where some term is the largest float / terms
+    the same without products,   ordered(a, b, c)        all, exactly; of more than FEW terms it is a dot, and a tie may
+    or as operand of a map with                          turn
+    a corner or an edge
+    total(a, b, c)               total(a, b, c)          all, unless what cancels is 1e16 times larger than the result
+    light * (a + b)              light*a + light*b       exact
+    c * (a + b)                  c * dot(a, b)           exact: a factor is not distributed over a sum
+    c * (d * u)                  (c*d) * u               one rounding less; when c*d is of size 2**-500 to 2**500,
+                                                         and no corner is near
+    (light*u) * v                light * (u*v)           exact
+    (c * u) * v                  dot(c*u) * v            exact: no other factor stands on a product
+    u / 2**k                     2**-k * u               exact
+    c*u / d                      (c/d) * u               one rounding less; when c is a multiple of d
+    u / v                        div(u, v)               exact
+    x - x, 0 * x                 as they are             no value that may be infinite is dropped
+    x + 0                        x                       exact, but for the sign of -0.0 + 0.0
+
+Only reverse mode drops a partial that is the constant 0, as the eager sweep drops an adjoint of 0.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 from tinygrad_vi import ops
@@ -36,12 +64,30 @@ Kind = str | Operation
 
 ONE = 0
 
+#: the kinds of sums
+DOT, ORDERED, TOTAL = SUM_KINDS = ("dot", "ordered", "total")
+#: an ordered sum of more terms becomes a dot, which runs as a product of matrices
+FEW = 8
+#: maps without corners and without edges of their domain: a last bit of their operand is a last bit of their result
+SMOOTH = {
+    "exp", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "sech", "bell", "erf", "erfc", "sigmoid",
+    "softplus", "silu", "gelu", "logsumexp", "exponential",
+}  # fmt: skip
+#: of other maps the operands that decide which way it goes, where not all do
+DECIDING: dict[str, Callable[[list[Any]], list[Any]]] = {
+    "div": lambda xs: xs[1:],
+    "where": lambda xs: xs[:1],
+    ops.CHECKED.name: lambda xs: xs[1:],
+}
+LIGHT = frozenset([sign * 2.0**k for k in range(-4, 5) for sign in (1.0, -1.0)])
+SMALLEST_FACTOR, LARGEST_FACTOR = 2.0**-500, 2.0**500
+
 
 class Form:
     """A program in canonical form.  Nodes are numbers; three lists say what each of them is.
 
-    kinds: "one", "parameter", "input", "share", "dot", or the row of a map.  arguments: None, the leaf's number, the
-    terms of a dot, or the operands of a map.  mapped: whether the node has a value for each example.
+    kinds: "one", "parameter", "input", "share", one of SUM_KINDS, or the row of a map.  arguments: None, the
+    leaf's number, the terms of a sum, or the operands of a map.  mapped: whether the node has a value for each example.
 
     >>> form = Form()
     >>> w, x = form.parameter(0), form.input(0)
@@ -67,6 +113,8 @@ class Form:
     def node(self, kind: Kind, argument: Any, mapped: bool) -> int:
         """The node of these facts, made when it is first asked for."""
         key = kind, argument, mapped
+        if kind in SUM_KINDS and any(c == 0.0 for c, _, _ in argument):  # 0.0 == -0.0, but 1/0.0 is not 1/-0.0
+            key = kind, tuple([(repr(c), u, v) for c, u, v in argument]), mapped
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = len(self.kinds)
@@ -91,35 +139,64 @@ class Form:
         """A number known when the program is compiled."""
         return Expression(self, [(float(c), ONE, ONE)])
 
-    def contract(self, terms: Iterable[Term], mapped: bool | None = None) -> tuple[float, int]:
-        """A sum of products as (coefficient, node); a single node is returned as it is, and a common factor apart.
+    def contract(self, terms: Iterable[Term], mapped: bool | None = None, kind: str = DOT) -> tuple[float, int]:
+        """A sum of products as (coefficient, node); a single node is returned as it is, and a light factor apart.
 
-        mapped: whether the sum has a value for each example; by default when one of its terms has.
+        The coefficient is any number when the node was the only term, else light.  Coefficients of products must be
+        light.  mapped: whether the sum has a value for each example; by default when one of its terms has.
         """
-        coefficients: dict[tuple[int, int], float] = {}
-        for c, u, v in terms:
-            pair = (u, v) if u >= v else (v, u)
-            coefficients[pair] = coefficients[pair] + c if pair in coefficients else c
         # the only term dropped is the number 0
-        kept = sorted([(u, v, c) for (u, v), c in coefficients.items() if u != ONE or c != 0.0])
+        kept = [(c, u, v) if u >= v else (c, v, u) for c, u, v in terms if u != ONE or v != ONE or c != 0.0]
         if not kept:
             return 0.0, ONE
+        if all(u == ONE for _, u, _ in kept):  # known already
+            number = reduce(add, [c for c, _, _ in kept], 0.0)
+            if not mapped:
+                return number, ONE
+            kept = [(number, ONE, ONE)]
         if mapped is None:
-            mapped = any(self.mapped[u] or self.mapped[v] for u, v, _ in kept)
+            mapped = any(self.mapped[u] or self.mapped[v] for _, u, v in kept)
         if len(kept) == 1:
-            u, v, c = kept[0]
+            c, u, v = kept[0]
             if v == ONE and self.mapped[u] == mapped:
                 return c, u
-            return c, self.node("dot", ((1.0, u, v),), mapped)
-        scale = kept[0][2]
-        if scale != 1.0 and all(c == scale for _, _, c in kept):  # a common factor stays outside
-            return scale, self.node("dot", tuple([(1.0, u, v) for u, v, _ in kept]), mapped)
-        return 1.0, self.node("dot", tuple([(c, u, v) for u, v, c in kept]), mapped)
+            return c, self.node(DOT, ((1.0, u, v),), mapped)
+        summed = not mapped and any(self.mapped[u] or self.mapped[v] for _, u, v in kept)
+        kind = DOT if summed else kind  # over the examples in an order of its own
+        scale = kept[0][0]
+        if scale != 1.0 and scale in LIGHT and all(c == scale for c, _, _ in kept):
+            kept = [(1.0, u, v) for _, u, v in kept]
+        else:
+            scale = 1.0
+            kept = [self._two_of_a_kind(term, summed) for term in kept]
+        if kind == ORDERED and (len(kept) > FEW or _rounds_once(kept)):
+            kind = DOT
+        if kind == DOT:  # in an order that does not depend on how it was written
+            kept.sort(key=lambda term: term[1:])
+        return scale, self.node(kind, tuple(kept), mapped)
+
+    def _two_of_a_kind(self, term: Term, summed: bool) -> Term:
+        """A product with no factor below 1 where the factor meets one side first, which may be subnormal."""
+        c, u, v = term
+        if v == ONE or abs(c) >= 1.0 or (self.mapped[u] == self.mapped[v] and not summed):
+            return term
+        if not self.mapped[u]:
+            u, v = v, u
+        u = self.whole(c, u)
+        return (1.0, u, v) if u >= v else (1.0, v, u)
+
+    def whole(self, c: float, node: int) -> int:
+        """The node of c * node."""
+        return node if c == 1.0 else self.node(DOT, ((c, node, ONE),), self.mapped[node])
+
+    def light(self, c: float, node: int) -> tuple[float, int]:
+        """c * node with a light coefficient, that may stand on a product."""
+        return (c, node) if c in LIGHT else (1.0, self.whole(c, node))
 
     def operands(self, node: int) -> Sequence[int]:
         """The nodes that a node is computed from."""
         kind, argument = self.kinds[node], self.arguments[node]
-        if kind == "dot":
+        if kind in SUM_KINDS:
             return [operand for _, u, v in argument for operand in (u, v)]
         return argument if isinstance(kind, Operation) else ()
 
@@ -149,10 +226,11 @@ class Form:
             if isinstance(kind, Operation):
                 assert kind.arity in (None, len(argument)), f"%{node} has {len(argument)} operands"
                 assert self.mapped[node] == any(self.mapped[u] for u in argument), f"%{node} is mapped like no operand"
-            elif kind == "dot":
+            elif kind in SUM_KINDS:
                 pairs = [(u, v) for _, u, v in argument]
-                assert pairs == sorted(set(pairs)), f"%{node} has terms out of order, or twice"
+                assert kind != DOT or pairs == sorted(pairs), f"%{node} has terms out of order"
                 assert all(u >= v for _, u, v in argument), f"%{node} has a term that is not canonical"
+                assert all(v == ONE or c in LIGHT for c, _, v in argument), f"%{node} has a heavy factor on a product"
             else:
                 assert kind in ("parameter", "input", "share"), f"%{node} is of an unknown kind {kind!r}"
                 assert self.mapped[node] == (kind != "parameter")
@@ -163,9 +241,10 @@ class Form:
         if isinstance(kind, Operation):
             constants = "".join(f"[{c:g}]" for c in kind.constants)
             text = f"{kind.name}{constants}({', '.join(f'%{u}' for u in argument)})"
-        elif kind == "dot":
+        elif kind in SUM_KINDS:
             summed = not self.mapped[node] and any(self.mapped[operand] for operand in self.operands(node))
             text = "sum of " * summed + " + ".join(_write_term(term) for term in argument)
+            text = text if kind == DOT else f"{kind}({text})"
         else:
             text = "share" if kind == "share" else f"{'p' if kind == 'parameter' else 'x'}{argument}"
         return f"%{node} = {text}" + " for each example" * self.mapped[node]
@@ -180,58 +259,96 @@ def _write_term(term: Term) -> str:
     return "*".join(factors)
 
 
+def _rounds_once(terms: Sequence[Term]) -> bool:
+    """Whether the order does not matter: two numbers are added, which are exact themselves."""
+    return len(terms) == 2 and all(v == ONE and (u == ONE or c in LIGHT) for c, u, v in terms)
+
+
+def _merged(c: float, d: float) -> float | None:
+    """The factor c*d that may take the place of two; None where it may not."""
+    factor = c * d
+    inside = c in (1.0, -1.0) or d in (1.0, -1.0) or SMALLEST_FACTOR <= abs(factor) <= LARGEST_FACTOR
+    return factor if inside else None
+
+
 class Expression:
     """A sum of terms on its way to becoming a node: what the rules of the table are run on.
 
-    It answers to ``+ - * / **`` and to ``record``, so anything written for Values runs on it.  Sums are gathered and
-    products multiplied out into coefficients; a node is made only when something else than a sum needs one.
+    It answers to ``+ - * / **`` and to ``record``, so anything written for Values runs on it.  Sums are gathered; a
+    node is made only when something else than a sum needs one.  ordered: each operation is to be rounded as written.
     """
 
-    __slots__ = ("form", "terms")
+    __slots__ = ("form", "ordered", "terms")
 
-    def __init__(self, form: Form, terms: list[Term]) -> None:
+    def __init__(self, form: Form, terms: list[Term], ordered: bool = False) -> None:
         self.form = form
         self.terms = terms
+        self.ordered = ordered
 
     def reference(self) -> tuple[float, int]:
         """The expression as coefficient and node."""
         if len(self.terms) == 1 and self.terms[0][2] == ONE:
             return self.terms[0][:2]
-        scale, node = self.form.contract(self.terms)
+        products = any(v != ONE for _, _, v in self.terms)
+        scale, node = self.form.contract(self.terms, kind=DOT if products and not self.ordered else ORDERED)
         self.terms = [(scale, node, ONE)]
         return scale, node
 
+    def close(self) -> None:
+        """Let a sum of several terms be a node."""
+        if len(self.terms) > 1:
+            self.reference()
+
+    def is_sum(self) -> bool:
+        """Whether it is, or was, a sum of several terms."""
+        return len(self.terms) > 1 or any(self.form.kinds[u] in SUM_KINDS and len(self.form.arguments[u]) > 1
+                                          for _, u, v in self.terms if v == ONE)  # fmt: skip
+
     def node(self) -> int:
         """The expression as one node."""
-        scale, node = self.reference()
-        if scale == 1.0:
-            return node
-        return self.form.node("dot", ((scale, node, ONE),), self.form.mapped[node])
+        return self.form.whole(*self.reference())
 
     def number(self) -> float | None:
         """The value, if it is known already."""
-        if any(u != ONE for _, u, _ in self.terms):
-            return None
-        return sum([c for c, _, _ in self.terms])
+        if not self.terms:
+            return 0.0
+        c, u, _ = self.terms[0]
+        return c if len(self.terms) == 1 and u == ONE else None
 
     def record(self, op: Operation, *operands: Any) -> Expression:
         """Apply an operation: sums and products stay algebra, the rest becomes a map."""
         xs = [x if isinstance(x, Expression) else self.form.constant(x) for x in operands]
-        rule = ALGEBRA.get(op.name)
-        if rule is not None:
-            return rule(*xs)
-        if op.name == "power" and op.constants[0] in POWERS:
-            return POWERS[op.constants[0]](xs[0])
         numbers = [x.number() for x in xs]
         if None not in numbers:
             return self.form.constant(op.value(*numbers))
-        nodes = tuple([x.node() for x in xs])
+        rule = _algebra(op)
+        return rule(*xs) if rule is not None else self._map(op, *xs)
+
+    def _map(self, op: Operation, *operands: Expression) -> Expression:
+        nodes = tuple([x.node() for x in operands])
         mapped = any(self.form.mapped[u] for u in nodes)
         return Expression(self.form, [(1.0, self.form.node(op, nodes, mapped), ONE)])
 
     def scaled(self, factor: float) -> Expression:
         """The expression times a number."""
-        return Expression(self.form, [(factor * c, u, v) for c, u, v in self.terms])
+        number = self.number()
+        if number is not None:
+            return self.form.constant(factor * number)
+        if factor in LIGHT or len(self.terms) == 1:
+            found = [(self._factor(factor, c, v), u, v) for c, u, v in self.terms]
+            if all(c is not None for c, _, _ in found):
+                return Expression(self.form, found, self.ordered)  # type: ignore[arg-type]
+        c, node = self.reference()
+        merged = self._factor(factor, c, ONE)
+        term = (merged, node, ONE) if merged is not None else (factor, self.form.whole(c, node), ONE)
+        return Expression(self.form, [term], self.ordered)
+
+    def _factor(self, factor: float, c: float, v: int) -> float | None:
+        """The coefficient of a term times a factor, where one may stand for both."""
+        if v != ONE or self.ordered:  # of a product, or where each product is to be rounded
+            sign = factor in (1.0, -1.0) or (v == ONE and c in (1.0, -1.0))
+            return factor * c if sign or {factor, c, factor * c} <= LIGHT else None
+        return _merged(factor, c)
 
     def times(self, other: Expression) -> Expression:
         """The product; multiplied out only when one of the factors is a number."""
@@ -239,17 +356,43 @@ class Expression:
             c = factor.number()
             if c is not None:
                 return rest.scaled(c)
-        (c, u), (d, v) = self.reference(), other.reference()
-        return Expression(self.form, [(c * d, u, v)])
+        form = self.form
+        (c, u), (d, v) = form.light(*self.reference()), form.light(*other.reference())
+        if c * d not in LIGHT:
+            c, u = 1.0, form.whole(c, u)
+        return Expression(form, [(c * d, u, v)])
 
     def plus(self, other: Expression) -> Expression:
         """The sum: all the terms."""
+        x, y = self.number(), other.number()
+        if x is not None and y is not None:
+            return self.form.constant(x + y)
         return Expression(self.form, self.terms + other.terms)
 
     def over(self, other: Expression) -> Expression:
-        """The quotient, as a product with other**-1."""
-        c = other.number()
-        return self.scaled(1.0 / c) if c is not None else self.times(other.record(ops.power(-1.0), other))
+        """The quotient; by a power of two it is a product."""
+        n, d = self.number(), other.number()
+        if n is not None and d is not None:
+            return self.form.constant(n / d)
+        if d is not None:
+            if abs(math.frexp(d)[0]) == 0.5 and SMALLEST_FACTOR <= abs(d) <= LARGEST_FACTOR:
+                return self.scaled(1.0 / d)
+            if len(self.terms) == 1 and not self.ordered and d != 0.0:
+                c, u, v = self.terms[0]
+                if v == ONE and c not in (1.0, -1.0) and math.isfinite(c) and math.fmod(c, d) == 0.0:
+                    return Expression(self.form, [(c / d, u, v)])
+        (c, u), (e, v) = self._light(), other._light()
+        if u == ONE:
+            quotient = self._map(ops.power(-1.0), Expression(self.form, [(1.0, v, ONE)]))
+        else:
+            quotient = self._map(ops.div.operation, *[Expression(self.form, [(1.0, node, ONE)]) for node in (u, v)])
+        return quotient.scaled(c).scaled(1.0 / e)
+
+    def _light(self) -> tuple[float, int]:
+        c = self.number()
+        if c is not None:
+            return (c, ONE) if c in LIGHT else (1.0, self.form.whole(c, ONE))
+        return self.form.light(*self.reference())
 
     def __add__(self, other: Any) -> Expression:
         return self.plus(self._like(other))
@@ -290,13 +433,21 @@ class Expression:
         return lambda: self.record(op, self)
 
 
-def _sum(*xs: Expression) -> Expression:
-    return Expression(xs[0].form, [term for x in xs for term in x.terms])
+def _total(*xs: Expression) -> Expression:
+    form = xs[0].form
+    if len(xs) < 3:
+        return xs[0].plus(xs[1]) if len(xs) == 2 else xs[0]
+    for x in xs:
+        x.close()
+    terms = [term for x in xs for term in x.terms]
+    scale, node = form.contract(terms, kind=TOTAL)
+    return Expression(form, [(scale, node, ONE)])
 
 
 def _dot(*operands: Expression) -> Expression:
     w, x, b = ops.split(operands)
-    return _sum(*[u.times(v) for u, v in zip(w, x, strict=True)], b)
+    terms = [term for u, v in zip(w, x, strict=True) for term in u.times(v).terms]
+    return Expression(b.form, b.terms + terms)
 
 
 def _watched(x: Expression) -> Expression:
@@ -322,7 +473,7 @@ ALGEBRA: dict[str, Callable[..., Expression]] = {
     "neg": lambda x: x.scaled(-1.0),
     "mul": Expression.times,
     "div": Expression.over,
-    "total": lambda *xs: _watched(_sum(*xs)),
+    "total": lambda *xs: _watched(_total(*xs)),
     "dot": _dot,
     ops.CHECKED.name: _checked,
 }
@@ -331,6 +482,10 @@ POWERS: dict[float, Callable[[Expression], Expression]] = {
     1.0: lambda x: x,
     2.0: lambda x: _watched(x.times(x)),
 }
+
+
+def _algebra(op: Operation) -> Callable[..., Expression] | None:
+    return POWERS.get(op.constants[0]) if op.name == "power" else ALGEBRA.get(op.name)
 
 
 def from_record(
@@ -348,17 +503,57 @@ def from_record(
     form = Form()
     order = topological_order(outputs) if order is None else order
     uses = Counter(parent for node in order for parent in node.parents)
+    near = _near_corners(order)
     known: dict[Value, Expression] = {}
     for node in order:
         for leaf in node.parents:
             if not leaf.parents and leaf not in known:
                 known[leaf] = _leaf(form, leaf, parameters, inputs)
         assert node.op is not None  # it stands in a topological order, so it was recorded
+        if not (node.op.in_table or node.op is ops.CHECKED):
+            raise TypeError(
+                f"a compiled function finds an operation by its name, and {node.op.name!r} leads to no such row: make "
+                "it with tinygrad_vi.ops.row"
+            )
         operands = [known[parent] for parent in node.parents]
+        if node in near:
+            _keep_apart(node.op, operands)
         found = known[node] = operands[0].record(node.op, *operands)
-        if uses[node] > 1:
-            found.reference()
+        found.ordered = found.ordered or node in near
+        if uses[node] > 1 and found.reference()[0] not in LIGHT and found.number() is None:
+            found.terms = [(1.0, found.node(), ONE)]  # the product, which all its users take
     return form, [known.get(y) or _leaf(form, y, parameters, inputs) for y in outputs]
+
+
+def _near_corners(order: Sequence[Value]) -> set[Value]:
+    """The sums and products from which nothing but sums and products lead to a corner, or to the edge of a domain.
+
+    An exact tie decides there: abs(x*y - z), maximum(a + b, c), 1/(a*b - c).  They are computed as they are written.
+    """
+    near: set[Value] = set()
+    for node in reversed(order):
+        op, deciding = node.op, list(node.parents)
+        assert op is not None
+        if node not in near:
+            if op.name in SMOOTH or (_algebra(op) is not None and op.name not in DECIDING):
+                continue
+            deciding = DECIDING.get(op.name, list)(deciding)
+        near.update([parent for parent in deciding if parent.op is not None])
+    return near
+
+
+def _keep_apart(op: Operation, operands: Sequence[Expression]) -> None:
+    """Near a corner a chain of sums is gathered from the left; a sum on the right of + or - is a node.
+
+    Where both sides are sums, both are nodes: two equal sums are then computed by one rule, and their difference is 0.
+    """
+    if op.name == "total":
+        return
+    first, *others = operands
+    if op.name in ("add", "sub") and others[0].is_sum():
+        first.close()
+    for x in others:
+        x.close()
 
 
 def _leaf(form: Form, leaf: Value, parameters: Mapping[Value, int], inputs: Mapping[Value, int]) -> Expression:

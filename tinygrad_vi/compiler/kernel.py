@@ -19,7 +19,19 @@ from typing import Any
 import numpy as np
 
 from tinygrad_vi.compiler import elementary as el
-from tinygrad_vi.compiler.lanes import LANES, TILE, TILE4, dot4_tile, dot4_vector, dot_tile, dot_vector, sum1, sum8
+from tinygrad_vi.compiler.lanes import (
+    LANES,
+    TILE,
+    TILE4,
+    dot4_tile,
+    dot4_vector,
+    dot_tile,
+    dot_vector,
+    ordered_tile,
+    ordered_vector,
+    sum1,
+    sum8,
+)
 from tinygrad_vi.compiler.machine_code import kept
 from tinygrad_vi.compiler.tables import (
     BIAS,
@@ -31,7 +43,9 @@ from tinygrad_vi.compiler.tables import (
     FIRST,
     LAST,
     MAPPED,
+    ONCE,
     OP,
+    ORDERED,
     PARAMETERS,
     SUM,
     SUM8,
@@ -49,9 +63,11 @@ from tinygrad_vi.compiler.tables import (
 loops: Any = kept(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", nogil=True)
 # here the order is the point
 exact: Any = kept(fastmath={"contract"}, error_model="numpy", nogil=True)
+# and here each rounding: said, since Numba lets a function inherit what it does not say from whoever calls it first
+unfused: Any = kept(fastmath=False, error_model="numpy", nogil=True)
 
-(POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH, TANH,
- SECH, BELL, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
+(DIV, POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH,
+ TANH, SECH, BELL, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
  LOGSUMEXP) = CODES.values()  # fmt: skip
 
 
@@ -67,6 +83,75 @@ def dot(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n):
         i += LANES
 
 
+@unfused
+def ordered(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n):
+    """The same from left to right, with each product and each sum rounded, as the scalar code rounds them."""
+    i = 0
+    while i + TILE * LANES <= n:
+        ordered_tile(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
+        i += TILE * LANES
+    while i < n:
+        ordered_vector(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
+        i += LANES
+
+
+@unfused
+def ordered_number(bias, k, k1, row, number, r, r1, a, b, c, S, M):
+    """The same on rows of one number."""
+    s = bias
+    for j in range(k, k1):
+        s += S[number[j]] * M[row[j]]
+    for j in range(r, r1):
+        s += c[j] * (M[a[j]] * M[b[j]])
+    return s
+
+
+@unfused
+def once(a, b, c, r, r1, M, y, work, stride, n):
+    """M[y] = sum of c * M[a] * M[b], rounded once.
+
+    What each addition rounds off is added up apart (D. E. Knuth's TwoSum; T. Ogita, S. M. Rump, S. Oishi, 2005).  Where
+    a sum on the way overflows, all of it is added up once more, 2**-64 times as large.
+    """
+    finite = True
+    for scale in (1.0, 2.0**-64):
+        for i in range(n):
+            M[y + i] = 0.0
+            M[work + i] = 0.0
+        for k in range(r, r1):
+            u, v = np.uint64(a[k]) * stride, np.uint64(b[k]) * stride
+            for i in range(n):
+                x = scale * (c[k] * (M[u + i] * M[v + i]))
+                s = M[y + i]
+                t = s + x
+                z = t - s
+                M[work + i] += (s - (t - z)) + (x - z)
+                M[y + i] = t
+        for i in range(n):
+            M[y + i] = (M[y + i] + M[work + i]) / scale
+            finite = finite and abs(M[y + i]) < np.inf
+        if finite:
+            return
+
+
+@unfused
+def once_number(r, r1, a, b, c, M):
+    """The same on rows of one number."""
+    y = 0.0
+    for scale in (1.0, 2.0**-64):
+        s, low = 0.0, 0.0
+        for k in range(r, r1):
+            x = scale * c[k] * (M[a[k]] * M[b[k]])  # scale * c is exact
+            t = s + x
+            z = t - s
+            low += (s - (t - z)) + (x - z)
+            s = t
+        y = (s + low) / scale
+        if abs(y) < np.inf:
+            break
+    return y
+
+
 @loops
 def dot4(row, number, k, k1, S, M, stride, n):
     """Four dots of the same rows."""
@@ -77,6 +162,13 @@ def dot4(row, number, k, k1, S, M, stride, n):
     while i < n:
         dot4_vector(row, number, k, k1, S, M, stride, i)
         i += LANES
+
+
+@loops
+def scale(c, M, y, n):
+    """A row times a number."""
+    for i in range(n):
+        M[y + i] *= c
 
 
 @loops
@@ -96,13 +188,13 @@ def power(x, c):
     if c == 3.0:
         return x * x * x
     if c == -2.0:
-        return 1.0 / (x * x)
+        return (1.0 / x) * (1.0 / x)  # x * x may overflow where its reciprocal is still a number
     if c == 0.5:
         return math.sqrt(x)
     if c == -0.5:
         return 1.0 / math.sqrt(x)
     if c == -1.5:
-        return 1.0 / (x * math.sqrt(x))
+        return 1.0 / x / math.sqrt(x)
     return x**c
 
 
@@ -181,6 +273,8 @@ def value(op, x, x1, x2, c):
         return el.exp(x)
     if op == LOG:
         return el.log(x)
+    if op == DIV:
+        return x / x1
     if op == POWER:
         return power(x, c)
     if op == SQRT:
@@ -261,6 +355,9 @@ def elementwise(op, M, y, x, x1, x2, c, n):
     elif op == LOG:
         for i in range(n):
             M[y + i] = el.log(M[x + i])
+    elif op == DIV:
+        for i in range(n):
+            M[y + i] = M[x + i] / M[x1 + i]
     elif op == POWER:
         powers(M, y, x, c, n)
     elif op == SQRT:
@@ -292,8 +389,8 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
             for k in range(code[j, A], code[j, B]):
                 s += S[number[k]] * M[row[k]]
             for k in range(code[j, FIRST], code[j, LAST]):
-                s += c[k] * M[a[k]] * M[b[k]]
-            M[y] = s
+                s += c[k] * (M[a[k]] * M[b[k]])
+            M[y] = s if constants[j] == 1.0 else constants[j] * s
         elif op == DOT4:
             k0 = code[j, A]
             for q in range(k0, k0 + 4):
@@ -313,6 +410,12 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
             T[y] += M[np.uint64(code[j, A])]
         elif op == TANH_AND_SECH:
             M[y], M[np.uint64(code[j, B])] = el.tanh_and_sech(M[np.uint64(code[j, A])])
+        elif op == ORDERED:
+            s = ordered_number(S[np.uint32(code[j, BIAS])], code[j, A], code[j, B], row, number, code[j, FIRST],
+                               code[j, LAST], a, b, c, S, M)  # fmt: skip
+            M[y] = constants[j] * s
+        elif op == ONCE:
+            M[y] = once_number(code[j, FIRST], code[j, LAST], a, b, c, M)
         elif op == LOGSUMEXP:
             x, x1 = np.uint64(code[j, A]), np.uint64(code[j, B])
             logsumexp(a, code[j, FIRST], code[j, LAST], M, y, x, x1, np.uint64(1), np.uint64(1))
@@ -331,6 +434,13 @@ def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
         if op == DOT:
             k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
             dot(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)
+            if constants[j] != 1.0:
+                scale(constants[j], M, y, n)
+        elif op == ORDERED:
+            k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
+            ordered(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)
+            if constants[j] != 1.0:
+                scale(constants[j], M, y, n)
         elif op == DOT4:
             dot4(row, number, np.int64(code[j, A]), np.int64(code[j, B]), S, M, stride, n)
         elif op == SUM8:
@@ -343,6 +453,8 @@ def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
             x, x1, x2 = (np.uint64(code[j, A]) * stride, np.uint64(code[j, B]) * stride, np.uint64(code[j, C]) * stride)
             if op == LOGSUMEXP:
                 logsumexp(a, r, r1, M, y, x, x1, stride, n)
+            elif op == ONCE:
+                once(a, b, c, r, r1, M, y, x, stride, n)
             else:
                 elementwise(op, M, y, x, x1, x2, constants[j], n)
 

@@ -5,7 +5,8 @@ A loop that a compiler vectorises writes its running sums to memory at each pass
 terms are gone through, which Numba's loops cannot be told, but its intrinsics can: these functions write the LLVM
 instructions of the loops below.
 
-    dot     for each example i:   M[y + i] = bias + sum of S[number] * M[row + i] + sum of c * M[a + i] * M[b + i]
+    dot     for each example i:   M[y + i] = bias + sum of S[number] * M[row + i] + sum of c * (M[a + i] * M[b + i])
+    ordered the same, each product and each sum rounded
     dot4    four dots of the same rows:  each row is read once for the four
     sums    for each pair l, r:   T[t + ...] += sum over the terms, and the examples i, of c * M[a[l] + i] * M[b[r] + i]
 
@@ -64,13 +65,13 @@ class _Builder:
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         return self.ir.shuffle_vector(self.ir.insert_element(nothing, number, ir.IntType(32)(0)), nothing, zeros)
 
-    def fused(self, x, y, z):
-        """x*y + z, rounded once where the machine can."""
-        return self.ir.fadd(self.ir.fmul(x, y, flags=FUSED), z, flags=FUSED)
+    def fused(self, x, y, z, flags=FUSED):
+        """x*y + z, rounded once where the machine can; twice without flags."""
+        return self.ir.fadd(self.ir.fmul(x, y, flags=flags), z, flags=flags)
 
-    def times(self, x, y):
+    def times(self, x, y, flags=FUSED):
         """x*y"""
-        return self.ir.fmul(x, y, flags=FUSED)
+        return self.ir.fmul(x, y, flags=flags)
 
     def variables(self, count, start):
         """Registers."""
@@ -100,7 +101,7 @@ class _Builder:
         return self.ir.call(function, [FLOAT(0.0), vector], fastmath=("reassoc", "nsz"))
 
 
-def _dot(vectors):
+def _dot(vectors, flags=FUSED):
     @intrinsic
     def dot(_, bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first):
         arguments = (bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first)
@@ -116,13 +117,13 @@ def _dot(vectors):
                 w = to.spread(to.entry(S, number, i))
                 x = to.row(M, row, i, stride, first)
                 for v, s in enumerate(sums):
-                    builder.store(to.fused(w, to.vector(x, v * LANES), builder.load(s)), s)
+                    builder.store(to.fused(w, to.vector(x, v * LANES), builder.load(s), flags), s)
             with to.loop(r, r1) as (i, _):
                 w = to.spread(to.number(c, i))
                 x, z = to.row(M, a, i, stride, first), to.row(M, b, i, stride, first)
                 for v, s in enumerate(sums):
-                    product = to.times(to.times(w, to.vector(x, v * LANES)), to.vector(z, v * LANES))
-                    builder.store(builder.fadd(product, builder.load(s), flags=FUSED), s)
+                    product = to.times(w, to.times(to.vector(x, v * LANES), to.vector(z, v * LANES), flags), flags)
+                    builder.store(builder.fadd(product, builder.load(s), flags=flags), s)
             out = to.place(M, builder.add(y, first))
             for v, s in enumerate(sums):
                 to.write(out, v * LANES, builder.load(s))
@@ -214,7 +215,7 @@ def _dot_in_python(examples):
             for q in range(k, k1):
                 s += S[number[q]] * M[int(row[q]) * int(stride) + i]
             for q in range(r, r1):
-                s += c[q] * M[int(a[q]) * int(stride) + i] * M[int(b[q]) * int(stride) + i]
+                s += c[q] * (M[int(a[q]) * int(stride) + i] * M[int(b[q]) * int(stride) + i])
             M[int(y) + i] = s
 
     return dot
@@ -247,7 +248,9 @@ if config.DISABLE_JIT:
     dot_tile, dot_vector = _dot_in_python(TILE * LANES), _dot_in_python(LANES)
     dot4_tile, dot4_vector = _dot4_in_python(TILE4 * LANES), _dot4_in_python(LANES)
     sum1, sum8 = _sums_in_python(1, 1), _sums_in_python(2, 4)
+    ordered_tile, ordered_vector = dot_tile, dot_vector
 else:
     dot_tile, dot_vector = _dot(TILE), _dot(1)
     dot4_tile, dot4_vector = _dot4(TILE4), _dot4(1)
+    ordered_tile, ordered_vector = _dot(TILE, ()), _dot(1, ())
     sum1, sum8 = _sums(1, 1), _sums(2, 4)

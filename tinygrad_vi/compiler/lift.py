@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_vi.compiler.form import ONE, Form, Kind
+from tinygrad_vi.compiler.form import DOT, ONE, ORDERED, SUM_KINDS, Form, Kind
 from tinygrad_vi.ops import Operation
 
 #: the shapes of leaves
@@ -28,8 +28,9 @@ NAMES = {CONSTANT: "1", SHARE: "share", PARAMETER: "parameter", INPUT: "input"}
 class Instruction:
     """One vector instruction: nodes of one shape, which can be computed at once.
 
-    kind: "dot" or the row of a map.  operands: of a map the shape of each operand; of a dot, for each pair of shapes
-    that is multiplied, how often.  mapped: whether the nodes have a value for each example.
+    kind: one of SUM_KINDS or the row of a map.  operands: of a map the shape of each operand; of a sum, for each pair
+    of shapes that is multiplied, how often (of an ordered sum one pair after the other).  mapped: whether the nodes
+    have a value for each example.
     """
 
     kind: Kind
@@ -42,6 +43,7 @@ class Instruction:
             text = f"{self.kind.name}({', '.join(map(_name, self.operands))})"
         else:
             text = " + ".join(f"{n} {_name(u)}*{_name(v)}".replace("*1", "") for (u, v), n in self.operands)
+            text = text if self.kind == DOT else f"{self.kind}({text})"
         return f"{len(self.nodes)} x {text}" + " for each example" * self.mapped
 
 
@@ -70,9 +72,11 @@ def lift(form: Form, outputs: Iterable[int]) -> list[Instruction]:
         if isinstance(kind, str) and kind in LEAVES:
             shape_of[node] = LEAVES[kind]
             continue
-        if kind == "dot":
-            pairs = Counter(tuple(sorted((shape_of[u], shape_of[v]), reverse=True)) for _, u, v in argument)
-            operands: tuple[Any, ...] = tuple(sorted(pairs.items()))
+        if kind in SUM_KINDS:
+            pairs = [tuple(sorted((shape_of[u], shape_of[v]), reverse=True)) for _, u, v in argument]
+            operands: tuple[Any, ...] = (
+                tuple([(pair, 1) for pair in pairs]) if kind == ORDERED else tuple(sorted(Counter(pairs).items()))
+            )
         else:
             operands = tuple([shape_of[u] for u in argument])
         shape = shapes.setdefault((kind, operands, form.mapped[node]), len(members))

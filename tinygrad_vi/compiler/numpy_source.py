@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from unicodedata import normalize
 
-from tinygrad_vi.compiler.form import ONE, Form
+from tinygrad_vi.compiler.form import DOT, LIGHT, ONE, ORDERED, TOTAL, Form
 from tinygrad_vi.compiler.lift import Instruction, lift
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.ops import Operation
@@ -97,29 +97,37 @@ def times(*factors: Text | Array) -> Text:
 
 
 def scaled(c: float, text: Text) -> Text:
-    """c times an expression."""
+    """c times an expression, which is multiplied out first: c * (u * v)."""
     if c == 1.0:
         return text
     if c < 0.0:
         return call("-{}", scaled(-c, text), binds=SUM, needed=PRODUCT)
-    return call(f"{number(c)} * {{}}", text, binds=PRODUCT, needed=PRODUCT) if text.template != "1" else Text(number(c))
+    needed = PRODUCT if c >= 1.0 and c in LIGHT else POWER  # 2 * u * v is the same, from left to right
+    return call(f"{number(c)} * {{}}", text, binds=PRODUCT, needed=needed) if text.template != "1" else Text(number(c))
 
 
 def added(terms: Sequence[Text]) -> Text:
     """A sum; matrix products come first, as in W @ x + b."""
-    terms = sorted(terms, key=lambda term: (term.template.startswith("-"), term.binds != MATMUL))
+    return from_left(sorted(terms, key=lambda term: (term.template.startswith("-"), term.binds != MATMUL)))
+
+
+def from_left(terms: Sequence[Text]) -> Text:
+    """A sum in this order."""
     signs = [" - " if term.template == "-{}" else " + " for term in terms[1:]]
     parts = [(terms[0], SUM)] + [
-        term.parts[0] if sign == " - " else (term, SUM) for term, sign in zip(terms[1:], signs, strict=True)
+        term.parts[0] if sign == " - " else (term, PRODUCT) for term, sign in zip(terms[1:], signs, strict=True)
     ]
     return Text("{}" + "".join(f"{sign}{{}}" for sign in signs), SUM, parts) if signs else terms[0]
 
 
 def number(c: float) -> str:
     """A number as people write it."""
-    if not math.isfinite(c):
-        return "np.nan" if c != c else "np.inf" if c > 0.0 else "-np.inf"
-    return repr(int(c)) if c.is_integer() and abs(c) < 1e15 else repr(c)
+    if math.isnan(c):
+        return "np.nan"
+    if math.isinf(c):
+        return "np.inf" if c > 0.0 else "-np.inf"
+    whole = c.is_integer() and abs(c) < 1e15 and str(c) != "-0.0"
+    return repr(int(c)) if whole else repr(c)
 
 
 # --- What NumPy calls the operations ----------------------------------------------------------------------------------
@@ -130,6 +138,7 @@ WRITTEN: dict[str, tuple[str, int, int]] = {
     "acos": ("np.arccos({})", CALL, SUM),
     "asin": ("np.arcsin({})", CALL, SUM),
     "atan": ("np.arctan({})", CALL, SUM),
+    "div": ("{} / {}", PRODUCT, POWER),
     "elu": ("elu({}, {c})", CALL, SUM),
     "exponential": ("{c} ** {}", POWER, CALL),
     "leaky_relu": ("leaky_relu({}, {c})", CALL, SUM),
@@ -167,6 +176,19 @@ DEFINITIONS = {
     return x * np.where(x >= 0, 1, e) / (1 + e)""",
     "softplus": "return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))",
     "step": "return np.heaviside(x, 0)",
+    "total": """for scale in 1, 2.0**-64:  # smaller where a sum on the way overflows
+        high, low = scale * x, 0
+        while high.shape[1] > 1:
+            if high.shape[1] % 2:
+                high = np.append(high, np.zeros_like(high[:, :1]), axis=1)
+            a, b = high[:, ::2], high[:, 1::2]
+            high = a + b
+            z = high - a
+            low = low + ((a - (high - z)) + (b - z)).sum(axis=1)  # what the additions round off
+        y = (high[:, 0] + low) / scale
+        if np.isfinite(y).all():
+            break
+    return y""",
     "where": "return np.where(c > 0, x, np.where(c <= 0, y, np.nan))",
 }
 SIGNATURES = {"where": "c, x, y", "elu": "x, alpha", "leaky_relu": "x, slope", "logsumexp": "*xs"}
@@ -463,6 +485,10 @@ class _Writer:
         if isinstance(instruction.kind, Operation):
             wish = "h" if instruction.kind.name in ACTIVATIONS else "t"
             array = self._line(wish, Array("", len(nodes), expression=self._map(instruction.kind, nodes)), nodes)
+        elif instruction.kind == ORDERED:
+            array = self._ordered(nodes, instruction.mapped)
+        elif instruction.kind == TOTAL:
+            array = self._total(nodes, instruction.mapped)
         else:
             array = self._dot(nodes, instruction.mapped)
         self.place.update({node: (array, row) for row, node in enumerate(nodes)})
@@ -476,6 +502,8 @@ class _Writer:
         if isinstance(self.form.kinds[node], Operation):
             return [(1.0, u, ONE) for u in self.form.arguments[node]]
         terms = [(c, *sorted((u, v), key=self._age)) for c, u, v in self.form.arguments[node]]
+        if self.form.kinds[node] == ORDERED:
+            return terms
         return sorted(terms, key=lambda term: (self._age(term[1]), self._age(term[2])))
 
     def _age(self, node: int) -> tuple[int, int, str, int]:
@@ -495,7 +523,32 @@ class _Writer:
         if not template:
             template = f"{op.name}({', '.join(['{}'] * operands.shape[1])})"
         template = template.replace("{c}", number(op.constants[0]) if op.constants else "")
-        return call(template, *[self.rows(column) for column in operands.T], binds=binds, needed=needed)
+        numbers = [self._constant(column) for column in operands.T]
+        if None not in numbers:  # one of them must be an array
+            numbers[0] = None
+        rows = [self.rows(column) if c is None else Text(number(c), CALL if c >= 0.0 else SUM)
+                for c, column in zip(numbers, operands.T, strict=True)]  # fmt: skip
+        return call(template, *rows, binds=binds, needed=needed)
+
+    def _constant(self, nodes: Any) -> float | None:
+        """The constant that all these nodes are."""
+        node = int(nodes[0])
+        if (nodes != node).any() or self.form.mapped[node] or self.form.kinds[node] != DOT:
+            return None
+        [(c, u, _), *others] = self.form.arguments[node]
+        return c if u == ONE and not others else None
+
+    def _ordered(self, nodes: Sequence[int], mapped: bool) -> Array:
+        terms = [self._terms(node) for node in nodes]
+        parts = [_Segment(self, [[of_node[k]] for of_node in terms], mapped) for k in range(len(terms[0]))]
+        expression = from_left([part.text() for part in parts])
+        return self._line("a" if mapped else "s", Array("", len(nodes), expression=expression), nodes)
+
+    def _total(self, nodes: Sequence[int], mapped: bool) -> Array:
+        self.needed.add("total")
+        terms = _Segment(self, [self._terms(node) for node in nodes], mapped)
+        expression = call("total({})", terms.products())
+        return self._line("t" if mapped else "s", Array("", len(nodes), expression=expression), nodes)
 
     def _dot(self, nodes: Sequence[int], mapped: bool) -> Array:
         segments: dict[Any, list[list[tuple[float, int, int]]]] = defaultdict(lambda: [[] for _ in nodes])
@@ -705,7 +758,7 @@ class _Segment:
         if K == 1:
             u, v = rows(self._few(U[:, 0], V[:, 0])), rows(self._few(V[:, 0], U[:, 0]))
             if not self.summed:
-                return scaled(c, times(factor, v, u))
+                return scaled(c, times(v, u, factor))
             if self.both_mapped:
                 return scaled(c, times(factor, call("{}.sum(axis=1, keepdims=True)", times(u, v), needed=CALL)))
             return scaled(c, times(factor, call("{}.sum(axis=1, keepdims=True)", u, needed=CALL), v))
@@ -727,7 +780,7 @@ class _Segment:
         else:
             matrix = self.writer.matrix(self.V)
             matrix = times(coefficients, matrix) if coefficients else matrix
-        return scaled(self.c or 1.0, call("{} @ {}", matrix, rows, binds=MATMUL, needed=CALL))
+        return scaled(1.0 if self.c is None else self.c, call("{} @ {}", matrix, rows, binds=MATMUL, needed=CALL))
 
     def as_matrix(self, shape: tuple[int, int]) -> Text:
         """The segment as a matrix of that shape."""
@@ -740,7 +793,8 @@ class _Segment:
             else:
                 a = call(f"{{}}.reshape({rows}, -1)", self.writer.rows(left), needed=CALL)
                 b = call(f"{{}}.reshape({columns}, -1)", self.writer.rows(right), needed=CALL)
-            return scaled(self.c or 1.0, call("{} @ {}.T", a, b, binds=MATMUL, needed=CALL))
+            assert self.c is not None  # or there would be no grid
+            return scaled(self.c, call("{} @ {}.T", a, b, binds=MATMUL, needed=CALL))
         if K == 1 and self.c is not None and not self.summed and not self.mixed:
             factors = [
                 self.writer.matrix(nodes.reshape(shape)) for nodes in (self.V, self.U) if not (nodes == ONE).all()
@@ -750,10 +804,12 @@ class _Segment:
 
     def _gathered(self) -> Text:
         """Any sum of products: gather, multiply, add up."""
-        factors: list[Text | Array] = (
-            [] if (self.C == 1.0).all() else [Text(f"{self.writer.constant(self.C, 'c')}[..., None]")]
-        )
-        factors += [self.writer.rows(nodes) for nodes in (self.U, self.V) if not (nodes == ONE).all()]
-        product = times(*factors)
         axes = "(1, 2)" if self.summed else "1"
-        return call(f"{{}}.sum(axis={axes}){'[:, None]' if self.summed else ''}", product, needed=CALL)
+        return call(f"{{}}.sum(axis={axes}){'[:, None]' if self.summed else ''}", self.products(), needed=CALL)
+
+    def products(self) -> Text:
+        """The products, of the shape (nodes, terms, examples)."""
+        factors = [self.writer.rows(nodes) for nodes in (self.V, self.U) if not (nodes == ONE).all()]
+        if not (self.C == 1.0).all():
+            factors.append(Text(f"{self.writer.constant(self.C, 'c')}[..., None]"))
+        return times(*factors)

@@ -113,8 +113,8 @@ class Program:
         rows: list[Output] = []
         for result in self.results:
             scale, node = _spread(self.form, result)
-            found = gradient(self.form, node, self.leaves(), for_each=True)
-            rows += [(scale * c, _mapped(self.form, g)) for c, g in found]
+            found = gradient(self.form, node, self.leaves(), seed=scale, for_each=True)
+            rows += [(c, _mapped(self.form, g)) for c, g in found]
         return self._ask(rows, mapped=True)
 
     def directional(self) -> Question:
@@ -125,16 +125,15 @@ class Program:
         """
         form, P, m = self.form, self.parameters, len(self.results)
         seeds = self.leaves(2 * P, m)
-        weighted = form.contract([(c, node, u) for (c, node), u in zip(self.means(), seeds, strict=True)], False)
-        along = self._along(gradient(form, weighted[1], self.leaves()))
-        found = gradient(form, along[1], seeds)
-        derivatives = [(weighted[0] * along[0] * c, node) for c, node in found]
+        scale, weighted = self._products(self.means(), seeds)
+        scale, along = self._along(gradient(form, weighted, self.leaves(), seed=scale))
+        derivatives = gradient(form, along, seeds, seed=scale)
         return self._ask([*self.means(), *derivatives], further=P + m)
 
     def curvature(self) -> Question:
         """The product of the Hessian of the mean with v, which stands behind the parameters: H v = d(g . v)/dp."""
         scale, node = self._along(self._gradient())
-        return self._ask([(scale * c, d) for c, d in gradient(self.form, node, self.leaves())], further=self.parameters)
+        return self._ask(gradient(self.form, node, self.leaves(), seed=scale), further=self.parameters)
 
     # --- Checks
 
@@ -201,7 +200,7 @@ class Program:
         """The maps of which the partials of these maps are made."""
         found: dict[int, None] = {}
         for y in nodes:
-            stack = [node for _, (_, node) in partials(self.form, y)]
+            stack = [partial.reference()[1] for partial in partials(self.form, y)]
             while stack:
                 node = stack.pop()
                 if node >= self.recorded and node != y and node not in found:
@@ -212,12 +211,16 @@ class Program:
 
     def _gradient(self, adjoint_of: dict[int, int] | None = None) -> list[Output]:
         [(scale, node)] = self.means()
-        return [(scale * c, d) for c, d in gradient(self.form, node, self.leaves(), adjoint_of=adjoint_of)]
+        return gradient(self.form, node, self.leaves(), seed=scale, adjoint_of=adjoint_of)
 
     def _along(self, slopes: Sequence[Output]) -> Output:
         """g . v"""
-        v = self.leaves(self.parameters)
-        return self.form.contract([(c, d, e) for (c, d), e in zip(slopes, v, strict=True) if c != 0.0], False)
+        return self._products(slopes, self.leaves(self.parameters))
+
+    def _products(self, outputs: Sequence[Output], nodes: Sequence[int]) -> Output:
+        """The sum of each output times its node; nothing comes from an output that is the constant 0."""
+        pairs = [(output, node) for output, node in zip(outputs, nodes, strict=True) if output[0] != 0.0]
+        return self.form.contract([(*self.form.light(*output), node) for output, node in pairs], False)
 
     def _ask(self, outputs: Sequence[Output], *, mapped: bool = False, further: int = 0) -> Question:
         return Question(self.form, outputs, self.parameters + further, self.inputs, mapped)
@@ -229,7 +232,7 @@ def mean(form: Form, result: Expression) -> Output:
     for_all = [term for term in result.terms if not (form.mapped[term[1]] or form.mapped[term[2]])]
     if for_each:
         scale, node = form.contract(for_each, True)
-        for_all.append((scale, node, form.share().node()))
+        for_all.append((*form.light(scale, node), form.share().node()))
     return form.contract(for_all, False)
 
 

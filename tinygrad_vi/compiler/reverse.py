@@ -1,6 +1,6 @@
 """Reverse mode from form to form: the gradient of a node is more nodes of the same program.
 
-The rules are those of the operation table, run on expressions; a dot needs none, for it is its own rule:
+The rules are those of the operation table, run on expressions; a sum needs none, for it is its own rule:
 
     y = sum of c*u*v,  adjoint A of y:   adjoint of u  +=  c*A*v,   adjoint of v  +=  c*A*u
 
@@ -10,9 +10,9 @@ is to say about the batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from tinygrad_vi.compiler.form import ONE, Expression, Form, Term
+from tinygrad_vi.compiler.form import LIGHT, ONE, SUM_KINDS, Expression, Form, Term
 from tinygrad_vi.ops import Operation
 
 
@@ -21,41 +21,72 @@ def gradient(
     output: int,
     wanted: Sequence[int],
     *,
+    seed: float = 1.0,
     for_each: bool = False,
     adjoint_of: dict[int, int] | None = None,
 ) -> list[tuple[float, int]]:
-    """d(output)/d(node) for each node that is wanted, as (coefficient, node).
+    """d(seed * output)/d(node) for each node that is wanted, as (coefficient, node).
 
     Where the output does not depend on it this is (0.0, ONE).  New nodes are added to the form.  for_each: the
     derivatives of a mapped output stay apart, one for each example, where they would be added up.  adjoint_of: is told
     of which node each new node is the derivative.
     """
-    adjoints: dict[int, list[Term]] = {output: [(1.0, ONE, ONE)]}
-    leaves, on_the_way = set(wanted), form.dependent(wanted, output)
+    adjoints: dict[int, list[Term]] = {output: [(seed, ONE, ONE)]}
+    on_the_way = form.dependent(wanted, output)
+    reached = on_the_way.union(wanted)
     for y in range(output, ONE, -1):
         if y not in adjoints or y not in on_the_way:  # what is wanted is an answer, and not a way on
             continue
-        kind, argument = form.kinds[y], form.arguments[y]
         scale, adjoint = form.contract(adjoints.pop(y), None if for_each else form.mapped[y])
         if scale == 0.0:
             continue
         if adjoint_of is not None and adjoint != ONE:
             adjoint_of.setdefault(adjoint, y)
-        if kind == "dot":
-            flow = [(p, c, q) for c, u, v in argument for p, q in ((u, v), (v, u))]
-        else:
-            flow = [(operand, c, partial) for operand, (c, partial) in partials(form, y)]
-        for operand, c, partial in flow:
-            if c != 0.0 and (operand in on_the_way or operand in leaves):  # nothing flows from a partial that is 0
-                adjoints.setdefault(operand, []).append((scale * c, adjoint, partial))
+        flows = _through_sum if form.kinds[y] in SUM_KINDS else _through_map
+        for operand, terms in flows(form, y, scale, adjoint, reached):
+            adjoints.setdefault(operand, []).extend(terms)
     return [form.contract(adjoints.get(node, []), None if for_each else form.mapped[node]) for node in wanted]
 
 
-def partials(form: Form, y: int) -> list[tuple[int, tuple[float, int]]]:
-    """Each operand of a map with the partial derivative by it, as coefficient and node."""
+#: an operand, and what flows to it
+Flow = tuple[int, list[Term]]
+
+
+def _through_sum(form: Form, y: int, scale: float, adjoint: int, reached: set[int]) -> Iterator[Flow]:
+    flow = Expression(form, [(scale, adjoint, ONE)])
+    constant, plain = adjoint == ONE, scale in LIGHT
+    for c, u, v in form.arguments[y]:
+        for p, q in ((u, v), (v, u)) if u != v else ((u, u),):
+            if p not in reached or c == 0.0:
+                continue
+            factor = 2.0 * c if u == v else c  # a square is a product twice
+            if constant:
+                yield p, [(scale * factor, q, ONE)]
+            elif q == ONE:
+                yield p, flow.scaled(factor).terms
+            elif plain and scale * factor in LIGHT:
+                yield p, [(scale * factor, adjoint, q)]
+            else:
+                yield p, flow.times(Expression(form, [(factor, q, ONE)])).terms
+
+
+def _through_map(form: Form, y: int, scale: float, adjoint: int, reached: set[int]) -> Iterator[Flow]:
     op, operands = form.kinds[y], form.arguments[y]
     assert isinstance(op, Operation)
     whole = [Expression(form, [(1.0, node, ONE)]) for node in (y, *operands)]
-    found = op.partials(*whole)
-    slopes = [x if isinstance(x, Expression) else form.constant(x) for x in found]
-    return [(operand, slope.reference()) for operand, slope in zip(operands, slopes, strict=True)]
+    flow = Expression(form, [(scale, adjoint, ONE)])
+    if op.flows is not None:
+        flows = op.flows(flow, *whole)
+    else:
+        flows = [None if x.number() == 0.0 else flow.times(x) for x in partials(form, y)]  # from 0 nothing flows
+    for operand, found in zip(operands, flows, strict=True):
+        if operand in reached and found is not None:
+            yield operand, found.terms
+
+
+def partials(form: Form, y: int) -> list[Expression]:
+    """The partial derivative of a map by each operand."""
+    op, operands = form.kinds[y], form.arguments[y]
+    assert isinstance(op, Operation)
+    found = op.partials(*[Expression(form, [(1.0, node, ONE)]) for node in (y, *operands)])
+    return [x if isinstance(x, Expression) else form.constant(x) for x in found]

@@ -13,12 +13,14 @@ examples, then the blocks of the batch, then the sums over the batch, which a fu
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinygrad_vi.compiler.form import ONE, Form
+from tinygrad_vi.compiler.form import DOT as FREE
+from tinygrad_vi.compiler.form import ONE, SUM_KINDS, Form
+from tinygrad_vi.compiler.form import ORDERED as IN_ORDER
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.ops import Operation
 
@@ -26,13 +28,16 @@ from tinygrad_vi.ops import Operation
 #: four; the sum of a row; then the operations
 DOT, DOT4, SUM, SUM8, TOTAL = range(5)
 OPERATIONS = (
-    "power", "exponential", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan",
-    "semicircle", "sinh", "cosh", "tanh", "sech", "bell", "erf", "erfc", "sigmoid", "softplus", "silu", "gelu", "step",
-    "relu", "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
+    "div", "power", "exponential", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin",
+    "acos", "atan", "semicircle", "sinh", "cosh", "tanh", "sech", "bell", "erf", "erfc", "sigmoid", "softplus", "silu",
+    "gelu", "step", "relu", "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
 )  # fmt: skip
 CODES = {name: TOTAL + 1 + k for k, name in enumerate(OPERATIONS)}
 #: tanh and sech of one row at once; the second destination is in B
 TANH_AND_SECH = TOTAL + 1 + len(OPERATIONS)
+#: a dot that is added up from left to right and rounded at each step; a sum of products that is rounded once, at the
+#: end, with a row to work in in A
+ORDERED, ONCE = TANH_AND_SECH + 1, TANH_AND_SECH + 2
 
 #: columns of the code table.  A map has its operands in A, B, C.  A dot has its linear terms from A to B, its products
 #: from FIRST to LAST, and adds the number S[BIAS].  Four dots have, from A to B, four pairs (destination, bias) and
@@ -48,9 +53,9 @@ ZERO, UNIT, PARAMETERS = range(3)
 
 @dataclass
 class Tables:
-    """See the module.  code: (instructions, 8).  constants: the constant of each instruction.
+    """See the module.  code: (instructions, 8).  constants: the constant of each instruction, of a DOT a factor.
 
-    linear_row, linear_number: linear terms are M[row] * S[number].  product_a, product_b, product_c: c * a * b, of
+    linear_row, linear_number: linear terms are M[row] * S[number].  product_a, product_b, product_c: c * (a * b), of
     rows, or of numbers for what is the same for all examples.
     stages: a row for each, see the columns above.  sum_destination: where in S each sum goes.  output_row, output_c:
     the outputs are c * S[row], or c * M[row] when the question is ``mapped``.
@@ -132,18 +137,40 @@ class _Assembler:
         self.scaled: dict[tuple[int, float], int] = {}
         self.spread: dict[int, int] = {}
         self.summed: dict[tuple[int, int], int] = {}
+        self.scales: dict[int, float] = {}
 
     def assemble(self) -> Tables:
         """Write the code of all nodes, then lay the tables out."""
         for node in self.live:
             self._place(node)
+        within = self._join_scales()
         for node in self.live:
+            if node in within:
+                continue
             kind, argument = self.form.kinds[node], self.form.arguments[node]
             if isinstance(kind, Operation):
                 self._map(node, kind, argument)
-            elif kind == "dot":
+            elif kind == FREE:
                 self._dot(node, argument)
+            elif kind == IN_ORDER:
+                self._in_order(node, argument)
+            elif kind in SUM_KINDS:
+                self._once(node, argument)
         return self._lay_out()
+
+    def _join_scales(self) -> set[int]:
+        """The nodes c * dot, where nothing else uses the dot: it is scaled when it is computed, in their row."""
+        form, mapped = self.form, self.form.mapped
+        uses = Counter([operand for node in self.live for operand in form.operands(node)])
+        uses.update([node for _, node in self.question.outputs])
+        within = set()
+        for node in self.live:
+            if form.kinds[node] == FREE and mapped[node] and len(form.arguments[node]) == 1:
+                [(c, u, v)] = form.arguments[node]
+                if v == ONE and mapped[u] and form.kinds[u] in (FREE, IN_ORDER) and uses[u] == 1 and u not in within:
+                    self.scales[u], self.row[u] = c, self.row[node]
+                    within.add(node)
+        return within
 
     def _place(self, node: int) -> None:
         kind, argument = self.form.kinds[node], self.form.arguments[node]
@@ -199,7 +226,7 @@ class _Assembler:
             return self.row[node]
         if node not in self.spread:
             self.spread[node] = self._new(mapped=True)
-            code: list[float] = [DOT, self.spread[node], 0, 0, 0, 0, 0, self.row[node], 0.0]
+            code: list[float] = [DOT, self.spread[node], 0, 0, 0, 0, 0, self.row[node], 1.0]
             self.stages[self.stage[node]].mapped.append(code)
         return self.spread[node]
 
@@ -236,16 +263,56 @@ class _Assembler:
         else:
             self._unmapped_dot(number, row[node], numbers)
 
+    def _in_order(self, node: int, terms: Sequence[tuple[float, int, int]]) -> None:
+        """A dot that is computed from left to right: numbers, then linear terms, then products, or else all as rows."""
+        form, number = self.form, self.stage[node]
+        if not form.mapped[node]:
+            self._unmapped_dot(number, self.row[node], [(self.row[u], self.row[v], c) for c, u, v in terms], ORDERED)
+            return
+        rank = [form.mapped[u] + form.mapped[v] for _, u, v in terms]
+        if rank[1] < rank[0]:  # the sum of two does not depend on their order
+            terms, rank = [terms[1], terms[0], *terms[2:]], [rank[1], rank[0], *rank[2:]]
+        numbers: list[tuple[int, int, float]] = []
+        linear: list[tuple[int, int, float]] = []
+        products: list[tuple[int, int, float]] = []
+        in_turn = rank == sorted(rank)
+        plain = max(rank) == 1 and all(v == ONE for _, _, v in terms)
+        for (c, u, v), mapped in zip(terms, rank, strict=True):
+            if plain and not in_turn:  # a number is a row of ones times the number
+                linear.append((self.row[u], ONE, c) if mapped else (self._mapped_row(ONE), u, c))
+            elif not in_turn:
+                products.append((self._mapped_row(u), self._mapped_row(v), c))
+            elif mapped == 0:
+                numbers.append((self.row[u], self.row[v], c))
+            elif mapped == 1:
+                linear.append((self.row[u], v, c) if form.mapped[u] else (self.row[v], u, c))
+            else:
+                products.append((self.row[u], self.row[v], c))
+        bias = self._bias(numbers, number, ORDERED)
+        weights = [self._scaled(factor, c) for _, factor, c in linear]
+        rows, scale = [row for row, _, _ in linear], self.scales.get(node, 1.0)
+        code = self._one_dot(self.row[node], bias, rows, weights, products, scale)
+        self.stages[number].mapped.append([ORDERED, *code[1:]])
+
+    def _once(self, node: int, terms: Sequence[tuple[float, int, int]]) -> None:
+        """A sum that is rounded once."""
+        mapped, stage, first = self.form.mapped[node], self.stages[self.stage[node]], len(self.products)
+        rows = self._mapped_row if mapped else self.row.__getitem__
+        products = [(rows(u), rows(v), c) for c, u, v in terms]
+        self.products += products
+        code: list[float] = [ONCE, self.row[node], self._new(mapped), 0, 0, first, len(self.products), 0, 0.0]
+        (stage.mapped if mapped else stage.unmapped).append(code)
+
     def _total(self, row: int, stage: int) -> int:
         if (row, stage) not in self.summed:
             self.summed[row, stage] = self._new(mapped=False)
             self.stages[stage].totals.append((self.summed[row, stage], row))
         return self.summed[row, stage]
 
-    def _unmapped_dot(self, stage: int, row: int, terms: list[tuple[int, int, float]]) -> None:
+    def _unmapped_dot(self, stage: int, row: int, terms: list[tuple[int, int, float]], op: int = DOT) -> None:
         first = len(self.products)
         self.products += terms
-        self.stages[stage].unmapped.append([DOT, row, 0, 0, 0, first, len(self.products), 0, 0.0])
+        self.stages[stage].unmapped.append([op, row, 0, 0, 0, first, len(self.products), 0, 1.0])
 
     def _mapped_dot(
         self,
@@ -255,22 +322,28 @@ class _Assembler:
         products: list[tuple[int, int, float]],
     ) -> None:
         number = self.stage[node]
-        bias = ZERO
-        if len(numbers) == 1 and numbers[0][1:] == (UNIT, 1.0):
-            bias = numbers[0][0]
-        elif numbers:
-            bias = self._new(mapped=False)
-            self._unmapped_dot(number, bias, numbers)
+        bias = self._bias(numbers, number)
         weights = [self._scaled(factor, c) for _, factor, c in linear]
         rows, stage = tuple([row for row, _, _ in linear]), self.stages[number]
-        if products or len(rows) < 2:
-            stage.mapped.append(self._one_dot(self.row[node], bias, rows, weights, products))
+        scale = self.scales.get(node, 1.0)
+        if products or len(rows) < 2 or scale != 1.0:
+            stage.mapped.append(self._one_dot(self.row[node], bias, rows, weights, products, scale))
             return
         dots = stage.open.get(rows)
         if dots is None or len(dots.members) == 4:
             dots = stage.open[rows] = _Dots(rows)
             stage.mapped.append(dots)
         dots.members.append((self.row[node], bias, weights))
+
+    def _bias(self, numbers: list[tuple[int, int, float]], stage: int, op: int = DOT) -> int:
+        """The number that a sum of products of numbers is."""
+        if not numbers:
+            return ZERO
+        if len(numbers) == 1 and numbers[0][1:] == (UNIT, 1.0):
+            return numbers[0][0]
+        bias = self._new(mapped=False)
+        self._unmapped_dot(stage, bias, numbers, op)
+        return bias
 
     def _one_dot(
         self,
@@ -279,11 +352,12 @@ class _Assembler:
         rows: Sequence[int],
         weights: Sequence[int],
         products: Sequence[tuple[int, int, float]],
+        scale: float = 1.0,
     ) -> list[float]:
         start, first = len(self.linear), len(self.products)
         self.linear += zip(rows, weights, strict=True)
         self.products += products
-        return [DOT, row, start, len(self.linear), 0, first, len(self.products), bias, 0.0]
+        return [DOT, row, start, len(self.linear), 0, first, len(self.products), bias, scale]
 
     def _dots(self, dots: _Dots) -> list[list[float]]:
         """The code of dots of the same rows: one instruction for four."""
