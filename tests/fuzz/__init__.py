@@ -1,0 +1,1 @@
+"""The judge for programs: see `fuzz.command` and CONTRIBUTING."""
