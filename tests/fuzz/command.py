@@ -13,7 +13,12 @@ from .shrink import shrink
 
 
 #: paths that run backward somewhere else: what they get wrong is a matter of modes and not of the program
-ELSEWHERE = {"thread": "(in a thread, any program)", "task": "(in a task, any program)"}
+ELSEWHERE = {
+    "thread": "(in a thread, any program)",
+    "task": "(in a task, any program)",
+    "pickle": "(a copy, any program)",
+    "deepcopy": "(a copy, any program)",
+}
 
 
 class Results:
@@ -51,7 +56,7 @@ class Results:
     def _second_judge(self, program):
         """PyTorch on the same program.  Its own limits (it loses tails, and splits ties otherwise) are not counted
         against the library; hostile programs are left out."""
-        if "hostile" in program.structure or any(word in program.structure for word in ("masks", "undefined")):
+        if "hostile" in program.structure or any(word in program.structure for word in ("masks", "undefined", "cancelling")):
             return
         for row in program.examples:
             verdict = truth.judge(program, row)
@@ -82,6 +87,8 @@ class Results:
 
             def fails(candidate, path=path, kind=kind):
                 try:
+                    if not paths.case(candidate).gives_a_value():
+                        return False
                     return any(f.kind == kind for f in judge.examine(candidate, [path]).findings)
                 except (ArithmeticError, ValueError, TypeError, AttributeError, IndexError):
                     return False  # it is no program any more
@@ -150,8 +157,14 @@ def ask_again(program, finding):
     question = path.split()[1]
     method = {"value": "", "gradient": ".value_and_grad"}.get(question, f".{question}")
     vector = f", {program.direction}" if question in ("jvp", "hvp") else ""
-    if "(loop)" in path:
+    if "(loop)" in path and data:
         return f'compile(lambda: sum(f(x) for x in X) / len(X), w, backend="{backend}"){method}([v.data for v in w]{vector})'
+    if "(moved)" in path:
+        ones = [1.0] * len(program.parameters)
+        return (
+            f'step = compile(f, w, backend="{backend}"); step.value_and_grad({ones}{data})  # traced elsewhere\n'
+            f"step{method}([v.data for v in w]{vector}{data})"
+        )
     return f'compile(f, w, backend="{backend}"){method}([v.data for v in w]{vector}{data})'
 
 

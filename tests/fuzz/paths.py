@@ -37,6 +37,13 @@ class Case:
         _, x, k = self.leaves()
         return lambda w: self.f(w, x, k)
 
+    def gives_a_value(self):
+        """Whether the result is a Value (or an error) and not a mere number."""
+        try:
+            return isinstance(self.f(*Case(self.program, self.f, self.program.examples[0]).leaves()), Value)
+        except (ArithmeticError, ValueError):
+            return True
+
     @property
     def point(self):
         return [float(p) for p in self.program.parameters]
@@ -113,16 +120,32 @@ def by_hessian(c):
     return {"curvature": _times_direction(hessian(c.of_parameters())(c.point), c.program.direction)}
 
 
-def by_pickle(c):
+def by_no_grad(c):
     w, x, k = c.leaves()
-    y, w = pickle.loads(pickle.dumps((c.f(w, x, k), w)))
-    return _swept(y, w)
+    with no_grad():
+        return {"value": [c.f(w, x, k).data]}
+
+
+def _copied(c, copied):
+    """backward on a copy of the result, an inner node and the parameters, which must still be one graph."""
+    w, x, k = c.leaves()
+    y = c.f(w, x, k)
+    inner = next((v for v in y.parents if v.parents), y)
+    y2, inner2, w2 = copied((y, inner, w))
+    found = _swept(y2, w2)
+    y.backward()
+    a, b = inner.grad, inner2.grad
+    if a != b and a == a:
+        raise AssertionError(f"an inner node has the adjoint {b}, in the original {a}: the copy is no longer one graph")
+    return found
+
+
+def by_pickle(c):
+    return _copied(c, lambda graph: pickle.loads(pickle.dumps(graph)))
 
 
 def by_deepcopy(c):
-    w, x, k = c.leaves()
-    y, w = copy.deepcopy((c.f(w, x, k), w))
-    return _swept(y, w)
+    return _copied(c, copy.deepcopy)
 
 
 def by_thread(c):
@@ -174,6 +197,7 @@ EAGER = {
     "create_graph": by_create_graph,
     "hvp": by_hvp,
     "hessian": by_hessian,
+    "no_grad": by_no_grad,
     "pickle": by_pickle,
     "deepcopy": by_deepcopy,
     "thread": by_thread,

@@ -20,12 +20,14 @@ from mpmath import mp, mpf
 from . import programs
 
 DIGITS = 60
+#: enough for the sum of any two floats
+MANY_DIGITS = 700
 UNIT = mpf(2) ** -53
 #: how many units in the last place an operation may be wrong by
 ULPS = 24
 TINY = mpf(2) ** -1074
 #: from here on an intermediate result may overflow on one path and not on another
-LARGE = mpf(10) ** 290
+LARGE = mpf(10) ** 305
 HUGE = mpf(2) ** 1024
 #: stands for an infinite partial: where it reaches the result there is no derivative
 ENDLESS = mpf(10) ** 100_000
@@ -310,6 +312,7 @@ class Sheet:
         self.numbers = []
         self.u = ulps * UNIT
         self.notes = set()
+        self.quickest = ZERO  # the largest second derivative of a function of one number
 
     def leaf(self, v, parameter=None, along=ZERO):
         n = Number(mpf(v), exact=True)
@@ -322,7 +325,7 @@ class Sheet:
         self.numbers.append(n)
         return len(self.numbers) - 1
 
-    def linear(self, terms, exact=False, chained=False):
+    def linear(self, terms, chained=False):
         """sum of c * number over the terms (c, number).
 
         chained: a sum that may be added up in another order; it rounds like the largest of its terms.
@@ -332,7 +335,7 @@ class Sheet:
         spread = mp.fsum([abs(c) * (a.spread if a.chained else abs(a.v)) for c, a, _ in found])
         reordered = chained and (len(found) > 2 or any(a.chained for _, a, _ in found))
         size = spread if reordered else abs(v)
-        n = Number(v, mp.fsum([abs(c) * a.ev for c, a, _ in found]) + (0 if exact else self.u * size + TINY))
+        n = Number(v, mp.fsum([abs(c) * a.ev for c, a, _ in found]) + self.u * size + TINY)
         n.exact = all(a.exact for _, a, _ in found) and not reordered and mpf(float(v)) == v
         for c, a, i in found:
             for j, t in a.t.items():
@@ -374,20 +377,62 @@ class Sheet:
         n.edges = [(i, abs(b.v), _at(b.st, -1)), (k, abs(a.v), _at(a.st, -1))]
         return self._add(n)
 
+    def quotient(self, i, k):
+        """x / y with partials of its own, 1/y and -x/y**2: neither of them needs 1/y**2, which may be no float."""
+        a, b = self.numbers[i], self.numbers[k]
+        if b.v == 0:
+            raise Undefined("div")
+        r = 1 / b.v
+        v = a.v / b.v
+        R = abs(r)
+        n = Number(v, exact=a.exact and b.exact and mpf(float(v)) == v)
+        n.ev = R * a.ev + abs(v) * R * b.ev + self.u * abs(v) + TINY * (v != 0)
+        fa, fb, fab, fbb = r, -v * r, -r * r, 2 * v * r * r
+        ea = R * R * b.ev + self.u * R + TINY
+        eb = R * R * a.ev + 2 * abs(v) * R * R * b.ev + self.u * abs(fb) + TINY
+        eab = 2 * R**3 * b.ev + self.u * R * R
+        ebb = 2 * R**3 * a.ev + 6 * abs(v) * R**3 * b.ev + self.u * abs(fbb)
+        FA, FB = abs(fa) + ea, abs(fb) + eb
+        for j in {**a.t, **b.t}:
+            n.t[j] = fa * _at(a.t, j) + fb * _at(b.t, j)
+            n.st[j] = R * _at(a.st, j) + abs(fb) * _at(b.st, j)
+            n.et[j] = (
+                FA * _at(a.et, j) + FB * _at(b.et, j) + ea * _at(a.st, j) + eb * _at(b.st, j) + self.u * n.st[j] + TINY
+            )
+            if j >= 0:
+                (ta, sa, xa), (tb, sb, xb) = [
+                    [(_at(part, j), _at(part, -1)) for part in (m.t, m.st, m.et)] for m in (a, b)
+                ]
+                n.h[j] = fa * _at(a.h, j) + fb * _at(b.h, j) + fbb * tb[0] * tb[1] + fab * (ta[0] * tb[1] + ta[1] * tb[0])
+                mixed, square = sa[0] * sb[1] + sa[1] * sb[0], sb[0] * sb[1]
+                n.sh[j] = R * _at(a.sh, j) + abs(fb) * _at(b.sh, j) + abs(fbb) * square + abs(fab) * mixed
+                n.eh[j] = (
+                    FA * _at(a.eh, j) + FB * _at(b.eh, j) + ea * _at(a.sh, j) + eb * _at(b.sh, j)
+                    + ebb * square + eab * mixed
+                    + (abs(fbb) + ebb) * (xb[0] * sb[1] + sb[0] * xb[1])
+                    + (abs(fab) + eab) * (xa[0] * sb[1] + sa[0] * xb[1] + xa[1] * sb[0] + sa[1] * xb[0])
+                    + self.u * n.sh[j] + TINY
+                )  # fmt: skip
+        swing = abs(fbb) * _at(b.st, -1) + abs(fab) * _at(a.st, -1)
+        n.edges = [(i, R, abs(fab) * _at(b.st, -1)), (k, abs(fb), swing)]
+        return self._add(n)
+
     def function(self, name, i, extra=ZERO, constants=()):
         """A function of one number.  extra: more relative units of error in its partials (x**n at a rounded n)."""
         a = self.numbers[i]
         f = {"power": _power, "exponential": _exponential}[name](*constants) if constants else TABLE[name]
         f0, f1, f2, f3 = f(a.v)
         if not mp.isfinite(f1):
-            if any(a.t.values()):
-                self.notes.add("singular")
-            f1, f2, f3 = ENDLESS, ZERO, ZERO
+            moves = any(a.t.values())
+            self.notes.add("singular" if moves else "may be refused")
+            f1, f2, f3 = ENDLESS if moves else ZERO, ZERO, ZERO
         if not mp.isfinite(f2):
             self.notes.add("kink")
             f2 = f3 = ZERO
         if not mp.isfinite(f3):
             f3 = ZERO
+        if abs(f2) * a.ev > abs(f1) / 10:  # floats may stand on the edge of the domain, or beyond
+            self.notes.add("may be refused")
         near = self.u * abs(a.v) * (name in NEIGHBOURS)
         F1 = abs(f1) + abs(f2) * a.ev
         F2 = abs(f2) + abs(f3) * a.ev
@@ -408,6 +453,7 @@ class Sheet:
                     + F2 * (_at(a.et, j) * _at(a.st, -1) + a.st[j] * _at(a.et, -1))
                     + self.u * n.sh[j] + TINY
                 )  # fmt: skip
+        self.quickest = max(self.quickest, abs(f2) if a.t else ZERO)
         n.edges = [(i, abs(f1), abs(f2) * _at(a.st, -1))]
         return self._add(n)
 
@@ -422,8 +468,7 @@ class Sheet:
         if abs(d) > 2 * error or all(a.exact for _, a in found):
             return truth
         decided = (as_float > 0) - (as_float < 0)
-        if not (d == 0 and decided == 0):
-            self.notes.add("near tie")
+        self.notes.add("tie" if d == 0 and decided == 0 else "near tie")
         return decided
 
 
@@ -440,7 +485,8 @@ class Verdict:
     """What is right for one example.
 
     error: why the program must be refused, or "" (with a value: its derivatives must be).  unclear: why nothing can be said of it, or "".
-    notes: "near tie" (only eager paths are judged), "kink" (the second derivative is not judged).
+    notes: "tie", "near tie" (only eager paths are judged), "kink" (the second derivative is not judged), "may be refused" (a
+    partial by which nothing is asked is infinite, or floats may have left the domain).
     Every quantity is a pair (right, bound): value, gradient and curvature per parameter, slope along the direction.
     """
 
@@ -456,7 +502,11 @@ class Verdict:
 def judge(program, row):
     """What is right for a program at one example."""
     with mp.workdps(DIGITS):
-        return _judge(program, row)
+        verdict = _judge(program, row)
+    if "tie" in verdict.notes:  # is it one, or did small numbers vanish beside large ones here too?
+        with mp.workdps(MANY_DIGITS):
+            verdict = _judge(program, row)
+    return verdict
 
 
 def _judge(program, row):
@@ -499,21 +549,22 @@ def _read(sheet, last, P):
         return Verdict(error="no finite derivative", **value) if matters else Verdict(unclear="no finite derivative")
     weight, swing = [ZERO] * len(sheet.numbers), [ZERO] * len(sheet.numbers)
     weight[last] = mpf(1)
-    largest = ZERO
+    largest, quickest = ZERO, sheet.quickest
     for i in range(last, -1, -1):
         n = sheet.numbers[i]
         for parent, partial, change in n.edges:
             weight[parent] += weight[i] * partial
             swing[parent] += swing[i] * partial + weight[i] * change
-            largest = max(largest, partial, change)
+            largest, quickest = max(largest, partial), max(quickest, change)
         largest = max([largest, abs(n.v), weight[i], *n.st.values()])
     if largest > LARGE:
         return Verdict(unclear="overflow")
-    beyond = max([*swing, *[s for n in sheet.numbers for s in n.sh.values()]]) > LARGE
-    lost1 = {j: 8 * TINY * mp.fsum([_at(n.st, j) for n in sheet.numbers]) for j in [*range(P), -1]}
+    beyond = max([quickest, *swing, *[s for n in sheet.numbers for s in n.sh.values()]]) > LARGE
+    # what underflows on the way back: of every product a part of the smallest float
+    parents = [sheet.numbers[i] for n in sheet.numbers for i, *_ in n.edges]
+    lost1 = {j: 8 * TINY * mp.fsum([_at(n.st, j) for n in parents]) for j in [*range(P), -1]}
     lost2 = {
-        j: 8 * TINY * mp.fsum([_at(n.sh, j) + (_at(n.st, j) + 1) * (1 + _at(n.st, -1)) for n in sheet.numbers])
-        for j in range(P)
+        j: 8 * TINY * mp.fsum([_at(n.sh, j) + _at(n.st, j) + _at(n.st, -1) for n in parents]) for j in range(P)
     }
     notes = set(sheet.notes) | ({"kink"} if beyond else set())
     return Verdict(
@@ -531,13 +582,13 @@ def _place(sheet, step, a, xs):
     if op in ("add", "sub"):
         return sheet.linear([(1, a[0]), (1 if op == "add" else -1, a[1])], chained=True)
     if op == "neg":
-        return sheet.linear([(-1, a[0])], exact=True, chained=sheet.numbers[a[0]].chained)
+        return sheet.linear([(-1, a[0])], chained=sheet.numbers[a[0]].chained)
     if op == "total":
         return _rounded_once(sheet, a)
     if op == "mul":
         return sheet.product(*a)
     if op == "div":
-        return _quotient(sheet, *a)
+        return sheet.quotient(*a)
     if op == "dot":
         n = len(a) // 2
         products = [sheet.product(u, v) for u, v in zip(a[:n], a[n:-1], strict=True)]
@@ -556,16 +607,16 @@ def _place(sheet, step, a, xs):
     if op in ("maximum", "minimum"):
         way = sheet.sign([(1, a[0]), (-1, a[1])], xs[0] - xs[1]) * (1 if op == "maximum" else -1)
         x, y = (1 + way) / mpf(2), (1 - way) / mpf(2)
-        return sheet.linear([(x, a[0]), (y, a[1])], exact=True) if way == 0 else sheet.linear([(1, a[way < 0])], exact=True)
+        return sheet.linear([(x, a[0]), (y, a[1])]) if way == 0 else sheet.linear([(1, a[way < 0])])
     if op == "where":
-        return sheet.linear([(1, a[1] if sheet.sign([(1, a[0])], xs[0]) > 0 else a[2])], exact=True)
+        return sheet.linear([(1, a[1] if sheet.sign([(1, a[0])], xs[0]) > 0 else a[2])])
     if op == "take":
         index = sheet.numbers[a[-1]]
         if not index.exact and abs(index.v - mp.nint(index.v)) <= index.ev:
             sheet.notes.add("near tie")
         if not (xs[-1].is_integer() and 0 <= xs[-1] < len(a) - 1):
             raise Undefined("take")
-        return sheet.linear([(1, a[int(xs[-1])])], exact=True)
+        return sheet.linear([(1, a[int(xs[-1])])])
     if op in ("logsumexp", "softmax"):
         return _exponentials(sheet, op, a, step.constants)
     raise NotImplementedError(op)
@@ -574,17 +625,6 @@ def _place(sheet, step, a, xs):
 def _rounded_once(sheet, a):
     """`total`: its value is rounded once, whatever the order."""
     return sheet.linear([(1, i) for i in a])
-
-
-def _quotient(sheet, i, k):
-    """x / y: rounded once, so by an underflow of the result and not of 1/y."""
-    a, b = sheet.numbers[i], sheet.numbers[k]
-    place = sheet.product(i, sheet.function("reciprocal", k))
-    n = sheet.numbers[place]
-    r = 1 / abs(b.v)
-    n.ev = r * a.ev + abs(n.v) * r * b.ev + sheet.u * abs(n.v) + TINY * (n.v != 0)
-    n.exact = a.exact and b.exact and mpf(float(n.v)) == n.v
-    return place
 
 
 def _general_power(sheet, i, k):
@@ -608,13 +648,13 @@ def _bent(sheet, op, i, x, constant):
     way = sheet.sign([(1, i)], x)
     c = mpf(constant)
     if op == "step":
-        return sheet.linear([(0, i), (1, sheet.leaf(1 if way > 0 else 0))], exact=True)
+        return sheet.linear([(0, i), (1, sheet.leaf(1 if way > 0 else 0))])
     if op == "abs":
-        return sheet.linear([(way, i)], exact=True)
+        return sheet.linear([(way, i)])
     if way > 0:
-        return sheet.linear([(1, i)], exact=True)
+        return sheet.linear([(1, i)])
     if op == "relu":
-        return sheet.linear([(0, i)], exact=True)
+        return sheet.linear([(0, i)])
     if op == "leaky_relu":
         return sheet.product(sheet.leaf(c), i)
     if way == 0:
@@ -629,7 +669,7 @@ def _exponentials(sheet, op, a, constants):
     weights = [sheet.function("exp", sheet.linear([(1, i), (-1, m)])) for i in a]
     whole = sheet.linear([(1, w) for w in weights])  # they are positive: no order cancels
     if op == "softmax":
-        place = sheet.product(weights[constants[0]], sheet.function("reciprocal", whole))
+        place = sheet.quotient(weights[constants[0]], whole)
     else:
         place = sheet.linear([(1, sheet.function("log", whole)), (1, m)])
     n = sheet.numbers[place]
