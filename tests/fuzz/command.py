@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from . import generate, habits, judge, paths, programs, truth
 from .shrink import shrink
 
-
 #: paths that run backward somewhere else: what they get wrong is a matter of modes and not of the program
 ELSEWHERE = {
     "thread": "(in a thread, any program)",
@@ -56,7 +55,9 @@ class Results:
     def _second_judge(self, program):
         """PyTorch on the same program.  Its own limits (it loses tails, and splits ties otherwise) are not counted
         against the library; hostile programs are left out."""
-        if "hostile" in program.structure or any(word in program.structure for word in ("masks", "undefined", "cancelling")):
+        if "hostile" in program.structure or any(
+            word in program.structure for word in ("masks", "undefined", "cancelling")
+        ):
             return
         for row in program.examples:
             verdict = truth.judge(program, row)
@@ -122,7 +123,9 @@ class Results:
             + ")",
         ]
         if self.second:
-            lines.append(f"second judge (PyTorch): agrees {self.second['agrees']:,}, disagrees {self.second['disagrees']:,}")
+            lines.append(
+                f"second judge (PyTorch): agrees {self.second['agrees']:,}, disagrees {self.second['disagrees']:,}"
+            )
         lines.append(
             f"programs with a disagreement {self.programs_with_findings:,}   disagreements {self.disagreements:,} "
             f"of {len(self.kinds):,} kinds"
@@ -191,10 +194,14 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--programs", type=int, default=1000, help="how many programs (1,000)")
     parser.add_argument("--seed", type=int, default=0, help="the number of the first program (0)")
-    parser.add_argument("--habits", type=int, default=None, help="how many functions with habits (a tenth of the programs)")
+    parser.add_argument(
+        "--habits", type=int, default=None, help="how many functions with habits (a tenth of the programs)"
+    )
     parser.add_argument("--minutes", type=float, default=None, help="stop after so many minutes")
     parser.add_argument("--thorough", action="store_true", help="every program through every path")
-    parser.add_argument("--shrinks", type=int, default=6, help="failing programs to shrink of each kind and structure (6)")
+    parser.add_argument(
+        "--shrinks", type=int, default=6, help="failing programs to shrink of each kind and structure (6)"
+    )
     parser.add_argument("--show", type=int, default=20, help="how many shrunk programs to print (20)")
     options = parser.parse_args(arguments)
     found = habits.run(options.programs // 10 if options.habits is None else options.habits, options.seed)
@@ -204,5 +211,3 @@ def main(arguments=None):
     print(results.summary())
     print(found.summary())
     return 1 if results.kinds or found.kinds else 0
-
-

@@ -131,7 +131,13 @@ class Builder:
             return self.emit(op, *([self.any(0.0), *operands] if op == "where" else operands), strict=strict)
         if kind == "family":
             op, pool = r.choice(
-                (("power", EXPONENTS), ("exponential", BASES), ("leaky_relu", SLOPES), ("elu", SLOPES), ("power", EXPONENTS))
+                (
+                    ("power", EXPONENTS),
+                    ("exponential", BASES),
+                    ("leaky_relu", SLOPES),
+                    ("elu", SLOPES),
+                    ("power", EXPONENTS),
+                )
             )
             return self.emit(op, last, constants=(r.choice(pool),), strict=strict)
         n = r.randint(1, 3)
@@ -149,7 +155,11 @@ class Builder:
             self.emit(self.r.choice(("total", "sum", "sum")), *loose, strict=False)
         program = pruned(
             Program(
-                tuple(self.parameters), tuple(map(tuple, self.examples)), tuple(self.captured), tuple(self.nodes), structure
+                tuple(self.parameters),
+                tuple(map(tuple, self.examples)),
+                tuple(self.captured),
+                tuple(self.nodes),
+                structure,
             )
         )
         return program if program.parameters else None
@@ -185,7 +195,9 @@ def undefined(r, hostile):
     b = Builder(r, hostile, r.randint(1, 2), r.randint(1, 2), r.choice((2, 3, 4)))
     for _ in range(r.randint(1, 3)):
         b.random_node()
-    at = b.emit(r.choice(("log", "sqrt", "asin", "acos", "log1p", "exp", "semicircle", "cosh")), b.any(0.0), strict=False)
+    at = b.emit(
+        r.choice(("log", "sqrt", "asin", "acos", "log1p", "exp", "semicircle", "cosh")), b.any(0.0), strict=False
+    )
     if r.random() < 0.4:
         at = b.emit("div", b.any(), at, strict=False)
     hidden = r.choice((*BOUNDED, "minimum", "where", "none"))

@@ -226,7 +226,9 @@ DRAWS = (
 
 def drawn(r):
     facts = _facts(r) | {"draw": r.choice(DRAWS), "op": r.choice("+*")}
-    text = ROWS + "f = lambda x: w[0] * x {op} {draw} + w[1]\nrandom.seed(1)\nnp.random.seed(1)\nright = eager(f, w, X)\n"
+    text = (
+        ROWS + "f = lambda x: w[0] * x {op} {draw} + w[1]\nrandom.seed(1)\nnp.random.seed(1)\nright = eager(f, w, X)\n"
+    )
     text += "random.seed(1)\nnp.random.seed(1)\n" + COMPARED
     return Habit("random draws inside", text.format(**facts))
 
@@ -258,7 +260,13 @@ CAPTURED = (
 def captured(r):
     kind, made, expression, changed = r.choice(CAPTURED)
     facts = _facts(r)
-    text = ROWS + made + "\nf = lambda x: " + expression + '\nstep = compile(f, w, backend="{backend}")\nasked(step, w, X)\n'
+    text = (
+        ROWS
+        + made
+        + "\nf = lambda x: "
+        + expression
+        + '\nstep = compile(f, w, backend="{backend}")\nasked(step, w, X)\n'
+    )
     text += changed + "\nright = eager(f, w, X)\ngot = asked(step, w, X)"
     return Habit(kind + " changes after the trace", text.format(**facts))
 
@@ -361,7 +369,11 @@ FITS = (
 
 def fits(r):
     kind, before, options = r.choice(FITS)
-    facts = _facts(r) | {"seed": r.choice((None, 0, 1)), "size": r.choice((None, 1, 2)), "rule": r.choice(("SGD", "Adam"))}
+    facts = _facts(r) | {
+        "seed": r.choice((None, 0, 1)),
+        "size": r.choice((None, 1, 2)),
+        "rule": r.choice(("SGD", "Adam")),
+    }
     facts |= {"kind": "[0.1]", "read": "strength[0]", "read2": "c[0]", "write2": "c[0] = 3.0"}
     if r.random() < 0.5 and "coefficient" in kind:
         facts |= {"kind": "Value(0.5)", "read2": "c", "write2": "c.data = 3.0"}
@@ -406,7 +418,9 @@ def arrays(r):
 
 
 def array_rows(r):
-    facts = _facts(r) | {"op": r.choice(("w[0] * np.sum(v * 2) + w[1]", "w[0] * sum(2 * v) + w[1]", "total(v + v) * w[0] + w[1]"))}
+    facts = _facts(r) | {
+        "op": r.choice(("w[0] * np.sum(v * 2) + w[1]", "w[0] * sum(2 * v) + w[1]", "total(v + v) * w[0] + w[1]"))
+    }
     text = (
         "X = np.array([{X}, [1.0, 2.0, 3.0, 4.0]])\nw = [Value({a}), Value({b})]\nf = lambda v: {op}\n"
         "right = [f(np.array([Value(x) for x in row])).data for row in X]\n"
@@ -440,7 +454,7 @@ class Schedule:
         lines += ["right, got = [], []"]
         if any(how == "generator" for *_, how in self.actions):
             lines += ["def silent():", "    with no_grad():", "        yield"]
-        inside = {actor: 0 for actor in ACTORS}
+        inside = dict.fromkeys(ACTORS, 0)
         for actor, what, number, how in self.actions:
             name = "abcdefgh"[number]
             if what == "check":
@@ -536,7 +550,7 @@ def predicting(r):
 
 
 def outcome(habit):
-    """"" when the habit is right, else (symptom, got, right)."""
+    """None when the habit is right, else (symptom, got, right)."""
     scope = namespace()
     try:
         with warnings.catch_warnings():
@@ -547,7 +561,7 @@ def outcome(habit):
                     exec(text, scope)
                 except Exception as error:
                     if habit.refusal and not text.startswith("right") and any(word in text for word in COMPILED):
-                        return ""  # refused
+                        return None  # refused
                     if not habit.refusal:
                         return "false error", f"{type(error).__name__}: {error}", "no error"
                     raise
@@ -557,7 +571,7 @@ def outcome(habit):
     if right is REFUSED:
         return "missing error", str(got), "an error"
     same = len(right) == len(got) and all(_close(a, b) for a, b in zip(right, got, strict=True))
-    return "" if same else ("another number", _short(got), _short(right))
+    return None if same else ("another number", _short(got), _short(right))
 
 
 def _close(a, b):
@@ -623,7 +637,9 @@ class Found:
                 return
 
     def summary(self):
-        lines = [f"functions and threads with habits: {sum(self.tried.values()):,} tried, {sum(self.kinds.values()):,} disagreements"]
+        lines = [
+            f"functions and threads with habits: {sum(self.tried.values()):,} tried, {sum(self.kinds.values()):,} disagreements"
+        ]
         for kind, tried in sorted(self.tried.items()):
             lines.append(f"{tried:7,}  tried         {kind}")
         for (kind, symptom), n in self.kinds.most_common():

@@ -249,7 +249,9 @@ def pruned(program):
     needed = {len(program.nodes) - 1}
     for i in range(len(program.nodes) - 1, -1, -1):
         if i in needed:
-            needed |= {o[1] for node in (program.nodes[i], *program.nodes[i].body) for o in node.operands if o[0] == "v"}
+            needed |= {
+                o[1] for node in (program.nodes[i], *program.nodes[i].body) for o in node.operands if o[0] == "v"
+            }
     used = {kind: set() for kind in "wxk"}
     for i in needed:
         for node in (program.nodes[i], *program.nodes[i].body):

@@ -22,6 +22,7 @@ from . import programs
 DIGITS = 60
 #: enough for the sum of any two floats
 MANY_DIGITS = 700
+ZERO = mpf(0)
 UNIT = mpf(2) ** -53
 #: how many units in the last place an operation may be wrong by
 ULPS = 24
@@ -282,7 +283,7 @@ class Number:
     """
 
     v: mpf
-    ev: mpf = mpf(0)
+    ev: mpf = ZERO
     t: dict = field(default_factory=dict)
     st: dict = field(default_factory=dict)
     et: dict = field(default_factory=dict)
@@ -295,10 +296,7 @@ class Number:
     #: whether floats give v itself, however it is computed: then a tie is a tie
     exact: bool = False
     #: of a sum: the magnitudes of all its terms
-    spread: mpf = mpf(0)
-
-
-ZERO = mpf(0)
+    spread: mpf = ZERO
 
 
 def _at(table, key):
@@ -312,7 +310,7 @@ class Sheet:
         self.numbers = []
         self.u = ulps * UNIT
         self.notes = set()
-        self.quickest = ZERO  # the largest second derivative of a function of one number
+        self.quickest = ZERO  # the largest second derivative of an operation
 
     def leaf(self, v, parameter=None, along=ZERO):
         n = Number(mpf(v), exact=True)
@@ -365,9 +363,7 @@ class Sheet:
             )  # fmt: skip
             if j >= 0:
                 sa, sb = (_at(a.st, j), _at(a.st, -1)), (_at(b.st, j), _at(b.st, -1))
-                n.h[j] = (
-                    a.v * _at(b.h, j) + b.v * _at(a.h, j) + _at(a.t, j) * _at(b.t, -1) + _at(a.t, -1) * _at(b.t, j)
-                )
+                n.h[j] = a.v * _at(b.h, j) + b.v * _at(a.h, j) + _at(a.t, j) * _at(b.t, -1) + _at(a.t, -1) * _at(b.t, j)
                 n.sh[j] = abs(a.v) * _at(b.sh, j) + abs(b.v) * _at(a.sh, j) + sa[0] * sb[1] + sa[1] * sb[0]
                 n.eh[j] = (
                     A * _at(b.eh, j) + B * _at(a.eh, j) + a.ev * _at(b.sh, j) + b.ev * _at(a.sh, j)
@@ -403,7 +399,9 @@ class Sheet:
                 (ta, sa, xa), (tb, sb, xb) = [
                     [(_at(part, j), _at(part, -1)) for part in (m.t, m.st, m.et)] for m in (a, b)
                 ]
-                n.h[j] = fa * _at(a.h, j) + fb * _at(b.h, j) + fbb * tb[0] * tb[1] + fab * (ta[0] * tb[1] + ta[1] * tb[0])
+                n.h[j] = (
+                    fa * _at(a.h, j) + fb * _at(b.h, j) + fbb * tb[0] * tb[1] + fab * (ta[0] * tb[1] + ta[1] * tb[0])
+                )
                 mixed, square = sa[0] * sb[1] + sa[1] * sb[0], sb[0] * sb[1]
                 n.sh[j] = R * _at(a.sh, j) + abs(fb) * _at(b.sh, j) + abs(fbb) * square + abs(fab) * mixed
                 n.eh[j] = (
@@ -413,6 +411,7 @@ class Sheet:
                     + (abs(fab) + eab) * (xa[0] * sb[1] + sa[0] * xb[1] + xa[1] * sb[0] + sa[1] * xb[0])
                     + self.u * n.sh[j] + TINY
                 )  # fmt: skip
+        self.quickest = max(self.quickest, abs(fab), abs(fbb)) if b.t else self.quickest
         swing = abs(fbb) * _at(b.st, -1) + abs(fab) * _at(a.st, -1)
         n.edges = [(i, R, abs(fab) * _at(b.st, -1)), (k, abs(fb), swing)]
         return self._add(n)
@@ -486,7 +485,8 @@ class Verdict:
 
     error: why the program must be refused, or "" (with a value: its derivatives must be).  unclear: why nothing can be said of it, or "".
     notes: "tie", "near tie" (only eager paths are judged), "kink" (the second derivative is not judged), "may be refused" (a
-    partial by which nothing is asked is infinite, or floats may have left the domain).
+    partial by which nothing is asked is infinite, or floats may have left the domain), "second may be refused"
+    (numbers on the way to the second derivative overflow).
     Every quantity is a pair (right, bound): value, gradient and curvature per parameter, slope along the direction.
     """
 
@@ -563,10 +563,10 @@ def _read(sheet, last, P):
     # what underflows on the way back: of every product a part of the smallest float
     parents = [sheet.numbers[i] for n in sheet.numbers for i, *_ in n.edges]
     lost1 = {j: 8 * TINY * mp.fsum([_at(n.st, j) for n in parents]) for j in [*range(P), -1]}
-    lost2 = {
-        j: 8 * TINY * mp.fsum([_at(n.sh, j) + _at(n.st, j) + _at(n.st, -1) for n in parents]) for j in range(P)
-    }
+    lost2 = {j: 8 * TINY * mp.fsum([_at(n.sh, j) + _at(n.st, j) + _at(n.st, -1) for n in parents]) for j in range(P)}
     notes = set(sheet.notes) | ({"kink"} if beyond else set())
+    if max(weight) * max([_at(n.st, -1) for n in sheet.numbers]) > LARGE:  # a second sweep may multiply them
+        notes.add("second may be refused")
     return Verdict(
         notes=frozenset(notes),
         value=(y.v, y.ev + TINY),
@@ -632,7 +632,7 @@ def _general_power(sheet, i, k):
     x, y = sheet.numbers[i], sheet.numbers[k]
     if x.v > 0:
         return sheet.function("exp", sheet.product(k, sheet.function("log", i)))
-    if not y.exact or y.v != int(y.v) and x.v < 0 or x.v == 0 and y.v < 0:
+    if not y.exact or (x.v < 0 and y.v != int(y.v)) or (x.v == 0 and y.v < 0):
         raise Undefined("pow")
     if y.t and any(y.t.values()):
         sheet.notes.add("kink")
