@@ -417,10 +417,20 @@ def arrays(r):
     return Habit("an array given to the function as a list", text.format(**facts))
 
 
+ROW_EXPRESSIONS = (
+    "w[0] * np.sum(v * 2) + w[1]",
+    "w[0] * np.sum(np.exp(2 * v)) + w[1]",
+    "w[0] * np.mean(3 * v) + w[1]",
+    "w[0] * (2 * v - 1)[0] + w[1]",
+    "w[0] * total(tanh(u) for u in 3 * v) + w[1]",
+    "w[0] * v.sum() + w[1]",
+    "np.sum(w[0] * v) + w[1]",
+    "w[0] * np.tanh(2 * v)[1] + w[1]",
+)
+
+
 def array_rows(r):
-    facts = _facts(r) | {
-        "op": r.choice(("w[0] * np.sum(v * 2) + w[1]", "w[0] * sum(2 * v) + w[1]", "total(v + v) * w[0] + w[1]"))
-    }
+    facts = _facts(r) | {"op": r.choice(ROW_EXPRESSIONS)}
     text = (
         "X = np.array([{X}, [1.0, 2.0, 3.0, 4.0]])\nw = [Value({a}), Value({b})]\nf = lambda v: {op}\n"
         "right = [f(np.array([Value(x) for x in row])).data for row in X]\n"
