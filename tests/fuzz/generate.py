@@ -258,7 +258,11 @@ def masks(r, hostile):
     if r.random() < 0.6:
         b.parameters[1] = b.parameters[0]
     at = ("w", 0)
-    for _ in range(r.randint(0, 3)):
+    if r.random() < 0.4:  # a quotient that comes out even: the reciprocal times the number need not
+        c = r.choice((49, 49.0, 3.0, 10.0, 7, 41, 47.0, 55, 61, 82.0, 83))
+        b.parameters[0] = float(c * r.choice((1, 1, 2, -1, 5)))
+        at = b.emit("div", at, ("c", c))
+    for _ in range(r.choice((0, 0, 1, 2, 3))):
         op = r.choice(("mul", "div", "add", "sub"))
         c = ("c", r.choice((49, 3.0, 0.1, 7, 10.0, 0.3, 1, 2)))
         at = b.emit(op, at, c) or at

@@ -464,7 +464,10 @@ class Sheet:
         d = mp.fsum([c * a.v for c, a in found])
         error = mp.fsum([abs(c) * a.ev for c, a in found])
         truth = (d > 0) - (d < 0)
-        if abs(d) > 2 * error or all(a.exact for _, a in found):
+        if abs(d) > 2 * error:
+            return truth
+        if all(a.exact for _, a in found):
+            self.notes |= {"near tie"} if d else set()
             return truth
         decided = (as_float > 0) - (as_float < 0)
         self.notes.add("tie" if d == 0 and decided == 0 else "near tie")
