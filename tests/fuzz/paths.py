@@ -8,6 +8,7 @@ import pickle
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import tinygrad_vi
 from tinygrad_vi import Tape, Value, fit, hessian, hvp, jvp, no_grad, optim, value_and_grad
@@ -266,7 +267,7 @@ class Bench:
 
 
 QUESTIONS = ("value", "each", "gradient", "jacobian", "jvp", "hvp", "hessian", "fit")
-BACKENDS = ("numpy", "native")
+BACKENDS = ("numpy", "native") if find_spec("numba") else ("numpy",)
 
 
 def by_eager_fit(c):

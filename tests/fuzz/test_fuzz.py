@@ -1,6 +1,5 @@
 """The judge for programs, on a few hundred of them; and the judge itself, which must find rules that are wrong."""
 
-from importlib.util import find_spec
 from random import Random
 
 import pytest
@@ -12,14 +11,12 @@ from . import command, generate, habits, judge, paths, programs, truth
 from .programs import Node, Program
 from .shrink import shrink
 
-needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="the native back end needs Numba")
 pytestmark = pytest.mark.filterwarnings("ignore")  # hostile numbers overflow on purpose
 
 
 # --- The library, judged ----------------------------------------------------------------------------------------------
 
 
-@needs_numba
 @pytest.mark.parametrize("first", range(0, 320, 40))
 def test_no_program_gets_a_wrong_number_on_any_path(first):
     results = command.run(40, first, shrinks=2)
@@ -87,14 +84,12 @@ HARD = {
 }  # fmt: skip
 
 
-@needs_numba
 @pytest.mark.parametrize("name", HARD)
 def test_hard_programs_are_right_on_every_path(name):
     report = judge.examine(HARD[name], judge.plan(HARD[name], 0, thorough=True))
     assert not report.findings, "\n".join([programs.runnable(HARD[name]), *map(str, report.findings)])
 
 
-@needs_numba
 @pytest.mark.parametrize("make", dict.fromkeys(habits.TRACED), ids=lambda make: make.__name__)
 def test_a_function_with_habits_gives_its_own_number_or_is_refused(make):
     found = habits.Found()
