@@ -13,6 +13,7 @@ rounding decides, programs that round in another order may take the other branch
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 from mpmath import mp, mpf
@@ -420,6 +421,8 @@ class Sheet:
         """A function of one number.  extra: more relative units of error in its partials (x**n at a rounded n)."""
         a = self.numbers[i]
         f = {"power": _power, "exponential": _exponential}[name](*constants) if constants else TABLE[name]
+        if name == "exponential" and constants[0] == 0 and 0 < abs(a.v) <= a.ev:
+            raise Undefined("exponential")  # 0**x jumps at 0, where floats may stand
         f0, f1, f2, f3 = f(a.v)
         if not mp.isfinite(f1):
             moves = any(a.t.values())
@@ -436,7 +439,8 @@ class Sheet:
         F1 = abs(f1) + abs(f2) * a.ev
         F2 = abs(f2) + abs(f3) * a.ev
         e1 = abs(f2) * (a.ev + near) + self.u * (1 + extra) * abs(f1) + TINY
-        e2 = abs(f3) * (a.ev + near) + self.u * (1 + extra) * (abs(f2) + abs(f1) * _curve(name, a.v)) + TINY
+        e2 = abs(f3) * (a.ev + near) + self.u * (1 + extra) * (abs(f2) + abs(f1) * _curve(name, a.v))
+        e2 += TINY * (1 + 4 * abs(a.v) * (name in NEIGHBOURS))  # a bell that underflows is multiplied by x
         n = Number(f0, F1 * a.ev + self.u * (1 + extra) * abs(f0) + TINY * (f0 != 0))
         if name == "gelu":
             n.ev += self.u * abs(a.v * f1)
@@ -567,6 +571,13 @@ def _read(sheet, last, P):
     parents = [sheet.numbers[i] for n in sheet.numbers for i, *_ in n.edges]
     lost1 = {j: 8 * TINY * mp.fsum([_at(n.st, j) for n in parents]) for j in [*range(P), -1]}
     lost2 = {j: 8 * TINY * mp.fsum([_at(n.sh, j) + _at(n.st, j) + _at(n.st, -1) for n in parents]) for j in range(P)}
+    # and what rounding does to an adjoint that is summed up from many parts, one after the other
+    parts = Counter(i for n in sheet.numbers for i, *_ in n.edges)
+    summed = [(2 * UNIT * (m - 1), sheet.numbers[i], weight[i], swing[i]) for i, m in parts.items() if m > 1]
+    for j in lost1:
+        lost1[j] += mp.fsum([u * a * _at(n.st, j) for u, n, a, _ in summed])
+    for j in lost2:
+        lost2[j] += mp.fsum([u * (a * _at(n.sh, j) + s * _at(n.st, j)) for u, n, a, s in summed])
     notes = set(sheet.notes) | ({"kink"} if beyond else set())
     if max(weight) * max([_at(n.st, -1) for n in sheet.numbers]) > LARGE:  # a second sweep may multiply them
         notes.add("second may be refused")
