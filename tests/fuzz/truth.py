@@ -184,7 +184,7 @@ def _erfc(x):
 
 def _logistic(x):
     s, m = _sigmoid(x), _sigmoid(-x)
-    return s, s * m, s * m * (m - s), s * m * (1 - 6 * s * m)
+    return s, s * m, -s * m * _tanh_of(x / 2), s * m * (1 - 6 * s * m)  # m - s would cancel
 
 
 def _softplus(x):
@@ -330,7 +330,8 @@ class Sheet:
         chained: a sum that may be added up in another order; it rounds like the largest of its terms.
         """
         found = [(mpf(c), self.numbers[i], i) for c, i in terms]
-        v = mp.fsum([c * a.v for c, a, _ in found])
+        with mp.workdps(MANY_DIGITS if len(found) > 2 else mp.dps):  # `total` is rounded once: nothing may vanish
+            v = mp.fsum([c * a.v for c, a, _ in found])
         spread = mp.fsum([abs(c) * (a.spread if a.chained else abs(a.v)) for c, a, _ in found])
         reordered = chained and (len(found) > 2 or any(a.chained for _, a, _ in found))
         size = spread if reordered else abs(v)
