@@ -588,11 +588,11 @@ semicircle = row("semicircle", lambda x: math.sqrt((1.0 - x) * (1.0 + x)), lambd
                  "sqrt(1 - x*x), the upper half of the unit circle, exact near x = 1.  Derivative -x/semicircle(x).",
                  latex=r"\sqrt{{1 - \left({0}\right)^2}}", domain="-1 <= x <= 1",
                  points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 1.0 - 1e-15])  # fmt: skip
-atan = row("atan", math.atan, lambda out, x: (1.0 / (1.0 + x * x),),
+atan = row("atan", math.atan, lambda out, x: (_slope_of_atan(x),),
            "The angle whose tangent is x.  Derivative 1/(1 + x*x).",
            latex=r"\arctan\left({0}\right)",
            taught=lambda out, x: (1.0 / (1.0 + x**2),),
-           points=[*ANYWHERE, -1e50, 1e50])  # fmt: skip
+           points=[*ANYWHERE, -1e50, 1e50, -7e82, 1e160])  # fmt: skip
 sinh = row("sinh", math.sinh, lambda out, x: (cosh(x),), "(e**x - e**-x) / 2.  Derivative cosh(x).",
            latex=r"\sinh\left({0}\right)", points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
 cosh = row("cosh", math.cosh, lambda out, x: (sinh(x),), "(e**x + e**-x) / 2.  Derivative sinh(x).",
@@ -605,8 +605,9 @@ sech = row("sech", _sech, lambda out, x: (-out * tanh(x),), "1 / cosh(x).  Deriv
            points=[*ANYWHERE, -700.0, -20.0, 20.0, 700.0])  # fmt: skip
 
 # the normal distribution's family
-bell = row("bell", _bell, lambda out, x: (-x * out,),
+bell = row("bell", _bell, lambda out, x: (-_within(x, 40.0) * out,),
            "exp(-x*x/2), the bell curve, exact in its tails.  Derivative -x * bell(x).",
+           taught=lambda out, x: (-x * out,),
            latex=r"e^{{-\left({0}\right)^2 / 2}}", points=[*ANYWHERE, -37.0, -10.0, 10.0, 37.0])  # fmt: skip
 erf = row("erf", math.erf, lambda out, x: (TWO_OVER_SQRT_PI * bell(x) * bell(x),),
           "The error function, 2/sqrt(pi) * integral of exp(-t*t) over 0..x.  Derivative 2/sqrt(pi) * exp(-x*x).",
@@ -625,11 +626,12 @@ sigmoid = row("sigmoid", _sigmoid, lambda out, x: (0.25 * sech(0.5 * x) * sech(0
               points=[*ANYWHERE, -700.0, -40.0, 40.0, 700.0])  # fmt: skip
 softplus = row("softplus", _softplus, lambda out, x: (sigmoid(x),), "log(1 + e**x).  Derivative sigmoid(x).",
                points=[*ANYWHERE, -700.0, -40.0, 40.0, 1e300])  # fmt: skip
-silu = row("silu", lambda x: x * _sigmoid(x), lambda out, x: (sigmoid(x) * (1.0 + x * sigmoid(-x)),),
+silu = row("silu", lambda x: x * _sigmoid(x), lambda out, x: (sigmoid(x) * (1.0 + _within(x, 800.0) * sigmoid(-x)),),
            "x * sigmoid(x), also called swish.  Derivative sigmoid(x) * (1 + x * sigmoid(-x)).",
+           taught=lambda out, x: (sigmoid(x) * (1.0 + x * sigmoid(-x)),),
            symbol="SiLU", points=[*ANYWHERE, -700.0, -40.0, 40.0, 1e300])  # fmt: skip
 gelu = row("gelu", _gelu,
-           lambda out, x: (0.5 * erfc(-x * SQRT_HALF) + ONE_OVER_SQRT_TWO_PI * x * bell(x),),
+           lambda out, x: (0.5 * erfc(-x * SQRT_HALF) + ONE_OVER_SQRT_TWO_PI * _within(x, 40.0) * bell(x),),
            "x * P(N <= x) for a standard normal N.  Derivative P(N <= x) + x * density(x).",
            taught=lambda out, x: (0.5 * erfc(-x * SQRT_HALF) + ONE_OVER_SQRT_TWO_PI * x * exp(-0.5 * x * x),),
            symbol="GELU", points=[*ANYWHERE, -37.0, -10.0, -0.7518, 10.0, 1e150])  # fmt: skip
@@ -682,9 +684,21 @@ _logsumexp_row = row("logsumexp", _logsumexp, lambda out, *xs: _softmax(out, xs)
                      points=[(0.5, -1.5, 2.0), (1000.0, 999.0), (-1e5, -1e5 + 0.5), (3.0,)])  # fmt: skip
 
 
+def _slope_of_atan(x: Any) -> Any:
+    """1/(1 + x*x), far out as (1/x) / (1/x + x): there the square would overflow, and that of the sum even sooner."""
+    far = abs_(x) - 1.0
+    near_x, far_x = where(far, 0.0, x), where(far, x, 1.0)
+    return where(far, (1.0 / far_x) / (1.0 / far_x + far_x), 1.0 / (1.0 + near_x * near_x))
+
+
+def _within(x: Any, limit: float) -> Any:
+    """x, and 0 from where the factor next to it is 0: x times some flow may be infinite there, and 0 * infinity is NaN."""
+    return where(abs_(x) - limit, 0.0, x)
+
+
 def _share(difference: Any) -> Any:
-    """1 for the winner, 0 for the loser, 1/2 for each in a tie."""
-    return 0.5 + 0.5 * (step(difference) - step(-difference))
+    """1 for the winner, 0 for the loser, 1/2 for each in a tie.  No sum, which could take up other terms and round."""
+    return where(abs_(difference), step(difference), 0.5)
 
 
 def dot_partials(w: Sequence[Any], x: Sequence[Any], b: Any) -> tuple[Any, ...]:  # noqa: ARG001
@@ -883,14 +897,24 @@ def take(table: Sequence[Any], index: Any) -> Any:
         raise DomainError(f"take needs a whole number from 0 to {len(table) - 1}, got {found:g}")
     if not hasattr(index, "record"):
         return table[int(found)]
-    chosen = [1.0 - step(abs_(index - float(k))) for k in range(len(table))]
+    chosen = [where(abs_(index - float(k)), 0.0, 1.0) for k in range(len(table))]
     return _chosen(table, chosen)
 
 
 def _chosen(table: Sequence[Any], chosen: Sequence[Any]) -> Any:
     if isinstance(table[0], (list, tuple)):
         return [_chosen(column, chosen) for column in zip(*table, strict=True)]
-    return checked(dot(table, chosen), lambda: dot(chosen, [1.0] * len(chosen), -1.0))
+    ones = [1.0] * len(chosen)
+    if all(_is_leaf(entry) for entry in table):
+        found = dot(table, chosen)
+    else:  # what is computed may be infinite where it is not chosen, and 0 * infinity is no number
+        found = dot([where(c, entry, 0.0) for c, entry in zip(chosen, table, strict=True)], ones)
+    return checked(found, lambda: dot(chosen, ones, -1.0))
+
+
+def _is_leaf(x: Any) -> bool:
+    """Whether x is a finite number that no operation gave."""
+    return getattr(x, "op", None) is None and math.isfinite(getattr(x, "data", x))
 
 
 # --- Checks of numbers that come later --------------------------------------------------------------------------------

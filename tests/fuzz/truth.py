@@ -169,6 +169,11 @@ def _bell(x):
     return 2 / mp.sqrt(mp.pi) * _exp(-x * x)
 
 
+def _normal_bell(x):
+    g = _exp(-x * x / 2)
+    return g, -x * g, (x * x - 1) * g, x * (3 - x * x) * g
+
+
 def _erfc_of(x):
     return mp.erfc(x) if abs(x) < 1000 else mpf(1) - mp.sign(x)
 
@@ -260,6 +265,7 @@ TABLE = {
     "sech": _sech,
     "erf": _erf,
     "erfc": _erfc,
+    "bell": _normal_bell,
     "sigmoid": _logistic,
     "softplus": _softplus,
     "silu": _silu,
@@ -267,7 +273,7 @@ TABLE = {
 }
 #: their partials are made of several roundings of x itself: they may be those of a neighbour of x
 NEIGHBOURS = {
-    "erf", "erfc", "sigmoid", "softplus", "silu", "gelu", "tanh", "sech", "power", "exponential", "sinh", "cosh", "tan",
+    "bell", "erf", "erfc", "sigmoid", "softplus", "silu", "gelu", "tanh", "sech", "power", "exponential", "sinh", "cosh", "tan",
     "exp", "expm1", "sin", "cos", "log", "reciprocal",
 }  # fmt: skip
 

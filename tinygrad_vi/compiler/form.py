@@ -299,6 +299,11 @@ class Expression:
         if len(self.terms) > 1:
             self.reference()
 
+    def close_plain(self) -> None:
+        """Let a sum of several terms be a node if none is a product: its order, and its roundings, are its own."""
+        if all(v == ONE for _, _, v in self.terms):
+            self.close()
+
     def is_sum(self) -> bool:
         """Whether it is, or was, a sum of several terms."""
         return len(self.terms) > 1 or any(self.form.kinds[u] in SUM_KINDS and len(self.form.arguments[u]) > 1
@@ -367,6 +372,9 @@ class Expression:
         x, y = self.number(), other.number()
         if x is not None and y is not None:
             return self.form.constant(x + y)
+        other.close_plain()  # a + (b + c) adds b and c first
+        if any(v != ONE for _, _, v in other.terms):
+            self.close_plain()  # and (a + b) + u*v first a and b
         return Expression(self.form, self.terms + other.terms)
 
     def over(self, other: Expression) -> Expression:
@@ -460,6 +468,7 @@ def _checked(x: Expression, ok: Expression) -> Expression:
     """x alone.  The check becomes sqrt(ok), which nothing uses: it is a number where ok is not below 0."""
     if ok.number() is None:
         ok.record(CONDITION, ok)
+    x.close()  # of an entry that is looked up, the others' zeros are no terms of what follows
     return x
 
 

@@ -571,7 +571,12 @@ class _Writer:
         expression = added([part.as_matrix(shape) if shape else part.text() for part in parts])
         if not any(self.form.mapped[factor] or (factor != ONE and not mapped)
                    for node in nodes for _, *factors in self._terms(node) for factor in factors):  # fmt: skip
-            expression = call(f"np.broadcast_to({{}}, ({len(nodes)}, {'N' if mapped else 1}))", expression)
+            shape_text = f"({len(nodes)}, {'N' if mapped else 1})"
+            expression = (
+                call(f"np.broadcast_to({{}}, {shape_text})", expression)
+                if expression.parts or "[" in expression.template
+                else Text(f"np.full({shape_text}, {expression.template}, dtype=float)")  # integers are other numbers
+            )
         product = any(part.is_product for part in parts)
         if shape:
             return self._line("d", Array("", shape[0], shape[1], expression))

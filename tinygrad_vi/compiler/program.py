@@ -227,7 +227,11 @@ class Program:
 
 
 def mean(form: Form, result: Expression) -> Output:
-    """The average of a result over the batch, as a node that is not mapped."""
+    """The average of a result over the batch, as a node that is not mapped.
+
+    Of a sum of products, a loss and a penalty, only the terms that differ from example to example need one.
+    """
+    result.close_plain()
     for_each = [term for term in result.terms if form.mapped[term[1]] or form.mapped[term[2]]]
     for_all = [term for term in result.terms if not (form.mapped[term[1]] or form.mapped[term[2]])]
     if for_each:
@@ -238,6 +242,7 @@ def mean(form: Form, result: Expression) -> Output:
 
 def _spread(form: Form, result: Expression) -> Output:
     """A result with a value for each example, even where it is the same for all of them."""
+    result.close_plain()
     scale, node = form.contract(result.terms)
     return scale, _mapped(form, node)
 
