@@ -492,6 +492,9 @@ abs_ = row("abs", abs, lambda out, x: (step(x) - step(-x),), "The magnitude of x
            symbol="|·|", latex=r"\left|{0}\right|", corners={0.0: 0.0},
            taught=lambda out, x: (x / out,), points=[*PLAIN, *TINY, -1e300])  # fmt: skip
 
+stop_gradient = row("stop_gradient", lambda x: x, (0.0,), "x, taken for a constant.  Derivative 0.",
+                    symbol="stop", points=[*PLAIN, *TINY, 1e300])  # fmt: skip
+
 # choices
 maximum = row("maximum", lambda x, y: x if x >= y or x != x else y, lambda out, x, y: (_share(x - y), _share(y - x)),
               "The larger of x and y, which gets the gradient.",

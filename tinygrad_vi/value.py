@@ -15,9 +15,12 @@ from __future__ import annotations
 import gc
 import math
 import operator
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import ContextVar
 from numbers import Real
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tinygrad_vi import modes, ops
@@ -81,6 +84,37 @@ def no_grad() -> AbstractContextManager[None]:
     return recording(False)
 
 
+# --- While a function is traced ---------------------------------------------------------------------------------------
+
+#: what watches the function that this thread or task traces: see `tinygrad_vi.compiler.trace`
+tracer_here: ContextVar[Any] = ContextVar("tinygrad_vi_tracer", default=None)
+#: numbers that leaves have in this thread or task alone, while a function is run at another point
+numbers_here: ContextVar[dict[Value, float]] = ContextVar("tinygrad_vi_numbers", default={})  # noqa: B039  # never changed
+
+#: rooms of the package that take numbers out of Values for other ends than to compute with them
+_OUTSIDE = ("training", "optim", "show", "course", "demo", "__main__")
+_ours: dict[str, bool] = {}
+
+
+def of_the_engine(frame: FrameType) -> bool:
+    """Whether code of this package runs in the frame, and not of the user or another library."""
+    name = frame.f_globals.get("__name__") or ""
+    known = _ours.get(name)
+    if known is None:
+        package, _, room = name.partition(".")
+        known = _ours[name] = package == "tinygrad_vi" and not room.startswith(_OUTSIDE)
+    return known
+
+
+def refuse_in_a_trace(what: str) -> NoReturn:
+    """Raise the error for a traced Value that would leave the record."""
+    raise TypeError(
+        f"a traced Value {what}: the function is run once, and what it decides by one example's number would hold for "
+        "all. Write where(c, x, y) for a choice, maximum and minimum for a bound, take(table, i) for a look-up, and "
+        "stop_gradient(v) for a number to compute with but not to differentiate"
+    )
+
+
 # --- Recording --------------------------------------------------------------------------------------------------------
 
 
@@ -89,21 +123,35 @@ def _node(op: Operation, data: float, parents: tuple[Value, ...], local_grads: S
     node.data = data
     node.grad = NOT_COMPUTED
     node.label = ""
-    if _switched and not modes.recording.get():
-        node.op = None
-        node.parents = node.local_grads = ()
-    else:
-        node.op = op
-        node.parents = parents
-        node.local_grads = local_grads
-    return node
+    node.op = op
+    node.parents = parents
+    node.local_grads = local_grads
+    return _by_mode(node) if _switched else node
+
+
+def _by_mode(node: Value) -> Value:
+    """What becomes of a new node where recording was switched, by this thread or another one."""
+    tracer = tracer_here.get()
+    if tracer is None:
+        if not modes.recording.get():
+            node.op, node.parents, node.local_grads = None, (), ()
+        return node
+    tracer.recorded(node)
+    if modes.recording.get():
+        return node
+    # the function wants no gradient of it, but its number for each example: a constant would be that of one example
+    stopped = new(Value)
+    stopped.data, stopped.grad, stopped.label = node.data, NOT_COMPUTED, ""
+    stopped.op, stopped.parents, stopped.local_grads = ops.stop_gradient.operation, (node,), (0.0,)
+    tracer.recorded(stopped)
+    return stopped
 
 
 def _failed(op: Operation, parents: tuple[Value, ...]) -> Value:
     """What a failed operation comes to: its value where only the derivative was missing and is not wanted."""
     if not modes.recording.get():
         with suppress(ArithmeticError, ValueError):  # the value may be missing too
-            return Value(op.value(*[v.data for v in parents]))
+            return _node(op, op.value(*[v.data for v in parents]), parents, (math.nan,) * len(parents))
     raise domain_error(op, parents) from None
 
 
@@ -214,6 +262,10 @@ class Value:
         A gradient that overflows on the way back is infinite, as + and * overflow: `first_not_finite` finds its cause.
         Raises TypeError when a grad was set to something that is no number, such as None.
         """
+        if not create_graph and tracer_here.get() is not None:
+            refuse_in_a_trace(
+                "has no backward(), which leaves this example's derivatives as numbers; write grad(f)(x), of the package"
+            )
         if not math.isfinite(self.data):
             raise not_finite(self)
         order = topological_order([self])
@@ -289,6 +341,8 @@ class Value:
         return self.data != 0.0
 
     def __float__(self) -> NoReturn:
+        if tracer_here.get() is not None:
+            refuse_in_a_trace("is not turned into a float")
         raise TypeError(
             "a Value is not turned into a float, which would cut the graph: take v.data for the number, "
             "or the function of tinygrad_vi, exp(v) and not math.exp(v)"
@@ -303,6 +357,7 @@ class Value:
     erf, erfc, sigmoid, softplus = _method(ops.erf), _method(ops.erfc), _method(ops.sigmoid), _method(ops.softplus)
     relu = _method(ops.relu)
     silu, gelu, step = _method(ops.silu), _method(ops.gelu), _method(ops.step)
+    stop_gradient = detach = _method(ops.stop_gradient)
 
     def leaky_relu(self, slope: float = 0.01) -> Value:
         """``leaky_relu(v, slope)``."""
@@ -352,6 +407,8 @@ class Value:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What makes the graph again, and apart from it, since these may refer back to it, grads and attributes."""
+        if tracer_here.get() is not None:
+            refuse_in_a_trace("is not copied or pickled")
         order = topological_order([self]) or [self]
         leaves = list(dict.fromkeys(v for node in order for v in node.parents if not v.parents))
         place = {node: i for i, node in enumerate([*leaves, *order])}
@@ -368,6 +425,8 @@ class Value:
     def __deepcopy__(self, memo: dict[int, Any]) -> Value:
         from copy import deepcopy
 
+        if tracer_here.get() is not None:
+            refuse_in_a_trace("is not copied")
         copies: dict[Value, Value] = {}
         for node in (*topological_order([self]), self):
             for original in (*node.parents, node):
@@ -391,6 +450,59 @@ def _restore(leaves: list[Value], facts: list[tuple[Any, ...]]) -> Value:
         node.op, node.parents, node.local_grads = op, tuple([nodes[i] for i in parents]), local_grads
         nodes.append(node)
     return nodes[-1]
+
+
+class Guarded(Value):
+    """A leaf while a function is run at another point, or traced: its class is this one for so long.
+
+    This thread or task sees the number of that point, all others its own.  A traced function that asks for the number
+    is told so, if it is a parameter; otherwise the number is watched from then on.
+    """
+
+    __slots__ = ()
+
+    @property
+    def data(self) -> float:
+        """The number."""
+        tracer = tracer_here.get()
+        if tracer is not None and not of_the_engine(sys._getframe(1)):
+            tracer.read(self)
+        number = numbers_here.get().get(self)
+        return _own_number(self) if number is None else number  # type: ignore[no-any-return]
+
+    @data.setter
+    def data(self, x: float) -> None:
+        if tracer_here.get() is not None:
+            refuse_in_a_trace("keeps its number while it is traced: no other can be assigned")
+        _set_own_number(self, x)
+
+
+class Traced(Value):
+    """An input or a node while a function is traced: its number and its hash are for the engine alone."""
+
+    __slots__ = ()
+
+    @property
+    def data(self) -> float:
+        """The number."""
+        if not of_the_engine(sys._getframe(1)) and tracer_here.get() is not None:
+            refuse_in_a_trace("does not give its number, v.data or float(v)")
+        return _own_number(self)  # type: ignore[no-any-return]
+
+    @data.setter
+    def data(self, x: float) -> None:
+        refuse_in_a_trace("keeps its number: no other can be assigned")
+
+    def __hash__(self) -> int:
+        if not of_the_engine(sys._getframe(1)) and tracer_here.get() is not None:
+            refuse_in_a_trace("is not looked up in a set or a dictionary, nor counted")
+        return object.__hash__(self)
+
+    __eq__ = Value.__eq__
+
+
+_own_number = Value.__dict__["data"].__get__
+_set_own_number = Value.__dict__["data"].__set__
 
 
 def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:

@@ -138,6 +138,7 @@ WRITTEN: dict[str, tuple[str, int, int]] = {
     "pow": ("{} ** {}", POWER, CALL),
     "power": ("{} ** {c}", POWER, CALL),
     "relu": ("np.maximum({}, 0)", CALL, SUM),
+    "stop_gradient": ("np.positive({})", CALL, SUM),
     "where": ("np.where({} > 0, {}, {})", CALL, SUM),
     **{
         name: (f"np.{name}({{}})", CALL, SUM)
