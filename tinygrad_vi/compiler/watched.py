@@ -1,0 +1,285 @@
+"""What a traced function reads besides its arguments: if it changes, the trace is no longer the function.
+
+    the numbers of captured Values                            compared at each call
+    its closure, the globals it names, and those of the       compared at each call, by identity: what they hold, the
+    functions that it calls; attributes of objects; entries   entries of lists, dicts and sets, attributes, through
+    of lists, dicts and sets; NumPy arrays                    functions, partials, methods and objects of the user
+    attributes of modules, ``training`` among them            a token that changes whenever an attribute of any module
+                                                              is set: then everything is looked through again
+
+What is looked through again is compared by its contents: `contents` lists them.  Not watched is what lies out of sight:
+behind C code, in modules of other packages, in files, in slots of foreign classes, in more than `MOST` entries.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from operator import attrgetter, is_, itemgetter
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from tinygrad_vi import nn
+from tinygrad_vi.nn import Module
+from tinygrad_vi.ops import Operation
+from tinygrad_vi.value import Value
+
+#: so many entries are looked through, in all
+MOST = 100_000
+#: so many are compared by identity at each call; longer lists entry by entry, which is faster, by ==
+FEW = 256
+
+PLAIN = (int, float, complex, str, bytes, bool, type(None), range, slice)
+_cell = attrgetter("cell_contents")
+_numbers_of = attrgetter("data")
+
+Contents = list[Any]
+
+
+class Captured:
+    """What a function reads besides its arguments, as it was when this was made.
+
+    values: the leaves among it.  complete: whether all of it was in sight, and nothing of it draws or counts anew.
+    """
+
+    def __init__(self, function: Any, parameters: Sequence[Value]) -> None:
+        self.function, self.parameters = function, frozenset(parameters)
+        self._look()
+
+    def _look(self) -> None:
+        self.token = nn.last_change()
+        walk = _Walk(self.function, self.parameters)
+        self.contents, self.kept, self.values, self.complete = walk.contents, walk.kept, walk.values, walk.complete
+        self.cells, self.cell_contents = walk.cells, [_cell(cell) for cell in walk.cells]
+        self.globals = [(g, get := _getter(names), get(g)) for g, names in walk.globals.values()]
+        self.views, self.lists, self.arrays = [], [], []
+        entries = 0
+        for view in walk.views:
+            entries += len(view)
+            if entries <= FEW:
+                self.views.append((view, tuple(view), len(view)))
+            elif isinstance(view, list):
+                self.lists.append((view, view.copy()))
+        self.arrays = [(x, x.tobytes()) for x in walk.arrays]
+
+    def same(self) -> bool:
+        """Whether nothing has changed, as far as one sees at a glance; if not, whether it has when looked through."""
+        if self._at_a_glance():
+            return True
+        contents = self.contents
+        self._look()
+        return contents == self.contents
+
+    def look_again(self) -> bool:
+        """Whether nothing has changed, looked through entry by entry."""
+        contents = self.contents
+        self._look()
+        return contents == self.contents
+
+    def _at_a_glance(self) -> bool:
+        if self.token is not nn.last_change():
+            return False
+        try:
+            if not all(map(is_, map(_cell, self.cells), self.cell_contents)):
+                return False
+            for names, get, known in self.globals:
+                if not all(map(is_, get(names), known)):
+                    return False
+            for view, known, n in self.views:
+                if len(view) != n or not all(map(is_, view, known)):
+                    return False
+            for entries, copy in self.lists:
+                if entries != copy:
+                    return False
+            return all(x.tobytes() == known for x, known in self.arrays)
+        except (ValueError, KeyError, TypeError, RuntimeError):  # a cell is empty, a global gone, entries have no ==
+            return False
+
+
+def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    get = itemgetter(*names)
+    return get if len(names) > 1 else lambda table: (get(table),)
+
+
+class Leaves:
+    """Captured Values that stand in a record, with the numbers that were recorded."""
+
+    def __init__(self, leaves: Mapping[Value, float]) -> None:
+        self.leaves, self.numbers = list(leaves), list(leaves.values())
+        #: 0.0 == -0.0, and a quotient by it is not the same
+        self.zeros = [(v, x) for v, x in leaves.items() if x == 0.0]
+
+    def same(self) -> bool:
+        """Whether all numbers are as they were."""
+        if [v.data for v in self.leaves] != self.numbers:
+            return False
+        return not self.zeros or all(str(v.data) == str(x) for v, x in self.zeros)
+
+
+class _Walk:
+    """Goes through all that a function can reach, the near first."""
+
+    def __init__(self, function: Any, parameters: frozenset[Value]) -> None:
+        self.parameters = parameters
+        self.contents: Contents = []  # ids and numbers, in order
+        self.kept: list[Any] = []  # as long as they live, no other object has their ids
+        self.values: list[Value] = []
+        self.complete = True
+        self.cells: list[CellType] = []
+        self.globals: dict[int, tuple[dict[str, Any], list[str]]] = {}
+        self.views: list[Any] = []
+        self.arrays: list[Any] = []
+        self.seen: set[int] = set()
+        self.waiting: deque[Any] = deque([function])
+        while self.waiting and len(self.kept) < MOST:
+            self._visit(self.waiting.popleft())
+        self.complete &= not self.waiting
+
+    def _visit(self, x: Any) -> None:
+        if isinstance(x, PLAIN):
+            self.contents.append((type(x), repr(x) if isinstance(x, (float, complex)) else x))
+            return
+        self.contents.append(id(x))
+        if id(x) in self.seen:
+            return
+        self.seen.add(id(x))
+        self.kept.append(x)
+        if isinstance(x, Value):
+            if not x.parents and x not in self.parameters:
+                self.values.append(x)
+        elif isinstance(x, (FunctionType, MethodType, partial)):
+            self._function(x)
+        elif isinstance(x, (list, tuple, dict, set, frozenset, deque)):
+            self._container(x)
+        elif isinstance(x, ModuleType):
+            self.complete &= not _draws(x.__name__)
+        elif isinstance(x, (type, Operation, BuiltinFunctionType)):
+            self._named(x)
+        elif hasattr(x, "dtype") and hasattr(x, "tobytes"):
+            self._array(x)
+        else:
+            self._object(x)
+
+    def _function(self, x: Any) -> None:
+        if isinstance(x, partial):
+            self.waiting += [x.func, x.args, x.keywords]
+        elif isinstance(x, MethodType):
+            self.waiting += [x.__self__, x.__func__]
+        elif not _foreign(x.__module__):
+            cells = [cell for cell in x.__closure__ or () if _filled(cell)]
+            self.cells += cells
+            self.waiting += [_cell(cell) for cell in cells]
+            self.waiting += [x.__defaults__, x.__kwdefaults__]
+            names = _names(x.__code__)
+            known = [name for name in names if name in x.__globals__]
+            table, listed = self.globals.setdefault(id(x.__globals__), (x.__globals__, []))
+            listed += [name for name in known if name not in listed]
+            self.waiting += [table[name] for name in known]
+            for name in known:  # config.rate, where config is a module
+                if isinstance(table[name], ModuleType) and not _foreign(table[name].__name__):
+                    module = vars(table[name])
+                    inner, more = self.globals.setdefault(id(module), (module, []))
+                    found = [n for n in names if n in module and n not in more]
+                    more += found
+                    self.waiting += [inner[n] for n in found]
+        else:
+            self.complete &= not _draws(x.__module__)
+        for table_id in [key for key, (_, listed) in self.globals.items() if not listed]:
+            del self.globals[table_id]
+
+    def _container(self, x: Any) -> None:
+        entries = list(x.values()) if isinstance(x, dict) else list(x)
+        if isinstance(x, dict):
+            self.waiting += list(x)
+            self.contents.append(len(x))
+        self.waiting += entries
+        if not isinstance(x, (tuple, frozenset)) and not (
+            entries and all(isinstance(entry, Value) and entry in self.parameters for entry in entries)
+        ):
+            self.views.append(x.values() if isinstance(x, dict) else x)
+
+    def _named(self, x: Any) -> None:
+        module = getattr(x, "__module__", None) or ""
+        owner = getattr(x, "__self__", None)  # random.gauss is a method of a hidden object; next is a function
+        self.complete &= not _draws(module) and not (
+            isinstance(x, BuiltinFunctionType) and owner is not None and not isinstance(owner, ModuleType)
+        )
+        self.complete &= x is not next and x is not input
+        if isinstance(x, type) and not _foreign(module) and not issubclass(x, (Module, Value)):
+            attributes = vars(x)  # class Config: rate = 0.1
+            self.waiting += [v for name, v in attributes.items() if not name.startswith("__")]
+            self.views.append(attributes.values())
+
+    def _array(self, x: Any) -> None:
+        if x.dtype == object:
+            self.waiting += x.ravel().tolist()
+        elif x.size <= MOST:
+            self.contents.append((x.shape, str(x.dtype), x.tobytes()))
+            self.arrays.append(x)
+        else:
+            self.complete = False
+
+    def _object(self, x: Any) -> None:
+        kind = type(x)
+        if isinstance(x, Iterator) or _foreign(kind.__module__) and not isinstance(x, Module):
+            self.complete = False  # an iterator is another at each call, and what foreign objects hold is theirs
+            if not _of_the_package(kind.__module__):
+                return
+        attributes = getattr(x, "__dict__", None)
+        if isinstance(attributes, dict):
+            self.waiting += attributes.values()
+            if not isinstance(x, Module):
+                self.views.append(attributes.values())
+        slots = [name for c in kind.__mro__ for name in _slots(c)]
+        self.waiting += [getattr(x, name) for name in slots if hasattr(x, name)]
+        call = getattr(kind, "__call__", None) if callable(x) and not isinstance(x, Module) else None
+        forward = getattr(kind, "forward", None) if isinstance(x, Module) else None
+        self.waiting += [f for f in (call, forward) if isinstance(f, FunctionType)]
+        if not _of_the_package(kind.__module__):
+            methods = [f for c in kind.__mro__ if not _foreign(c.__module__) for f in vars(c).values()]
+            self.waiting += [f for f in methods if isinstance(f, FunctionType)]
+
+
+def _slots(kind: type) -> Sequence[str]:
+    slots = vars(kind).get("__slots__", ())
+    return [slots] if isinstance(slots, str) else [name for name in slots if not name.startswith("__")]
+
+
+def _filled(cell: CellType) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:  # of a name that has no value yet
+        return False
+    return True
+
+
+def _names(code: CodeType) -> list[str]:
+    """The names that code uses, that of functions within it too."""
+    names = list(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names += _names(constant)
+    return list(dict.fromkeys(names))
+
+
+def _of_the_package(module: str | None) -> bool:
+    return (module or "").partition(".")[0] == "tinygrad_vi"
+
+
+def _draws(module: str) -> bool:
+    """Whether functions of a module give something else each time they are called."""
+    return module.partition(".")[0] in ("random", "_random", "time", "secrets", "os", "datetime", "uuid") or (
+        "numpy.random" in module or "tinygrad_vi.training" in module
+    )
+
+
+def _foreign(module: str | None) -> bool:
+    """Whether a module belongs to Python, to this package or to another one, and not to the user."""
+    root = (module or "").partition(".")[0]
+    if root in ("", "tinygrad_vi", "numpy", "scipy") or root in sys.stdlib_module_names:
+        return root != "__main__"
+    found = sys.modules.get(root)
+    place = getattr(found, "__file__", None) or ""
+    return "site-packages" in place or "dist-packages" in place
