@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -165,7 +165,9 @@ def _numbers_only(x: Any, place: str) -> None:
         return
     if hasattr(x, "dtype"):
         if hasattr(x, "mask"):
-            raise TypeError(f"{place} is a masked array, whose mask would be lost: leave these examples out or fill them")
+            raise TypeError(
+                f"{place} is a masked array, whose mask would be lost: leave these examples out or fill them"
+            )
         kind = getattr(x.dtype, "kind", "f")
         if kind in NO_NUMBERS:
             raise TypeError(f"{place} holds {NO_NUMBERS[kind]}, and data are numbers")
@@ -201,14 +203,28 @@ def _object_array(x: Any) -> Any:
 
 @dataclass(frozen=True)
 class Table:
-    """The numbers of one argument for all examples.  arrays: whether a loss meets an entry as an array, or as lists."""
+    """The numbers of one argument for all examples.
+
+    arrays: whether a loss meets an entry as an array, or as lists.  given: the entries as the user gave them, for
+    `fit`, where ``order`` picks some.  target: whether they are targets, which the loss itself meets as plain numbers.
+    """
 
     numbers: Any
     arrays: bool
+    given: Any = None
+    order: Sequence[int] | None = None
+    target: bool = False
 
     def rows(self, rows: Sequence[int]) -> Table:
         """The same of some examples."""
-        return Table(self.numbers[list(rows)], self.arrays)
+        return replace(self, numbers=self.numbers[list(rows)], order=rows)
+
+    def as_given(self, i: int) -> Any:
+        """Example i as the function itself meets it."""
+        if self.given is None:
+            return as_values(self.numbers[i] if self.arrays else self.numbers[i].tolist())
+        entry = self.given[i if self.order is None else self.order[i]]
+        return entry if self.target else as_values(entry)
 
 
 def as_table(X: Any, name: str) -> Table:

@@ -264,7 +264,7 @@ class Value:
         """
         if not create_graph and tracer_here.get() is not None:
             refuse_in_a_trace(
-                "has no backward(), which leaves this example's derivatives as numbers; write grad(f)(x), of the package"
+                "has no backward(), which leaves one example's derivatives as numbers; write grad(f)(x), of the package"
             )
         if not math.isfinite(self.data):
             raise not_finite(self)
@@ -468,7 +468,7 @@ class Guarded(Value):
         if tracer is not None and not of_the_engine(sys._getframe(1)):
             tracer.read(self)
         number = numbers_here.get().get(self)
-        return _own_number(self) if number is None else number  # type: ignore[no-any-return]
+        return _own_number(self) if number is None else number
 
     @data.setter
     def data(self, x: float) -> None:
@@ -490,7 +490,7 @@ class Traced(Value):
         return _own_number(self)  # type: ignore[no-any-return]
 
     @data.setter
-    def data(self, x: float) -> None:
+    def data(self, x: float) -> None:  # noqa: ARG002
         refuse_in_a_trace("keeps its number: no other can be assigned")
 
     def __hash__(self) -> int:
@@ -517,20 +517,33 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
     w = w if w.__class__ is list else list(w)
     x = x if x.__class__ is list else list(x)
     parents = (*w, *x, b)
-    if {*map(type, parents)} != ONLY_VALUES or len(w) != len(x):
-        if {*map(type, w)} != ONLY_VALUES or len(w) != len(x):
+    kinds = {*map(type, parents)}
+    if kinds != ONLY_VALUES or len(w) != len(x):
+        if len(w) != len(x):
             return ops.dot(w, x, b)
-        try:
-            x = [v if v.__class__ is Value else Value(v) for v in x]
-            b = b if b.__class__ is Value else Value(b)
-        except TypeError:  # another kind of number that records, or an error that `ops.dot` explains
-            return ops.dot(w, x, b)
-        parents = (*w, *x, b)
-    u, v = [node.data for node in w], [node.data for node in x]
+        if not kinds <= VALUES:
+            if not {*map(type, w)} <= VALUES:
+                return ops.dot(w, x, b)
+            try:
+                x = [v if v.__class__ in VALUES else Value(v) for v in x]
+                b = b if b.__class__ in VALUES else Value(b)
+            except TypeError:  # another kind of number that records, or an error that `ops.dot` explains
+                return ops.dot(w, x, b)
+            parents = (*w, *x, b)
+        u, v = _numbers_at_the_point(w), _numbers_at_the_point(x)
+    else:
+        u, v = [node.data for node in w], [node.data for node in x]
     return _node(ops.dot_row.operation, ops.weighted_sum(u, v, b.data), parents, ops.dot_partials(u, v, b.data))
 
 
+def _numbers_at_the_point(nodes: Iterable[Value]) -> list[float]:
+    """``[node.data for node in nodes]``, in half the time for nodes of a trace."""
+    here = numbers_here.get()
+    return [here[node] if node in here else _own_number(node) for node in nodes]
+
+
 ONLY_VALUES = {Value}
+VALUES = {Value, Guarded, Traced}
 
 
 # --- Walking the record -----------------------------------------------------------------------------------------------

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 BACKENDS = ("auto", "native", "numpy")
+#: recorded operations from which on a function is compared with itself by one value alone
+LONG = 3000
 
 
 def compile(
@@ -138,8 +140,8 @@ class _Traced:
 
     shape: of the results.  data: the data of a found batch, inputs by examples.  seconds: of each pass.
     record: what was recorded.  leaves, captured: what else it depends on.  first: the example that it was traced on,
-    while no other one has been seen.  runners: what answers each question.  verified: the questions whose first answer
-    was compared with the function's own.
+    while no other one has been seen; moved: whether it was traced again, with the parameters moved.  runners: what
+    answers each question.  verified: the questions whose first answer was compared with the function's own.
     """
 
     program: Program
@@ -154,6 +156,7 @@ class _Traced:
     first: list[Any] | None
     runners: dict[str, Callable[[Any, list[Any]], Any]] = field(default_factory=dict)
     verified: set[str] = field(default_factory=set)
+    moved: bool = False
 
     def holds(self) -> bool:
         """Whether all that the trace depends on is as it was."""
@@ -306,7 +309,8 @@ class Compiled:
             traced = self._prepare(theta, tables)
         count = len(tables[0].numbers) if tables else 1
         chosen = random.Random(0).sample(range(count), min(rows, count))
-        return self._compare(traced, "value_and_gradient" if traced.shape == () else "each", theta, tables, data, chosen)
+        what = "value_and_gradient" if traced.shape == () else "each"
+        return self._compare(traced, what, theta, tables, data, chosen)
 
     # --- What it became
 
@@ -414,9 +418,7 @@ class Compiled:
             if len(table.numbers) == 0:
                 raise ShapeError(f"there are no examples: {name} is empty")
             if len(table.numbers) != len(tables[0].numbers):
-                raise ShapeError(
-                    f"{name} has {len(table.numbers)} examples, {names[0]} has {len(tables[0].numbers)}"
-                )
+                raise ShapeError(f"{name} has {len(table.numbers)} examples, {names[0]} has {len(tables[0].numbers)}")
         return tables
 
     def _vector(self, theta: ArrayLike, P: int, name: str = "theta") -> Array:
@@ -488,6 +490,7 @@ class Compiled:
         captured = Captured(self.fn, self.parameters or ())
         with guarded(captured.values, {}):
             found, parameters, inputs = self._run(theta, _example(tables, 0))
+        captured.look_again()  # what it keeps, such as a table of what it has computed, it has now
         recorded = topological_order(found.outputs)
         if not self._depends(recorded, found.outputs, parameters):
             on = "its first argument" if self.parameters is None else "the parameters"
@@ -498,9 +501,7 @@ class Compiled:
         numbers = self._vector(theta, len(parameters)).tolist()
         labels = [p.label for p in parameters] if self.parameters is not None else []
         shape = np.shape(found.nest(range(len(found.outputs))))
-        folded = (
-            _fold_loop(found.outputs[0], recorded, parameters, numbers) if not tables and shape == () else None
-        )
+        folded = _fold_loop(found.outputs[0], recorded, parameters, numbers) if not tables and shape == () else None
         if folded is None:
             form, results = from_record(
                 found.outputs,
@@ -521,7 +522,7 @@ class Compiled:
         leaves |= found.read
         traced = _Traced(
             program, Names(labels, arguments), shape, len(recorded), data, seconds,
-            record_of(found, parameters, recorded), Leaves(leaves), captured, _example(tables, 0),
+            record_of(found, parameters, recorded), Leaves(leaves), captured, _example(tables, 0, copy=True),
         )  # fmt: skip
         start = perf_counter()
         self._trace_again(traced, theta, tables)
@@ -532,7 +533,7 @@ class Compiled:
         """Trace once more, on another example and with the parameters moved; NotFaithful for another record."""
         assert traced.first is not None
         another = _another(traced.first, tables)
-        if tables and another is None and traced.verified:  # still the example of the first trace
+        if tables and another is None and traced.moved:  # still the example of the first trace
             return
         rows = traced.first if another is None else _example(tables, another)
         shape = self._np.shape(theta)
@@ -545,7 +546,18 @@ class Compiled:
                 continue
             if record_of(found, parameters) != traced.record:
                 raise self._unfaithful(traced, theta, point, rows)
+            if not traced.moved and traced.captured.counted():
+                name = getattr(self.fn, "__name__", type(self.fn).__name__)
+                raise NotFaithful(
+                    f"{name} cannot be compiled: it changes numbers that it reads, and would do so only when it is "
+                    "traced. Keep counts and logs outside of it, in the loop or in a callback, and give it what it "
+                    "needs as an argument"
+                )
+            if not traced.moved:  # a leaf that is another object at each run is a number in the text
+                seen = {v for node in topological_order(found.outputs) for v in (*node.parents, node)}
+                traced.leaves = traced.leaves.among(seen.union(found.outputs, found.read))
             break
+        traced.moved = True
         if another is not None or not tables:
             traced.first = None
 
@@ -555,9 +567,9 @@ class Compiled:
         assert traced.first is not None
         try:
             first, parameters, _ = self._run(theta, traced.first, lines=True)
-            second, others, _ = self._run(point, rows, lines=True)
+            second, _, _ = self._run(point, rows, lines=True)
             where = difference(first, second, parameters if self.parameters is not None else [])
-        except Exception as error:  # noqa: BLE001  # it is no function: now it fails
+        except Exception as error:  # it is no function: now it fails
             where = f"At another time it raised {type(error).__name__}: {error}"
         return NotFaithful(
             f"{name} cannot be compiled: run on two examples, or at two points, it is not the same function. "
@@ -609,17 +621,24 @@ class Compiled:
     # --- The function itself
 
     def _verify_first(self, traced: _Traced, what: str, theta: Any, tables: list[Table], data: Sequence[Any]) -> None:
-        """Compare a first answer with the function's own: on three rows, or on one where the function is long."""
+        """Compare a first answer with the function's own on three rows; of a long function the value alone, on one."""
         if what not in ("value", "value_and_gradient", "each"):
             return
-        count = len(tables[0].numbers) if tables else 1
-        rows = random.Random(count).sample(range(count), min(count, 3 if traced.recorded < 3000 else 1))
+        count, long = len(tables[0].numbers) if tables else 1, traced.recorded > LONG
+        rows = random.Random(count).sample(range(count), min(count, 1 if long else 3))
         start = perf_counter()
-        self._compare(traced, what, theta, tables, data, rows)
+        self._compare(traced, what, theta, tables, data, rows, values_alone=long)
         traced.seconds[f"{what}: verified"] = perf_counter() - start
 
     def _compare(
-        self, traced: _Traced, what: str, theta: Any, tables: list[Table], data: Sequence[Any], rows: Sequence[int]
+        self,
+        traced: _Traced,
+        what: str,
+        theta: Any,
+        tables: list[Table],
+        data: Sequence[Any],
+        rows: Sequence[int],
+        values_alone: bool = False,
     ) -> float:
         """The largest difference between the compiled function and itself on some rows; NotFaithful for a large one."""
         np = self._np
@@ -627,12 +646,14 @@ class Compiled:
         numbers = self._vector(theta, traced.program.parameters)
         for i in rows:
             try:
-                expected, scales = self._itself(what, theta, [_entry(x, i) for x in data])
+                asked = "value" if values_alone else what
+                expected, scales = self._itself(asked, theta, data, i)
             except (DomainError, OverflowError):  # the compiled function says so in its own way
                 continue
             arrays = [table.numbers[i : i + 1] for table in tables] if traced.data is None else [traced.data]
             with self._lock:
                 found = np.ravel(self._runner(traced, what)(numbers, arrays)[0])
+            found = found[: len(expected)] if values_alone else found
             if len(found) != len(expected):
                 raise self._other(i if tables else None, f"{len(found)} numbers", f"{len(expected)}")
             for got, wanted, scale in zip(found.tolist(), expected, scales, strict=True):
@@ -648,34 +669,36 @@ class Compiled:
         name = getattr(self.fn, "__name__", type(self.fn).__name__)
         where = "" if row is None else f" on row {row} of the data"
         return NotFaithful(
-            f"{name} cannot be compiled: compiled it gives {got}{where}, run by itself {wanted}. It decides by something "
-            "else than operations on Values, such as the type of a number (whole numbers reach the function itself as "
-            "they are, and the compiled one as Values) or a number that changes from run to run: give what differs as an "
-            "argument, a column of the data, and write where(c, x, y) for a choice; compile(..., verify=False) does not "
+            f"{name} cannot be compiled: compiled it gives {got}{where}, run by itself {wanted}. It decides by "
+            "something else than operations on Values, such as the type of a number (whole numbers reach the function "
+            "itself as they are, and the compiled one as Values) or a number that changes from run to run: give what "
+            "differs as an argument, a column of the data, and write where(c, x, y) for a choice; verify=False does not "
             "compare"
         )
 
-    def _itself(self, what: str, theta: Any, rows: list[Any]) -> tuple[list[float], list[float]]:
+    def _itself(self, what: str, theta: Any, data: Sequence[Any], i: int) -> tuple[list[float], list[float]]:
         """The function's own results on one example, and its gradient; for each the largest number on the way."""
         try:
-            y, parameters = self._eager(theta, [as_values(x) for x in rows])
-        except (TypeError, AttributeError):  # whole numbers have no methods
-            y, parameters = self._eager(theta, [as_values(_floats(x)) for x in rows])
+            y, parameters = self._eager(theta, [_entry(x, i) for x in data])
+        except (TypeError, AttributeError):  # whole numbers and plain targets have no methods
+            y, parameters = self._eager(theta, [as_values(_floats(_entry(x, i))) for x in data])
         outputs = [v if isinstance(v, Value) else Value(v) for v in flatten(y)[0]]
         order = topological_order(outputs)
         at = dict(zip(parameters, self._vector(theta, len(parameters)).tolist(), strict=True))
-        size = max([abs(at.get(v, v.data)) for node in order for v in (*node.parents, node)], default=0.0)
-        size = max([size, *[abs(v.data) for v in outputs]])
+        leaves = {v for node in order for v in node.parents if not v.parents}.union(outputs)
+        size = max([abs(at.get(v, v.data)) for v in leaves] + [abs(node.data) for node in order])
         results = [at.get(v, v.data) for v in outputs]
         if what != "value_and_gradient":
             return results, [size] * len(results)
-        flows = adjoints(order, {outputs[0]: 1.0})
-        most = dict.fromkeys(flows, 0.0)
-        for node in order:
-            for parent, partial in zip(node.parents, node.local_grads, strict=True):
-                most[parent] = max(most.get(parent, 0.0), abs(partial * flows.get(node, 0.0)))
-        top = max(most.values(), default=0.0)
-        return [*results, *[flows.get(p, 0.0) for p in parameters]], [size, *[top] * len(parameters)]
+        flows, largest = {outputs[0]: 1.0}, 0.0
+        for node in reversed(order):
+            flow = flows.get(node, 0.0)
+            if flow != 0.0:
+                for parent, partial in zip(node.parents, node.local_grads, strict=True):
+                    part = partial * flow
+                    flows[parent] = flows.get(parent, 0.0) + part
+                    largest = max(largest, abs(part))
+        return [*results, *[flows.get(p, 0.0) for p in parameters]], [size, *[largest] * len(parameters)]
 
     def _eager(self, theta: Any, rows: list[Any]) -> tuple[Any, list[Value]]:
         with collector_paused(), recording(True), differentiable():
@@ -766,9 +789,10 @@ def _nested(numbers: Sequence[float], shape: tuple[int, ...]) -> Any:
     return np.reshape(numbers, shape).tolist()
 
 
-def _example(tables: Sequence[Table], i: int) -> list[Any]:
+def _example(tables: Sequence[Table], i: int, copy: bool = False) -> list[Any]:
     """One example: arrays as arrays, lists as lists."""
-    return [table.numbers[i] if table.arrays else table.numbers[i].tolist() for table in tables]
+    rows = [table.numbers[i] if table.arrays else table.numbers[i].tolist() for table in tables]
+    return [row.copy() if hasattr(row, "copy") else row for row in rows] if copy else rows
 
 
 def _another(first: Sequence[Any], tables: Sequence[Table]) -> int | None:
@@ -786,17 +810,19 @@ def _another(first: Sequence[Any], tables: Sequence[Table]) -> int | None:
 
 
 def _entry(x: Any, i: int) -> Any:
-    """One entry of what the user gave as data, whole numbers as they are."""
+    """One entry of what was given as data, as the function itself meets it: whole numbers as they are."""
     if isinstance(x, Table):
-        return x.numbers[i] if x.arrays else x.numbers[i].tolist()
+        return x.as_given(i)
     x = x.to_numpy() if hasattr(x, "to_numpy") else x
     entry = x[i]
-    return entry.item() if getattr(entry, "shape", None) == () else entry
+    return as_values(entry.item() if getattr(entry, "shape", None) == () else entry)
 
 
 def _floats(x: Any) -> Any:
     if isinstance(x, (list, tuple)):
         return [_floats(v) for v in x]
+    if isinstance(x, Value) or getattr(getattr(x, "dtype", None), "kind", "") == "O":
+        return x
     return x.astype(float) if getattr(x, "shape", ()) != () else float(x)
 
 

@@ -133,7 +133,9 @@ def trace(
                     f"{error}: a traced Value cannot be an int; take(table, index) looks up entries"
                 ) from error
             if result is None:
-                raise TypeError("the function returned None, where numbers or Values are wanted: is a `return` missing?")
+                raise TypeError(
+                    "the function returned None, where numbers or Values are wanted: is a `return` missing?"
+                )
             results, nest = flatten(result)
             outputs = [y if isinstance(y, Value) else Value(y) for y in results]
     finally:

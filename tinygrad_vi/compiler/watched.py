@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from operator import attrgetter, is_, itemgetter
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -33,7 +33,6 @@ FEW = 256
 
 PLAIN = (int, float, complex, str, bytes, bool, type(None), range, slice)
 _cell = attrgetter("cell_contents")
-_numbers_of = attrgetter("data")
 
 Contents = list[Any]
 
@@ -52,17 +51,27 @@ class Captured:
         self.token = nn.last_change()
         walk = _Walk(self.function, self.parameters)
         self.contents, self.kept, self.values, self.complete = walk.contents, walk.kept, walk.values, walk.complete
-        self.cells, self.cell_contents = walk.cells, [_cell(cell) for cell in walk.cells]
-        self.globals = [(g, get := _getter(names), get(g)) for g, names in walk.globals.values()]
-        self.views, self.lists, self.arrays = [], [], []
-        entries = 0
-        for view in walk.views:
-            entries += len(view)
-            if entries <= FEW:
-                self.views.append((view, tuple(view), len(view)))
-            elif isinstance(view, list):
-                self.lists.append((view, view.copy()))
-        self.arrays = [(x, x.tobytes()) for x in walk.arrays]
+        #: (get, from what, what it gave): compared by ==, or by identity where == says too little
+        self.equal: list[tuple[Callable[[Any], Any], Any, Any]] = []
+        self.identical: list[tuple[Callable[[Any], Any], Any, Any]] = []
+        if walk.cells:
+            self._watch(_contents_of, walk.cells)
+        for table, names in walk.globals.values():
+            self._watch(itemgetter(*names, names[0]), table)  # of two names or more it gives a tuple
+        for container in walk.views:
+            self._watch(*_reader(container))
+        for x in walk.arrays:
+            self.equal.append((_bytes, x, x.tobytes()))
+
+    def _watch(self, get: Callable[[Any], Any], x: Any) -> None:
+        known = get(x)
+        entries = _entries(known)
+        if len(entries) > FEW or not any(
+            isinstance(v, Value) or (v.__class__ in (int, float) and v == 0) for v in entries
+        ):
+            self.equal.append((get, x, known.copy() if isinstance(known, Copied) else known))
+        else:
+            self.identical.append((get, x, tuple(entries)))
 
     def same(self) -> bool:
         """Whether nothing has changed, as far as one sees at a glance; if not, whether it has when looked through."""
@@ -71,6 +80,12 @@ class Captured:
         contents = self.contents
         self._look()
         return contents == self.contents
+
+    def counted(self) -> bool:
+        """Whether plain numbers have changed since it was looked through, while nothing but the function ran."""
+        numbers = [x for x in self.contents if isinstance(x, tuple)]
+        self._look()
+        return numbers != [x for x in self.contents if isinstance(x, tuple)]
 
     def look_again(self) -> bool:
         """Whether nothing has changed, looked through entry by entry."""
@@ -82,25 +97,40 @@ class Captured:
         if self.token is not nn.last_change():
             return False
         try:
-            if not all(map(is_, map(_cell, self.cells), self.cell_contents)):
-                return False
-            for names, get, known in self.globals:
-                if not all(map(is_, get(names), known)):
+            for get, x, known in self.equal:
+                if get(x) != known:
                     return False
-            for view, known, n in self.views:
-                if len(view) != n or not all(map(is_, view, known)):
+            for get, x, known in self.identical:
+                found = _entries(get(x))
+                if len(found) != len(known) or not all(map(is_, found, known)):
                     return False
-            for entries, copy in self.lists:
-                if entries != copy:
-                    return False
-            return all(x.tobytes() == known for x, known in self.arrays)
         except (ValueError, KeyError, TypeError, RuntimeError):  # a cell is empty, a global gone, entries have no ==
             return False
+        return True
 
 
-def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    get = itemgetter(*names)
-    return get if len(names) > 1 else lambda table: (get(table),)
+#: containers of which a copy is kept, to be compared with
+Copied = (list, dict, set, deque)
+
+
+def _contents_of(cells: list[CellType]) -> list[Any]:
+    return [cell.cell_contents for cell in cells]
+
+
+def _bytes(x: Any) -> bytes:
+    return x.tobytes()  # type: ignore[no-any-return]
+
+
+def _entries(container: Any) -> Any:
+    return container.values() if isinstance(container, dict) else container
+
+
+def _itself(x: Any) -> Any:
+    return x
+
+
+def _reader(container: Any) -> tuple[Callable[[Any], Any], Any]:
+    return (dict, container) if not isinstance(container, Copied) else (_itself, container)
 
 
 class Leaves:
@@ -110,6 +140,10 @@ class Leaves:
         self.leaves, self.numbers = list(leaves), list(leaves.values())
         #: 0.0 == -0.0, and a quotient by it is not the same
         self.zeros = [(v, x) for v, x in leaves.items() if x == 0.0]
+
+    def among(self, known: Set[Value]) -> Leaves:
+        """Those that are among the known ones."""
+        return Leaves({v: x for v, x in zip(self.leaves, self.numbers, strict=True) if v in known})
 
     def same(self) -> bool:
         """Whether all numbers are as they were."""
@@ -177,6 +211,8 @@ class _Walk:
             table, listed = self.globals.setdefault(id(x.__globals__), (x.__globals__, []))
             listed += [name for name in known if name not in listed]
             self.waiting += [table[name] for name in known]
+            if "random" in names and any(isinstance(table[name], ModuleType) for name in known):
+                self.complete = False  # np.random
             for name in known:  # config.rate, where config is a module
                 if isinstance(table[name], ModuleType) and not _foreign(table[name].__name__):
                     module = vars(table[name])
@@ -198,7 +234,7 @@ class _Walk:
         if not isinstance(x, (tuple, frozenset)) and not (
             entries and all(isinstance(entry, Value) and entry in self.parameters for entry in entries)
         ):
-            self.views.append(x.values() if isinstance(x, dict) else x)
+            self.views.append(x)
 
     def _named(self, x: Any) -> None:
         module = getattr(x, "__module__", None) or ""
@@ -210,7 +246,7 @@ class _Walk:
         if isinstance(x, type) and not _foreign(module) and not issubclass(x, (Module, Value)):
             attributes = vars(x)  # class Config: rate = 0.1
             self.waiting += [v for name, v in attributes.items() if not name.startswith("__")]
-            self.views.append(attributes.values())
+            self.views.append(attributes)
 
     def _array(self, x: Any) -> None:
         if x.dtype == object:
@@ -231,7 +267,7 @@ class _Walk:
         if isinstance(attributes, dict):
             self.waiting += attributes.values()
             if not isinstance(x, Module):
-                self.views.append(attributes.values())
+                self.views.append(attributes)
         slots = [name for c in kind.__mro__ for name in _slots(c)]
         self.waiting += [getattr(x, name) for name in slots if hasattr(x, name)]
         call = getattr(kind, "__call__", None) if callable(x) and not isinstance(x, Module) else None
@@ -278,8 +314,8 @@ def _draws(module: str) -> bool:
 def _foreign(module: str | None) -> bool:
     """Whether a module belongs to Python, to this package or to another one, and not to the user."""
     root = (module or "").partition(".")[0]
-    if root in ("", "tinygrad_vi", "numpy", "scipy") or root in sys.stdlib_module_names:
-        return root != "__main__"
+    if root in ("tinygrad_vi", "numpy", "scipy") or root in sys.stdlib_module_names:
+        return True
     found = sys.modules.get(root)
     place = getattr(found, "__file__", None) or ""
     return "site-packages" in place or "dist-packages" in place
