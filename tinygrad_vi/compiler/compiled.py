@@ -490,7 +490,7 @@ class Compiled:
         captured = Captured(self.fn, self.parameters or ())
         with guarded(captured.values, {}):
             found, parameters, inputs = self._run(theta, _example(tables, 0))
-        captured.look_again()  # what it keeps, such as a table of what it has computed, it has now
+        captured.renew()  # what it keeps, such as a table of what it has computed, it has now
         recorded = topological_order(found.outputs)
         if not self._depends(recorded, found.outputs, parameters):
             on = "its first argument" if self.parameters is None else "the parameters"
@@ -541,7 +541,8 @@ class Compiled:
         for moved in nearby(start):
             point = self._np.reshape(moved, shape) if hasattr(theta, "dtype") else _nested(moved, shape)
             try:
-                found, parameters, _ = self._run(point, rows)
+                with guarded(traced.captured.values, {}):
+                    found, parameters, _ = self._run(point, rows)
             except OUT_OF_ITS_DOMAIN:
                 continue
             if record_of(found, parameters) != traced.record:

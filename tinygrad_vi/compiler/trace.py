@@ -232,20 +232,21 @@ def record_of(found: Trace, parameters: Sequence[Value], order: Sequence[Value] 
 
 def difference(first: Trace, second: Trace, parameters: Sequence[Value]) -> str:
     """The first operation in which two records differ, in words; "" where they do not, as far as one can see."""
-    written = [_written(found, parameters) for found in (first, second)]
-    for (a, line), (b, other) in zip(*written, strict=False):
+    (operations, results), (others, other_results) = [_written(found, parameters) for found in (first, second)]
+    for (a, line), (b, other) in zip(operations, others, strict=False):
         if a != b:
             where = f"At {other}" if line == other else f"At {line} and at {other}"
             return f"{where} it is {a} for the one and {b} for the other"
-    counts = [len(operations) for operations in written]
-    if counts[0] != counts[1]:
-        line = written[counts[1] > counts[0]][min(counts)][1]
-        return f"It takes {counts[0]} operations for the one and {counts[1]} for the other, the next one at {line}"
-    return ""
+    if len(operations) != len(others):
+        longer = operations if len(operations) > len(others) else others
+        line = longer[min(len(operations), len(others))][1]
+        return f"It takes {len(operations)} operations for the one and {len(others)} for the other, the next at {line}"
+    different = [(a, b) for a, b in zip(results, other_results, strict=False) if a != b]
+    return f"It returns {different[0][0]} for the one and {different[0][1]} for the other" if different else ""
 
 
-def _written(found: Trace, parameters: Sequence[Value]) -> list[tuple[str, str]]:
-    """Each operation that the result depends on, as text, with its line."""
+def _written(found: Trace, parameters: Sequence[Value]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Each operation that the result depends on, as text, with its line; and the results."""
     live = set(topological_order(found.outputs))
     names = {p: p.label or f"p[{i}]" for i, p in enumerate(parameters)}
     names |= {x: f"x[{j}]" for j, x in enumerate(found.inputs)}
@@ -256,7 +257,7 @@ def _written(found: Trace, parameters: Sequence[Value]) -> list[tuple[str, str]]
             assert node.op is not None
             texts.append((f"{node.op.name}({', '.join(shown)})", line))
             names[node] = f"#{len(texts)}"
-    return [*texts, *[(f"the result {names.get(y, repr(y.data))}", "its return") for y in found.outputs]]
+    return texts, [names.get(y, repr(y.data)) for y in found.outputs]
 
 
 def nearby(theta: Sequence[float]) -> Iterator[list[float]]:

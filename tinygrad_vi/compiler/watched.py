@@ -14,11 +14,13 @@ behind C code, in modules of other packages, in files, in slots of foreign class
 from __future__ import annotations
 
 import sys
-from collections import deque
+from argparse import Namespace
+from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from enum import Enum
 from functools import partial
 from operator import attrgetter, is_, itemgetter
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 from tinygrad_vi import nn
@@ -31,6 +33,8 @@ MOST = 100_000
 #: so many are compared by identity at each call; longer lists entry by entry, which is faster, by ==
 FEW = 256
 
+#: objects of Python's own that hold what users put there
+HOLDERS = (SimpleNamespace, Namespace, UserDict, UserList, Enum)
 PLAIN = (int, float, complex, str, bytes, bool, type(None), range, slice)
 _cell = attrgetter("cell_contents")
 
@@ -60,6 +64,8 @@ class Captured:
             self._watch(itemgetter(*names, names[0]), table)  # of two names or more it gives a tuple
         for container in walk.views:
             self._watch(*_reader(container))
+        for x, slots in walk.slotted:
+            self._watch(attrgetter(*slots, slots[0]), x)
         for x in walk.arrays:
             self.equal.append((_bytes, x, x.tobytes()))
 
@@ -75,11 +81,16 @@ class Captured:
 
     def same(self) -> bool:
         """Whether nothing has changed, as far as one sees at a glance; if not, whether it has when looked through."""
-        if self._at_a_glance():
-            return True
-        contents = self.contents
+        return self._at_a_glance() or self.look_again()
+
+    def look_again(self) -> bool:
+        """Whether nothing has changed, looked through entry by entry."""
+        before = vars(self).copy()
         self._look()
-        return contents == self.contents
+        if self.contents == before["contents"]:
+            return True
+        vars(self).update(before)
+        return False
 
     def counted(self) -> bool:
         """Whether plain numbers have changed since it was looked through, while nothing but the function ran."""
@@ -87,11 +98,9 @@ class Captured:
         self._look()
         return numbers != [x for x in self.contents if isinstance(x, tuple)]
 
-    def look_again(self) -> bool:
-        """Whether nothing has changed, looked through entry by entry."""
-        contents = self.contents
+    def renew(self) -> None:
+        """Take all for what it is now."""
         self._look()
-        return contents == self.contents
 
     def _at_a_glance(self) -> bool:
         if self.token is not nn.last_change():
@@ -165,6 +174,7 @@ class _Walk:
         self.globals: dict[int, tuple[dict[str, Any], list[str]]] = {}
         self.views: list[Any] = []
         self.arrays: list[Any] = []
+        self.slotted: list[tuple[Any, list[str]]] = []
         self.seen: set[int] = set()
         self.waiting: deque[Any] = deque([function])
         while self.waiting and len(self.kept) < MOST:
@@ -213,13 +223,12 @@ class _Walk:
             self.waiting += [table[name] for name in known]
             if "random" in names and any(isinstance(table[name], ModuleType) for name in known):
                 self.complete = False  # np.random
-            for name in known:  # config.rate, where config is a module
-                if isinstance(table[name], ModuleType) and not _foreign(table[name].__name__):
-                    module = vars(table[name])
-                    inner, more = self.globals.setdefault(id(module), (module, []))
-                    found = [n for n in names if n in module and n not in more]
-                    more += found
-                    self.waiting += [inner[n] for n in found]
+            held = [table[name] for name in known] + [_cell(cell) for cell in cells]
+            for module in [v for v in held if isinstance(v, ModuleType) and not _foreign(v.__name__)]:  # config.rate
+                inner, more = self.globals.setdefault(id(vars(module)), (vars(module), []))
+                found = [name for name in names if name in inner and name not in more]
+                more += found
+                self.waiting += [inner[name] for name in found]
         else:
             self.complete &= not _draws(x.__module__)
         for table_id in [key for key, (_, listed) in self.globals.items() if not listed]:
@@ -259,9 +268,9 @@ class _Walk:
 
     def _object(self, x: Any) -> None:
         kind = type(x)
-        if isinstance(x, Iterator) or _foreign(kind.__module__) and not isinstance(x, Module):
+        if isinstance(x, Iterator) or (_foreign(kind.__module__) and not isinstance(x, (Module, *HOLDERS))):
             self.complete = False  # an iterator is another at each call, and what foreign objects hold is theirs
-            if not _of_the_package(kind.__module__):
+            if isinstance(x, Iterator) or not _of_the_package(kind.__module__):
                 return
         attributes = getattr(x, "__dict__", None)
         if isinstance(attributes, dict):
@@ -269,7 +278,10 @@ class _Walk:
             if not isinstance(x, Module):
                 self.views.append(attributes)
         slots = [name for c in kind.__mro__ for name in _slots(c)]
-        self.waiting += [getattr(x, name) for name in slots if hasattr(x, name)]
+        slots = [name for name in slots if hasattr(x, name)]
+        if slots:
+            self.waiting += [getattr(x, name) for name in slots]
+            self.slotted.append((x, slots))
         call = getattr(kind, "__call__", None) if callable(x) and not isinstance(x, Module) else None
         forward = getattr(kind, "forward", None) if isinstance(x, Module) else None
         self.waiting += [f for f in (call, forward) if isinstance(f, FunctionType)]
