@@ -127,7 +127,7 @@ def to_lists(X: Any) -> Any:
     return [row.tolist() if hasattr(row, "tolist") else row for row in X]
 
 
-# --- The front door of fit and compile: what data are, and how a loss meets them ---------------------------------------
+# --- The front door of fit and compile: what data are, and how a loss meets them --------------------------------------
 
 #: kinds of NumPy arrays that are no numbers
 NO_NUMBERS = {"c": "complex numbers", "U": "text", "S": "text", "M": "dates", "m": "times", "V": "records"}

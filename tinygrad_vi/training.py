@@ -427,6 +427,7 @@ class _CompiledObjective(_Objective):
         else:
             self._write_gradient()
             optimizer.step()
+            return mean, math.hypot(*[p.grad for p in self.parameters])  # as the step has left them
         norm = math.sqrt(float(gradient @ gradient))
         return mean, norm if math.isfinite(norm) else math.hypot(*gradient.tolist())
 

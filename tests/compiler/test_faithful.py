@@ -6,6 +6,7 @@ The judge is the function itself, run by the eager engine on each row, as `fit` 
 import copy
 import dataclasses
 import functools
+import itertools
 import math
 import random
 import sys
@@ -20,11 +21,9 @@ import pytest
 from tinygrad_vi import (
     Value,
     compile,
-    dot,
     exp,
     fit,
     grad,
-    log,
     losses,
     maximum,
     minimum,
@@ -35,7 +34,6 @@ from tinygrad_vi import (
     take,
     tanh,
     training,
-    value_and_grad,
     where,
 )
 from tinygrad_vi.compiler.trace import NotFaithful
@@ -76,7 +74,7 @@ def by_itself(fn, parameters, theta, rows):
 
 
 def outcome(make, backend):
-    """"same" when value and gradient are the function's own, before and after the change; "refused" for a TypeError."""
+    """ "same" when value and gradient are the function's own, before and after the change; "refused" for a TypeError."""
     w = [Value(0.7, "a"), Value(-0.4)]
     made = make(w)
     fn, change = made if isinstance(made, tuple) else (made, None)
@@ -117,6 +115,31 @@ def counting():
     return f
 
 
+def drawing():
+    generator = random.Random(0)
+    return lambda w, x: base(w, x) * (2.0 if generator.random() < 1e-9 else 3.0)
+
+
+def counter_object():
+    class Counts:
+        n = 0
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            self.n += 1
+            return self.n
+
+    counts = Counts()
+    return lambda w, x: base(w, x) * (2.0 if next(counts) < 1000 else 3.0)
+
+
+def later():
+    steps = itertools.count()
+    return lambda w, x: base(w, x) * (2.0 if next(steps) < 1000 else 3.0)
+
+
 def alternating():
     flags = iter(range(10**9))
     return lambda w, x: base(w, x) * (2.0 if next(flags) % 2 else 3.0)
@@ -150,6 +173,11 @@ def kept_from_call_to_call():
         return state[0]
 
     return f
+
+
+def seeded(w, x):
+    random.seed(3)
+    return base(w, x) * random.gauss(0.0, 1.0)
 
 
 def gradient_inside(w, x):
@@ -202,6 +230,11 @@ REFUSED = {
     "range": lambda w, x: sum([base(w, x) for _ in range(x[0])], Value(0.0)),
     "random.gauss": lambda w, x: base(w, x) + random.gauss(0.0, 1.0),
     "random in a branch": lambda w, x: base(w, x) if random.random() < 0.5 else 2.0 * base(w, x) + random.random(),
+    "a random number that seldom shows": lambda w, x: base(w, x) * (2.0 if random.random() < 1e-9 else 3.0),
+    "numpy's random that seldom shows": lambda w, x: base(w, x) * (2.0 if np.random.random() < 1e-9 else 3.0),
+    "a generator of one's own": drawing,
+    "a counter object": counter_object,
+    "an iterator that changes later": later,
     "numpy's random": lambda w, x: base(w, x) * np.random.default_rng().normal(),
     "the address of an object": lambda w, x: base(w, x) * float(id(x) % 1013 + random.random()),
     "a count": counting,
@@ -218,6 +251,9 @@ REFUSED = {
     "numbers by an attrgetter": lambda w, x: base(w, x) * sum(map(__import__("operator").attrgetter("data"), x)),
     "a switch by dropout": lambda w, x: nn.Dropout(0.5)([base(w, x), x[0]])[0],
 }  # fmt: skip
+
+
+MADE = (counting, alternating, cached_by_row, kept_from_call_to_call, drawing, counter_object, later)
 
 
 def nn_of(w):
@@ -353,7 +389,9 @@ def changing(kind):
         return lambda w, x: base(w, x) * model(x), lambda: model.eval()
     if kind == "the weights of a frozen module":
         model = nn.MLP(2, [3, 1], activation="tanh", seed=0)
-        return lambda w, x: base(w, x) * model(x), lambda: [setattr(p, "data", p.data + 0.1) for p in model.parameters()]
+        return lambda w, x: base(w, x) * model(x), lambda: [
+            setattr(p, "data", p.data + 0.1) for p in model.parameters()
+        ]
     if kind == "the layers of a module":
         model = nn.MLP(2, [2, 2, 1], activation="tanh", seed=0)
         return lambda w, x: base(w, x) * model(x), lambda: setattr(model, "layers", [model.layers[0], model.layers[-1]])
@@ -388,6 +426,7 @@ SAME = {
     "take": lambda w, x: take([base(w, x), w[0]], where(x[0], 1.0, 0.0)),
     "a derivative inside": gradient_inside,
     "a table of what was computed": cached_plainly,
+    "random numbers, seeded at each call": seeded,
     "seeded random numbers": lambda w, x: base(w, x) * random.Random(7).gauss(0.0, 1.0),
     "isinstance": lambda w, x: base(w, x) * by_type(x[0]),
     "parameters as keys": lambda w, x: sum([v * scale for v, scale in {w[0]: 2.0, w[1]: 3.0}.items()]) * base(w, x),
@@ -409,7 +448,7 @@ def without_gradient(f):
 def test_what_one_example_would_decide_for_all_is_refused(name, backend):
     def make(w):
         f = REFUSED[name]
-        f = f() if f in (counting, alternating, cached_by_row, kept_from_call_to_call) else f
+        f = f() if f in MADE else f
         return lambda x: f(w, x)
 
     assert outcome(make, backend).startswith("refused")
@@ -783,3 +822,315 @@ def test_two_losses_that_train_two_parameters_of_one_object_in_turn():
         for p, step in steps.items():
             fit(step, [0.0, 1.0, 2.0], [1.0, 2.0, 4.0], optimizer=optim.SGD([p], 0.1), epochs=3, progress=False)
     assert (line.slope.data, line.offset.data) == pytest.approx((a.slope.data, a.offset.data))
+
+
+# --- fit --------------------------------------------------------------------------------------------------------------
+
+DATA = ([[0.5, -1.0], [2.0, 0.25], [-0.75, 3.0], [1.0, 1.0], [0.1, 0.2]], [0.2, -0.5, 0.9, 0.0, 0.3])
+
+
+class Problem:
+    """A small problem with all that options of `fit` can touch."""
+
+    def __init__(self):
+        self.w = [Value(0.3, "a"), Value(-0.2), Value(0.1)]
+        self.strength, self.scale = Value(0.05), 1.0
+        self.rate, self.count, self.log = 0.05, 0, []
+
+    def loss(self, x, t):
+        return (tanh(self.w[0] * x[0] + self.w[1] * x[1]) * self.scale + self.w[2] - t) ** 2 + 0.0 * self.strength
+
+    def penalty(self):
+        return self.rate * losses.l2(self.w)
+
+
+class Clipped(optim.SGD):
+    def step(self):
+        for p in self.parameters:
+            p.grad = max(-0.1, min(0.1, p.grad))
+        super().step()
+
+
+class Signs(optim.Optimizer):
+    state_names = ("last",)
+
+    def update(self, x, g, *state):  # noqa: ARG002
+        return x - self.learning_rate * (1.0 if g > 0.0 else -1.0), g
+
+
+class Noisy(optim.SGD):
+    def update(self, x, g, *state):
+        return super().update(x + self.noise.gauss(0.0, 0.01), g, *state)
+
+
+class Frozen(optim.Adam):
+    def _commit(self, moved):
+        super()._commit([(0.3, *state) if i == 0 else (x, *state) for i, (x, *state) in enumerate(moved)])
+
+
+def noisy(problem):
+    optimizer = Noisy(problem.w, 0.1)
+    optimizer.noise = random.Random(0)
+    return optimizer
+
+
+def patched(problem):
+    optimizer = optim.SGD(problem.w, 0.1)
+    step = optimizer.step
+
+    def twice():
+        step()
+        step()
+
+    optimizer.step = twice
+    return optimizer
+
+
+def moves(problem):
+    return lambda history: setattr(problem.w[0], "data", problem.w[0].data * 0.9)
+
+
+def counting_penalty(problem):
+    def penalty():
+        problem.count += 1
+        return 0.01 * problem.count * losses.l2(problem.w)
+
+    return penalty
+
+
+def drawn_penalty(problem):
+    draw = random.Random(0)
+    return lambda: draw.random() * losses.l2(problem.w)
+
+
+def from_an_iterator(problem):
+    strengths = iter([0.1 / k for k in range(1, 10_000)])
+    return lambda: next(strengths) * losses.l2(problem.w)
+
+
+def by_number(problem):
+    return lambda: losses.l2(problem.w) if problem.w[0].data > 0.25 else 3.0 * losses.l2(problem.w)
+
+
+def logged(problem):
+    return lambda: (problem.log.append(problem.w[0].data), problem.penalty())[1]
+
+
+OPTIONS = {
+    "nothing": lambda p: {},
+    "SGD": lambda p: {"optimizer": optim.SGD(p.w, 0.1, momentum=0.9, nesterov=True)},
+    "RMSprop": lambda p: {"optimizer": optim.RMSprop(p.w, 0.01)},
+    "AdamW": lambda p: {"optimizer": optim.AdamW(p.w, 0.05)},
+    "an optimiser that clips": lambda p: {"optimizer": Clipped(p.w, 0.5)},
+    "an optimiser with a branch": lambda p: {"optimizer": Signs(p.w, 0.01)},
+    "an optimiser that draws": lambda p: {"optimizer": noisy(p)},
+    "an optimiser that commits otherwise": lambda p: {"optimizer": Frozen(p.w, 0.1)},
+    "an optimiser with another step hung on it": lambda p: {"optimizer": patched(p)},
+    "frozen parameters": lambda p: {"optimizer": optim.SGD(p.w[1:], 0.2)},
+    "batches": lambda p: {"batch_size": 2, "seed": 3},
+    "batches in order": lambda p: {"batch_size": 2, "seed": None},
+    "single examples": lambda p: {"batch_size": 1},
+    "a schedule": lambda p: {"schedule": optim.exponential_decay(0.1, 0.8)},
+    "a penalty": lambda p: {"penalty": p.penalty, "batch_size": 2},
+    "a penalty that is a number": lambda p: {"penalty": lambda: 0.25},
+    "a penalty of other Values": lambda p: {"penalty": lambda: p.strength * 2.0},
+    "a penalty that counts": lambda p: {"penalty": counting_penalty(p), "batch_size": 2},
+    "a penalty that draws": lambda p: {"penalty": drawn_penalty(p), "batch_size": 2},
+    "a penalty from an iterator": lambda p: {"penalty": from_an_iterator(p), "batch_size": 2},
+    "a penalty that looks at numbers": lambda p: {"penalty": by_number(p)},
+    "a penalty that writes a log": lambda p: {"penalty": logged(p), "batch_size": 2},
+    "a penalty whose coefficient a callback changes": lambda p: {
+        "penalty": lambda: p.rate * losses.l2(p.w), "callbacks": lambda h: setattr(p, "rate", p.rate * 1.5)},
+    "a penalty whose Value a callback changes": lambda p: {
+        "penalty": lambda: p.strength * losses.l2(p.w),
+        "callbacks": lambda h: setattr(p.strength, "data", p.strength.data * 1.5)},
+    "a callback that changes the loss": lambda p: {"callbacks": lambda h: setattr(p, "scale", p.scale * 1.1)},
+    "a callback that moves a parameter": lambda p: {"callbacks": moves(p)},
+    "a callback that ends it": lambda p: {"callbacks": lambda h: h.epochs == 4},
+    "a callback that reads the gradient": lambda p: {"callbacks": lambda h: p.log.append([v.grad for v in p.w])},
+    "validation": lambda p: {"validation": (DATA[0][:2], DATA[1][:2])},
+    "patience": lambda p: {"validation": (DATA[0][:2], [5.0, 5.0]), "patience": 2},
+    "patience without validation": lambda p: {"patience": 1, "optimizer": optim.SGD(p.w, 3.0)},
+}  # fmt: skip
+
+
+def callback_with_optimizer(change):
+    def options(problem):
+        optimizer = optim.Adam(problem.w, 0.05)
+        return {"optimizer": optimizer, "callbacks": lambda h: change(optimizer, h)}
+
+    return options
+
+
+OPTIONS |= {
+    "a callback that changes the learning rate": callback_with_optimizer(
+        lambda o, h: setattr(o, "learning_rate", o.learning_rate * 0.7)
+    ),
+    "a callback that changes the rule": callback_with_optimizer(
+        lambda o, h: setattr(o, "beta1", 0.5 + 0.01 * h.epochs)
+    ),
+    "a callback that resets the state": callback_with_optimizer(
+        lambda o, h: setattr(o, "state", [(0.0, 0.0) for _ in o.parameters])
+    ),
+    "a callback that takes a step of its own": callback_with_optimizer(lambda o, h: o.step()),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_fit_of_a_compiled_loss_is_fit_of_the_loss(name, backend):
+    """Step by step: history, parameters after each epoch, what callbacks saw, and the optimiser's state."""
+
+    def run(compiled):
+        problem, path = Problem(), []
+        options = OPTIONS[name](problem)
+        own = options.pop("callbacks", lambda history: None)
+
+        def callback(history):
+            path.append([p.data for p in problem.w])
+            return own(history)
+
+        options = {"epochs": 8, "progress": False, "callbacks": callback} | options
+        loss = (compile(problem.loss, problem.w, backend=backend),) if compiled else (problem.loss, problem.w)
+        history = fit(*loss, *DATA, **options)
+        state = options["optimizer"].state_dict() if "optimizer" in options else {}
+        return history, path, problem, state
+
+    (one, path, problem, state), (two, other_path, other, other_state) = run(False), run(True)
+    assert one.epochs == two.epochs
+    assert one.stopped == two.stopped
+    for column in ("loss", "gradient_norm", "learning_rate", "validation_loss"):
+        assert getattr(two, column) == pytest.approx(getattr(one, column), rel=1e-9)
+    assert np.array(other_path) == pytest.approx(np.array(path), rel=1e-9, abs=1e-12)
+    assert [p.data for p in other.w] == pytest.approx([p.data for p in problem.w], rel=1e-9)
+    assert (other.count, len(other.log)) == (problem.count, len(problem.log))
+    assert np.array(other.log) == pytest.approx(np.array(problem.log), rel=1e-8, abs=1e-12)
+    assert state.get("steps") == other_state.get("steps")
+    for key, numbers in state.get("state", {}).items():
+        assert other_state["state"][key] == pytest.approx(numbers, rel=1e-8, abs=1e-14)
+
+
+@pytest.mark.parametrize("kind", ["plain", "own optimiser"])
+def test_a_resumed_fit_of_a_compiled_loss_arrives_at_the_same_numbers(kind, tmp_path):
+    def run(compiled, *epochs):
+        for n in epochs:
+            problem = Problem()
+            optimizer = Clipped(problem.w, 0.2) if kind == "own optimiser" else optim.Adam(problem.w, 0.05)
+            loss = (compile(problem.loss, problem.w),) if compiled else (problem.loss, problem.w)
+            history = fit(*loss, *DATA, optimizer=optimizer, epochs=n, batch_size=2, progress=False, resume=len(epochs) > 1,
+                          checkpoint=tmp_path / f"{compiled}{len(epochs)}.json", penalty=problem.penalty)  # fmt: skip
+        return history.loss, [p.data for p in problem.w]
+
+    whole, in_two, eager = run(True, 6), run(True, 3, 6), run(False, 6)
+    assert in_two == whole
+    assert whole[0] == pytest.approx(eager[0], rel=1e-9)
+    assert whole[1] == pytest.approx(eager[1], rel=1e-9)
+
+
+def test_fit_refuses_a_loss_that_decides_by_the_type_of_its_data():
+    w = [Value(0.7)]
+    loss = lambda x, t: (w[0] * (2.0 if isinstance(x, int) else 3.0) - t) ** 2  # noqa: E731
+    with pytest.raises(NotFaithful, match="run by itself"):
+        fit(compile(loss, w), [1, 2, 3], [1.0, 2.0, 3.0], progress=False)
+    by_target = lambda x, t: (w[0] * x - t) ** 2 * (2.0 if isinstance(t, Value) else 1.0)  # noqa: E731
+    with pytest.raises(NotFaithful, match="run by itself"):  # fit itself gives plain targets
+        fit(compile(by_target, w), [1.0, 2.0, 3.0], [1.0, 2.0, 3.0], progress=False)
+    assert w[0].data == 0.7
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_rows_of_an_array_are_arrays_to_the_loss(compiled):
+    w = [Value(0.3), Value(-0.2)]
+    rows, targets = np.array(DATA[0]), np.array(DATA[1])
+    loss = lambda x, t: (np.sum(np.array(w) * (x + x)) - t) ** 2  # noqa: E731
+    made = (compile(loss, w),) if compiled else (loss, w)
+    history = fit(*made, rows, targets, optimizer=optim.SGD(w, 0.01), epochs=1, progress=False)
+    expected = np.mean((rows @ [0.6, -0.4] - targets) ** 2)
+    assert history.loss[0] == pytest.approx(expected, rel=1e-12)
+
+
+# --- One front door for data ------------------------------------------------------------------------------------------
+
+BAD = {
+    "text": (["1.5", "2.5", "0.5"], "text"),
+    "text among numbers": ([1.5, "2.5", 0.5], "text"),
+    "bytes": ([b"1", b"2", b"3"], "text"),
+    "an array of text": (np.array(["1.5", "2.5", "0.5"]), "text"),
+    "None": ([1.0, None, 2.0], "NoneType"),
+    "complex numbers": (np.array([1j, 2.0, 3.0]), "complex"),
+    "a complex number": ([1j, 2.0, 3.0], "complex"),
+    "dates": (np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "datetime64[D]"), "dates"),
+    "times": (np.array([1, 2, 3], "timedelta64[s]"), "times"),
+    "a date": ([__import__("datetime").date(2020, 1, 1)] * 3, "date"),
+    "a masked array": (np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False]), "masked"),
+    "rows of masked arrays": ([np.ma.masked_array([1.0, 2.0], [False, True])] * 3, "masked"),
+    "objects": (np.array([object(), 1.0, 2.0], dtype=object), "object"),
+    "a dictionary": ({0: 1.0, 1: 2.0, 2: 3.0}, "list or an array"),
+    "a set": ({1.0, 2.0, 3.0}, "list or an array"),
+    "a string": ("123", "list or an array"),
+    "a sparse matrix": (types.SimpleNamespace(toarray=lambda: [1.0, 2.0, 3.0]), "sparse"),
+    "records": (np.zeros(3, dtype=[("a", float)]), "records"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_all_doors_refuse_the_same_data(name):
+    bad, text = BAD[name]
+    w = [Value(0.3)]
+    loss = lambda x, t: (w[0] * x - t) ** 2  # noqa: E731
+    step, good = compile(loss, w), [1.0, 2.0, 3.0]
+    for call in (
+        lambda: fit(loss, w, bad, good, progress=False),
+        lambda: fit(loss, w, good, bad, progress=False),
+        lambda: fit(step, bad, good, progress=False),
+        lambda: fit(step, good, bad, progress=False),
+        lambda: fit(loss, w, good, good, validation=(bad, good), progress=False),
+        lambda: step.value_and_grad(step.theta, bad, good),
+        lambda: step.value_and_grad(step.theta, good, bad),
+    ):
+        with pytest.raises(TypeError, match=text):
+            call()
+    assert w[0].data == 0.3
+
+
+@pytest.mark.parametrize("bad", [[1.0, math.nan, 2.0], [1.0, math.inf, 2.0], np.array([1.0, np.nan, 2.0]), []])
+def test_both_fits_refuse_gaps_and_no_examples(bad):
+    w = [Value(0.3)]
+    loss = lambda x, t: (w[0] * x - t) ** 2  # noqa: E731
+    for made in ((loss, w), (compile(loss, w),)):
+        with pytest.raises(ValueError, match=r"leave the example out|no examples"):
+            fit(*made, bad, [1.0] * len(bad), progress=False)
+
+
+def frame(x):
+    return types.SimpleNamespace(to_numpy=lambda: np.array(x))
+
+
+GOOD = {
+    "a list": [1.0, 2.0, 3.0],
+    "whole numbers": [1, 2, 3],
+    "a tuple": (1.0, 2.0, 3.0),
+    "an array": np.array([1.0, 2.0, 3.0]),
+    "an array of whole numbers": np.array([1, 2, 3]),
+    "an array of small floats": np.array([1.0, 2.0, 3.0], dtype=np.float32),
+    "truth values": [True, False, True],
+    "a range": range(1, 4),
+    "NumPy scalars": [np.float64(1.0), np.int64(2), 3.0],
+    "fractions": [__import__("fractions").Fraction(1, 2), 2, 3],
+    "an array of objects": np.array([1.0, 2, 3.5], dtype=object),
+    "a table": frame([1.0, 2.0, 3.0]),
+    "an array that is not contiguous": np.arange(6.0)[::2],
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_all_doors_take_the_same_data(name):
+    data, found = GOOD[name], []
+    for compiled in (False, True):
+        w = [Value(0.3)]
+        loss = lambda x, t: (w[0] * x - t) ** 2  # noqa: E731, B023
+        made = (compile(loss, w),) if compiled else (loss, w)
+        found.append(fit(*made, data, data, epochs=3, progress=False).loss)
+    assert found[1] == pytest.approx(found[0], rel=1e-12)
+    numbers = [float(x) for x in (data.to_numpy() if hasattr(data, "to_numpy") else data)]
+    assert found[0][0] == pytest.approx(np.mean([(0.3 * x - x) ** 2 for x in numbers]))

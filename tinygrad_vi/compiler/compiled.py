@@ -550,9 +550,9 @@ class Compiled:
             if not traced.moved and traced.captured.counted():
                 name = getattr(self.fn, "__name__", type(self.fn).__name__)
                 raise NotFaithful(
-                    f"{name} cannot be compiled: it changes numbers that it reads, and would do so only when it is "
-                    "traced. Keep counts and logs outside of it, in the loop or in a callback, and give it what it "
-                    "needs as an argument"
+                    f"{name} cannot be compiled: it changes numbers that it reads, or draws random ones, and would do "
+                    "so only when it is traced. Keep counts and logs outside of it, in the loop or in a callback; draw "
+                    "random numbers beforehand, and give it what it needs as an argument, a column of the data"
                 )
             if not traced.moved:  # a leaf that is another object at each run is a number in the text
                 seen = {v for node in topological_order(found.outputs) for v in (*node.parents, node)}
@@ -673,8 +673,8 @@ class Compiled:
             f"{name} cannot be compiled: compiled it gives {got}{where}, run by itself {wanted}. It decides by "
             "something else than operations on Values, such as the type of a number (whole numbers reach the function "
             "itself as they are, and the compiled one as Values) or a number that changes from run to run: give what "
-            "differs as an argument, a column of the data, and write where(c, x, y) for a choice; verify=False does not "
-            "compare"
+            "differs as an argument, a column of the data, and write where(c, x, y) for a choice; verify=False "
+            "does not compare"
         )
 
     def _itself(self, what: str, theta: Any, data: Sequence[Any], i: int) -> tuple[list[float], list[float]]:

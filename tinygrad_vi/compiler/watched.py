@@ -13,6 +13,7 @@ behind C code, in modules of other packages, in files, in slots of foreign class
 
 from __future__ import annotations
 
+import random
 import sys
 from argparse import Namespace
 from collections import UserDict, UserList, deque
@@ -55,6 +56,7 @@ class Captured:
         self.token = nn.last_change()
         walk = _Walk(self.function, self.parameters)
         self.contents, self.kept, self.values, self.complete = walk.contents, walk.kept, walk.values, walk.complete
+        self.drawn = random_state() if walk.draws else None
         #: (get, from what, what it gave): compared by ==, or by identity where == says too little
         self.equal: list[tuple[Callable[[Any], Any], Any, Any]] = []
         self.identical: list[tuple[Callable[[Any], Any], Any, Any]] = []
@@ -94,9 +96,9 @@ class Captured:
 
     def counted(self) -> bool:
         """Whether plain numbers have changed since it was looked through, while nothing but the function ran."""
-        numbers = [x for x in self.contents if isinstance(x, tuple)]
+        numbers, drawn = [x for x in self.contents if isinstance(x, tuple)], self.drawn
         self._look()
-        return numbers != [x for x in self.contents if isinstance(x, tuple)]
+        return numbers != [x for x in self.contents if isinstance(x, tuple)] or drawn != self.drawn
 
     def renew(self) -> None:
         """Take all for what it is now."""
@@ -170,6 +172,7 @@ class _Walk:
         self.kept: list[Any] = []  # as long as they live, no other object has their ids
         self.values: list[Value] = []
         self.complete = True
+        self.draws = False
         self.cells: list[CellType] = []
         self.globals: dict[int, tuple[dict[str, Any], list[str]]] = {}
         self.views: list[Any] = []
@@ -179,7 +182,7 @@ class _Walk:
         self.waiting: deque[Any] = deque([function])
         while self.waiting and len(self.kept) < MOST:
             self._visit(self.waiting.popleft())
-        self.complete &= not self.waiting
+        self.complete &= not self.waiting and not self.draws
 
     def _visit(self, x: Any) -> None:
         if isinstance(x, PLAIN):
@@ -198,7 +201,7 @@ class _Walk:
         elif isinstance(x, (list, tuple, dict, set, frozenset, deque)):
             self._container(x)
         elif isinstance(x, ModuleType):
-            self.complete &= not _draws(x.__name__)
+            self._from(x.__name__)
         elif isinstance(x, (type, Operation, BuiltinFunctionType)):
             self._named(x)
         elif hasattr(x, "dtype") and hasattr(x, "tobytes"):
@@ -222,7 +225,7 @@ class _Walk:
             listed += [name for name in known if name not in listed]
             self.waiting += [table[name] for name in known]
             if "random" in names and any(isinstance(table[name], ModuleType) for name in known):
-                self.complete = False  # np.random
+                self.draws = True  # np.random
             held = [table[name] for name in known] + [_cell(cell) for cell in cells]
             for module in [v for v in held if isinstance(v, ModuleType) and not _foreign(v.__name__)]:  # config.rate
                 inner, more = self.globals.setdefault(id(vars(module)), (vars(module), []))
@@ -230,7 +233,7 @@ class _Walk:
                 more += found
                 self.waiting += [inner[name] for name in found]
         else:
-            self.complete &= not _draws(x.__module__)
+            self._from(x.__module__)
         for table_id in [key for key, (_, listed) in self.globals.items() if not listed]:
             del self.globals[table_id]
 
@@ -245,13 +248,18 @@ class _Walk:
         ):
             self.views.append(x)
 
+    def _from(self, module: str | None) -> None:
+        """Something of a module is used: does it give something else each time?"""
+        root = (module or "").partition(".")[0]
+        self.draws |= root in ("random", "_random", "secrets", "uuid") or "numpy.random" in (module or "")
+        self.complete &= root not in ("time", "datetime", "os", "io") and module != "tinygrad_vi.training"
+
     def _named(self, x: Any) -> None:
-        module = getattr(x, "__module__", None) or ""
-        owner = getattr(x, "__self__", None)  # random.gauss is a method of a hidden object; next is a function
-        self.complete &= not _draws(module) and not (
-            isinstance(x, BuiltinFunctionType) and owner is not None and not isinstance(owner, ModuleType)
-        )
-        self.complete &= x is not next and x is not input
+        module = getattr(x, "__module__", None)
+        self._from(module)
+        owner = getattr(x, "__self__", None)  # of random.random it is a hidden object
+        if isinstance(x, BuiltinFunctionType) and owner is not None and not isinstance(owner, ModuleType):
+            self.waiting.append(owner)
         if isinstance(x, type) and not _foreign(module) and not issubclass(x, (Module, Value)):
             attributes = vars(x)  # class Config: rate = 0.1
             self.waiting += [v for name, v in attributes.items() if not name.startswith("__")]
@@ -268,10 +276,14 @@ class _Walk:
 
     def _object(self, x: Any) -> None:
         kind = type(x)
-        if isinstance(x, Iterator) or (_foreign(kind.__module__) and not isinstance(x, (Module, *HOLDERS))):
-            self.complete = False  # an iterator is another at each call, and what foreign objects hold is theirs
-            if isinstance(x, Iterator) or not _of_the_package(kind.__module__):
-                return
+        self._from(kind.__module__)
+        state = _state(x)
+        if state is not None:
+            self.contents.append((kind, state))
+        foreign = _foreign(kind.__module__) and not isinstance(x, (Module, *HOLDERS))
+        self.complete &= not foreign and state is None  # what foreign objects hold is theirs
+        if foreign and not _of_the_package(kind.__module__):
+            return
         attributes = getattr(x, "__dict__", None)
         if isinstance(attributes, dict):
             self.waiting += attributes.values()
@@ -282,9 +294,8 @@ class _Walk:
         if slots:
             self.waiting += [getattr(x, name) for name in slots]
             self.slotted.append((x, slots))
-        call = getattr(kind, "__call__", None) if callable(x) and not isinstance(x, Module) else None
-        forward = getattr(kind, "forward", None) if isinstance(x, Module) else None
-        self.waiting += [f for f in (call, forward) if isinstance(f, FunctionType)]
+        if isinstance(x, Module):
+            self.waiting.append(kind.forward)
         if not _of_the_package(kind.__module__):
             methods = [f for c in kind.__mro__ if not _foreign(c.__module__) for f in vars(c).values()]
             self.waiting += [f for f in methods if isinstance(f, FunctionType)]
@@ -316,11 +327,24 @@ def _of_the_package(module: str | None) -> bool:
     return (module or "").partition(".")[0] == "tinygrad_vi"
 
 
-def _draws(module: str) -> bool:
-    """Whether functions of a module give something else each time they are called."""
-    return module.partition(".")[0] in ("random", "_random", "time", "secrets", "os", "datetime", "uuid") or (
-        "numpy.random" in module or "tinygrad_vi.training" in module
-    )
+def _state(x: Any) -> str | None:
+    """Where a generator of random numbers, or an iterator, has come to; None for another object."""
+    if hasattr(x, "getstate") and hasattr(x, "random"):
+        return str(hash(x.getstate()))
+    if hasattr(x, "bit_generator"):
+        return repr(x.bit_generator.state)
+    if not isinstance(x, Iterator):
+        return None
+    try:
+        return repr(x) + repr(x.__reduce__()[2:])
+    except TypeError:  # a generator
+        return repr(x)
+
+
+def random_state() -> Any:
+    """The state of the generators that belong to nobody."""
+    numpy_random = sys.modules.get("numpy.random")
+    return random.getstate(), None if numpy_random is None else repr(numpy_random.get_state())
 
 
 def _foreign(module: str | None) -> bool:
