@@ -370,11 +370,15 @@ class Value:
     # -- for people ----------------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
+        if tracer_here.get() is not None:  # for people: who reads the number out of the text, meets the word
+            return f"Value(data=traced at {_text_number(self)}{f', label={self.label!r}' if self.label else ''})"
         label = f", label={self.label!r}" if self.label else ""
         return f"Value(data={self.data}, grad={self.grad}{label})"
 
     def __format__(self, spec: str) -> str:
-        return format(self.data, spec) if spec else repr(self)
+        if not spec:
+            return repr(self)
+        return "traced at " * (tracer_here.get() is not None) + format(_text_number(self), spec)
 
     @property
     def _prev(self) -> set[Value]:
@@ -544,6 +548,10 @@ def _numbers_at_the_point(nodes: Iterable[Value]) -> list[float]:
 
 ONLY_VALUES = {Value}
 VALUES = {Value, Guarded, Traced}
+
+
+def _text_number(x: Value) -> float:
+    return numbers_here.get().get(x, x.data)
 
 
 # --- Walking the record -----------------------------------------------------------------------------------------------

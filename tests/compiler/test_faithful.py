@@ -115,6 +115,23 @@ def counting():
     return f
 
 
+def computed_before():
+    before = []
+
+    def f(w, x):
+        before.append(2.0 * w[0])
+        return base(w, x) * before[0]
+
+    return f
+
+
+def caught(w, x):
+    try:
+        return base(w, x) * (2.0 if x[0].data > 0.0 else 3.0)
+    except TypeError:
+        return base(w, x) * 5.0
+
+
 def drawing():
     generator = random.Random(0)
     return lambda w, x: base(w, x) * (2.0 if generator.random() < 1e-9 else 3.0)
@@ -233,6 +250,9 @@ REFUSED = {
     "a random number that seldom shows": lambda w, x: base(w, x) * (2.0 if random.random() < 1e-9 else 3.0),
     "numpy's random that seldom shows": lambda w, x: base(w, x) * (2.0 if np.random.random() < 1e-9 else 3.0),
     "a generator of one's own": drawing,
+    "another thread": own_thread,
+    "what was computed before": computed_before,
+    "an exception that is caught": caught,
     "a counter object": counter_object,
     "an iterator that changes later": later,
     "numpy's random": lambda w, x: base(w, x) * np.random.default_rng().normal(),
@@ -253,7 +273,7 @@ REFUSED = {
 }  # fmt: skip
 
 
-MADE = (counting, alternating, cached_by_row, kept_from_call_to_call, drawing, counter_object, later)
+MADE = (computed_before, counting, alternating, cached_by_row, kept_from_call_to_call, drawing, counter_object, later)
 
 
 def nn_of(w):
@@ -395,6 +415,36 @@ def changing(kind):
     if kind == "the layers of a module":
         model = nn.MLP(2, [2, 2, 1], activation="tanh", seed=0)
         return lambda w, x: base(w, x) * model(x), lambda: setattr(model, "layers", [model.layers[0], model.layers[-1]])
+    if kind == "an attribute of a module's class":
+        Scaled = type("Scaled", (nn.Module,), {"scale": 2.0, "forward": lambda self, y: y * self.scale})
+        module = Scaled()
+        return lambda w, x: module(base(w, x)), lambda: setattr(Scaled, "scale", Scaled.scale + 1.0)
+    if kind == "an inherited attribute":
+        One = type("One", (), {"scale": 2.0})
+        other = type("Other", (One,), {})()
+        return lambda w, x: base(w, x) * other.scale, lambda: setattr(One, "scale", One.scale + 1.0)
+    if kind == "a property":
+        box = type("Box", (), {"rate": property(lambda self: 2.0 * self.half), "half": 1.0})()
+        return lambda w, x: base(w, x) * box.rate, lambda: setattr(box, "half", box.half + 1.0)
+    if kind == "a cached function":
+        rates = [2.0]
+        cached = functools.cache(lambda: rates[0])
+
+        def renew():
+            rates[0] += 1.0
+            cached.cache_clear()
+
+        return lambda w, x: base(w, x) * cached(), renew
+    if kind == "a compiled function inside":
+        rates, inner = [2.0], compile(lambda p: p * p)
+        return lambda w, x: base(w, x) * inner.grad(rates[0]), lambda: rates.__setitem__(0, rates[0] + 1.0)
+    if kind == "a module's own list":
+        module = nn.Module()
+        module._rates = [2.0]
+        return lambda w, x: base(w, x) * module._rates[0], lambda: module._rates.__setitem__(0, module._rates[0] + 1.0)
+    if kind == "a module's own switch":
+        module = type("Switch", (nn.Module,), {"forward": lambda self, y: y * (2.0 if self.training else 3.0)})()
+        return lambda w, x: module(base(w, x)), lambda: module.train(not module.training)
     if kind == "a module of Python":
         config = types.ModuleType("our_own_config")
         config.rate = 2.0
@@ -413,6 +463,8 @@ CHANGED = [
     "a closure of a function that it calls", "a partial", "a method", "an object that is called", "slots", "an array",
     "an array of Values", "a module's attribute", "a module in eval mode, in training", "the weights of a frozen module",
     "the layers of a module", "a module of Python", "a function that is replaced",
+    "an attribute of a module's class", "an inherited attribute", "a property", "a cached function",
+    "a compiled function inside", "a module's own list", "a module's own switch",
 ]  # fmt: skip
 
 SAME = {
@@ -432,7 +484,6 @@ SAME = {
     "parameters as keys": lambda w, x: sum([v * scale for v, scale in {w[0]: 2.0, w[1]: 3.0}.items()]) * base(w, x),
     "a set of parameters": lambda w, x: base(w, x) * float(len({*w, *w})),
     "text for people": lambda w, x: (f"{base(w, x)} {x[0]:.3f} {w!r}", base(w, x))[1],
-    "another thread": own_thread,
     "an array made inside": lambda w, x: np.sum(np.tanh(np.array(w) * np.array(x))),
     "branches on plain numbers": lambda w, x: base(w, x) if len(x) == 2 else w[0],
 }
@@ -452,6 +503,20 @@ def test_what_one_example_would_decide_for_all_is_refused(name, backend):
         return lambda x: f(w, x)
 
     assert outcome(make, backend).startswith("refused")
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda w, x: base(w, x) * float(f"{w[0]:.1f}"),
+        lambda w, x: base(w, x) * float(f"{x[0]:.1f}"),
+        lambda w, x: base(w, x) * {"Value(data=0.7, grad=0.0, label='a')": 2.0}[str(w[0])],
+    ],
+)
+def test_a_text_is_for_people_and_no_number(f):
+    w = [Value(0.7, "a"), Value(-0.4)]
+    with pytest.raises((ValueError, KeyError), match="traced at 0"):
+        compile(lambda x: f(w, x), w)([0.7, -0.4], ROWS)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -92,9 +92,9 @@ def compile(
     What cannot be checked.  The function is run when it is traced and not at each call, so what it does on the side
     (printing, counting, drawing random numbers that do not show in the result) is not done at each call.  Not watched:
     what it reads through C code, iterators, files, the clock, other packages' objects and modules; a parameter in a
-    list that is replaced by another one; containers beyond 100,000 entries; code that it runs in other threads.  A
-    branch by plain numbers that the two examples share, such as whole numbers that are also the data, is judged by
-    these two and by the rows that were verified.
+    list that is replaced by another one; containers beyond 100,000 entries.  A
+    branch by the text of a parameter (``str(w)``) is judged by the two traces and the rows that were verified, so is
+    one by the type of what the data hold.
 
     A compiled function may be called, and traced, from several threads at once.  Raises TypeError for a parameter that
     is not a Value, ValueError for an unknown backend, a number of threads below 1, or no parameters.
@@ -497,6 +497,7 @@ class Compiled:
             raise ValueError(
                 f"the result does not depend on {on}: is it computed from these very Values, and outside of no_grad()?"
             )
+        self._all_recorded_inside(recorded, found, parameters)
         traced_at = perf_counter()
         numbers = self._vector(theta, len(parameters)).tolist()
         labels = [p.label for p in parameters] if self.parameters is not None else []
@@ -579,6 +580,17 @@ class Compiled:
             "all examples: give what differs as an argument, a column of the data; write where(c, x, y) for a choice, "
             "take(table, i) for a look-up; draw random numbers beforehand"
         )
+
+    def _all_recorded_inside(self, recorded: Sequence[Value], found: Trace, parameters: Sequence[Value]) -> None:
+        """Refuse a result of the parameters that was there before: its number is that of another point."""
+        inside, at_the_point = set(found.nodes), {*parameters, *found.inputs}
+        for node in recorded:
+            if node not in inside and not at_the_point.isdisjoint(node.parents):
+                name = getattr(self.fn, "__name__", type(self.fn).__name__)
+                raise NotFaithful(
+                    f"{name} cannot be compiled: it uses {node!r}, which was computed from the parameters outside of "
+                    "it, before it was called or in another thread. Compute it inside"
+                )
 
     @staticmethod
     def _depends(recorded: Sequence[Value], outputs: Sequence[Value], parameters: Sequence[Value]) -> bool:

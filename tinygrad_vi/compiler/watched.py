@@ -36,6 +36,7 @@ FEW = 256
 
 #: objects of Python's own that hold what users put there
 HOLDERS = (SimpleNamespace, Namespace, UserDict, UserList, Enum)
+FUNCTIONS = (FunctionType, MethodType, partial)
 PLAIN = (int, float, complex, str, bytes, bool, type(None), range, slice)
 _cell = attrgetter("cell_contents")
 
@@ -65,7 +66,7 @@ class Captured:
         for table, names in walk.globals.values():
             self._watch(itemgetter(*names, names[0]), table)  # of two names or more it gives a tuple
         for container in walk.views:
-            self._watch(*_reader(container))
+            self._watch(_itself, container)
         for x, slots in walk.slotted:
             self._watch(attrgetter(*slots, slots[0]), x)
         for x in walk.arrays:
@@ -77,7 +78,7 @@ class Captured:
         if len(entries) > FEW or not any(
             isinstance(v, Value) or (v.__class__ in (int, float) and v == 0) for v in entries
         ):
-            self.equal.append((get, x, known.copy() if isinstance(known, Copied) else known))
+            self.equal.append((get, x, known.copy() if hasattr(known, "copy") else known))
         else:
             self.identical.append((get, x, tuple(entries)))
 
@@ -120,10 +121,6 @@ class Captured:
         return True
 
 
-#: containers of which a copy is kept, to be compared with
-Copied = (list, dict, set, deque)
-
-
 def _contents_of(cells: list[CellType]) -> list[Any]:
     return [cell.cell_contents for cell in cells]
 
@@ -133,15 +130,11 @@ def _bytes(x: Any) -> bytes:
 
 
 def _entries(container: Any) -> Any:
-    return container.values() if isinstance(container, dict) else container
+    return container.values() if hasattr(container, "values") else container
 
 
 def _itself(x: Any) -> Any:
     return x
-
-
-def _reader(container: Any) -> tuple[Callable[[Any], Any], Any]:
-    return (dict, container) if not isinstance(container, Copied) else (_itself, container)
 
 
 class Leaves:
@@ -196,7 +189,7 @@ class _Walk:
         if isinstance(x, Value):
             if not x.parents and x not in self.parameters:
                 self.values.append(x)
-        elif isinstance(x, (FunctionType, MethodType, partial)):
+        elif isinstance(x, FUNCTIONS):
             self._function(x)
         elif isinstance(x, (list, tuple, dict, set, frozenset, deque)):
             self._container(x)
@@ -260,10 +253,12 @@ class _Walk:
         owner = getattr(x, "__self__", None)  # of random.random it is a hidden object
         if isinstance(x, BuiltinFunctionType) and owner is not None and not isinstance(owner, ModuleType):
             self.waiting.append(owner)
-        if isinstance(x, type) and not _foreign(module) and not issubclass(x, (Module, Value)):
-            attributes = vars(x)  # class Config: rate = 0.1
-            self.waiting += [v for name, v in attributes.items() if not name.startswith("__")]
-            self.views.append(attributes)
+        if isinstance(x, type) and not _foreign(module):  # class Config: rate = 0.1, and its methods
+            self.waiting += [v for name, v in vars(x).items() if not name.startswith("__") or name == "__call__"]
+            self.waiting += x.__bases__
+            self.views.append(vars(x))
+        elif isinstance(x, type) and issubclass(x, Module):
+            self.waiting.append(x.training)
 
     def _array(self, x: Any) -> None:
         if x.dtype == object:
@@ -280,7 +275,12 @@ class _Walk:
         state = _state(x)
         if state is not None:
             self.contents.append((kind, state))
+        if _of_the_package(kind.__module__) and kind.__name__ == "Compiled":  # its traces are its own affair
+            self.waiting += [x.fn, x.parameters]
+            return
         foreign = _foreign(kind.__module__) and not isinstance(x, (Module, *HOLDERS))
+        if foreign and callable(x):  # functools.cache(f), np.vectorize(f)
+            self.waiting += [f for f in getattr(x, "__dict__", {}).values() if isinstance(f, FUNCTIONS)]
         self.complete &= not foreign and state is None  # what foreign objects hold is theirs
         if foreign and not _of_the_package(kind.__module__):
             return
@@ -294,11 +294,8 @@ class _Walk:
         if slots:
             self.waiting += [getattr(x, name) for name in slots]
             self.slotted.append((x, slots))
-        if isinstance(x, Module):
-            self.waiting.append(kind.forward)
         if not _of_the_package(kind.__module__):
-            methods = [f for c in kind.__mro__ if not _foreign(c.__module__) for f in vars(c).values()]
-            self.waiting += [f for f in methods if isinstance(f, FunctionType)]
+            self.waiting.append(kind)
 
 
 def _slots(kind: type) -> Sequence[str]:
