@@ -518,7 +518,7 @@ class Compiled:
             arguments = [("x", program.inputs)]
         seconds = {"trace": traced_at - start, "form": perf_counter() - traced_at}
         known = {*parameters, *inputs}
-        leaves = {v: v.data for node in recorded for v in (*node.parents, node) if not v.parents and v not in known}
+        leaves = {v: v.data for node in recorded for v in node.parents if not v.parents and v not in known}
         leaves |= {v: v.data for v in found.outputs if not v.parents and v not in known}
         leaves |= found.read
         traced = _Traced(
@@ -546,9 +546,10 @@ class Compiled:
                     found, parameters, _ = self._run(point, rows)
             except OUT_OF_ITS_DOMAIN:
                 continue
-            if record_of(found, parameters) != traced.record:
+            order = topological_order(found.outputs)
+            if record_of(found, parameters, order) != traced.record:
                 raise self._unfaithful(traced, theta, point, rows)
-            if not traced.moved and traced.captured.counted():
+            if not traced.moved and traced.captured.renew():
                 name = getattr(self.fn, "__name__", type(self.fn).__name__)
                 raise NotFaithful(
                     f"{name} cannot be compiled: it changes numbers that it reads, or draws random ones, and would do "
@@ -556,7 +557,7 @@ class Compiled:
                     "random numbers beforehand, and give it what it needs as an argument, a column of the data"
                 )
             if not traced.moved:  # a leaf that is another object at each run is a number in the text
-                seen = {v for node in topological_order(found.outputs) for v in (*node.parents, node)}
+                seen = {v for node in order for v in node.parents}
                 traced.leaves = traced.leaves.among(seen.union(found.outputs, found.read))
             break
         traced.moved = True

@@ -44,18 +44,46 @@ Contents = list[Any]
 
 
 class Captured:
-    """What a function reads besides its arguments, as it was when this was made.
-
-    values: the leaves among it.  complete: whether all of it was in sight, and nothing of it draws or counts anew.
-    """
+    """What a function reads besides its arguments, as it was when this was made."""
 
     def __init__(self, function: Any, parameters: Sequence[Value]) -> None:
         self.function, self.parameters = function, frozenset(parameters)
-        self._look()
+        self.now = _Snapshot(function, self.parameters)  # is replaced whole: other threads may be reading it
 
-    def _look(self) -> None:
+    @property
+    def values(self) -> list[Value]:
+        """The leaves among it."""
+        return self.now.values
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it was in sight, and nothing of it draws or counts anew."""
+        return self.now.complete
+
+    def same(self) -> bool:
+        """Whether nothing has changed, as far as one sees at a glance; if not, whether it has when looked through."""
+        return self.now.holds() or self.look_again()
+
+    def look_again(self) -> bool:
+        """Whether nothing has changed, looked through entry by entry."""
+        found = _Snapshot(self.function, self.parameters)
+        if found.contents != self.now.contents:
+            return False
+        self.now = found
+        return True
+
+    def renew(self) -> bool:
+        """Take all for what it is now; whether plain numbers, or the state of random numbers, have changed."""
+        before, self.now = self.now, _Snapshot(self.function, self.parameters)
+        return before.numbers() != self.now.numbers() or before.drawn != self.now.drawn
+
+
+class _Snapshot:
+    """What was found, and what to compare it with at each call."""
+
+    def __init__(self, function: Any, parameters: frozenset[Value]) -> None:
         self.token = nn.last_change()
-        walk = _Walk(self.function, self.parameters)
+        walk = _Walk(function, parameters)
         self.contents, self.kept, self.values, self.complete = walk.contents, walk.kept, walk.values, walk.complete
         self.drawn = random_state() if walk.draws else None
         #: (get, from what, what it gave): compared by ==, or by identity where == says too little
@@ -75,37 +103,17 @@ class Captured:
     def _watch(self, get: Callable[[Any], Any], x: Any) -> None:
         known = get(x)
         entries = _entries(known)
-        if len(entries) > FEW or not any(
-            isinstance(v, Value) or (v.__class__ in (int, float) and v == 0) for v in entries
-        ):
+        if len(entries) > FEW or not any(map(_told_by_identity, entries)):
             self.equal.append((get, x, known.copy() if hasattr(known, "copy") else known))
         else:
             self.identical.append((get, x, tuple(entries)))
 
-    def same(self) -> bool:
-        """Whether nothing has changed, as far as one sees at a glance; if not, whether it has when looked through."""
-        return self._at_a_glance() or self.look_again()
+    def numbers(self) -> Contents:
+        """The plain numbers among the contents."""
+        return [x for x in self.contents if isinstance(x, tuple)]
 
-    def look_again(self) -> bool:
-        """Whether nothing has changed, looked through entry by entry."""
-        before = vars(self).copy()
-        self._look()
-        if self.contents == before["contents"]:
-            return True
-        vars(self).update(before)
-        return False
-
-    def counted(self) -> bool:
-        """Whether plain numbers have changed since it was looked through, while nothing but the function ran."""
-        numbers, drawn = [x for x in self.contents if isinstance(x, tuple)], self.drawn
-        self._look()
-        return numbers != [x for x in self.contents if isinstance(x, tuple)] or drawn != self.drawn
-
-    def renew(self) -> None:
-        """Take all for what it is now."""
-        self._look()
-
-    def _at_a_glance(self) -> bool:
+    def holds(self) -> bool:
+        """Whether nothing has changed, at a glance."""
         if self.token is not nn.last_change():
             return False
         try:
@@ -116,9 +124,14 @@ class Captured:
                 found = _entries(get(x))
                 if len(found) != len(known) or not all(map(is_, found, known)):
                     return False
-        except (ValueError, KeyError, TypeError, RuntimeError):  # a cell is empty, a global gone, entries have no ==
+        except (ValueError, KeyError, AttributeError, TypeError, RuntimeError):  # a name is gone, entries have no ==
             return False
         return True
+
+
+def _told_by_identity(x: Any) -> bool:
+    """Values of one number, and 0.0 and -0.0, are equal and not the same."""
+    return isinstance(x, Value) or (x.__class__ in (int, float) and x == 0)
 
 
 def _contents_of(cells: list[CellType]) -> list[Any]:
@@ -130,7 +143,7 @@ def _bytes(x: Any) -> bytes:
 
 
 def _entries(container: Any) -> Any:
-    return container.values() if hasattr(container, "values") else container
+    return (*container, *container.values()) if hasattr(container, "values") else container
 
 
 def _itself(x: Any) -> Any:
@@ -151,7 +164,7 @@ class Leaves:
 
     def same(self) -> bool:
         """Whether all numbers are as they were."""
-        if [v.data for v in self.leaves] != self.numbers:
+        if self.leaves and [v.data for v in self.leaves] != self.numbers:
             return False
         return not self.zeros or all(str(v.data) == str(x) for v, x in self.zeros)
 
