@@ -3,6 +3,7 @@
 The judge is the function itself, run by the eager engine on each row, as `fit` runs it.
 """
 
+import array
 import copy
 import dataclasses
 import functools
@@ -12,7 +13,8 @@ import random
 import sys
 import threading
 import types
-from collections import Counter
+from collections import ChainMap, Counter
+from contextvars import ContextVar
 from importlib.util import find_spec
 
 import numpy as np
@@ -445,6 +447,52 @@ def changing(kind):
     if kind == "a module's own switch":
         module = type("Switch", (nn.Module,), {"forward": lambda self, y: y * (2.0 if self.training else 3.0)})()
         return lambda w, x: module(base(w, x)), lambda: module.train(not module.training)
+    if kind == "a key that appears":
+        rates = {}
+        return lambda w, x: base(w, x) * rates.get("a", 2.0), lambda: rates.update(a=rates.get("a", 2.0) + 1.0)
+    if kind == "an attribute that appears":
+        box = types.SimpleNamespace()
+        return (
+            lambda w, x: base(w, x) * getattr(box, "rate", 2.0),
+            lambda: setattr(box, "rate", getattr(box, "rate", 2.0) + 1.0),
+        )
+    if kind == "a global that appears":
+        names = {"base": base, "__name__": "a_module_of_a_user"}
+        text = "def f(w, x):\n    try:\n        return base(w, x) * LATER\n    except NameError:\n        return base(w, x)"
+        exec(text, names)
+        return names["f"], lambda: names.update(LATER=names.get("LATER", 2.0) + 1.0)
+    if kind == "an attribute that is computed":
+        rates = [2.0]
+        lazy = type("Lazy", (), {"__getattr__": lambda self, name: rates[0]})()
+        return lambda w, x: base(w, x) * lazy.rate, lambda: rates.__setitem__(0, rates[0] + 1.0)
+    if kind == "an array of Python":
+        rates = array.array("d", [2.0])
+        return lambda w, x: base(w, x) * rates[0], lambda: rates.__setitem__(0, rates[0] + 1.0)
+    if kind == "a chain of dictionaries":
+        inner = {"rate": 2.0}
+        rates = ChainMap({}, inner)
+        return lambda w, x: base(w, x) * rates["rate"], lambda: inner.update(rate=inner["rate"] + 1.0)
+    if kind == "a context variable":
+        rates = ContextVar("rates", default=2.0)
+        return lambda w, x: base(w, x) * rates.get(), lambda: rates.set(rates.get() + 1.0)
+    if kind == "Values that change places":
+        pair = [Value(2.0), Value(3.0)]
+        return lambda w, x: base(w, x) * pair[0], lambda: pair.reverse()
+    if kind == "a setting of an optimiser":
+        settings = optim.SGD([Value(1.0)], 0.5)
+        return (
+            lambda w, x: base(w, x) * settings.learning_rate,
+            lambda: setattr(settings, "learning_rate", settings.learning_rate + 1.0),
+        )
+    if kind == "the activation of a layer":
+        rates = [2.0]
+        model = nn.MLP(2, [3, 1], activation=lambda z: tanh(z) * rates[0], seed=0)
+        return lambda w, x: base(w, x) * model(x), lambda: rates.__setitem__(0, rates[0] + 1.0)
+    if kind == "a matrix of Values":
+        matrix = [[Value(float(i)) for i in range(40)] for _ in range(40)]
+        return lambda w, x: base(w, x) * matrix[30][3], lambda: matrix[30].__setitem__(
+            3, Value(matrix[30][3].data + 1.0)
+        )
     if kind == "a module of Python":
         config = types.ModuleType("our_own_config")
         config.rate = 2.0
@@ -464,6 +512,9 @@ CHANGED = [
     "an array of Values", "a module's attribute", "a module in eval mode, in training", "the weights of a frozen module",
     "the layers of a module", "a module of Python", "a function that is replaced",
     "an attribute of a module's class", "an inherited attribute", "a property", "a cached function",
+    "a key that appears", "an attribute that appears", "a global that appears", "an attribute that is computed",
+    "an array of Python", "a chain of dictionaries", "a context variable", "Values that change places",
+    "a setting of an optimiser", "the activation of a layer", "a matrix of Values",
     "a compiled function inside", "a module's own list", "a module's own switch",
 ]  # fmt: skip
 

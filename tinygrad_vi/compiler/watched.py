@@ -16,8 +16,10 @@ from __future__ import annotations
 import random
 import sys
 from argparse import Namespace
-from collections import UserDict, UserList, deque
+from array import array
+from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextvars import ContextVar
 from enum import Enum
 from functools import partial
 from operator import attrgetter, is_, itemgetter
@@ -35,7 +37,7 @@ MOST = 100_000
 FEW = 256
 
 #: objects of Python's own that hold what users put there
-HOLDERS = (SimpleNamespace, Namespace, UserDict, UserList, Enum)
+HOLDERS = (SimpleNamespace, Namespace, UserDict, UserList, ChainMap, Enum)
 FUNCTIONS = (FunctionType, MethodType, partial)
 PLAIN = (int, float, complex, str, bytes, bool, type(None), range, slice)
 _cell = attrgetter("cell_contents")
@@ -93,12 +95,15 @@ class _Snapshot:
             self._watch(_contents_of, walk.cells)
         for table, names in walk.globals.values():
             self._watch(itemgetter(*names, names[0]), table)  # of two names or more it gives a tuple
+            self.equal.append((len, table, len(table)))  # a name that it would find now
         for container in walk.views:
             self._watch(_itself, container)
         for x, slots in walk.slotted:
             self._watch(attrgetter(*slots, slots[0]), x)
         for x in walk.arrays:
-            self.equal.append((_bytes, x, x.tobytes()))
+            self.equal.append((_bytes, x, _bytes(x)))
+        for x in walk.variables:
+            self.identical.append((_in_this_context, x, _in_this_context(x)))
 
     def _watch(self, get: Callable[[Any], Any], x: Any) -> None:
         known = get(x)
@@ -139,7 +144,11 @@ def _contents_of(cells: list[CellType]) -> list[Any]:
 
 
 def _bytes(x: Any) -> bytes:
-    return x.tobytes()  # type: ignore[no-any-return]
+    return x.tobytes() if hasattr(x, "tobytes") else bytes(x)
+
+
+def _in_this_context(x: Any) -> tuple[Any]:
+    return (x.get(None),)
 
 
 def _entries(container: Any) -> Any:
@@ -183,6 +192,7 @@ class _Walk:
         self.globals: dict[int, tuple[dict[str, Any], list[str]]] = {}
         self.views: list[Any] = []
         self.arrays: list[Any] = []
+        self.variables: list[ContextVar[Any]] = []
         self.slotted: list[tuple[Any, list[str]]] = []
         self.seen: set[int] = set()
         self.waiting: deque[Any] = deque([function])
@@ -206,11 +216,17 @@ class _Walk:
             self._function(x)
         elif isinstance(x, (list, tuple, dict, set, frozenset, deque)):
             self._container(x)
+        elif isinstance(x, (array, bytearray, memoryview)):
+            self.contents.append((type(x), _bytes(x)))
+            self.arrays.append(x)
+        elif isinstance(x, ContextVar):
+            self.waiting.append(x.get(None))
+            self.variables.append(x)
         elif isinstance(x, ModuleType):
             self._from(x.__name__)
         elif isinstance(x, (type, Operation, BuiltinFunctionType)):
             self._named(x)
-        elif hasattr(x, "dtype") and hasattr(x, "tobytes"):
+        elif hasattr(type(x), "dtype") and hasattr(type(x), "tobytes"):
             self._array(x)
         else:
             self._object(x)
@@ -267,7 +283,8 @@ class _Walk:
         if isinstance(x, BuiltinFunctionType) and owner is not None and not isinstance(owner, ModuleType):
             self.waiting.append(owner)
         if isinstance(x, type) and not _foreign(module):  # class Config: rate = 0.1, and its methods
-            self.waiting += [v for name, v in vars(x).items() if not name.startswith("__") or name == "__call__"]
+            members = vars(x).items()
+            self.waiting += [v for name, v in members if not name.startswith("__") or isinstance(v, FunctionType)]
             self.waiting += x.__bases__
             self.views.append(vars(x))
         elif isinstance(x, type) and issubclass(x, Module):
@@ -339,9 +356,10 @@ def _of_the_package(module: str | None) -> bool:
 
 def _state(x: Any) -> str | None:
     """Where a generator of random numbers, or an iterator, has come to; None for another object."""
-    if hasattr(x, "getstate") and hasattr(x, "random"):
+    kind = type(x)  # an object may claim to have any attribute
+    if hasattr(kind, "getstate") and hasattr(kind, "random"):
         return str(hash(x.getstate()))
-    if hasattr(x, "bit_generator"):
+    if hasattr(kind, "bit_generator"):
         return repr(x.bit_generator.state)
     if not isinstance(x, Iterator):
         return None
