@@ -201,7 +201,7 @@ def _object_array(x: Any) -> Any:
     return flat.reshape(x.shape)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Table:
     """The numbers of one argument for all examples.
 

@@ -192,7 +192,7 @@ def number(x: Any, wanted_by: str) -> float:
         several = isinstance(x, (list, tuple)) or hasattr(x, "shape")
         hint = ": apply it to each entry, or use the NumPy function on an object array" if several else ""
         takes = "real numbers" if wanted_by == "Value" else "numbers or Values"
-        hint = "; its number is v.data" if hasattr(x, "record") else hint
+        hint = "; its number is v.data, or stop_gradient(v) to go on computing" if hasattr(x, "record") else hint
         raise TypeError(f"{wanted_by} takes {takes}, got {_brief(x)} of type {type(x).__name__}{hint}")
     try:
         return float(x)

@@ -119,8 +119,9 @@ def fit(
     arrive as Values, whole numbers as they are, so that they can be indices; modules record whatever they are called
     with.
     parameters: Values, or a Module, which is then put in training mode for the while (`Dropout` drops).
-    X, y: one entry for each example; lists or arrays.
-    A compiled loss knows its parameters: ``fit(step, X, y)``, or ``fit(step)`` when its data stand in it.
+    X, y: one entry for each example; lists or arrays, of numbers only.  The loss meets rows of an array as arrays.
+    A compiled loss knows its parameters: ``fit(step, X, y)``, or ``fit(step)`` when its data stand in it.  It takes the
+    steps that the loss itself takes, whatever the options are.
     optimizer: Adam with the learning rate 0.01 by default.
     batch_size: None for all examples in one step (batch descent), 1 for single examples, m for mini-batches.
     seed: shuffles the examples anew in each epoch; None keeps their order.
@@ -137,10 +138,11 @@ def fit(
     Ctrl-C ends the training and returns the history so far.  The garbage collector rests while batches are computed:
     graphs of Values have no cycles.
 
-    Raises ShapeError for no examples or X and y of different lengths; ValueError for an infinity or NaN in them, a loss
-    that does not depend on the parameters, a checkpoint that does not fit; FileExistsError for a checkpoint that would
-    be overwritten by a new run; TrainingError, a DomainError, when the loss or a gradient is infinite or NaN: it names
-    the first node that was, and leaves the parameters as they were after the last good step.
+    Raises ShapeError for no examples or X and y of different lengths; TypeError for text, dates, complex numbers, a
+    mask, anything but numbers in them; NotFaithful for a compiled loss that is not the loss; ValueError for an infinity
+    or NaN in them, a loss that does not depend on the parameters, a checkpoint that does not fit; FileExistsError for a
+    checkpoint that would be overwritten by a new run; TrainingError, a DomainError, when the loss or a gradient is
+    infinite or NaN: it names the first node that was, and leaves the parameters as they were after the last good step.
 
     >>> from tinygrad_vi import optim
     >>> w = Value(0.0, "w")

@@ -73,6 +73,7 @@ def _ask_condition() -> None:
 def no_grad() -> AbstractContextManager[None]:
     """Compute without recording: results made inside are leaves, and cost no memory for a graph.
 
+    While a function is compiled, a result made inside is a `stop_gradient`: its number is still that of each example.
     It holds for the thread or asyncio task that says so, and in a generator while the generator runs.  A context
     manager and a decorator.
 

@@ -89,12 +89,11 @@ def compile(
     captured Values, closures, globals, attributes, entries of lists, dicts and arrays, a module's mode; when something
     changes, it is traced again.
 
-    What cannot be checked.  The function is run when it is traced and not at each call, so what it does on the side
-    (printing, counting, drawing random numbers that do not show in the result) is not done at each call.  Not watched:
-    what it reads through C code, iterators, files, the clock, other packages' objects and modules; a parameter in a
-    list that is replaced by another one; containers beyond 100,000 entries.  A
-    branch by the text of a parameter (``str(w)``) is judged by the two traces and the rows that were verified, so is
-    one by the type of what the data hold.
+    What cannot be checked.  The function is run when it is traced and not at each call: what it does on the side
+    (printing, writing files) is not done at each call.  Not watched: what it reads through C code, generators, files,
+    the environment, the clock, ``globals()["name"]``, objects and modules of other packages; a parameter in a list that
+    is replaced by another one; containers beyond 100,000 entries.  What it decides by the text of a parameter
+    (``str(w)``) or by the type of a number is judged by the two traces and the rows that were verified.
 
     A compiled function may be called, and traced, from several threads at once.  Raises TypeError for a parameter that
     is not a Value, ValueError for an unknown backend, a number of threads below 1, or no parameters.
@@ -413,8 +412,13 @@ class Compiled:
 
     def _tables(self, data: Sequence[Any]) -> list[Table]:
         names = self._arguments_for(data)
-        tables = [self._table(x, name) for x, name in zip(data, names, strict=True)]
-        for table, name in zip(tables, names, strict=True):
+        tables = []
+        for x, name in zip(data, names, strict=True):
+            if x.__class__ is self._np.ndarray and x.dtype.char == "d" and x.ndim:  # the usual case, at once
+                table = Table(x, x.ndim > 1)
+            else:
+                table = self._table(x, name)
+            tables.append(table)
             if len(table.numbers) == 0:
                 raise ShapeError(f"there are no examples: {name} is empty")
             if len(table.numbers) != len(tables[0].numbers):
@@ -449,10 +453,10 @@ class Compiled:
 
     def _key(self, theta: Any, tables: Sequence[Table]) -> Any:
         """What a trace is made for: the shape of the data, arrays or lists, and whether dropout is off."""
-        key: list[Any] = [(table.arrays, table.numbers.shape[1:]) for table in tables]
+        shapes = [(table.arrays, table.numbers.shape[1:]) for table in tables]
         if self.parameters is None:
-            key.append((hasattr(theta, "dtype"), self._np.shape(theta)))
-        return *key, bool(predicting.open) and predicting.get()
+            shapes.append((hasattr(theta, "dtype"), self._np.shape(theta)))
+        return (*shapes, predicting.get()) if predicting.open else tuple(shapes)
 
     def _prepare(self, theta: ArrayLike, tables: list[Table]) -> _Traced:
         """Trace the function for data of this shape, if that has not been done, or if something has changed since."""
