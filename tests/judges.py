@@ -61,6 +61,7 @@ DEFINITIONS = {
     "cosh": sympy.cosh,
     "tanh": lambda x: (exp(x) - exp(-x)) / (exp(x) + exp(-x)),
     "sech": lambda x: 2 / (exp(x) + exp(-x)),
+    "bell": lambda x: exp(-(x**2) / 2),
     "erf": erf,
     "erfc": erfc,
     "sigmoid": sigmoid,

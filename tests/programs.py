@@ -81,6 +81,7 @@ STEPS = {
     "sinh": lambda p, x, y, z: p.mul(0.6, p.sinh(x)),
     "cosh": lambda p, x, y, z: p.mul(0.6, p.cosh(x)),
     "tanh": lambda p, x, y, z: p.tanh(x),
+    "bell": lambda p, x, y, z: p.bell(x),
     "sech": lambda p, x, y, z: p.sech(x),
     "erf": lambda p, x, y, z: p.mul(0.8, p.erf(x)),
     "erfc": lambda p, x, y, z: p.mul(0.5, p.erfc(x)),

@@ -1,4 +1,5 @@
 import math
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -205,10 +206,16 @@ def test_numerical_gradients_work_on_plain_float_functions(method):
     assert numerical_gradient(exp, method=method)(-700.0) == pytest.approx(0.0, abs=1e-290)
 
 
-@pytest.mark.parametrize(("method", "evaluations"), [("forward", 6), ("central", 10)])
-def test_differences_of_n_inputs_take_n_and_one_or_2n_evaluations(method, evaluations):
+@pytest.mark.parametrize(
+    ("method", "step", "evaluations"),
+    [("forward", 1e-7, 6), ("central", 1e-5, 10), ("forward", None, 11), ("central", None, 20)],
+)
+def test_differences_of_n_inputs_take_n_and_one_or_2n_evaluations_and_twice_that_to_trust_the_step(
+    method, step, evaluations
+):
     calls = []
-    numerical_gradient(lambda x: calls.append(x) or math.fsum(x), method=method)([1.0, 2.0, 3.0, 4.0, 5.0])
+    f = lambda x: calls.append(x) or math.fsum(x)  # noqa: E731
+    numerical_gradient(f, method=method, step=step)([1.0, 2.0, 3.0, 4.0, 5.0])
     assert len(calls) == evaluations
     assert numerical_gradient(lambda x: 1.0, method=method)([]) == []
 
@@ -287,13 +294,30 @@ def test_bad_input_says_what_was_wrong():
         jvp(sin, 1.0, 1.0)
     with pytest.raises(ShapeError, match="f has 2 results, but there are 1 weights for them"):
         vjp(polar, 1.0, 2.0)[1]([1.0])
+    for f, weights, wanted, got in (
+        (lambda x: [x, [x, x]], [[1.0, 2.0], 3.0], "[x, [x, x]]", "[[x, x], x]"),
+        (lambda x: [x, x], [[1.0], [2.0]], "[x, x]", "[[x], [x]]"),
+        (lambda x: [[x], [x]], np.array([1.0, 2.0]), "[[x], [x]]", "[x, x]"),
+        (lambda x: x, [1.0], "x", "[x]"),
+        (lambda x: [x], 1.0, "[x]", "x"),
+    ):
+        with pytest.raises(ShapeError, match=re.escape(f"the result is nested like {wanted}, its weights like {got}")):
+            vjp(f, 2.0)[1](weights)
+    assert vjp(lambda v: np.array([v[0], v[1]]), np.ones(2))[1]([1.0, 2.0]).tolist() == [1.0, 2.0]
+    assert vjp(lambda x: (x, x), 2.0)[1](np.array([1.0, 2.0])) == 3.0
     with pytest.raises(ValueError, match='method is "forward" or "central", got \'middle\''):
         numerical_gradient(sin, method="middle")
-    with pytest.raises(ValueError, match="step must be positive, got 0"):
-        numerical_gradient(sin, step=0)
-    for order in (0, -1):
-        with pytest.raises(ValueError, match=f"order must be at least 1, got {order}"):
+    for step in (0, -1e-5, math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"step must be positive and finite, got {step}"):
+            numerical_gradient(sin, step=step)
+    with pytest.raises(DomainError, match=r"a step of 1e-05 is lost beside 1e\+16"):
+        numerical_gradient(sin, step=1e-5)(1e16)
+    for order in (0, -1, 1.5):
+        with pytest.raises(ValueError, match=f"order must be a whole number of at least 1, got {order}"):
             gradcheck(sin, order=order)
+    for tolerance in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match=f"tolerance must be positive, got {tolerance}"):
+            gradcheck(sin, tolerance=tolerance)
     for too_few in ((), (1.0,)):
         with pytest.raises(TypeError, match=rf"takes the arguments of f and then a vector, got {len(too_few)} in all"):
             hvp(sin)(*too_few)

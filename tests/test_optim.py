@@ -124,7 +124,7 @@ def test_the_repr_tells():
         (lambda p: optim.Adam(p).load_state_dict(optim.Adam([Value(1.0)]).state_dict()), ShapeError, "mean of Adam needs 2 numbers, one for each parameter"),
         (lambda p: optim.Adam(p).load_state_dict({}), ValueError, "the state of an optimiser needs the entries"),
         (lambda p: optim.Adam(p).load_state_dict({**optim.Adam(p).state_dict(), "steps": -1}), ValueError, "steps is a count, got -1"),
-        (lambda p: optim.Adam(p).load_state_dict({**optim.Adam(p).state_dict(), "state": {"mean": [0, 0], "square": [0, "1"]}}), ValueError, "square of Adam holds something that is no finite number"),
+        (lambda p: optim.Adam(p).load_state_dict({**optim.Adam(p).state_dict(), "state": {"mean": [0, 0], "square": [0, "1"]}}), ValueError, "square[1] of Adam should be a finite number, got '1'"),
     ],
 )  # fmt: skip
 def test_errors_say_what_was_wrong(call, error, message):
@@ -252,3 +252,28 @@ def test_least_squares_that_fail_leave_the_parameters():
     with pytest.raises(DomainError):
         optim.levenberg_marquardt(lambda: [exp(w[0] * 1000.0), w[1]], w)
     assert [v.data for v in w] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("options", [{}, {"damping": 0.1}, {"damping": 0.1, "steps": 5}, {"method": "trf"}])
+def test_residuals_of_other_values_are_refused(options):
+    w, b, other = Value(1.0, "w"), Value(5.0, "b"), Value(3.0)
+    with pytest.raises(ValueError, match="the residuals depend on none of the parameters"):
+        optim.levenberg_marquardt(lambda: [other - 1.0, other * other], [w, b], **options)
+    with pytest.raises(ValueError, match="the residuals do not depend on parameter 'b', so nothing tells what it"):
+        optim.levenberg_marquardt(lambda: [w - 3.0, w * other], [w, b], **options)
+    with pytest.raises(ValueError, match="depend on none of the parameters"):
+        optim.levenberg_marquardt(lambda: [Value(w.data - 3.0)], [w], **options)
+    assert (w.data, b.data, other.data) == (1.0, 5.0, 3.0)
+
+
+def test_a_residual_that_is_silent_here_depends_on_its_parameter_all_the_same():
+    w, b = Value(1.0, "w"), Value(-5.0, "b")
+    result = optim.levenberg_marquardt(lambda: [w - 3.0, b.relu()], [w, b], damping=1e-9)
+    assert (round(w.data, 6), b.data, result.success) == (3.0, -5.0, True)
+
+
+def test_minimize_says_which_parameters_it_cannot_move():
+    w, b, c = Value(1.0, "w"), Value(5.0, "b"), Value(7.0)
+    with pytest.warns(UserWarning, match="the loss does not depend on parameter 'b', parameter 2, which stays where"):
+        optim.minimize(lambda: (w - 2.0) ** 2, [w, b, c])
+    assert (round(w.data, 6), b.data, c.data) == (2.0, 5.0, 7.0)

@@ -67,3 +67,21 @@ def test_bad_arguments_say_what_was_wrong(tape):
         Tape(tape.output, inputs=[x, x])
     with pytest.raises(ValueError, match="'x3' is not an input of this tape; its inputs are x1, x2"):
         tape.tangent({"x3": 1.0})
+
+
+def test_a_label_that_two_inputs_share_names_neither():
+    a, other, b = Value(2.0, "a"), Value(5.0, "a"), Value(7.0, "b")
+    tape = Tape(a * other + b)
+    twice = r"2 inputs of this tape have the label 'a' \(v₋₂, v₋₁\): give the Value itself"
+    for ask in (lambda: tape.tangent({"a": 1.0}), lambda: tape.adjoint()["a"], lambda: tape.input("a")):
+        with pytest.raises(ValueError, match=twice):
+            ask()
+    assert tape.tangent({a: 1.0})[tape.output] == 5.0
+    assert tape.tangent({other: 1.0, "b": 10.0})[tape.output] == 12.0
+    assert (tape.adjoint()[other], tape.adjoint()["b"]) == (2.0, 1.0)
+
+
+def test_an_input_has_one_seed(tape):
+    x1 = tape.inputs[0]
+    with pytest.raises(ValueError, match="the input x1 was given two seeds: by its label and as a Value"):
+        tape.tangent({"x1": 1.0, x1: 2.0})

@@ -352,8 +352,11 @@ def test_resume_starts_anew_where_there_is_no_checkpoint(tmp_path):
 
 
 def edit(file, change):
+    """Edited by hand as the message says: of version 1, without the checksum."""
     content = json.loads(file.read_text())
     change(content)
+    content["version"] = 1
+    del content["checksum"]
     file.write_text(json.dumps(content))
 
 
@@ -376,6 +379,7 @@ def edit(file, change):
         (lambda f: edit(f, lambda c: c["names"].__setitem__(0, "W9[0,0]")), r"another architecture: it has 'W9\[0,0\]' instead of 'W1\[0,0\]'"),
     ],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.* has no checksum")
 def test_damaged_checkpoints_are_refused_and_change_nothing(tmp_path, damage, message):
     file = tmp_path / "run.json"
     train(network(), epochs=2, checkpoint=file)
@@ -421,8 +425,9 @@ def test_a_kill_at_any_moment_leaves_a_good_file(tmp_path, delay):
     content = json.loads(file.read_text())
     assert len(content["parameters"]) == 3000
     assert len(content["history"]["loss"]) >= 2
-    left_behind = {p.name for p in tmp_path.iterdir()} - {file.name}
-    assert left_behind <= {".run.json.tmp"}
+    unfinished = [p.name for p in tmp_path.iterdir() if p != file]
+    assert len(unfinished) <= 1
+    assert all(name.startswith(".run.json.") for name in unfinished)
 
 
 def test_a_checkpoint_that_cannot_be_written_says_so(tmp_path):

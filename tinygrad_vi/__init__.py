@@ -18,6 +18,7 @@ from tinygrad_vi.ops import ShapeError as ShapeError
 from tinygrad_vi.ops import acos as acos
 from tinygrad_vi.ops import asin as asin
 from tinygrad_vi.ops import atan as atan
+from tinygrad_vi.ops import bell as bell
 from tinygrad_vi.ops import cos as cos
 from tinygrad_vi.ops import cosh as cosh
 from tinygrad_vi.ops import elu as elu

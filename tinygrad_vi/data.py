@@ -6,6 +6,7 @@ Every set is a pair ``X, y`` of lists: a row of numbers for each example, and it
 from __future__ import annotations
 
 import math
+import operator
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -52,8 +53,28 @@ def batches_of_rows(n: int, batch_size: int | None = None, seed: Any = None) -> 
     size = n if batch_size is None else whole_number(batch_size, "batch_size (None for all examples)")
     order = list(range(n))
     if seed is not None:
-        random.Random(seed).shuffle(order)
+        random_numbers(seed).shuffle(order)
     return [order[i : i + size] for i in range(0, n, size)]
+
+
+def plain_seed(seed: Any) -> Any:
+    """A seed that `random` takes: NumPy's whole numbers, which it does not, become an int.
+
+    Raises TypeError for what is no seed.
+
+    >>> plain_seed(7), plain_seed("7, epoch 1"), plain_seed(None)
+    (7, '7, epoch 1', None)
+    """
+    if hasattr(seed, "__index__"):
+        return operator.index(seed)
+    if seed is None or isinstance(seed, (float, str, bytes, bytearray)):
+        return seed
+    raise TypeError(f"a seed is a whole number, a text or None, got {seed!r:.60} of type {type(seed).__name__}")
+
+
+def random_numbers(seed: Any) -> random.Random:
+    """The random numbers of a seed."""
+    return random.Random(plain_seed(seed))
 
 
 def check_examples(X: Sequence[Any], y: Sequence[Any] | None) -> None:
@@ -100,7 +121,8 @@ def split(
 def standardize(X: Sequence[Sequence[float]]) -> tuple[list[Row], Row, Row]:
     """Every column shifted and scaled to mean 0 and standard deviation 1; also the means and standard deviations.
 
-    A column that is the same everywhere is only shifted.
+    A column that is the same everywhere, or differs by no more than the rounding of its numbers, is only shifted: its
+    deviation counts as 0.
 
     >>> standardize([[1.0, 7.0], [3.0, 7.0]])
     ([[-1.0, 0.0], [1.0, 0.0]], [2.0, 7.0], [1.0, 0.0])
@@ -110,12 +132,19 @@ def standardize(X: Sequence[Sequence[float]]) -> tuple[list[Row], Row, Row]:
     columns = list(zip(*rows, strict=True))
     # of a column that is the same everywhere rounding would leave a deviation
     means = [c[0] if min(c) == max(c) else math.fsum(c) / len(c) for c in columns]
-    deviations = [
-        math.sqrt(math.fsum((x - mean) ** 2 for x in column) / len(column))
-        for column, mean in zip(columns, means, strict=True)
-    ]
+    deviations = [_deviation(column, mean) for column, mean in zip(columns, means, strict=True)]
     scaled = [[(x - m) / (s or 1.0) for x, m, s in zip(row, means, deviations, strict=True)] for row in rows]
     return scaled, means, deviations
+
+
+ROUNDING = 4.0 * 2.0**-52  # of numbers that went through a few operations, such as 0.1 + 0.2 for 0.3
+
+
+def _deviation(column: Sequence[float], mean: float) -> float:
+    """The standard deviation; 0 where the numbers differ by rounding alone."""
+    if max(column) - min(column) <= ROUNDING * max(map(abs, column)):
+        return 0.0
+    return math.hypot(*[x - mean for x in column]) / math.sqrt(len(column))  # whatever their size
 
 
 def to_lists(X: Any) -> Any:
@@ -277,7 +306,7 @@ def moons(n: int = 100, noise: float = 0.1, seed: int | None = 0) -> tuple[list[
     >>> len(X), len(X[0]), sorted(set(y))
     (50, 2, [0, 1])
     """
-    X, y = _sklearn().make_moons(n_samples=n, noise=noise, random_state=seed)
+    X, y = _sklearn().make_moons(n_samples=n, noise=noise, random_state=plain_seed(seed))
     return X.tolist(), y.tolist()
 
 
@@ -299,7 +328,7 @@ def parity(n: int = 100, length: int = 8, seed: int = 0) -> tuple[list[list[Row]
     >>> X[0], y[0]
     ([[1.0], [1.0], [0.0], [1.0]], [1, 0, 0, 1])
     """
-    rng = random.Random(seed)
+    rng = random_numbers(seed)
     bits = [[rng.randrange(2) for _ in range(length)] for _ in range(n)]
     sums = [[sum(row[: k + 1]) % 2 for k in range(length)] for row in bits]
     return [[[float(bit)] for bit in row] for row in bits], sums
@@ -315,7 +344,7 @@ def adding(n: int = 100, length: int = 8, seed: int = 0) -> tuple[list[list[Row]
     True
     """
     whole_number(length, "the length of the adding problem", least=2)
-    rng = random.Random(seed)
+    rng = random_numbers(seed)
     X, y = [], []
     for _ in range(n):
         marked = rng.sample(range(length), 2)

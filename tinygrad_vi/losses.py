@@ -17,11 +17,27 @@ References: C. M. Bishop, *Pattern Recognition and Machine Learning* (2006), sec
 from __future__ import annotations
 
 import math
+import sys
+import warnings
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
-from tinygrad_vi.ops import DomainError, ShapeError, log, log1p, logsumexp, number, relu, softplus, take, total, where
+from tinygrad_vi.ops import (
+    OPERATIONS,
+    DomainError,
+    ShapeError,
+    checked,
+    log,
+    log1p,
+    logsumexp,
+    number,
+    relu,
+    softplus,
+    take,
+    total,
+    where,
+)
 from tinygrad_vi.ops import softmax as softmax
 from tinygrad_vi.value import Value, dot
 
@@ -75,7 +91,7 @@ def beta_ml(prediction: Any, target: Any) -> Any:
     """
     error = mse(prediction, target)
     if error.data == 0.0 if isinstance(error, Value) else error == 0.0:
-        raise DomainError("beta_ml needs a prediction that differs from its target: all errors are 0")
+        raise DomainError("beta_ml needs a prediction that differs from its target: the mean squared error is 0")
     return 1.0 / error
 
 
@@ -83,6 +99,8 @@ def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
     """Squares for small errors, straight lines for large ones, averaged (P. J. Huber, 1964).
 
     With r = y - t: r**2 / 2 for ``|r| <= delta``, else delta (``|r|`` - delta / 2).  Gradient r/n, or delta sign(r)/n.
+
+    Raises ValueError unless delta is positive and finite.
 
     >>> huber([0.5, 3.0], [0.0, 0.0])
     1.3125
@@ -104,11 +122,15 @@ def tukey_biweight(prediction: Any, target: Any, c: float = 4.685) -> Any:
     r (1 - (r/c)**2)**2 / n, or 0.
     4.685 gives 95 % of the efficiency of least squares on normal errors of variance 1.
 
+    Raises ValueError unless c is positive and c**2 a finite number above 0.
+
     >>> tukey_biweight([1.0, 100.0], [0.0, 0.0], c=2.0)
     0.5260416666666666
     """
     _positive(c, "tukey_biweight", "c")
     top = c * c / 6.0
+    if not 0.0 < top < math.inf:
+        raise ValueError(f"tukey_biweight needs a c whose square is a number above 0, got c = {c!r}")
 
     def loss(y: Any, t: Any) -> Any:
         r = (y - t) / c
@@ -128,18 +150,19 @@ def bce(prediction: Any, target: Any) -> Any:
     Gradient (1/n) (y - t) / (y (1 - y)).  For the output of a network take `bce_with_logits`, which is exact where a
     sigmoid rounds to 0 or 1.
 
-    Raises ValueError for a target outside 0..1, DomainError for a prediction outside 0..1 or wrong for certain.
+    Raises DomainError for a target or a prediction outside 0..1, and for a prediction wrong for certain.
 
     >>> bce([0.8, 0.3, 0.4], [1.0, 0.0, 1.0])
     0.49870307570903233
     """
 
     def loss(y: Any, t: Any) -> Any:
-        p = y.data if isinstance(y, Value) else y
+        p = _number(y)
         if isinstance(p, float) and not 0.0 <= p <= 1.0:
             raise DomainError(f"bce takes predictions between 0 and 1, got {p}: for logits use bce_with_logits")
         # a certain target needs one logarithm only, and no 0 * log(0)
         if _is_number(t) and t in (0.0, 1.0):
+            y = checked(y, lambda: _inside(y))
             return -log(y) if t else -log1p(-y)
         return -(t * log(y) + (1.0 - t) * log1p(-y))
 
@@ -153,7 +176,7 @@ def bce_with_logits(prediction: Any, target: Any) -> Any:
 
     Computed as (1 - t) softplus(a) + t softplus(-a), the same without cancellation: exact for logits of any size.
 
-    Raises ValueError for a target outside 0..1.
+    Raises DomainError for a target outside 0..1.
 
     >>> bce_with_logits(0.0, 1.0), bce_with_logits(1000.0, 0.0), bce_with_logits(40.0, 1.0)
     (0.6931471805599453, 1000.0, 4.248354255291589e-18)
@@ -166,7 +189,7 @@ def multilabel_bce(prediction: Any, target: Any) -> Any:
 
     Takes the logits of one example and a 0 or 1 for each label.  Gradient sigmoid(a) - t.
 
-    Raises ValueError for a target outside 0..1.
+    Raises DomainError for a target outside 0..1.
 
     >>> round(multilabel_bce([0.3, -1.2, 2.0], [1, 0, 0]), 9)
     2.944565723
@@ -177,6 +200,8 @@ def multilabel_bce(prediction: Any, target: Any) -> Any:
 
 
 def _binary(a: Any, t: Any) -> Any:
+    if is_sigmoid(a):
+        _warn_twice("a binary cross-entropy of logits", "sigmoid")
     if _is_number(t) and t in (0.0, 1.0):
         return softplus(-a if t else a)
     return (1.0 - t) * softplus(a) + t * softplus(-a)
@@ -190,7 +215,7 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     logits: the list a, one for each class.  target: the number of the right class, counted from 0, or a list t of
     probabilities, one for each class.  Gradient softmax(a) - t (for probabilities that add up to 1).
 
-    Raises ValueError for a class that does not exist and for numbers that are no probabilities, ShapeError when there
+    Raises DomainError for a class that does not exist and for numbers that are no probabilities, ShapeError when there
     are not as many of them as logits.
 
     >>> cross_entropy([2.0, 1.0, -1.0], 0)
@@ -206,19 +231,26 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     if isinstance(target, (list, tuple)):
         pairs = _pairs(logits, target, "cross_entropy")
         weights = [_probability(t, "cross_entropy") for _, t in pairs]
-        known = [t.data if isinstance(t, Value) else t for t in weights]
+        known = [_number(t) for t in weights]
         if all(map(_is_number, known)) and abs(math.fsum(known) - 1.0) > 1e-6:
-            raise ValueError(
-                f"cross_entropy takes the number of a class or probabilities that add up to 1, got {target}"
+            raise DomainError(
+                f"cross_entropy takes the number of a class or probabilities that add up to 1, got "
+                f"{[_number(t) for t in target]}"
             )
         if [t for t in weights if not (_is_number(t) and t == 0.0)] == [1.0]:  # one class for certain
             return cross_entropy(logits, weights.index(1.0))
-        return total(weights) * logsumexp(logits) - total([t * a for a, t in pairs if not (_is_number(t) and t == 0)])
-    c = number(target.data if isinstance(target, Value) else target, "cross_entropy")
+        if is_softmax(logits):
+            _warn_twice("cross_entropy", "softmax")
+        norm = total(weights)
+        norm = checked(norm, lambda: 1e-6 - abs(norm - 1.0))
+        return norm * logsumexp(logits) - total([t * a for a, t in pairs if not (_is_number(t) and t == 0)])
+    if is_softmax(logits):
+        _warn_twice("cross_entropy", "softmax")
+    c = number(_number(target), "cross_entropy")
     if not (c.is_integer() and 0 <= c < len(logits)):
-        raise ValueError(
-            f"cross_entropy: there is no class {target!r} among {len(logits)} logits; classes are whole numbers "
-            f"from 0 to {len(logits) - 1}"
+        raise DomainError(
+            f"cross_entropy: there is no class {_number(target)!r} among {len(logits)} logits; classes are whole "
+            f"numbers from 0 to {len(logits) - 1}"
         )
     if isinstance(target, Value):
         return logsumexp(logits) - take(logits, target)
@@ -243,7 +275,7 @@ def hinge(prediction: Any, target: Any) -> Any:
 
     Gradient -t/n where t y < 1, else 0.
 
-    Raises ValueError for another target.
+    Raises DomainError for another target.
 
     >>> hinge([0.3, 2.0], [1, 1])
     0.35
@@ -321,21 +353,71 @@ def _is_number(x: Any) -> bool:
 
 
 def _probability(t: Any, name: str) -> Any:
-    number = t.data if isinstance(t, Value) else t
+    number = _number(t)
     if _is_number(number) and not 0.0 <= number <= 1.0:
-        hint = ": write (t + 1) / 2" * (t == -1)
-        raise ValueError(f"{name} takes targets between 0 and 1, got {t!r}{hint}")
-    return t
+        hint = ": write (t + 1) / 2" * (number == -1)
+        raise DomainError(f"{name} takes targets between 0 and 1, got {number!r}{hint}")
+    return checked(t, lambda: _inside(t))
 
 
 def _sign(t: Any, name: str) -> Any:
-    number = t.data if isinstance(t, Value) else t
+    number = _number(t)
     if _is_number(number) and number not in (-1.0, 1.0):
-        hint = ": write 2 * t - 1" * (t == 0)
-        raise ValueError(f"{name} takes targets of -1 and 1, got {t!r}{hint}")
-    return t
+        hint = ": write 2 * t - 1" * (number == 0)
+        raise DomainError(f"{name} takes targets of -1 and 1, got {number!r}{hint}")
+    return checked(t, lambda: -_square(t * t - 1.0))
+
+
+def _number(x: Any) -> Any:
+    return x.data if isinstance(x, Value) else x
+
+
+def _inside(t: Any) -> Any:
+    """Below 0 unless 0 <= t <= 1."""
+    return t * (1.0 - t)
 
 
 def _positive(x: float, name: str, what: str) -> None:
     if not x > 0.0:
         raise ValueError(f"{name} needs {what} > 0, got {x!r}")
+    if x == math.inf:
+        limit = ": with no bound it is half the squared error, 0.5 * mse(...)" * (what in ("delta", "c"))
+        raise ValueError(f"{name} needs a finite {what}, got {x!r}{limit}")
+
+
+# --- Outputs of an activation that a loss applies itself --------------------------------------------------------------
+
+EXP, SIGMOID, DIV = (OPERATIONS[name] for name in ("exp", "sigmoid", "div"))
+
+
+def is_sigmoid(y: Any) -> bool:
+    """Whether the record says that a Value is a sigmoid: by the operation, or written out as 1 / (1 + exp(-a)).
+
+    The number says nothing: a logit may lie between 0 and 1 as well.
+    """
+    op = getattr(y, "op", None)
+    if op is not DIV:
+        return op is SIGMOID
+    one, sum_of_two = y.parents
+    ops_below = [p.op for p in sum_of_two.parents]
+    ones = [p for p in (one, *sum_of_two.parents) if p.op is None and p.data == 1.0]
+    return len(ops_below) == 2 and EXP in ops_below and len(ones) == 2 and one.op is None
+
+
+def is_softmax(ys: Any) -> bool:
+    """Whether the record says that Values are a softmax: exponentials over one and the same sum."""
+    if len(ys) < 2 or any(getattr(y, "op", None) is not DIV for y in ys):
+        return False
+    norm = ys[0].parents[1]
+    return norm.op is not None and all(y.parents[1] is norm and y.parents[0].op is EXP for y in ys)
+
+
+def _warn_twice(name: str, activation: str) -> None:
+    frame, level = sys._getframe(1), 2  # at the first line outside of this module
+    while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(
+        f"{name} got the output of a {activation}: it takes logits and applies the {activation} itself, so it would be "
+        f"applied twice. Leave the {activation} out of the model while it is trained",
+        stacklevel=level,
+    )

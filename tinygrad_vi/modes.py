@@ -132,3 +132,5 @@ differentiable = Mode("differentiable", False)
 predicting = Mode("predicting", False)
 #: what watches the one run of a function that is being compiled
 tracing: Mode[Any] = Mode("tracing", None)
+#: the leaves to differentiate by, when others may lack a derivative (as sqrt does at 0); None: it is an error of any
+wanted: Mode[Any] = Mode("wanted", None)

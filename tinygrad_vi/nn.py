@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import random
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from difflib import get_close_matches
@@ -23,10 +22,11 @@ from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_vi import modes, ops
+from tinygrad_vi.data import random_numbers
 from tinygrad_vi.derivatives import differentiable, differentiating
-from tinygrad_vi.files import read_json, write_json
+from tinygrad_vi.files import finite, read_json, shown, whole, write_json
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.value import Value, being_traced, dot, no_grad
+from tinygrad_vi.value import NOT_COMPUTED, Value, being_traced, dot, no_grad
 
 if TYPE_CHECKING:
     from tinygrad_vi.optim import Optimizer
@@ -36,7 +36,6 @@ Activation = str | Callable[[Any], Any]
 Initializer = str | Callable[[Any, int, int], float]
 
 FILE_FORMAT = "tinygrad_vi model"
-MOST = sys.float_info.max
 
 # --- Activations and initial weights ----------------------------------------------------------------------------------
 
@@ -89,7 +88,7 @@ def generator(seed: Any) -> Any:
     """The random numbers of a seed; without one the module `random` itself, so that ``random.seed`` governs them."""
     if seed is None:
         return random
-    return seed if hasattr(seed, "uniform") else random.Random(seed)
+    return seed if hasattr(seed, "uniform") else random_numbers(seed)
 
 
 # --- Module -----------------------------------------------------------------------------------------------------------
@@ -167,9 +166,10 @@ class Module:
         return [x for x in _walk("", self, {}) if isinstance(x, Value)]
 
     def zero_grad(self) -> None:
-        """Set the grad of every parameter to 0."""
+        """Set the grad of every parameter to 0, unless no sweep has reached it."""
         for p in self.parameters():
-            p.grad = 0.0
+            if p.grad is not NOT_COMPUTED:
+                p.grad = 0.0
 
     def modules(self) -> list[Module]:
         """The module itself and all that it is made of."""
@@ -203,22 +203,29 @@ class Module:
         """Set all parameters to the numbers that `state_dict` gave.
 
         Raises ValueError (ShapeError for a wrong shape, DomainError for an infinity or NaN), and changes nothing, when
-        a name is missing or unknown, or something is no number.
+        a name is missing or unknown, something is no number, or a parameter with two names is given two numbers.
+        TypeError for what is no such dictionary.
         """
-        for p, x in self._matched(state):
-            p.data = x
+        whole(_assign, self._matched(state))
 
     def _matched(self, state: Mapping[str, Any]) -> list[tuple[Value, float]]:
         """Every parameter with the number it is to have."""
+        if not isinstance(state, Mapping):
+            raise TypeError(f"the state of a module is a dictionary, as state_dict() gives it, got {shown(state)}")
         arrays = self._arrays()
         missing, unknown = [k for k in arrays if k not in state], [k for k in state if k not in arrays]
         if missing or unknown:
-            said = [f"no {missing[0]!r}"] * bool(missing) + [f"an unknown {unknown[0]!r}"] * bool(unknown)
+            said = [f"no {k!r}" for k in missing[:1]] + [f"an unknown {shown(k)}" for k in unknown[:1]]
             raise ValueError(
                 f"these parameters belong to another architecture: there is {' and '.join(said)} "
                 f"({len(missing)} missing, {len(unknown)} unknown). Build the module as it was when they were saved"
             )
-        return [pair for path, values in arrays.items() for pair in _matched(path, values, state[path])]
+        given: dict[Value, float] = {}
+        for path, values in arrays.items():
+            for p, x in _matched(path, values, state[path]):
+                if given.setdefault(p, x) != x:
+                    raise ValueError(f"a parameter of {path} has another name too, and there it is {given[p]}, not {x}")
+        return list(given.items())
 
     def save(self, path: str | Path, optimizer: Optimizer | None = None) -> Path:
         """Write all parameters, and the optimiser's state, as JSON.  The file is complete or not there at all.
@@ -237,7 +244,8 @@ class Module:
     def load(self: M, path: str | Path, optimizer: Optimizer | None = None) -> M:
         """Read what `save` wrote into this module, and into the optimiser if one is given; returns the module.
 
-        Raises ValueError, and changes nothing, when the file is damaged or was saved by another architecture.
+        Raises ValueError, and changes nothing, when the file is damaged or was saved by another architecture.  A file
+        of version 1 has no checksum, which a warning says.
         """
         content = read_json(path, FILE_FORMAT, {"architecture": str, "names": list, "parameters": dict})
         if content["architecture"] != repr(self) or content["names"] != [p.label for p in self.parameters()]:
@@ -249,12 +257,10 @@ class Module:
             raise ValueError(f"{path} holds no optimiser: save it with model.save(path, optimizer)")
         try:
             pairs = self._matched(content["parameters"])
-            if optimizer is not None:
-                optimizer.load_state_dict(content["optimizer"])
+            state = {} if optimizer is None else optimizer.checked_state(content["optimizer"])
         except (ValueError, TypeError) as error:
             raise type(error)(f"cannot load {path}: {error}") from None
-        for p, x in pairs:
-            p.data = x
+        whole(_assign, pairs, optimizer, state)
         return self
 
     # -- for people ----------------------------------------------------------------------------------------------------
@@ -349,15 +355,18 @@ def _matched(path: str, values: Any, given: Any) -> list[tuple[Value, float]]:
     """Parameters and the numbers they are to have."""
     given = _plain(given)
     if isinstance(values, Value):
-        if isinstance(given, bool) or not isinstance(given, (int, float)):
-            raise ValueError(f"{path} should be a number, got {given!r:.60}")
-        if not abs(given) <= MOST:
-            raise DomainError(f"{path} should be finite, got {given!r:.60}")
-        return [(values, float(given))]
+        return [(values, finite(given, path))]
     if not isinstance(given, (list, tuple)) or len(given) != len(values):
-        got = f"{len(given)}" if isinstance(given, (list, tuple)) else f"{given!r:.60}"
+        got = f"{len(given)}" if isinstance(given, (list, tuple)) else shown(given)
         raise ShapeError(f"{path} should be a list of {len(values)}, got {got}")
     return [pair for i, (v, x) in enumerate(zip(values, given, strict=True)) for pair in _matched(f"{path}.{i}", v, x)]
+
+
+def _assign(pairs: Iterable[tuple[Value, float]], optimizer: Optimizer | None = None, state: Any = None) -> None:
+    for p, x in pairs:
+        p.data = x
+    if optimizer is not None:
+        optimizer.take_state(state)
 
 
 def _plain(x: Any) -> Any:
@@ -584,6 +593,15 @@ def _mask(W: list[list[Any]]) -> list[list[bool]] | None:
     return None if all(map(all, mask)) else mask
 
 
+def _two_biases(u: Any, v: Any) -> tuple[Any, Any]:
+    """Two numbers that are only ever added, as one and None; both where one is a Value and the other not 0."""
+    if not isinstance(u, Value) and not isinstance(v, Value):
+        return u + v, None
+    if not isinstance(v, Value) and v == 0.0:
+        return u, None
+    return (v, None) if not isinstance(u, Value) and u == 0.0 else (u, v)
+
+
 def _parameter(x: Any, label: str) -> Value:
     return x if isinstance(x, Value) else Value(x, label)
 
@@ -774,6 +792,8 @@ class _Cell(Module):
     """
 
     gates: tuple[str, ...]
+    #: a second bias, where `from_weights` was given two of Values
+    b_h: Sequence[Any] = ()
 
     def __init__(
         self,
@@ -801,7 +821,8 @@ class _Cell(Module):
         """A cell with given weights: PyTorch's ``weight_ih, weight_hh, bias_ih, bias_hh``, or nested lists.
 
         W_x has the shape (gates * hidden_size, n_inputs), W_h (gates * hidden_size, hidden_size), each bias
-        (gates * hidden_size,); the rows of the gates lie one below the other.
+        (gates * hidden_size,); the rows of the gates lie one below the other.  Values among them are taken as they are
+        and are parameters; of two biases that are both Values, the second becomes the attribute b_h.
         """
         W_x, W_h = _matrix(W_x, "W_x"), _matrix(W_h, "W_h")
         n, h = len(W_x[0]), len(W_h[0])
@@ -820,9 +841,12 @@ class _Cell(Module):
         for name, rows in (("W_x", W_x), ("W_h", W_h)):
             labelled = [[_parameter(x, f"{name}[{j},{i}]") for i, x in enumerate(row)] for j, row in enumerate(rows)]
             setattr(self, name, labelled)
-        if isinstance(self.b[0], Value):
-            sums = [u if isinstance(v, float) and v == 0.0 else u + v for u, v in zip(b_x, b_h, strict=True)]
-            self.b = [_parameter(b, f"b[{j}]") for j, b in enumerate(sums)]
+        if not isinstance(self.b[0], Value):  # without a bias
+            return
+        pairs = [_two_biases(u, v) for u, v in zip(b_x, b_h, strict=True)]
+        self.b = [_parameter(u, f"b[{j}]") for j, (u, _) in enumerate(pairs)]
+        if any(v is not None for _, v in pairs):  # their sum would be a result, and no parameter
+            self.b_h = [0.0 if v is None else _parameter(v, f"b_h[{j}]") for j, (_, v) in enumerate(pairs)]
 
     def initial_state(self) -> Any:
         """The state before the first step: zeros."""
@@ -838,7 +862,10 @@ class _Cell(Module):
     def _sums(self, gate: int, x: list[Any], h: list[Any]) -> list[Any]:
         """W_x @ x + W_h @ h + b of one gate, one node for each unit."""
         inputs = [*x, *h]
-        return [self._sum([*self.W_x[j], *self.W_h[j]], inputs, self.b[j]) for j in self._rows(gate)]
+        return [self._sum([*self.W_x[j], *self.W_h[j]], inputs, self._bias(j)) for j in self._rows(gate)]
+
+    def _bias(self, j: int) -> Any:
+        return self.b[j] + self.b_h[j] if self.b_h and isinstance(self.b_h[j], Value) else self.b[j]
 
     def _checked(self, x: Any, state: Any) -> tuple[list[Any], Any]:
         state = self.initial_state() if state is None else state
@@ -908,7 +935,7 @@ class GRUCell(_Cell):
         inner = len(b_h) - self.hidden_size
         super()._assign(W_x, W_h, b_x, [*b_h[:inner], *[0.0] * self.hidden_size])
         if isinstance(self.b[0], Value):
-            self.b_hn = [Value(v, f"b_hn[{j}]") for j, v in enumerate(b_h[inner:])]
+            self.b_hn = [_parameter(v, f"b_hn[{j}]") for j, v in enumerate(b_h[inner:])]
 
     def forward(self, x: Any, state: Any = None) -> list[Any]:
         """The next state."""
@@ -916,7 +943,7 @@ class GRUCell(_Cell):
         r = [s.sigmoid() for s in self._sums(0, x, h)]
         z = [s.sigmoid() for s in self._sums(1, x, h)]
         n = [
-            (self._sum(self.W_x[j], x, self.b[j]) + r[i] * self._sum(self.W_h[j], h, self.b_hn[i])).tanh()
+            (self._sum(self.W_x[j], x, self._bias(j)) + r[i] * self._sum(self.W_h[j], h, self.b_hn[i])).tanh()
             for i, j in enumerate(self._rows(2))
         ]
         return [ni + zi * (hi - ni) for ni, zi, hi in zip(n, z, h, strict=True)]

@@ -9,7 +9,7 @@ only arithmetic and functions of this table, so one rule serves three readers: g
 Values it returns new Values (second derivatives), given symbols it returns formulas.
 
 Rules are chosen not to cancel.  ``tanh'(20)`` is ``sech(20)**2 = 1.7e-17`` and not ``1 - tanh(20)**2``, which is 0;
-that is why the table has the rows ``sech`` and ``semicircle``, which only other rows need.
+that is why the table has the rows ``sech``, ``semicircle`` and ``bell``, which only other rows need.
 
 Functions raise DomainError outside their domain and where they overflow.  Plain arithmetic (+ - * / and `dot`)
 overflows to infinity as floats do; `Value.backward` then names the node where that happened.
@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from numbers import Real
 from typing import Any, Protocol
+
+from tinygrad_vi import modes
 
 Rule = Callable[..., Any]
 Writer = Callable[[Sequence[str]], str]
@@ -297,6 +299,12 @@ def _softplus(x: float) -> float:
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
+def _bell(x: float) -> float:
+    """exp(-x*x/2), with what x*x rounds off brought back to first order: exp would magnify it x*x times."""
+    e = math.exp(-0.5 * (x * x))
+    return e if e == 0.0 else e - 0.5 * _rounding_of_product(x, x) * e
+
+
 def _gelu(x: float) -> float:
     """x * erfc(z) / 2 with z = -x / sqrt(2).
 
@@ -369,6 +377,7 @@ pow_: Function
 abs_: Function
 where: Function
 log: Function
+bell: Function
 cos: Function
 semicircle: Function
 cosh: Function
@@ -459,11 +468,14 @@ sech = row("sech", _sech, lambda out, x: (-out * tanh(x),), "1 / cosh(x).  Deriv
            points=[*ANYWHERE, -700.0, -20.0, 20.0, 700.0])  # fmt: skip
 
 # the normal distribution's family
-erf = row("erf", math.erf, lambda out, x: (TWO_OVER_SQRT_PI * exp(-x * x),),
+bell = row("bell", _bell, lambda out, x: (-x * out,),
+           "exp(-x*x/2), the bell curve, exact in its tails.  Derivative -x * bell(x).",
+           latex=r"e^{{-\left({0}\right)^2 / 2}}", points=[*ANYWHERE, -37.0, -10.0, 10.0, 37.0])  # fmt: skip
+erf = row("erf", math.erf, lambda out, x: (TWO_OVER_SQRT_PI * bell(x) * bell(x),),
           "The error function, 2/sqrt(pi) * integral of exp(-t*t) over 0..x.  Derivative 2/sqrt(pi) * exp(-x*x).",
           taught=lambda out, x: (TWO_OVER_SQRT_PI * exp(-(x**2)),),
           points=[*ANYWHERE, -26.0, 26.0])  # fmt: skip
-erfc = row("erfc", math.erfc, lambda out, x: (-TWO_OVER_SQRT_PI * exp(-x * x),),
+erfc = row("erfc", math.erfc, lambda out, x: (-TWO_OVER_SQRT_PI * bell(x) * bell(x),),
            "1 - erf(x), exact for large x.  Derivative -2/sqrt(pi) * exp(-x*x).",
            taught=lambda out, x: (-TWO_OVER_SQRT_PI * exp(-(x**2)),),
            points=[*ANYWHERE, -26.0, 26.0])  # fmt: skip
@@ -480,8 +492,9 @@ silu = row("silu", lambda x: x * _sigmoid(x), lambda out, x: (sigmoid(x) * (1.0 
            "x * sigmoid(x), also called swish.  Derivative sigmoid(x) * (1 + x * sigmoid(-x)).",
            symbol="SiLU", points=[*ANYWHERE, -700.0, -40.0, 40.0, 1e300])  # fmt: skip
 gelu = row("gelu", _gelu,
-           lambda out, x: (0.5 * erfc(-x * SQRT_HALF) + ONE_OVER_SQRT_TWO_PI * x * exp(-0.5 * x * x),),
+           lambda out, x: (0.5 * erfc(-x * SQRT_HALF) + ONE_OVER_SQRT_TWO_PI * x * bell(x),),
            "x * P(N <= x) for a standard normal N.  Derivative P(N <= x) + x * density(x).",
+           taught=lambda out, x: (0.5 * erfc(-x * SQRT_HALF) + ONE_OVER_SQRT_TWO_PI * x * exp(-0.5 * x * x),),
            symbol="GELU", points=[*ANYWHERE, -37.0, -10.0, -0.7518, 10.0, 1e150])  # fmt: skip
 step = row("step", lambda x: (0.0 if x <= 0.0 else 1.0) if x == x else x, (0.0,),
            "1 for x > 0, else 0.  Derivative 0, at the jump too.",
@@ -508,9 +521,9 @@ minimum = row("minimum", lambda x, y: x if x <= y or x != x else y, lambda out, 
               role="min: router", corners={(3.0, 3.0): (0.5, 0.5)},
               taught=lambda out, x, y: (step(y - x), step(x - y)),
               points=[(2.0, 3.0), (3.0, 2.0), (-1e300, 1e-300)])  # fmt: skip
-where = row("where", lambda c, x, y: x if c > 0.0 else y,
+where = row("where", lambda c, x, y: (x if c > 0.0 else y) if c == c else c,
             lambda out, c, x, y: (0.0, where(c, 1.0, 0.0), where(c, 0.0, 1.0)),
-            "x where c > 0 and y elsewhere.  The gradient flows to the chosen one; the condition c gets 0.",
+            "x where c > 0 and y elsewhere; NaN where c is.  The gradient flows to the chosen one, c gets 0.",
             latex=r"\begin{{cases}}{1} & {0} > 0\\{2} & \text{{else}}\end{{cases}}", arity=3,
             corners={(0.0, 2.0, 3.0): (0.0, 0.0, 1.0)},
             points=[(1.0, 2.0, 3.0), (-1.0, 2.0, 3.0), (1e-300, 2.0, 3.0)])  # fmt: skip
@@ -712,22 +725,46 @@ def take(table: Sequence[Any], index: Any) -> Any:
 
     Rows are taken entry by entry.  The derivative by the entry taken is 1, by the others and by the index 0.
 
-    Raises ValueError for an index that is no whole number from 0 to len(table) - 1.
+    Raises DomainError for an index that is no whole number from 0 to len(table) - 1.
 
     >>> take([10.0, 20.0, 30.0], 1), take([[1.0, 2.0], [3.0, 4.0]], 0)
     (20.0, [1.0, 2.0])
     """
     found = number(getattr(index, "data", index), "take")
     if not (found.is_integer() and 0 <= found < len(table)):
-        raise ValueError(f"take needs a whole number from 0 to {len(table) - 1}, got {found:g}")
+        raise DomainError(f"take needs a whole number from 0 to {len(table) - 1}, got {found:g}")
     if not hasattr(index, "record"):
         return table[int(found)]
     chosen = [1.0 - step(abs_(index - float(k))) for k in range(len(table))]
-    # 0, and infinite where a compiled function meets an index that is none: a wrong number would say nothing
-    return _chosen(table, chosen, 1.0 / total(chosen) - 1.0)
+    return _chosen(table, chosen)
 
 
-def _chosen(table: Sequence[Any], chosen: Sequence[Any], check: Any) -> Any:
+def _chosen(table: Sequence[Any], chosen: Sequence[Any]) -> Any:
     if isinstance(table[0], (list, tuple)):
-        return [_chosen(column, chosen, check) for column in zip(*table, strict=True)]
-    return dot(table, chosen, check)
+        return [_chosen(column, chosen) for column in zip(*table, strict=True)]
+    return checked(dot(table, chosen), lambda: dot(chosen, [1.0] * len(chosen), -1.0))
+
+
+# --- Checks of numbers that come later --------------------------------------------------------------------------------
+
+
+def checked(x: Any, ok: Callable[[], Any]) -> Any:
+    """x as it is; a function that is compiled raises an error for every example for which ``ok()`` is below 0 or NaN.
+
+    Scalar code checks the number it meets, and says what is wrong with it.  A compiled function meets many more: there
+    the check is an output of the program, and where it fails the scalar code is run to say what it says.
+    """
+    if modes.tracing.get() is None or not hasattr(x, "record"):
+        return x
+    return apply(CHECKED, x, ok())
+
+
+def _checked(x: float, ok: float) -> float:
+    if not ok >= 0.0:
+        raise ValueError
+    return x
+
+
+#: no row of the table: it stands in the records of functions that are being compiled, and nowhere else
+CHECKED = operation("<checked>", _checked, (1.0, 0.0), "x where y >= 0, else an error.", symbol="✓", arity=2,
+                    domain="y >= 0")  # fmt: skip

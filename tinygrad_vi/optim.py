@@ -6,6 +6,8 @@ nothing, when a gradient or a new parameter is infinite or NaN.
 
     optimizer.zero_grad();  loss.backward();  optimizer.step()
 
+A parameter that no sweep has reached yet stays where it is, as in PyTorch: weight decay and momentum leave it alone.
+
 Each rule is written for one parameter: x is its value, g its gradient, the rest its state.  One step of each agrees
 with PyTorch's optimiser of the same name.  A schedule is a function from the epoch to the learning rate.
 
@@ -15,13 +17,15 @@ with PyTorch's optimiser of the same name.  A schedule is a function from the ep
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.derivatives import differentiable
+from tinygrad_vi.files import finite, shown, whole
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.value import Value, adjoints, dot, not_finite, recording, topological_order
+from tinygrad_vi.value import NOT_COMPUTED, Value, adjoints, dot, not_finite, recording, topological_order
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -65,38 +69,47 @@ class Optimizer:
         raise NotImplementedError
 
     def zero_grad(self) -> None:
-        """Set the grad of every parameter to 0."""
+        """Set the grad of every parameter to 0, unless no sweep has reached it."""
         for p in self.parameters:
-            p.grad = 0.0
+            if reached(p):
+                p.grad = 0.0
 
     def step(self) -> None:
-        """Move all parameters by one step; DomainError, and nothing moved, when one would not stay finite."""
+        """Move all parameters by one step; DomainError, and nothing moved, when one would not stay finite.
+
+        Parameters that no sweep has reached yet keep their value and their state.
+        """
         gradients = [_float(p.grad) for p in self.parameters]
         for p, g in zip(self.parameters, gradients, strict=True):
             if not math.isfinite(g):
                 raise DomainError(f"no step was taken: the gradient of {_name(self, p)} is {g}")
-        self.steps += 1
+        before, moved = self.steps, None  # type: int, list[tuple[float, ...]] | None
         try:
-            moved = [
-                self.update(p.data, g, *state)
-                for p, g, state in zip(self.parameters, gradients, self.state, strict=True)
-            ]
-            for p, (x, *state) in zip(self.parameters, moved, strict=True):
-                if not math.isfinite(x):
-                    raise DomainError(
-                        f"no step was taken: {_name(self, p)} would become {x}; try a learning rate below "
-                        f"{self.learning_rate}"
-                    )
-                if not all(map(math.isfinite, state)):  # it would never be finite again
-                    raise DomainError(f"no step was taken: the gradient of {_name(self, p)}, {p.grad}, is too large")
+            self.steps = before + 1  # `update` counts this step already
+            moved = self._moved(gradients)
+            self._commit(moved)
         except BaseException:
-            self.steps -= 1
+            if moved is None:
+                self.steps = before
+            else:  # interrupted half-way (Ctrl-C): once more, so that all parameters are of one step
+                self._commit(moved)
             raise
-        try:
-            self._commit(moved)
-        except KeyboardInterrupt:  # half-way: once more, so that all parameters are of one step
-            self._commit(moved)
-            raise
+
+    def _moved(self, gradients: Sequence[float]) -> list[tuple[float, ...]]:
+        """What `update` gives for each parameter; DomainError when something would not stay finite."""
+        moved = [
+            self.update(p.data, g, *state) if reached(p) or any(state) else (p.data, *state)
+            for p, g, state in zip(self.parameters, gradients, self.state, strict=True)
+        ]
+        for p, (x, *state) in zip(self.parameters, moved, strict=True):
+            if not math.isfinite(x):
+                raise DomainError(
+                    f"no step was taken: {_name(self, p)} would become {x}; try a learning rate below "
+                    f"{self.learning_rate}"
+                )
+            if not all(map(math.isfinite, state)):  # it would never be finite again
+                raise DomainError(f"no step was taken: the gradient of {_name(self, p)}, {p.grad}, is too large")
+        return moved
 
     def _commit(self, moved: Sequence[tuple[float, ...]]) -> None:
         for p, (x, *_) in zip(self.parameters, moved, strict=True):
@@ -128,33 +141,42 @@ class Optimizer:
         Raises ValueError, and changes nothing, when it comes from another kind of optimiser or for another number of
         parameters, or is damaged.
         """
+        self.take_state(self.checked_state(state))
+
+    def checked_state(self, state: Any) -> dict[str, Any]:
+        """What `state_dict` gave as the attributes that it stands for; ValueError where it does not fit."""
+        kind, n = type(self).__name__, len(self.parameters)
         if not isinstance(state, Mapping) or {"name", "settings", "steps", "state"} - set(state):
             raise ValueError("the state of an optimiser needs the entries name, settings, steps and state")
-        if state["name"] != type(self).__name__:
-            raise ValueError(f"the state is that of {state['name']}, this is {type(self).__name__}")
-        settings, columns, n = state["settings"], state["state"], len(self.parameters)
+        if state["name"] != kind:
+            raise ValueError(f"the state is that of {shown(state['name'])[1:-1]}, this is {kind}")
+        settings, columns, steps = state["settings"], state["state"], state["steps"]
         if not isinstance(settings, Mapping) or set(settings) != set(self.settings):
-            raise ValueError(
-                f"the settings of {type(self).__name__} are {', '.join(self.settings)}, got {settings!r:.60}"
-            )
+            raise ValueError(f"the settings of {kind} are {', '.join(self.settings)}, got {shown(settings)}")
         if not isinstance(columns, Mapping) or set(columns) != set(self.state_names):
-            raise ValueError(
-                f"the state of {type(self).__name__} is {', '.join(self.state_names)}, got {columns!r:.60}"
-            )
-        for name, numbers in [*columns.items(), ("settings", settings.values())]:
-            if name != "settings" and (not isinstance(numbers, (list, tuple)) or len(numbers) != n):
-                raise ShapeError(f"{name} of {type(self).__name__} needs {n} numbers, one for each parameter")
-            if not all(isinstance(x, (int, float)) and abs(x) < math.inf for x in numbers):
-                raise ValueError(f"{name} of {type(self).__name__} holds something that is no finite number")
-        if any(x < 0.0 for x in columns.get("square", ())):
-            raise ValueError(f"square of {type(self).__name__} holds a negative number")
-        type(self)(self.parameters, **settings)  # does it accept these settings?
-        if isinstance(state["steps"], bool) or not isinstance(state["steps"], int) or state["steps"] < 0:
-            raise ValueError(f"steps is a count, got {state['steps']!r}")
+            raise ValueError(f"the state of {kind} is {', '.join(self.state_names)}, got {shown(columns)}")
         for name, value in settings.items():
-            setattr(self, name, value)
-        self.steps = state["steps"]
-        self.state = list(zip(*[map(float, columns[name]) for name in self.state_names], strict=True)) or [()] * n
+            ours = getattr(self, name)
+            if isinstance(ours, bool) != isinstance(value, bool):
+                raise ValueError(f"{name} of {kind} is {ours!r} here, got {shown(value)}: that is of another type")
+            if isinstance(ours, float):
+                finite(value, f"{name} of {kind}")
+        for name, numbers in columns.items():
+            if not isinstance(numbers, (list, tuple)) or len(numbers) != n:
+                raise ShapeError(f"{name} of {kind} needs {n} numbers, one for each parameter")
+        numbers = {name: [finite(x, f"{name}[{i}] of {kind}") for i, x in enumerate(columns[name])]
+                   for name in self.state_names}  # fmt: skip
+        if any(x < 0.0 for x in numbers.get("square", ())):
+            raise ValueError(f"square of {kind} holds a negative number")
+        settings = type(self)(self.parameters, **settings).settings  # does it accept them?
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+            raise ValueError(f"steps is a count, got {shown(steps)}")
+        rows = list(zip(*numbers.values(), strict=True)) or [()] * n
+        return {**settings, "steps": steps, "state": rows}
+
+    def take_state(self, attributes: Mapping[str, Any]) -> None:
+        """Set attributes in one go: whoever interrupts finds all of them or none."""
+        vars(self).update(attributes)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
@@ -284,39 +306,56 @@ class AdamW(Adam):
 class OnArrays:
     """An optimiser at work on arrays: all parameters move in a few array operations, by the very rule of `update`.
 
-    theta: the numbers of its parameters.  Call `write_back` when done: until then the Values and the optimiser's own
-    state are as they were.
+    theta: the numbers of its parameters.  resting: the places of those that no sweep reaches, which stay where they
+    are.  Call `write_back` when done: until then the Values and the optimiser are as they were.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, resting: Sequence[int] = ()) -> None:
         import numpy as np
 
-        self.np, self.optimizer = np, optimizer
-        self.theta = np.array([p.data for p in optimizer.parameters])
-        self.state = list(np.array(optimizer.state, dtype=float).reshape(len(self.theta), -1).T.copy())
+        self.np, self.optimizer, self.resting = np, optimizer, list(resting)
+        theta = np.array([p.data for p in optimizer.parameters])
+        state = list(np.array(optimizer.state, dtype=float).reshape(len(theta), -1).T.copy())
+        # steps taken, parameters, state: one object, so that one assignment is a step and an interruption splits none
+        self.now: tuple[int, Any, list[Any]] = (optimizer.steps, theta, state)
+
+    @property
+    def theta(self) -> Any:
+        """The numbers of the parameters."""
+        return self.now[1]
 
     def step(self, gradient: Any) -> None:
         """Move theta against the gradient; DomainError, and nothing moved, when it would not stay finite."""
-        optimizer = self.optimizer
-        optimizer.steps += 1
-        with self.np.errstate(all="ignore"):
-            theta, *state = optimizer.update(self.theta, gradient, *self.state)
-            finite = all(math.isfinite(x.sum()) or self.np.isfinite(x).all() for x in (theta, *state))
-        if not finite:
-            optimizer.steps -= 1
-            worst = int(self.np.argmin(self.np.isfinite(sum([theta, *state]))))
-            raise DomainError(
-                f"no step was taken: {_name(optimizer, optimizer.parameters[worst])} or what is kept of its gradient "
-                f"would become infinite; try a learning rate below {optimizer.learning_rate}"
-            )
-        self.theta, self.state = theta, state
+        optimizer, before = self.optimizer, self.optimizer.steps
+        steps, theta, state = self.now
+        try:
+            optimizer.steps = steps + 1  # `update` counts this step already
+            with self.np.errstate(all="ignore"):
+                moved, *kept = optimizer.update(theta, gradient, *state)
+                if self.resting:
+                    for new, old in zip((moved, *kept), (theta, *state), strict=True):
+                        new[self.resting] = old[self.resting]
+                finite = all(math.isfinite(x.sum()) or self.np.isfinite(x).all() for x in (moved, *kept))
+            if not finite:
+                worst = int(self.np.argmin(self.np.isfinite(sum([moved, *kept]))))
+                raise DomainError(
+                    f"no step was taken: {_name(optimizer, optimizer.parameters[worst])} or what is kept of its "
+                    f"gradient would become infinite; try a learning rate below {optimizer.learning_rate}"
+                )
+            self.now = steps + 1, moved, kept
+        finally:
+            optimizer.steps = before
 
     def write_back(self) -> None:
-        """Give theta to the parameters and the state to the optimiser."""
-        for p, x in zip(self.optimizer.parameters, self.theta.tolist(), strict=True):
+        """Give theta to the parameters, the state and the count of steps to the optimiser."""
+        whole(self._write_back)
+
+    def _write_back(self) -> None:
+        steps, theta, state = self.now
+        rows = list(zip(*[column.tolist() for column in state], strict=True)) or [()] * len(theta)
+        for p, x in zip(self.optimizer.parameters, theta.tolist(), strict=True):
             p.data = x
-        columns = [column.tolist() for column in self.state]
-        self.optimizer.state = list(zip(*columns, strict=True)) or [()] * len(self.theta)
+        self.optimizer.take_state({"steps": steps, "state": rows})
 
 
 def _quotient(x: Any, y: Any) -> Any:
@@ -330,12 +369,21 @@ def _sqrt(x: Any) -> Any:
     return math.sqrt(x) if isinstance(x, float) else x**0.5
 
 
+def reached(p: Value) -> bool:
+    """Whether a sweep has reached it, so that it has a gradient, if only 0."""
+    return p.grad is not NOT_COMPUTED
+
+
 def _float(grad: Any) -> float:
     return grad.data if isinstance(grad, Value) else float(grad)
 
 
 def _name(optimizer: Optimizer, p: Value) -> str:
-    return f"parameter {p.label!r}" if p.label else f"parameter {optimizer.parameters.index(p)}"
+    return _name_in(optimizer.parameters, next(i for i, q in enumerate(optimizer.parameters) if q is p))
+
+
+def _name_in(parameters: Sequence[Value], i: int) -> str:
+    return f"parameter {parameters[i].label!r}" if parameters[i].label else f"parameter {i}"
 
 
 def at_least(x: Any, least: float, what: str) -> float:
@@ -347,7 +395,7 @@ def at_least(x: Any, least: float, what: str) -> float:
 
 
 def _fraction(x: Any, what: str) -> float:
-    if not isinstance(x, Real) or not 0.0 <= float(x) < 1.0:
+    if isinstance(x, bool) or not isinstance(x, Real) or not 0.0 <= float(x) < 1.0:
         raise ValueError(f"{what} must be at least 0 and below 1, got {x!r:.60}")
     return float(x)
 
@@ -360,11 +408,14 @@ Schedule = Callable[[int], float]
 def step_decay(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
     """learning_rate * factor**(epoch // every): times ``factor`` after each ``every`` epochs.
 
+    Raises ValueError, as all schedules do, for a rate or factor that is negative or not finite.
+
     >>> [step_decay(1.0, every=2, factor=0.5)(epoch) for epoch in range(5)]
     [1.0, 1.0, 0.5, 0.5, 0.25]
     """
     whole_number(every, "every")
-    return lambda epoch: learning_rate * factor ** (epoch // every)
+    decayed = exponential_decay(learning_rate, factor)
+    return lambda epoch: decayed(epoch // every)
 
 
 def exponential_decay(learning_rate: float, factor: float) -> Schedule:
@@ -373,7 +424,15 @@ def exponential_decay(learning_rate: float, factor: float) -> Schedule:
     >>> [exponential_decay(1.0, factor=0.5)(epoch) for epoch in range(4)]
     [1.0, 0.5, 0.25, 0.125]
     """
-    return lambda epoch: learning_rate * factor**epoch
+    rate, factor = at_least(learning_rate, 0.0, "the learning rate"), at_least(factor, 0.0, "the factor")
+
+    def decayed(epoch: int) -> float:
+        try:
+            return float(rate * factor**epoch)
+        except OverflowError:
+            raise DomainError(f"the learning rate {rate} * {factor}**{epoch} is too large for a float") from None
+
+    return decayed
 
 
 def cosine_decay(learning_rate: float, epochs: int, end: float = 0.0) -> Schedule:
@@ -383,7 +442,8 @@ def cosine_decay(learning_rate: float, epochs: int, end: float = 0.0) -> Schedul
     [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
     whole_number(epochs, "epochs")
-    return lambda epoch: end + (learning_rate - end) * 0.5 * (1.0 + math.cos(math.pi * min(epoch / epochs, 1.0)))
+    rate, end = at_least(learning_rate, 0.0, "the learning rate"), at_least(end, 0.0, "the end")
+    return lambda epoch: end + (rate - end) * 0.5 * (1.0 + math.cos(math.pi * min(epoch / epochs, 1.0)))
 
 
 def inverse_time_decay(learning_rate: float, rate: float = 1.0) -> Schedule:
@@ -392,7 +452,8 @@ def inverse_time_decay(learning_rate: float, rate: float = 1.0) -> Schedule:
     >>> [inverse_time_decay(1.0)(epoch) for epoch in range(4)]
     [1.0, 0.5, 0.3333333333333333, 0.25]
     """
-    return lambda epoch: learning_rate / (1.0 + rate * epoch)
+    first, rate = at_least(learning_rate, 0.0, "the learning rate"), at_least(rate, 0.0, "the rate of decay")
+    return lambda epoch: first / (1.0 + rate * epoch)
 
 
 # --- Full-batch methods -----------------------------------------------------------------------------------------------
@@ -406,7 +467,8 @@ def minimize(
     SciPy is given our gradient and, for methods that use them, our Hessian-vector product ("Newton-CG", "trust-krylov")
     or our Hessian ("trust-exact").  options: whatever SciPy's function takes (``tol``, ``bounds``, ``callback``,
     ``options={"maxiter": 50}``).  Returns SciPy's result; the parameters have the values ``result.x``.  A point that
-    the line search tries and where the loss cannot be computed counts as infinitely bad.
+    the line search tries and where the loss cannot be computed counts as infinitely bad.  Warns of parameters that the
+    loss does not depend on: they stay where they are.
 
     Raises DomainError when the loss cannot be computed at the start, and whatever else goes wrong; the parameters are
     then as before.
@@ -420,6 +482,7 @@ def minimize(
     parameters = _leaves(parameters)
     start = [p.data for p in parameters]
     y, gradient = _evaluate(loss, parameters)  # at the start, errors are the caller's to see
+    _warn_of_others(loss, parameters)
     good = {"at": np.array(start), "value": y, "slope": 1.0 + np.linalg.norm(gradient)}
 
     def value_and_gradient(theta: Any) -> tuple[float, Any]:
@@ -483,8 +546,8 @@ def levenberg_marquardt(
 
     Returns SciPy's result or one like it: ``x``, ``cost`` (1/2 sum r**2), ``fun`` (r), ``jac`` (J), ``nfev``.
 
-    Raises ValueError when J^T J + damping I is singular, DomainError when something is infinite or NaN; the parameters
-    are then as before.
+    Raises ValueError when J^T J + damping I is singular or the residuals do not depend on one of the parameters,
+    DomainError when something is infinite or NaN; the parameters are then as before.
 
     >>> w = Value(0.5)
     >>> r = lambda: [y - (w * x).exp() for x, y in ((0.0, 1.0), (1.0, 2.0), (2.0, 4.2))]
@@ -509,13 +572,7 @@ def levenberg_marquardt(
             theta = np.array(start)
             for _ in range(whole_number(steps, "steps")):
                 r, J = at(theta)
-                matrix = J.T @ J + damping * np.eye(len(theta))
-                if np.linalg.matrix_rank(matrix) < len(theta):
-                    raise ValueError(
-                        f"J^T J + damping I is singular with damping = {damping}: the residuals do not determine all "
-                        "parameters; give a damping above 0"
-                    )
-                theta = theta - np.linalg.solve(matrix, J.T @ r)
+                theta = theta - _damped_step(r, J, damping)
             r, J = at(theta)
             result = scipy_optimize.OptimizeResult(
                 x=theta, cost=0.5 * float(r @ r), fun=r, jac=J, nfev=steps + 1, success=True
@@ -541,6 +598,24 @@ def levenberg_marquardt(
         raise
     _assign(parameters, result.x)
     return result
+
+
+def _damped_step(r: Any, J: Any, damping: float) -> Any:
+    """(J^T J + damping I)^-1 J^T r, as the least squares of J stacked on sqrt(damping) I, which squares no condition.
+
+    Columns are brought to length 1 first: parameters of different size are no less determined for that.
+    """
+    import numpy as np
+
+    stacked = np.vstack([J, math.sqrt(damping) * np.eye(J.shape[1])])
+    size = np.linalg.norm(stacked, axis=0)
+    scaled = stacked / np.where(size, size, 1.0)
+    if np.linalg.matrix_rank(scaled) < J.shape[1]:
+        raise ValueError(
+            f"J^T J + damping I is singular with damping = {damping}: the residuals do not determine all parameters; "
+            "give a damping above 0"
+        )
+    return np.linalg.lstsq(scaled, np.concatenate([r, np.zeros(J.shape[1])]), rcond=None)[0] / size
 
 
 def _import(module: str, wanted_by: str) -> Any:
@@ -582,6 +657,15 @@ def _evaluate(loss: Callable[[], Value], parameters: Sequence[Value]) -> tuple[f
     return y.data, gradient
 
 
+def _warn_of_others(loss: Callable[[], Value], parameters: Sequence[Value]) -> None:
+    y = _called(loss)
+    on_record = {v for node in topological_order([y]) for v in node.parents} | {y}
+    absent = [i for i, p in enumerate(parameters) if p not in on_record]
+    if absent:
+        names = ", ".join(_name_in(parameters, i) for i in absent[:3]) + ", ..." * (len(absent) > 3)
+        warnings.warn(f"the loss does not depend on {names}, which stays where it is", stacklevel=3)
+
+
 def _hessian_product(y: Value, parameters: Sequence[Value], direction: Sequence[float]) -> list[float]:
     """H v, as the gradient of gradient . v (B. Pearlmutter, 1994)."""
     adjoint = adjoints(topological_order([y]), {y: 1.0}, create_graph=True)
@@ -598,12 +682,21 @@ def _residuals_and_jacobian(
     outputs = [recorded_output(r) for r in _called(residuals)]
     if not outputs:
         raise ShapeError("there are no residuals")
-    rows = []
+    rows, on_record = [], set[Value]()
     for r in outputs:
         if not math.isfinite(r.data):
             raise not_finite(r, f"a residual is {r.data}")
         adjoint = adjoints(topological_order([r]), {r: 1.0})
         rows.append([adjoint.get(p, 0.0) for p in parameters])
+        on_record |= adjoint.keys()
+    absent = [i for i, p in enumerate(parameters) if p not in on_record]
+    if len(absent) == len(parameters):
+        raise ValueError("the residuals depend on none of the parameters: are they computed from these very Values?")
+    if absent:
+        raise ValueError(
+            f"the residuals do not depend on {_name_in(parameters, absent[0])}, so nothing tells what it should be: "
+            "leave it out, or compute the residuals from this very Value"
+        )
     return [r.data for r in outputs], rows
 
 

@@ -95,7 +95,8 @@ class Tape:
         """Forward mode: the tangent of every row, when the inputs move along ``seeds`` (input or label -> speed).
 
         Without seeds the first input moves with speed 1, so tangents are derivatives by it.
-        Raises ValueError for a seed of something that is not an input.
+        Raises ValueError for a seed of something that is not an input, a label that several inputs have, or two seeds
+        of one input.
 
         >>> a, b = Value(2.0, label="a"), Value(5.0, label="b")
         >>> tape = Tape(a * b)
@@ -103,8 +104,15 @@ class Tape:
         2.0
         """
         speeds = dict.fromkeys(self.inputs, 0.0)
+        moved: set[Value] = set()
         for key, speed in (dict.fromkeys(self.inputs[:1], 1.0) if seeds is None else seeds).items():
-            speeds[self.input(key)] = float(speed)
+            v = self.input(key)
+            if v in moved:
+                raise ValueError(
+                    f"the input {v.label or self.name(v)} was given two seeds: by its label and as a Value"
+                )
+            moved.add(v)
+            speeds[v] = float(speed)
         tangent = {self.output: 0.0} | tangents(self.operations, speeds)  # the output may be a constant
         terms = {
             node: [
@@ -127,12 +135,21 @@ class Tape:
         return Trace(self, "adjoint", adjoint, terms)
 
     def input(self, key: Value | str) -> Value:
-        """The input with this label, or this very input.  Raises ValueError when there is none."""
-        for v in self.inputs:
-            if v is key or (isinstance(key, str) and v.label == key):
-                return v
-        known = ", ".join(v.label or self.name(v) for v in self.inputs)
-        raise ValueError(f"{key!r} is not an input of this tape; its inputs are {known}")
+        """The input with this label, or this very input.
+
+        Raises ValueError when there is none, or several inputs have the label.
+        """
+        found = [v for v in self.inputs if v is key or (isinstance(key, str) and v.label == key)]
+        if len(found) > 1:
+            rows = ", ".join(map(self.name, found))
+            raise ValueError(
+                f"{len(found)} inputs of this tape have the label {key!r} ({rows}): give the Value itself, or label "
+                "them apart before the tape is made"
+            )
+        if not found:
+            known = ", ".join(v.label or self.name(v) for v in self.inputs)
+            raise ValueError(f"{key!r} is not an input of this tape; its inputs are {known}")
+        return found[0]
 
     def __repr__(self) -> str:
         n, m = len(self.inputs), len(self.operations)

@@ -8,29 +8,48 @@ descent, with one stochastic gradient descent, and mini-batch descent in between
 from __future__ import annotations
 
 import math
+import os
 import random
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.compiler.compiled import Compiled, NotFinite, compile
-from tinygrad_vi.compiler.trace import guarded
+from tinygrad_vi.compiler.trace import guarded, trace
 from tinygrad_vi.compiler.watched import Captured
-from tinygrad_vi.data import Table, as_table, as_values, batches_of_rows, check_examples, numbers_only, to_lists
+from tinygrad_vi.data import (
+    Table,
+    as_table,
+    as_values,
+    batches_of_rows,
+    check_examples,
+    numbers_only,
+    plain_seed,
+    to_lists,
+)
 from tinygrad_vi.derivatives import differentiable
-from tinygrad_vi.files import read_json, write_json
+from tinygrad_vi.files import finite, json_text, read_json, shown, whole, write_atomically
+from tinygrad_vi.losses import is_sigmoid
 from tinygrad_vi.nn import Module, counted, prediction
-from tinygrad_vi.ops import DomainError, ShapeError, whole_number
-from tinygrad_vi.optim import Adam, OnArrays, Optimizer, Schedule, at_least, recorded_output
-from tinygrad_vi.value import Value, adjoints, collector_paused, no_grad, not_finite, topological_order
+from tinygrad_vi.ops import DomainError, ShapeError, number, whole_number
+from tinygrad_vi.optim import Adam, OnArrays, Optimizer, Schedule, at_least, reached, recorded_output
+from tinygrad_vi.value import (
+    Value,
+    adjoints,
+    collector_paused,
+    no_grad,
+    not_finite,
+    recording,
+    topological_order,
+)
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.plots import Plot
@@ -56,6 +75,11 @@ class History:
     time: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     stopped: str = ""
+
+    def _add(self, row: Mapping[str, float]) -> None:
+        """Append to the columns.  ``any`` runs through in C (append gives None), so Ctrl-C never finds half a row."""
+        columns = [getattr(self, name) for name in row]
+        any(map(list.append, columns, row.values()))
 
     @property
     def epochs(self) -> int:
@@ -133,9 +157,12 @@ def fit(
     callbacks: called with the history after each epoch; one that returns True ends the training.
     progress: a bar, where the package tqdm is installed.
     checkpoint: a file to keep the state in, written every ``checkpoint_every`` epochs and at the end.  With ``resume``
-    training goes on from there, where the file exists, and arrives at the very numbers of an uninterrupted run.
+    training goes on from there, where the file exists, and arrives at the very numbers of an uninterrupted run.  A
+    checkpoint that cannot be written (a full disk) is said in a warning and costs nothing: the training goes on, the
+    old file stays, and the next one is tried.
 
-    Ctrl-C ends the training and returns the history so far.  The garbage collector rests while batches are computed:
+    Ctrl-C ends the training and returns the history so far; parameters and optimiser are those of the last whole step.
+    The garbage collector rests while batches are computed:
     graphs of Values have no cycles.
 
     Raises ShapeError for no examples or X and y of different lengths; TypeError for text, dates, complex numbers, a
@@ -156,7 +183,7 @@ def fit(
     if patience is not None:
         whole_number(patience, "patience")
     batch_size = None if batch_size is None else whole_number(batch_size, "batch_size (None for all examples)")
-    seed = int(seed) if isinstance(seed, Integral) else seed
+    seed = plain_seed(seed)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(
             f"give an optimiser of the parameters, such as optim.Adam(model.parameters()), got {optimizer!r:.60}"
@@ -200,9 +227,10 @@ def fit(
     history.stopped = _stalled(history, patience)  # a resumed run may have been at its end
     callbacks = [callbacks] if callable(callbacks) else list(callbacks)
     per_epoch = len(batches_of_rows(len(examples), batch_size))
+    modes = [(module, module.training) for module in parameters.modules()] if isinstance(parameters, Module) else []
     start = perf_counter() - (history.time[-1] if history.time else 0.0)
-    with progress_bar(progress, epochs * per_epoch, history.epochs * per_epoch) as bar, _training(parameters):
-        try:
+    try:
+        with progress_bar(progress, epochs * per_epoch, history.epochs * per_epoch) as bar, _training(modes):
             while history.epochs < epochs and not history.stopped:
                 epoch = history.epochs
                 bar.set_description(f"epoch {epoch + 1}/{epochs}", refresh=False)
@@ -211,14 +239,11 @@ def fit(
                 order = None if seed is None or per_epoch == 1 else f"{seed}, epoch {epoch}"
                 batches = batches_of_rows(len(examples), batch_size, order)
                 mean, norm = _epoch(objective, optimizer, examples, batches, bar, history)
+                row = {"loss": mean, "gradient_norm": norm, "learning_rate": optimizer.learning_rate}
                 if held_out is not None:
-                    history.validation_loss.append(_validate(objective, held_out, history))
-                history.loss.append(mean)
-                history.gradient_norm.append(norm)
-                history.learning_rate.append(optimizer.learning_rate)
-                history.time.append(perf_counter() - start)
+                    row["validation_loss"] = _validate(objective, held_out, history)
+                run.end_epoch({**row, "time": perf_counter() - start})
                 bar.set_postfix_str(f"loss {mean:.4g}", refresh=False)
-                run.remember_best()
                 wishes = [callback(history) for callback in callbacks]
                 if any(wish is True for wish in wishes):  # and not any result, such as the path of a file it wrote
                     history.stopped = "a callback ended it"
@@ -227,35 +252,59 @@ def fit(
                 ended = history.stopped or history.epochs == epochs
                 if checkpoint is not None and (ended or history.epochs % checkpoint_every == 0):
                     run.save(Path(checkpoint))
-        except KeyboardInterrupt:
-            history.stopped = f"interrupted in epoch {history.epochs + 1}"
+    except KeyboardInterrupt:
+        objective.settle()  # once more, if this very call was interrupted; the next line as well
+        _set_modes(modes)
+        history.stopped = f"interrupted in epoch {history.epochs + 1}"
     if patience is not None and held_out is not None:
-        run.restore_best()
+        whole(run.restore_best)
     return history
 
 
 def accuracy(model: Callable[[Any], Any], X: Sequence[Any], y: Sequence[Any], threshold: float = 0.0) -> float:
     """The fraction of examples whose class the model gets right.
 
-    A model with several outputs answers with the number of the largest.  One with a single output says yes above the
-    threshold (0 for logits and scores, 0.5 for probabilities), and the right answer is yes for a target above 0.
-    A Module is put in prediction mode for the while.
+    A model with several outputs answers with the number of the largest, the first of several that are equal.  One with
+    a single output says yes above the threshold (0 for logits and scores, 0.5 for probabilities), and the right answer
+    is yes for a target above 0.  A Module is put in prediction mode for the while.
+
+    Raises DomainError for an output that is NaN, ValueError for a target that is no class; warns where the record of
+    the outputs says, or plain numbers suggest, that they are probabilities and the threshold is 0.
 
     >>> accuracy(lambda x: x - 0.5, [0.2, 0.9, 0.7], [0, 1, 0])
     0.6666666666666666
     """
     examples = _Examples(X, y)
+    if examples.y is None:
+        raise ShapeError("accuracy needs a target for each example")
+    threshold = number(threshold, "a threshold")
+    if math.isnan(threshold):
+        raise ValueError("the threshold is nan")
     with prediction(), no_grad():
         answers = [_outputs(model(x)) for x in examples.X]
-    if threshold == 0.0:
-        warn_of_probabilities(answers)
-    right = [is_right(answer, t, threshold) for answer, t in zip(answers, examples.y or [], strict=True)]
+    for i, answer in enumerate(answers):
+        if not answer:
+            raise ShapeError(f"the model gave no output for example {i}")
+        if any(map(math.isnan, answer)):
+            raise DomainError(f"the output of the model for example {i} is nan, which is no answer")
+    if threshold == 0.0 and all(len(answer) == 1 for answer in answers):
+        warn_of_probabilities(answers, _on_record(model, examples.X[0]))
+    right = [is_right(answer, t, threshold) for answer, t in zip(answers, examples.y, strict=True)]
     return sum(right) / len(right)
 
 
 def _outputs(output: Any) -> list[float]:
+    output = output.tolist() if hasattr(output, "tolist") else output
     outputs = output if isinstance(output, (list, tuple)) else [output]
-    return [v.data if isinstance(v, Value) else v for v in outputs]
+    return [v.data if isinstance(v, Value) else number(v, "accuracy") for v in outputs]
+
+
+def _on_record(model: Callable[[Any], Any], x: Any) -> Value | None:
+    """The only output for an example with its record, if the model records one."""
+    with prediction(), recording(True), differentiable():
+        output = model(x)
+    [output] = output if isinstance(output, (list, tuple)) else [output]
+    return output if isinstance(output, Value) and output.op is not None else None
 
 
 def is_right(answer: Sequence[float], target: Any, threshold: float) -> bool:
@@ -270,14 +319,20 @@ def is_right(answer: Sequence[float], target: Any, threshold: float) -> bool:
         raise ValueError(f"the target of an example is a number, got {target!r:.60}: number the classes")
     if len(answer) == 1:
         return (answer[0] > threshold) == (float(target) > 0.0)
-    if not 0 <= float(target) < len(answer):
+    if not (0 <= float(target) < len(answer) and float(target).is_integer()):
         raise ValueError(f"there is no class {target!r} among {len(answer)} outputs")
     return answer.index(max(answer)) == target
 
 
-def warn_of_probabilities(answers: Sequence[Sequence[float]]) -> None:
-    """Warn when single outputs look like probabilities: against the threshold 0 they would all say yes."""
-    if all(len(answer) == 1 and 0.0 < answer[0] < 1.0 for answer in answers) and len(answers) > 1:
+def warn_of_probabilities(answers: Sequence[Sequence[float]], recorded: Value | None = None) -> None:
+    """Warn of single outputs that are probabilities: against the threshold 0 they would all say yes.
+
+    recorded: one of them with its record, which says whether it comes from a sigmoid; without it the numbers have to.
+    """
+    if recorded is not None:
+        if is_sigmoid(recorded):
+            warnings.warn("the outputs are those of a sigmoid: for probabilities give threshold=0.5", stacklevel=3)
+    elif all(len(answer) == 1 and 0.0 < answer[0] < 1.0 for answer in answers) and len(answers) > 1:
         warnings.warn("all outputs lie between 0 and 1: for probabilities give threshold=0.5", stacklevel=3)
 
 
@@ -331,20 +386,22 @@ class _Objective:
     def gradient(self, examples: _Examples, rows: Sequence[int]) -> float:
         """Leave the gradient of the mean loss of these rows in the parameters; the mean loss."""
         for p in self.parameters:
-            p.grad = 0.0
+            if reached(p):
+                p.grad = 0.0
         losses = []
         for i in rows:
             with _named_example(i):
                 loss = self.of_example(examples, i)
                 loss.backward()
             losses.append(loss.data)
-        if not self.connected:
+        if not self._connected_anywhere(examples):
             raise ValueError(
                 "the loss depends on none of the parameters: is it computed from these very Values, and outside of "
                 "no_grad()?"
             )
         for p in self.parameters:
-            p.grad /= len(rows)
+            if reached(p):
+                p.grad /= len(rows)
         mean = math.fsum(losses) / len(losses)
         if self.penalty is not None:
             with differentiable():
@@ -353,6 +410,15 @@ class _Objective:
                 extra.backward()
             mean += extra.data if isinstance(extra, Value) else extra
         return mean
+
+    def _connected_anywhere(self, examples: _Examples) -> bool:
+        """Whether the loss of any example depends on a parameter; those of the first batch may be masked."""
+        for i in range(len(examples)):
+            if self.connected:
+                break
+            with _named_example(i):
+                self.of_example(examples, i)
+        return self.connected
 
     def descend(self, examples: _Examples, rows: Sequence[int], optimizer: Optimizer) -> tuple[float, float]:
         """Take a step along the gradient of these rows; their mean loss and the length of the gradient."""
@@ -399,19 +465,17 @@ class _CompiledObjective(_Objective):
         self.penalty_step: Compiled | None = None
         self.penalty_seen = False
         self.arrays: OnArrays | None = None
+        self.on_record: set[Value] | None = None
+        self.in_penalty: set[Value] = set()
         self.position = {p: i for i, p in enumerate(self.parameters)}
         self.gradient_now: Any = None
 
     def descend(self, examples: _Examples, rows: Sequence[int], optimizer: Optimizer) -> tuple[float, float]:
         """Take a step along the gradient of these rows; their mean loss and the length of the gradient."""
         on_arrays = _by_rule(optimizer)
-        if not on_arrays:
+        if self.arrays is None or not on_arrays or self.arrays.optimizer is not optimizer:
             self.settle()
             self.theta = self.step.theta
-        elif self.arrays is None or self.arrays.optimizer is not optimizer:
-            self.settle()
-            self.arrays, self.theta = OnArrays(optimizer), self.step.theta
-            self.moved = [self.position[p] for p in optimizer.parameters]
         batch = self._tables_of(examples)
         if len(rows) < len(examples) or list(rows) != list(range(len(rows))):
             batch = [table.rows(rows) for table in batch]
@@ -423,6 +487,10 @@ class _CompiledObjective(_Objective):
             extra, slope = self._penalty_at(self.theta)
             mean, gradient = mean + extra, gradient + slope
         self.gradient_now = gradient
+        self._see_what_is_reached(examples)
+        if on_arrays and self.arrays is None:
+            self.arrays = OnArrays(optimizer, self._resting(optimizer))
+            self.moved = [self.position[p] for p in optimizer.parameters]
         if self.arrays is not None:
             self.arrays.step(gradient[self.moved])
             self.theta[self.moved] = self.arrays.theta
@@ -447,7 +515,8 @@ class _CompiledObjective(_Objective):
     def _write_gradient(self) -> None:
         if self.gradient_now is not None:
             for p, g in zip(self.parameters, self.gradient_now.tolist(), strict=True):
-                p.grad = g
+                if reached(p) or p in self.in_penalty or p in (self.on_record or ()):
+                    p.grad = g
 
     def _penalty_at(self, theta: Any) -> tuple[float, Any]:
         """The penalty and its gradient.
@@ -468,6 +537,7 @@ class _CompiledObjective(_Objective):
                 if not math.isfinite(extra.data):
                     raise not_finite(extra)
                 flows = adjoints(topological_order([extra]), {extra: 1.0})
+        self.in_penalty |= flows.keys()
         gradient = theta * 0.0
         for p, i in self.position.items():
             gradient[i] = flows.get(p, 0.0)
@@ -478,6 +548,18 @@ class _CompiledObjective(_Objective):
                 step.value_and_grad(theta)
                 self.penalty_step = step
         return value, gradient
+
+    def _see_what_is_reached(self, examples: _Examples) -> None:
+        if self.on_record is None:
+            rows = [t.numbers[0] if t.arrays else t.numbers[0].tolist() for t in self._tables_of(examples)]
+            outputs = trace(self.step.fn, rows).outputs
+            self.on_record = {v for node in topological_order(outputs) for v in node.parents} | set(outputs)
+
+    def _resting(self, optimizer: Optimizer) -> list[int]:
+        """The places of the parameters that no sweep reaches, as `Optimizer.step` has them."""
+        seen = self.in_penalty.union(self.on_record or ())
+        pairs = enumerate(zip(optimizer.parameters, optimizer.state, strict=True))
+        return [i for i, (p, state) in pairs if p not in seen and not reached(p) and not any(state)]
 
     def _tables_of(self, examples: _Examples) -> list[Any]:
         return examples.tables if self.step.takes_data else []
@@ -539,16 +621,18 @@ def _stalled(history: History, patience: int | None) -> str:
 
 
 @contextmanager
-def _training(model: Any) -> Iterator[None]:
-    """A Module and its parts in training mode for a while."""
-    before = [(module, module.training) for module in model.modules()] if isinstance(model, Module) else []
-    for module, _ in before:
-        module.training = True
+def _training(modes: Sequence[tuple[Module, bool]]) -> Iterator[None]:
+    """Modules, given with their modes, in training mode for a while."""
     try:
+        _set_modes([(module, True) for module, _ in modes])
         yield
     finally:
-        for module, mode in before:
-            module.training = mode
+        _set_modes(modes)
+
+
+def _set_modes(modes: Iterable[tuple[Module, bool]]) -> None:
+    for module, mode in modes:
+        module.training = mode
 
 
 class _NoBar:
@@ -585,21 +669,29 @@ class _Run:
     def __init__(self, parameters: list[Value], optimizer: Optimizer, settings: dict[str, Any]) -> None:
         self.parameters, self.optimizer, self.settings = parameters, optimizer, settings
         self.history = History()
-        self.best: list[float] = []
+        self.bests: list[tuple[int, list[float]]] = []  # the last two, each with its epoch
 
-    def remember_best(self) -> None:
-        """Keep the parameters when the validation loss is the lowest so far."""
-        losses = self.history.validation_loss
-        if losses and losses.index(min(losses)) == len(losses) - 1:
-            self.best = [p.data for p in self.parameters]
+    @property
+    def best(self) -> list[float]:
+        """The parameters after the epoch with the lowest validation loss; none before the first has ended."""
+        return next((numbers for epoch, numbers in reversed(self.bests) if epoch <= self.history.epochs), [])
+
+    def end_epoch(self, row: Mapping[str, float]) -> None:
+        """Enter an epoch into the history, and keep the parameters when its validation loss is the lowest so far.
+
+        They are kept first, under the number of the epoch: they count from the moment that it stands in the history.
+        """
+        if "validation_loss" in row and row["validation_loss"] < min(self.history.validation_loss, default=math.inf):
+            self.bests = [*self.bests[-1:], (self.history.epochs + 1, [p.data for p in self.parameters])]
+        self.history._add(row)
 
     def restore_best(self) -> None:
         """Put the best parameters back."""
         for p, x in zip(self.parameters, self.best, strict=False):  # there are none before the first epoch has ended
             p.data = x
 
-    def save(self, path: Path) -> None:
-        """Write the checkpoint, or leave the old one as it is."""
+    def text(self) -> str:
+        """The checkpoint."""
         content = {
             "settings": self.settings,
             "names": [p.label for p in self.parameters],
@@ -609,12 +701,34 @@ class _Run:
             "history": asdict(self.history),
             "random": random.getstate(),
         }
-        write_json(path, CHECKPOINT_FORMAT, content)
+        return json_text(CHECKPOINT_FORMAT, content)
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint, or leave the old one as it is and say so: the training must not be lost with it."""
+        try:
+            write_atomically(path, self.text())
+        except (OSError, ValueError, TypeError) as error:
+            older = "the one of an earlier epoch stays" if path.exists() else "there is none"
+            warnings.warn(
+                f"the checkpoint of epoch {self.history.epochs} could not be written: {error}. The training goes on "
+                f"without it ({older}); its parameters and history are in memory",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
     def begin(self, path: Path, resume: bool) -> None:
-        """Go on from the checkpoint, if there is one; nothing is changed when it does not fit."""
+        """Go on from the checkpoint, if there is one; nothing is changed when it does not fit.
+
+        What would make the first checkpoint fail is an error now, and not when an epoch has been computed.
+        """
         if not path.parent.is_dir():
             raise FileNotFoundError(f"there is no folder {path.parent} to keep {path.name} in")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise PermissionError(f"the checkpoint {path} cannot be written: its mode or that of its folder forbids it")
+        try:
+            self.text()
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"no checkpoint can be made of this training: {error}") from None
         if not path.exists():
             return
         if not resume:
@@ -625,11 +739,13 @@ class _Run:
         parts = {"settings": dict, "names": list, "parameters": list, "best": list, "optimizer": dict, "history": dict}
         content = read_json(path, CHECKPOINT_FORMAT, {**parts, "random": list})
         try:
-            self._restore(content)
-        except (ValueError, TypeError) as error:
+            change = self._checked(content)
+        except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
             raise ValueError(f"cannot resume from {path}: {error}") from None
+        whole(self._restore, *change)
 
-    def _restore(self, content: dict[str, Any]) -> None:
+    def _checked(self, content: dict[str, Any]) -> tuple[Any, ...]:
+        """What a checkpoint changes, every number of it looked at: see `_restore`."""
         for name, ours in self.settings.items():
             theirs = content["settings"].get(name)
             if theirs != ours:
@@ -640,35 +756,39 @@ class _Run:
             different = [f"{a!r} instead of {b!r}" for a, b in zip(content["names"], names, strict=False) if a != b]
             what = f"it has {counted(n, 'parameter')}, now there are {m}" if n != m else f"it has {different[0]}"
             raise ValueError(f"it belongs to another architecture: {what}")
-        for name in ("parameters", "best"):
-            if len(content[name]) not in (len(names), 0 if name == "best" else len(names)):
-                raise ValueError(f"{name} should have {len(names)} numbers, got {len(content[name])}")
-            _check_numbers(content[name], name)
-        history = History(**content["history"])
-        columns = asdict(history)
-        columns.pop("stopped")
+        numbers = {name: _numbers(content[name], name) for name in ("parameters", "best")}
+        for name, column in numbers.items():
+            if len(column) not in (len(names), 0 if name == "best" else len(names)):
+                raise ValueError(f"{name} should have {len(names)} numbers, got {len(column)}")
+        stopped = content["history"].get("stopped")
+        if not isinstance(stopped, str):
+            raise ValueError(f"stopped in its history should be a text, got {shown(stopped)}")
+        columns = {name: _numbers(x, name) for name, x in content["history"].items() if name != "stopped"}
+        history = History(**columns, stopped=stopped)
         for name, column in columns.items():
-            if not isinstance(column, list) or len(column) not in (
-                history.epochs,
-                0 if "val" in name else history.epochs,
-            ):
+            if len(column) not in (history.epochs, 0 if name == "validation_loss" else history.epochs):
                 raise ValueError(f"{name} in its history should have {history.epochs} numbers")
-            _check_numbers(column, name)
-        version, numbers, gauss = content["random"]
-        random.Random().setstate((version, tuple(numbers), gauss))  # does it fit?
+        version, internal, gauss = content["random"]
+        random_state = version, tuple(internal), None if gauss is None else finite(gauss, "the random state")
+        random.Random().setstate(random_state)  # does it fit?
         # the learning rate is the checkpoint's: a schedule may have moved it
         given = {**self.optimizer.settings, "learning_rate": None}
         kept = {**content["optimizer"].get("settings", {}), "learning_rate": None}
         if content["optimizer"].get("name") == type(self.optimizer).__name__ and given != kept:
             raise ValueError(f"its optimiser has the settings {kept}, the given one {given}")
-        self.optimizer.load_state_dict(content["optimizer"])
-        random.setstate((version, tuple(numbers), gauss))
-        self.history, self.best = history, content["best"]
-        for p, x in zip(self.parameters, content["parameters"], strict=True):
-            p.data = float(x)
+        state = self.optimizer.checked_state(content["optimizer"])
+        bests = [(history.epochs, numbers["best"])] if numbers["best"] else []
+        return numbers["parameters"], state, random_state, history, bests
+
+    def _restore(self, numbers: Any, state: Any, random_state: Any, history: History, bests: Any) -> None:
+        for p, x in zip(self.parameters, numbers, strict=True):
+            p.data = x
+        self.optimizer.take_state(state)
+        random.setstate(random_state)
+        self.history, self.bests = history, bests
 
 
-def _check_numbers(numbers: list[Any], name: str) -> None:
-    for i, x in enumerate(numbers):
-        if isinstance(x, bool) or not isinstance(x, (int, float)) or not abs(x) < math.inf:
-            raise ValueError(f"{name}[{i}] should be a finite number, got {x!r:.60}")
+def _numbers(numbers: Any, name: str) -> list[float]:
+    if not isinstance(numbers, list):
+        raise ValueError(f"{name} should be a list of numbers, got {shown(numbers)}")
+    return [finite(x, f"{name}[{i}]") for i, x in enumerate(numbers)]

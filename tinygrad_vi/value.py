@@ -150,10 +150,19 @@ def _by_mode(node: Value) -> Value:
 
 def _failed(op: Operation, parents: tuple[Value, ...]) -> Value:
     """What a failed operation comes to: its value where only the derivative was missing and is not wanted."""
-    if not modes.recording.get():
+    if not modes.recording.get() or not _derivative_is_wanted(parents):
         with suppress(ArithmeticError, ValueError):  # the value may be missing too
             return _node(op, op.value(*[v.data for v in parents]), parents, (math.nan,) * len(parents))
     raise domain_error(op, parents) from None
+
+
+def _derivative_is_wanted(parents: tuple[Value, ...]) -> bool:
+    """Whether a missing derivative is an error: not while a function is traced, nor where no wanted leaf is."""
+    leaves = modes.wanted.get()
+    if leaves is None:
+        return not being_traced()
+    below = {*parents, *[v for node in topological_order(parents) for v in node.parents]}
+    return not below.isdisjoint(leaves)
 
 
 def _operator(function: Function) -> tuple[Callable[[Value, Any], Value], Callable[[Value, Any], Value]]:
@@ -286,6 +295,9 @@ class Value:
             for node in reversed(order):
                 adjoint, parents = node.grad, node.parents
                 if adjoint == 0.0:  # nothing flows, not even to an infinite partial: half of a ReLU network is silent
+                    if parents[0].grad is NOT_COMPUTED or parents[-1].grad is NOT_COMPUTED:  # but a leaf was reached
+                        for parent in parents:
+                            parent.grad += 0.0
                     continue
                 if len(parents) == 2:  # the rule below, unrolled: making no iterator halves the sweep's time
                     (x, y), (dx, dy) = parents, node.local_grads
@@ -354,7 +366,8 @@ class Value:
     sqrt, sin, cos, tan = _method(ops.sqrt), _method(ops.sin), _method(ops.cos), _method(ops.tan)
     asin, acos, atan = _method(ops.asin), _method(ops.acos), _method(ops.atan)
     arcsin, arccos, arctan = asin, acos, atan  # the names NumPy asks an object for
-    sinh, cosh, tanh, sech = _method(ops.sinh), _method(ops.cosh), _method(ops.tanh), _method(ops.sech)
+    sinh, cosh, tanh = _method(ops.sinh), _method(ops.cosh), _method(ops.tanh)
+    sech, bell = _method(ops.sech), _method(ops.bell)
     erf, erfc, sigmoid, softplus = _method(ops.erf), _method(ops.erfc), _method(ops.sigmoid), _method(ops.softplus)
     relu = _method(ops.relu)
     silu, gelu, step = _method(ops.silu), _method(ops.gelu), _method(ops.step)

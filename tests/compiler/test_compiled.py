@@ -579,7 +579,7 @@ def test_an_error_leaves_the_gradients_alone():
     p = [Value(1.0)]
     p[0].grad = 7.0
     step = compile(lambda x: (p[0] * x) ** 1.5, p)
-    with pytest.raises(DomainError, match="the product with the Hessian is infinite or NaN"):
+    with pytest.raises(DomainError, match=r"example 0: x \*\* 0.5 has no finite derivative at x = 0.0"):
         step.hvp([0.0], [1.0], [1.0, 1.0])
     with pytest.raises(DomainError, match="example 1"):
         step.grad([1.0], [1.0, -1.0])

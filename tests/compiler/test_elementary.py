@@ -41,6 +41,7 @@ FUNCTIONS = {
     "asin": (mpmath.asin, -1.0, 1.0, 1.0),
     "acos": (mpmath.acos, -1.0, 1.0, 1.0),
     "atan": (mpmath.atan, -LARGEST, LARGEST, 1.0),
+    "bell": (lambda x: mpmath.exp(-x * x / 2), -37.6, 37.6, 2.0),
     "semicircle": (lambda x: mpmath.sqrt((1 - x) * (1 + x)), -1.0, 1.0, 2.0),
     "erf": (mpmath.erf, -7.0, 7.0, 1.5),
     "erfc": (mpmath.erfc, -7.0, 26.5, 6.0),

@@ -43,6 +43,7 @@ def torch_functions():
     table |= {name: getattr(functional, name) for name in ["softplus", "silu", "gelu", "relu", "leaky_relu", "elu"]}
     return table | {
         "sech": lambda x: 1 / torch.cosh(x),
+        "bell": lambda x: torch.exp(-x * x / 2),
         "semicircle": lambda x: torch.sqrt(1 - x * x),
         "erf": torch.erf,
         "erfc": torch.erfc,
@@ -65,6 +66,7 @@ def jax_functions():
         # with a float for the exponent JAX's second derivative of x**1 at 0 is NaN
         "power": lambda x, n: x ** (int(n) if float(n).is_integer() else n),
         "sech": lambda x: 1 / jnp.cosh(x),
+        "bell": lambda x: jnp.exp(-x * x / 2),
         "semicircle": lambda x: jnp.sqrt(1 - x * x),
         "erf": jax.scipy.special.erf,
         "erfc": jax.scipy.special.erfc,

@@ -266,7 +266,8 @@ def test_a_compiled_loss_may_hold_its_data():
 
 def test_the_textbooks_quadratic(tmp_path):
     """Known by hand: the eigenvalues are 3 -+ sqrt 2; after 100 steps these are the distances."""
-    plot = quadratic(H, learning_rates=(0.1, 0.4, 0.453082, 0.46))
+    eta_max = 2 / (3 + math.sqrt(2))
+    plot = quadratic(H, learning_rates=(0.1, 0.4, eta_max, 0.46))
     assert plot.eigenvalues == pytest.approx([3 - math.sqrt(2), 3 + math.sqrt(2)], rel=1e-14)
     assert plot.eta_max == pytest.approx(0.4530818393, abs=1e-10)
     ends = [np.linalg.norm(path[-1]) for path in plot.paths.values()]

@@ -96,7 +96,7 @@ def find_batch(form: Form, output: int, data: Mapping[int, float]) -> Batch | No
     >>> found.inputs
     [[0.1, 0.2, 0.3], [7.0, 8.0, 9.0]]
     """
-    program = form.live([output])
+    program = form.live([output, *_checked(form)])
     varying, trained = _dependence(form, program, data)
     examples = _examples(form, varying, trained)
     if len(examples) < 2 or not _copies(form, varying, examples):
@@ -104,6 +104,12 @@ def find_batch(form: Form, output: int, data: Mapping[int, float]) -> Batch | No
     if not _rest_is_small(form, varying, trained, examples):
         return None
     return _fold(form, output, data, program, varying, examples)
+
+
+def _checked(form: Form) -> list[int]:
+    """What stays though the output may not need it: checks are made of it."""
+    maps = [node for node, kind in enumerate(form.kinds) if isinstance(kind, Operation)]
+    return maps + [node for x in form.sums for _, *factors in x.terms for node in factors]
 
 
 def _dependence(form: Form, program: Iterable[int], data: Mapping[int, float]) -> tuple[dict[int, None], set[int]]:
@@ -310,6 +316,13 @@ def _fold(
         if uses[node] > 1:
             found.reference()
         known[node] = found
+    for x in old.sums:
+        terms = [term for term in x.terms if others.isdisjoint(term[1:])]
+        if len(terms) == len(x.terms):
+            form.sums.append(_sum(form, [known[u].times(known[v]).scaled(c) for c, u, v in terms]))
+        elif terms:
+            form.sums.append(_common_sum(form, known, terms, mapped, len(examples)))
+            _close(form.sums[-1])
     return Batch(form, known[output].reference(), columns.numbers)
 
 

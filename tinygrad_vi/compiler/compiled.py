@@ -6,19 +6,22 @@ import inspect
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from threading import RLock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi import modes
 from tinygrad_vi.compiler.batch import data_leaves, find_batch
+from tinygrad_vi.compiler.forks import give_lock
 from tinygrad_vi.compiler.form import ONE, Expression, from_record
 from tinygrad_vi.compiler.lift import lift
 from tinygrad_vi.compiler.numpy_runner import NumpyRunner
 from tinygrad_vi.compiler.numpy_source import RESERVED, Names, Written, written
-from tinygrad_vi.compiler.program import Program, Question
+from tinygrad_vi.compiler.program import ORDER, Check, Program, Question
 from tinygrad_vi.compiler.tables import in_the_kernel
 from tinygrad_vi.compiler.trace import (
     OUT_OF_ITS_DOMAIN,
@@ -36,7 +39,7 @@ from tinygrad_vi.data import Table, as_table, as_values
 from tinygrad_vi.derivatives import differentiable, flatten
 from tinygrad_vi.modes import predicting
 from tinygrad_vi.nn import counted
-from tinygrad_vi.ops import DomainError, ShapeError, whole_number
+from tinygrad_vi.ops import DomainError, Operation, ShapeError, whole_number
 from tinygrad_vi.value import (
     Value,
     adjoints,
@@ -58,6 +61,9 @@ if TYPE_CHECKING:
 BACKENDS = ("auto", "native", "numpy")
 #: recorded operations from which on a function is compared with itself by one value alone
 LONG = 3000
+
+#: examples that are searched at once for the one that failed
+AT_ONCE = 4096
 
 
 def compile(
@@ -193,7 +199,9 @@ class Compiled:
         step.grad, step.jvp, step.hvp, step.hessian       further derivatives of the mean; hvp(theta, v, X, Y)
         step.jacobian(theta, X, Y)           the gradient of each example: (N, P), or (N, m, P)
 
-    All raise ShapeError for data that do not fit each other, and DomainError where a result is infinite or NaN.
+    All raise ShapeError for data that do not fit each other, and DomainError where a result is infinite or NaN, or
+    where the function itself raises: the first such example is named, with what the function says.  A value needs no
+    derivatives, so where sqrt meets 0 ``step`` and ``each`` give what the function gives under `no_grad`.
     """
 
     def __init__(
@@ -214,7 +222,8 @@ class Compiled:
         self._verifies = verify
         self._traced: dict[Any, _Traced] = {}
         self._last: Any = None
-        self._lock = RLock()
+        self._lock: RLock
+        give_lock(self)
 
     # --- Parameters
 
@@ -402,13 +411,17 @@ class Compiled:
                 found, shape, traced = self._ask("value_and_gradient", theta, data)
                 return found[1:, None], shape, traced
         with self._lock:
-            found, checksum = self._runner(traced, what)(numbers, arrays)
+            runner = self._runner(traced, what)
+            found, checksum = runner(numbers, arrays)
+        results = found[:-1] if runner.flagged else found
         if not math.isfinite(checksum) and not np.isfinite(found).all():
-            raise self._not_finite(what, theta, tables)
+            self._judge(what, traced, theta, numbers[:P], tables)
+            if not np.isfinite(results).all():
+                raise self._not_finite(what, traced, theta, numbers, tables)
         if self._verifies and what not in traced.verified:
             traced.verified.add(what)
             self._verify_first(traced, what, theta, tables, data)
-        return found, shape, traced
+        return results, shape, traced
 
     def _tables(self, data: Sequence[Any]) -> list[Table]:
         names = self._arguments_for(data)
@@ -478,7 +491,7 @@ class Compiled:
         self._last = key
         return known
 
-    def _run(self, theta: Any, rows: Sequence[Any], *, lines: bool = False) -> tuple[Trace, list[Value], list[Value]]:
+    def _once(self, theta: Any, rows: Sequence[Any], *, lines: bool = False) -> tuple[Trace, list[Value], list[Value]]:
         """Trace the function at theta on one example: the trace, its parameters, its inputs."""
         if self.parameters is None:
             found = trace(self.fn, [_like(theta), *rows], lines=lines)
@@ -493,7 +506,7 @@ class Compiled:
         start = perf_counter()
         captured = Captured(self.fn, self.parameters or ())
         with guarded(captured.values, {}):
-            found, parameters, inputs = self._run(theta, _example(tables, 0))
+            found, parameters, inputs = self._once(theta, _example(tables, 0))
         captured.renew()  # what it keeps, such as a table of what it has computed, it has now
         recorded = topological_order(found.outputs)
         if not self._depends(recorded, found.outputs, parameters):
@@ -547,7 +560,7 @@ class Compiled:
             point = self._np.reshape(moved, shape) if hasattr(theta, "dtype") else _nested(moved, shape)
             try:
                 with guarded(traced.captured.values, {}):
-                    found, parameters, _ = self._run(point, rows)
+                    found, parameters, _ = self._once(point, rows)
             except OUT_OF_ITS_DOMAIN:
                 continue
             order = topological_order(found.outputs)
@@ -573,8 +586,8 @@ class Compiled:
         name = getattr(self.fn, "__name__", type(self.fn).__name__)
         assert traced.first is not None
         try:
-            first, parameters, _ = self._run(theta, traced.first, lines=True)
-            second, _, _ = self._run(point, rows, lines=True)
+            first, parameters, _ = self._once(theta, traced.first, lines=True)
+            second, _, _ = self._once(point, rows, lines=True)
             where = difference(first, second, parameters if self.parameters is not None else [])
         except Exception as error:  # it is no function: now it fails
             where = f"At another time it raised {type(error).__name__}: {error}"
@@ -616,17 +629,20 @@ class Compiled:
             return self.backend
         return "numpy" if find_spec("numba") is None else "native"
 
-    def _runner(self, traced: _Traced, what: str) -> Callable[[Any, list[Any]], Any]:
+    def _runner(self, traced: _Traced, what: str) -> Any:
         """What answers a question, a method of `Program` by name; made when it is first asked."""
         if what in traced.runners:
             return traced.runners[what]
         start = perf_counter()
         with collector_paused():
-            question = traced.ask(what)
+            if what.startswith("suspicions"):
+                question = traced.program.suspicions(int(what[-1]))
+            else:
+                question = traced.program.checked(traced.ask(what), ORDER[what])
         traced.seconds[f"{what}: derivatives"] = perf_counter() - start
         start = perf_counter()
         if self._backend == "numpy" or not in_the_kernel(question.form):  # a row of the user's own
-            runner: Callable[[Any, list[Any]], Any] = NumpyRunner(question, traced.names, what)
+            runner: Any = NumpyRunner(question, traced.names, what)
         else:
             from tinygrad_vi.compiler.native import Native
 
@@ -670,7 +686,9 @@ class Compiled:
                 continue
             arrays = [table.numbers[i : i + 1] for table in tables] if traced.data is None else [traced.data]
             with self._lock:
-                found = np.ravel(self._runner(traced, what)(numbers, arrays)[0])
+                runner = self._runner(traced, what)
+                found = runner(numbers, arrays)[0]
+            found = np.ravel(found[:-1] if runner.flagged else found)
             found = found[: len(expected)] if values_alone else found
             if len(found) != len(expected):
                 raise self._other(i if tables else None, f"{len(found)} numbers", f"{len(expected)}")
@@ -729,24 +747,76 @@ class Compiled:
 
     # --- What went wrong
 
-    def _not_finite(self, what: str, theta: ArrayLike, tables: list[Table]) -> DomainError:
+    def _judge(self, what: str, traced: _Traced, theta: ArrayLike, numbers: Array, tables: list[Table]) -> None:
+        """Raise what the function itself raises, for the first example for which it does.
+
+        The checks of the program accuse and the function judges: exp(inf) is no error, and it raises the flag.
+        """
+        order = ORDER[what]
+        arrays = [table.numbers for table in tables]
+        if not tables:
+            self._try(order, theta, [], None)
+            return
+        for start in range(0, len(arrays[0]), AT_ONCE):
+            some = [array[start : start + AT_ONCE] for array in arrays]
+            with self._lock:
+                runner = self._runner(traced, f"suspicions {order}")
+                found, _ = runner(numbers, some)
+            for i in sorted(_suspects(runner.checks, found)):
+                self._try(order, theta, _example(tables, start + i), start + i)
+
+    def _try(self, order: int, theta: ArrayLike, numbers: list[Any], example: int | None) -> None:
+        """Run the scalar code on one example, with as many derivatives, to hear what it raises."""
+        try:
+            with self._run(order, theta, numbers):
+                pass
+        except (ArithmeticError, ValueError) as error:
+            raise NotFinite(str(error), example) from error
+
+    @contextmanager
+    def _run(self, order: int, theta: ArrayLike, numbers: list[Any]) -> Iterator[list[Value]]:
+        """The results for one example, while the parameters are at theta; derivatives up to the order must exist."""
+        if self.parameters is None:
+            found, nest = flatten(_like(theta))
+            leaves = [Value(x) for x in found]
+            fn: Callable[..., Any] = partial(self.fn, nest(leaves))
+            at: AbstractContextManager[None] = nullcontext()
+        else:
+            leaves, fn, at = self.parameters, self.fn, self._at(theta)
+        with self._lock, at, recording(True), modes.wanted.set(leaves if order > 0 else ()):
+            outputs = trace(fn, numbers).outputs
+            if order > 1:
+                recorded = topological_order(outputs)
+                for y in outputs:
+                    adjoints(recorded, {y: 1.0}, create_graph=True)
+            yield outputs
+
+    def _not_finite(
+        self, what: str, traced: _Traced, theta: ArrayLike, numbers: Array, tables: list[Table]
+    ) -> NotFinite:
         """The error for a result that is infinite or NaN: it names the scalar operation and the example."""
         np = self._np
-        traced = self._prepare(theta, tables)
         arrays = [table.numbers for table in tables]
+        asked = what if what in ("value_and_gradient", "jacobian") else "each"
 
-        def bad(some: list[Any]) -> bool:
-            numbers = self._vector(theta, traced.program.parameters)
-            return not np.isfinite(self._runner(traced, traced.main)(numbers, some)[0]).all()
+        def bad(some: list[Any]) -> Any:
+            """Of which examples, or whether of any of these."""
+            runner = self._runner(traced, asked)
+            found = runner(numbers[: traced.program.parameters], some)[0]
+            return ~np.isfinite(found[:-1] if runner.flagged else found).all(axis=0)
 
         if not arrays:
             return self._explained(theta, [], None)
+        if asked != "value_and_gradient" and bad(arrays).any():
+            low = int(bad(arrays).argmax())
+            return self._explained(theta, _example(tables, low), low)
+        asked = "value_and_gradient" if traced.shape == () else "jacobian"
         low, high = 0, len(arrays[0])
         while high - low > 1:  # halve the batch until one example is left
             middle = (low + high) // 2
-            if bad([array[low:middle] for array in arrays]):
+            if bad([array[low:middle] for array in arrays]).any():
                 high = middle
-            elif bad([array[middle:high] for array in arrays]):
+            elif bad([array[middle:high] for array in arrays]).any():
                 low = middle
             else:
                 named = {"curvature": "the product with the Hessian", "directional": "the derivative along v"}
@@ -757,16 +827,11 @@ class Compiled:
         return self._explained(theta, _example(tables, low), low)
 
     def _explained(self, theta: ArrayLike, numbers: list[Any], example: int | None) -> NotFinite:
-        """Run the scalar code on one example to hear what it has to say."""
+        """The error for one example of which the function itself says nothing: it names what was lost first."""
         try:
-            if self.parameters is None:
-                found, _, _ = self._run(theta, numbers)
-            else:
-                with self._at(theta):
-                    found = trace(self.fn, numbers)
-                    self._check(found.outputs)
-            self._check(found.outputs)
-        except DomainError as error:
+            with self._run(0, theta, numbers) as outputs:
+                self._check(outputs)
+        except (ArithmeticError, ValueError) as error:
             return NotFinite(str(error), example)
         return NotFinite("a derivative is infinite or NaN", example)
 
@@ -781,6 +846,33 @@ class Compiled:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Compiled, (self.fn, self.parameters, self.backend, self.threads, self._verifies)
+
+
+def _suspects(checks: Sequence[Check], found: Any) -> set[int]:
+    """The examples for which an operation may have raised, by the numbers of `Program.suspicions`."""
+    import numpy as np
+
+    suspects: set[int] = set()
+    row = 0
+    for check in checks:
+        out, operands = found[row], found[row + 1 : row + 1 + len(check.operands)]
+        row += 1 + len(check.operands)
+        for i in np.flatnonzero(~np.isfinite(out)).tolist():
+            xs = operands[:, i].tolist()
+            if all(map(math.isfinite, xs)) or _raises(check.op, xs):
+                suspects.add(i)
+    return suspects
+
+
+def _raises(op: Operation | None, xs: Sequence[float]) -> bool:
+    """Whether an operation raises for operands that are not all finite."""
+    if op is None:
+        return not any(map(math.isnan, xs))
+    try:
+        op.value(*xs)
+    except (ArithmeticError, ValueError):
+        return True
+    return False
 
 
 def _argument_names(fn: Callable[..., Any]) -> list[str]:

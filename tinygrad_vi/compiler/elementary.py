@@ -30,15 +30,15 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from tinygrad_vi.compiler.machine_code import kept
 from tinygrad_vi.ops import SQRT_HALF, SQRT_HALF_REST, TWO_OVER_SQRT_PI
 
 # Force-inlined: LLVM leaves a function as long as softplus a call, and a loop with a call in it stays scalar.
-exact = numba.njit(fastmath={"contract"}, error_model="numpy", cache=True, nogil=True, forceinline=True)
+exact = kept(fastmath={"contract"}, error_model="numpy", nogil=True, forceinline=True)
 #: without fusing: for what computes the rounding of a product and needs the product rounded
-unfused = numba.njit(error_model="numpy", cache=True, nogil=True)
+unfused = kept(fastmath=False, error_model="numpy", nogil=True, forceinline=True)
 
 ROUND = 1.5 * 2.0**52
 INF, NAN = math.inf, math.nan
@@ -157,6 +157,20 @@ def sigmoid(x: float) -> float:
 def silu(x: float) -> float:
     """x * sigmoid(x)."""
     return x * sigmoid(x)
+
+
+@unfused
+def bell(x: float) -> float:
+    """exp(-x*x/2), the rounding of x*x brought back to first order, as in `ops`."""
+    a = abs(x)
+    a = a if a < 40.0 else 40.0 if a == a else a  # where exp is 0
+    square = a * a
+    c = 134217729.0 * a
+    high = c - (c - a)
+    low = a - high
+    rounding = ((high * high - square) + 2.0 * (high * low)) + low * low
+    e = exp(-0.5 * square)
+    return e - 0.5 * rounding * e
 
 
 # --- The logarithm ----------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tinygrad_vi import ops
@@ -56,6 +57,8 @@ class Form:
         self.kinds: list[Kind] = ["one"]
         self.arguments: list[Any] = [None]
         self.mapped: list[bool] = [False]
+        #: the sums and squares that raise where they overflow, as + and * do not
+        self.sums: list[Expression] = []
         self._known: dict[Any, int] = {}
 
     def __len__(self) -> int:
@@ -287,14 +290,30 @@ class Expression:
         return lambda: self.record(op, self)
 
 
-def _total(*xs: Expression) -> Expression:
+def _sum(*xs: Expression) -> Expression:
     return Expression(xs[0].form, [term for x in xs for term in x.terms])
 
 
 def _dot(*operands: Expression) -> Expression:
     w, x, b = ops.split(operands)
-    return _total(*[u.times(v) for u, v in zip(w, x, strict=True)], b)
+    return _sum(*[u.times(v) for u, v in zip(w, x, strict=True)], b)
 
+
+def _watched(x: Expression) -> Expression:
+    """The same, whose overflow is an error."""
+    x.form.sums.append(x)
+    return x
+
+
+def _checked(x: Expression, ok: Expression) -> Expression:
+    """x alone.  The check becomes sqrt(ok), which nothing uses: it is a number where ok is not below 0."""
+    if ok.number() is None:
+        ok.record(CONDITION, ok)
+    return x
+
+
+#: what becomes of `ops.checked`; computed as sqrt is, but not a sqrt that was written, which has a derivative to lack
+CONDITION = replace(ops.sqrt.operation, doc="A number unless x is below 0 or NaN.")
 
 #: the operations that are sums and products
 ALGEBRA: dict[str, Callable[..., Expression]] = {
@@ -303,13 +322,14 @@ ALGEBRA: dict[str, Callable[..., Expression]] = {
     "neg": lambda x: x.scaled(-1.0),
     "mul": Expression.times,
     "div": Expression.over,
-    "total": _total,
+    "total": lambda *xs: _watched(_sum(*xs)),
     "dot": _dot,
+    ops.CHECKED.name: _checked,
 }
 POWERS: dict[float, Callable[[Expression], Expression]] = {
     0.0: lambda x: x.form.constant(1.0),
     1.0: lambda x: x,
-    2.0: lambda x: x.times(x),
+    2.0: lambda x: _watched(x.times(x)),
 }
 
 

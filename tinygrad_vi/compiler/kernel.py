@@ -14,12 +14,13 @@ is run as rows of one number.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from numba import njit
 
 from tinygrad_vi.compiler import elementary as el
 from tinygrad_vi.compiler.lanes import LANES, TILE, TILE4, dot4_tile, dot4_vector, dot_tile, dot_vector, sum1, sum8
+from tinygrad_vi.compiler.machine_code import kept
 from tinygrad_vi.compiler.tables import (
     BIAS,
     CODES,
@@ -45,12 +46,12 @@ from tinygrad_vi.compiler.tables import (
 )  # fmt: skip
 
 # sums over examples may be added up in another order, several at a time
-loops = njit(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", cache=True, nogil=True)
+loops: Any = kept(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", nogil=True)
 # here the order is the point
-exact = njit(fastmath={"contract"}, error_model="numpy", cache=True, nogil=True)
+exact: Any = kept(fastmath={"contract"}, error_model="numpy", nogil=True)
 
 (POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH, TANH,
- SECH, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
+ SECH, BELL, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
  LOGSUMEXP, STOP_GRADIENT) = CODES.values()  # fmt: skip
 
 
@@ -170,6 +171,8 @@ def value(op, x, x1, x2, c):
         return el.tanh(x)
     if op == SECH:
         return el.sech(x)
+    if op == BELL:
+        return el.bell(x)
     if op == SIN:
         return el.sin(x) if abs(x) <= el.TRIG_LIMIT else math.sin(x)
     if op == COS:
@@ -248,6 +251,9 @@ def elementwise(op, M, y, x, x1, x2, c, n):
     elif op == SECH:
         for i in range(n):
             M[y + i] = el.sech(M[x + i])
+    elif op == BELL:
+        for i in range(n):
+            M[y + i] = el.bell(M[x + i])
     elif op == TANH_AND_SECH:
         for i in range(n):
             M[y + i], M[x1 + i] = el.tanh_and_sech(M[x + i])

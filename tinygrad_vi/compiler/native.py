@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from threading import Lock, Timer
+from threading import RLock, Timer
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from tinygrad_vi.compiler import kernel
+from tinygrad_vi.compiler.forks import compiling, give_lock
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.compiler.tables import END, MAPPED, PARAMETERS, UNIT, tables
 
@@ -49,8 +50,9 @@ class Native:
     """A question, ready to be asked: ``native(theta, arrays)``."""
 
     def __init__(self, question: Question, threads: int | None = None) -> None:
-        self.lock = Lock()  # the stores are this object's
-        self.tables = tables(question)
+        self._lock: RLock  # the stores are this object's
+        give_lock(self)
+        self.tables, self.flagged, self.checks = tables(question), question.flagged, question.checks
         self.threads = threads
         t = self.tables
         self.stores: dict[int, _Store] = {}
@@ -62,15 +64,15 @@ class Native:
                      t.product_c, t.sum_destination, t.output_row, t.output_c)  # fmt: skip
 
     def __call__(self, theta: Any, arrays: Sequence[Any]) -> tuple[Any, float]:
-        """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and their sum, finite as they are."""
+        """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and a number, finite if they are."""
         N = len(arrays[0]) if arrays else 1
-        with self.lock:
+        with self._lock:
             if N in self.stores:
                 return self._run(theta, arrays, N)
             if len(self.stores) > 8:  # so many batch sizes keep their arrays
                 self.stores.clear()
             self.stores[N] = self._new_store(N)
-            with _announced():
+            with _announced(kernel.step):
                 return self._run(theta, arrays, N)
 
     def _run(self, theta: Any, arrays: Sequence[Any], N: int) -> tuple[Any, float]:
@@ -92,9 +94,10 @@ class Native:
                 store.calls += 1
                 store.alone = min(store.alone, perf_counter() - start)
         else:
-            self._on_threads(threads, theta, store, mapped_out, out)
+            with _announced(kernel.after):  # the last of the three that it calls
+                self._on_threads(threads, theta, store, mapped_out, out)
             checksum = float(out.sum())
-        return (mapped_out, float(mapped_out.sum())) if t.mapped else (out, checksum)
+        return (mapped_out, float(np.vdot(mapped_out, mapped_out))) if t.mapped else (out, checksum)
 
     def _threads_for(self, store: _Store) -> int:
         """One, until it is known that the work is worth a second."""
@@ -154,15 +157,16 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork
 
 
 @contextmanager
-def _announced() -> Iterator[None]:
-    """Say what takes so long, when the first call of the kernel does."""
-    if getattr(kernel.step, "signatures", True):
+def _announced(function: Any) -> Iterator[None]:
+    """Say what takes so long, when the first call of the kernel does.  No process is forked meanwhile."""
+    if getattr(function, "signatures", True):
         yield
         return
     text = "tinygrad_vi: preparing the kernel (it is compiled once on a machine, which takes some seconds) ..."
     timer = Timer(1.5, lambda: print(text, file=sys.stderr, flush=True))
     timer.start()
     try:
-        yield
+        with compiling:
+            yield
     finally:
         timer.cancel()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_vi.compiler.numpy_source import Names, numpy_source
-from tinygrad_vi.compiler.program import Question
+from tinygrad_vi.compiler.program import DEFINED, Question
 from tinygrad_vi.compiler.tables import stages_of
 
 #: numbers in the arrays of one call, about: larger batches are run in parts
@@ -19,11 +20,14 @@ class NumpyRunner:
     def __init__(self, question: Question, names: Names, what: str) -> None:
         import numpy as np
 
-        self.np, self.question = np, question
+        self.np, self.question, self.flagged, self.checks = np, question, question.flagged, question.checks
         with_gradient = what == "value_and_gradient"
         name = what if with_gradient else "results"
         namespace: dict[str, Any] = {}
         exec(compile(numpy_source(question, names, name), "<the NumPy text of a compiled function>", "exec"), namespace)
+        for name, function in namespace.items():
+            if isinstance(function, np.vectorize) and name not in DEFINED:  # a row of the user's own
+                namespace[name] = np.vectorize(_nan_where_it_raises(function.pyfunc), otypes=[float])
         self.function: Callable[..., Any] = namespace[name]
         self.with_gradient = with_gradient
         nodes = question.form.live([node for _, node in question.outputs])
@@ -52,6 +56,18 @@ class NumpyRunner:
             value, gradient = found
             return self.np.concatenate([[value], gradient])
         return self.np.broadcast_to(found, (len(found), N)).copy() if self.question.mapped else found[:, 0]
+
+
+def _nan_where_it_raises(value: Callable[..., float]) -> Callable[..., float]:
+    """What NumPy's own functions do; the flag of the checks tells of it."""
+
+    def quiet(*operands: float) -> float:
+        try:
+            return value(*operands)
+        except (ArithmeticError, ValueError):
+            return math.nan
+
+    return quiet
 
 
 def _additive(question: Question, nodes: Sequence[int]) -> bool:

@@ -139,7 +139,6 @@ WRITTEN: dict[str, tuple[str, int, int]] = {
     "power": ("{} ** {c}", POWER, CALL),
     "relu": ("np.maximum({}, 0)", CALL, SUM),
     "stop_gradient": ("np.positive({})", CALL, SUM),
-    "where": ("np.where({} > 0, {}, {})", CALL, SUM),
     **{
         name: (f"np.{name}({{}})", CALL, SUM)
         for name in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh")
@@ -154,6 +153,12 @@ DEFINITIONS = {
     first = np.arange(len(xs))[:, None, None] == xs.argmax(axis=0)  # one that is largest: exp(0) = 1
     shift = xs.max(axis=0)
     return shift + np.log1p(np.where(first, 0, np.exp(xs - shift)).sum(axis=0))""",
+    "bell": """a = np.minimum(np.abs(x), 40)
+    c = 134217729 * a
+    high = c - (c - a)  # 26 bits of a
+    low = a - high
+    e = np.exp(-0.5 * (a * a))  # which magnifies the rounding of a*a
+    return e - 0.5 * (((high * high - a * a) + 2 * (high * low)) + low * low) * e""",
     "sech": """e = np.exp(-np.abs(x))
     return 2 * e / (1 + e * e)""",
     "semicircle": "return np.sqrt((1 - x) * (1 + x))",
@@ -163,8 +168,9 @@ DEFINITIONS = {
     return x * np.where(x >= 0, 1, e) / (1 + e)""",
     "softplus": "return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))",
     "step": "return np.heaviside(x, 0)",
+    "where": "return np.where(c > 0, x, np.where(c <= 0, y, np.nan))",
 }
-SIGNATURES = {"elu": "x, alpha", "leaky_relu": "x, slope", "logsumexp": "*xs"}
+SIGNATURES = {"where": "c, x, y", "elu": "x, alpha", "leaky_relu": "x, slope", "logsumexp": "*xs"}
 #: how results of these are called
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "gelu", "silu", "elu", "leaky_relu", "softplus", "sin")
 

@@ -3,18 +3,37 @@
 The function was written for one example.  Its results are averaged over the batch: a mapped result r becomes the dot
 ``sum over the examples of share * r``, where share is 1/N; the terms of a result that are the same for all examples
 (a penalty on the parameters) need no average.
+
+Where the scalar code raises, arithmetic goes on with an infinity or a NaN, which tanh or 1/x may swallow.  So a
+question has one more output, a *flag*: the sum of all nodes that may fail, which is infinite or NaN where one of them
+is.  Most need no place in it, for they reach an output through sums and products alone, and these swallow nothing.
+A flag accuses and does not judge: exp(inf) is no error, but it raises the flag.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from tinygrad_vi.compiler.form import ONE, Expression, Form
-from tinygrad_vi.compiler.reverse import gradient
+from tinygrad_vi.compiler.form import CONDITION, ONE, Expression, Form, Term
+from tinygrad_vi.compiler.reverse import gradient, partials
+from tinygrad_vi.ops import CHECKED, Operation
 
 #: coefficient * node
 Output = tuple[float, int]
+
+#: operations that have a value for every float, be it infinite; a row of the user's own is not among them
+DEFINED = frozenset({
+    "neg", "add", "sub", "mul", "dot", "atan", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus", "silu", "gelu",
+    "step", "relu", "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
+})  # fmt: skip
+#: operations that have derivatives wherever they have a value
+SMOOTH = DEFINED | {"div", "exp", "exponential", "log", "log1p", "sin", "cos", "tan", "total"}
+#: operations that are infinite or NaN wherever their operand is, as sums and products are; `power` where n > 0
+PASSING = frozenset({"sqrt", "log", "sin", "cos", "abs"})
+
+#: how often each question differentiates
+ORDER = {"value": 0, "each": 0, "value_and_gradient": 1, "jacobian": 1, "directional": 1, "curvature": 2}
 
 
 @dataclass(frozen=True)
@@ -22,7 +41,8 @@ class Question:
     """Outputs of a form: either all of them are mapped, or none is.
 
     parameters: how many numbers the parameter vector has, any direction or seed appended to it included.  adjoint_of:
-    for a node that is the derivative of the mean by another node, that other node.
+    for a node that is the derivative of the mean by another node, that other node.  flagged: whether the last output is
+    the flag of the checks, see the module.  checks: those that `Program.suspicions` asks for.
     """
 
     form: Form
@@ -31,16 +51,39 @@ class Question:
     inputs: int
     mapped: bool = False
     adjoint_of: Mapping[int, int] = field(default_factory=dict)
+    flagged: bool = False
+    checks: Sequence[Check] = ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """A number c * u * v that is infinite or NaN where an operation may fail.  v is ONE for a node alone.
+
+    op: the operation, of these operands; None for a sum or a square, of which only the scalar code can say more.
+    """
+
+    c: float
+    u: int
+    v: int
+    op: Operation | None
+    operands: tuple[int, ...]
 
 
 @dataclass
 class Program:
-    """A function in canonical form: its results for one example, as functions of P parameters and the inputs."""
+    """A function in canonical form: its results for one example, as functions of P parameters and the inputs.
+
+    All that is in the form when the program is made was recorded, and has checks, whether or not the results need it.
+    """
 
     form: Form
     results: Sequence[Expression]
     parameters: int
     inputs: int
+
+    def __post_init__(self) -> None:
+        self.recorded = len(self.form)
+        self.sums = tuple(self.form.sums)
 
     def leaves(self, start: int = 0, count: int | None = None) -> list[int]:
         """The nodes of the parameters, or of as many further numbers."""
@@ -93,6 +136,80 @@ class Program:
         scale, node = self._along(self._gradient())
         return self._ask([(scale * c, d) for c, d in gradient(self.form, node, self.leaves())], further=self.parameters)
 
+    # --- Checks
+
+    def checked(self, question: Question, order: int) -> Question:
+        """The same question with a flag for those checks of `checks` that its outputs do not tell of."""
+        form, told = self.form, _Told(self.form, [node for c, node in question.outputs if c != 0.0])
+        terms = []
+        for check in reversed(self.checks(order)):
+            if not told.of(check):
+                told.add(check)
+                terms.append(self._counted(check, question.mapped))
+        if not terms:
+            return question
+        return replace(question, outputs=[*question.outputs, form.contract(terms, question.mapped)], flagged=True)
+
+    def _counted(self, check: Check, mapped: bool) -> Term:
+        """The term of a flag; one that is not mapped adds up products, and averages what is none."""
+        if check.v != ONE or mapped or not self.form.mapped[check.u]:
+            return check.c, check.u, check.v
+        node = Expression(self.form, [(check.c, check.u, ONE)]).node()  # c * u, which a share of it need not overflow
+        return 1.0, node, self.form.share().node()
+
+    def suspicions(self, order: int) -> Question:
+        """For each check, and each example: the number, then the operands of the operation."""
+        checks = self.checks(order)
+        outputs = []
+        for check in checks:
+            outputs.append(_spread(self.form, Expression(self.form, [(check.c, check.u, check.v)])))
+            outputs += [(1.0, _mapped(self.form, operand)) for operand in check.operands]
+        return replace(self._ask(outputs, mapped=True), checks=checks)
+
+    def checks(self, order: int) -> list[Check]:
+        """Where the scalar code may raise: in its operations, from order 1 on in their partial derivatives, too.
+
+        Eager code computes the partials of each operation that depends on a parameter, whether or not anything flows
+        back to it.  For order 2 the rules of the partials are recorded in their turn, and have partials of their own.
+        """
+        form = self.form
+        maps = [y for y in range(1, self.recorded) if isinstance(form.kinds[y], Operation)]
+        found = dict.fromkeys(maps)
+        if order > 0:
+            dependent = form.dependent(self.leaves(), self.recorded - 1)
+            differentiated = [y for y in maps if y in dependent and form.kinds[y] is not CONDITION]
+            slopes = self._in_partials([y for y in differentiated if order > 1 or _name(form, y) not in SMOOTH])
+            found.update(slopes)
+            if order > 1:
+                found.update(self._in_partials([y for y in slopes if _name(form, y) not in SMOOTH]))
+        checks = [self._check(y) for y in found if _name(form, y) not in DEFINED]
+        return sorted({*checks, *map(self._check_of_sum, self.sums)}, key=lambda check: (check.u, check.v, check.c))
+
+    def _check(self, y: int) -> Check:
+        op, operands = self.form.kinds[y], tuple(self.form.arguments[y])
+        assert isinstance(op, Operation)
+        if op is CONDITION:
+            op, operands = CHECKED, operands * 2
+        return Check(1.0, y, ONE, op, operands)
+
+    def _check_of_sum(self, x: Expression) -> Check:
+        c, u, v = x.terms[0] if len(x.terms) == 1 else (*x.reference(), ONE)
+        operands = {u, v} if v != ONE else set(self.form.operands(u)) or {u}
+        return Check(abs(c), u, v, None, tuple(sorted(operands - {ONE})))
+
+    def _in_partials(self, nodes: Iterable[int]) -> dict[int, None]:
+        """The maps of which the partials of these maps are made."""
+        found: dict[int, None] = {}
+        for y in nodes:
+            stack = [node for _, (_, node) in partials(self.form, y)]
+            while stack:
+                node = stack.pop()
+                if node >= self.recorded and node != y and node not in found:
+                    stack += self.form.operands(node)
+                    if isinstance(self.form.kinds[node], Operation):
+                        found[node] = None
+        return found
+
     def _gradient(self, adjoint_of: dict[int, int] | None = None) -> list[Output]:
         [(scale, node)] = self.means()
         return [(scale * c, d) for c, d in gradient(self.form, node, self.leaves(), adjoint_of=adjoint_of)]
@@ -124,3 +241,43 @@ def _spread(form: Form, result: Expression) -> Output:
 
 def _mapped(form: Form, node: int) -> int:
     return node if form.mapped[node] else form.node("dot", ((1.0, node, ONE),), True)
+
+
+def _name(form: Form, node: int) -> str:
+    op = form.kinds[node]
+    assert isinstance(op, Operation)
+    return op.name
+
+
+class _Told:
+    """The nodes, and the products, that are finite if some other nodes are."""
+
+    def __init__(self, form: Form, nodes: Iterable[int]) -> None:
+        self.form = form
+        self.nodes = {ONE}
+        self.products: dict[tuple[int, int], float] = {}  # with the largest coefficient
+        self._follow(list(nodes))
+
+    def of(self, check: Check) -> bool:
+        """Whether a check that fails is seen already."""
+        alone = check.v == ONE and check.c <= 1.0 and check.u in self.nodes
+        return alone or check.c <= self.products.get((check.u, check.v), -1.0)
+
+    def add(self, check: Check) -> None:
+        """Count a check among what is seen."""
+        self._follow([check.u, check.v])
+
+    def _follow(self, stack: list[int]) -> None:
+        while stack:
+            node = stack.pop()
+            if node in self.nodes:
+                continue
+            self.nodes.add(node)
+            kind, operands = self.form.kinds[node], self.form.operands(node)
+            if isinstance(kind, Operation):
+                passes = kind.name in PASSING or (kind.name == "power" and kind.constants[0] > 0.0)
+                stack += operands if passes else ()
+            elif operands:  # a sum of products
+                stack += operands
+                for c, u, v in self.form.arguments[node]:
+                    self.products[u, v] = max(abs(c), self.products.get((u, v), 0.0))

@@ -44,18 +44,18 @@ def gradient(
         if kind == "dot":
             flow = [(p, c, q) for c, u, v in argument for p, q in ((u, v), (v, u))]
         else:
-            flow = [(operand, c, partial) for operand, (c, partial) in _partials(form, y)]
+            flow = [(operand, c, partial) for operand, (c, partial) in partials(form, y)]
         for operand, c, partial in flow:
             if c != 0.0 and (operand in on_the_way or operand in leaves):  # nothing flows from a partial that is 0
                 adjoints.setdefault(operand, []).append((scale * c, adjoint, partial))
     return [form.contract(adjoints.get(node, []), None if for_each else form.mapped[node]) for node in wanted]
 
 
-def _partials(form: Form, y: int) -> list[tuple[int, tuple[float, int]]]:
+def partials(form: Form, y: int) -> list[tuple[int, tuple[float, int]]]:
     """Each operand of a map with the partial derivative by it, as coefficient and node."""
     op, operands = form.kinds[y], form.arguments[y]
     assert isinstance(op, Operation)
     whole = [Expression(form, [(1.0, node, ONE)]) for node in (y, *operands)]
     found = op.partials(*whole)
-    partials = [x if isinstance(x, Expression) else form.constant(x) for x in found]
-    return [(operand, partial.reference()) for operand, partial in zip(operands, partials, strict=True)]
+    slopes = [x if isinstance(x, Expression) else form.constant(x) for x in found]
+    return [(operand, slope.reference()) for operand, slope in zip(operands, slopes, strict=True)]

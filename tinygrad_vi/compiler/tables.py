@@ -27,8 +27,8 @@ from tinygrad_vi.ops import Operation
 DOT, DOT4, SUM, SUM8, TOTAL = range(5)
 OPERATIONS = (
     "power", "exponential", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan",
-    "semicircle", "sinh", "cosh", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus", "silu", "gelu", "step", "relu",
-    "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
+    "semicircle", "sinh", "cosh", "tanh", "sech", "bell", "erf", "erfc", "sigmoid", "softplus", "silu", "gelu", "step",
+    "relu", "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
     "stop_gradient",
 )  # fmt: skip
 CODES = {name: TOTAL + 1 + k for k, name in enumerate(OPERATIONS)}

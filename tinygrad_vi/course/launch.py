@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from typing import Any
 
 from tinygrad_vi.course.solved import NAME, notebooks_folder, progress, start
 from tinygrad_vi.course.tables import Sheet
-from tinygrad_vi.files import read_json, write_json
+from tinygrad_vi.files import read_json, write_atomically, write_json
 
 DEFAULT_FOLDER = "khoa_hoc_tinygrad_vi"
 #: which files were copied and what they were then: a file that is no longer so is the student's
@@ -95,7 +94,7 @@ def _lessons(source: Path) -> Iterator[str]:
 
 def _manifest(folder: Path) -> dict[str, str]:
     try:
-        files: dict[str, str] = read_json(folder / MANIFEST, FORM, {"files": dict})["files"]
+        files: dict[str, str] = read_json(folder / MANIFEST, FORM, {"files": dict}, old_is_good=True)["files"]
     except (FileNotFoundError, ValueError):  # the first time, or spoiled: then every file there counts as hers
         return {}
     return files
@@ -117,12 +116,7 @@ def _beside(target: Path, digest: str) -> Path:
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.tmp")
-    try:
-        shutil.copyfile(source, unfinished)
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_atomically(target, source.read_bytes())
 
 
 def lesson_titles() -> Mapping[str, str]:

@@ -81,7 +81,7 @@ def _load(file: Path | None) -> tuple[Passed, str]:
     if file is None or not file.exists():
         return passed, ""
     try:
-        kept = read_json(file, FORM, {"passed": dict})["passed"]
+        kept = read_json(file, FORM, {"passed": dict}, old_is_good=True)["passed"]
     except (OSError, ValueError):
         return passed, f"không đọc được {file.name}, nên không ghi gì vào đó; đổi tên tệp ấy để bắt đầu lại"
     for name, exercise in exercises().items():

@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 from tinygrad_vi.compiler.compiled import Compiled, compile
 from tinygrad_vi.data import check_examples, to_lists
+from tinygrad_vi.files import write_atomically
 from tinygrad_vi.nn import MLP, counted, prediction
 from tinygrad_vi.ops import DomainError, whole_number
 from tinygrad_vi.optim import Optimizer
@@ -186,8 +187,7 @@ class Film:
         if form in ("png", "pdf"):
             return self.strip().save(path)
         picture = self._gif(seconds, progress) if form == "gif" else self._svg(seconds, progress)
-        path.write_bytes(picture)  # only now: a film that could not be drawn leaves no file
-        return path
+        return write_atomically(path, picture)
 
     def _gif(self, seconds: float, progress: bool) -> bytes:
         pictures = [_pixels(figure) for figure in self._figures(progress)]

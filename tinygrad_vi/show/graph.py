@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi.files import write_atomically
 from tinygrad_vi.ops import ShapeError
 from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.show.render import DOTS_PER_INCH, render
@@ -138,8 +139,7 @@ class Drawing:
         else:
             endings = ", ".join(f".{ending}" for ending in (*PICTURES, *SOURCES))
             raise ValueError(f"cannot save a drawing as {path.name!r}: the name must end in {endings}")
-        path.write_bytes(data)  # only now: a picture that could not be made leaves no file
-        return path
+        return write_atomically(path, data)
 
     def __repr__(self) -> str:
         return f'<Drawing of {self.summary}; .save("graph.svg") writes it>'

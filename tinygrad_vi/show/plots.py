@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.data import check_examples, to_lists
 from tinygrad_vi.derivatives import differentiable
+from tinygrad_vi.files import write_atomically
 from tinygrad_vi.nn import MLP, counted, prediction
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.show.formula import write_number
@@ -57,8 +58,7 @@ class Plot:
         if form not in FORMATS:
             endings = ", ".join(f".{ending}" for ending in FORMATS)
             raise ValueError(f"cannot save a plot as {path.name!r}: the name must end in {endings}")
-        path.write_bytes(self._render(form))  # only now: a picture that could not be made leaves no file
-        return path
+        return write_atomically(path, self._render(form))
 
     def _render(self, form: str) -> bytes:
         """The picture in one of the `FORMATS`."""

@@ -72,6 +72,10 @@ function erfc(x) {
 }
 
 const sigmoid = (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
+function bell(x) { // exp(-x*x/2), with what x*x rounds off brought back to first order
+  const e = Math.exp(-0.5 * x * x), c = 134217729 * x, high = c - (c - x), low = x - high;
+  return e === 0 || !Number.isFinite(c) ? e : e - 0.5 * (high * high - x * x + 2 * high * low + low * low) * e;
+}
 const sech = (x) => { const e = Math.exp(-Math.abs(x)); return (2 * e) / (1 + e * e); };
 
 const VALUE = {
@@ -81,7 +85,7 @@ const VALUE = {
   sqrt: ([x]) => Math.sqrt(x), sin: ([x]) => Math.sin(x), cos: ([x]) => Math.cos(x), tan: ([x]) => Math.tan(x),
   asin: ([x]) => Math.asin(x), acos: ([x]) => Math.acos(x), atan: ([x]) => Math.atan(x),
   semicircle: ([x]) => Math.sqrt((1 - x) * (1 + x)), sinh: ([x]) => Math.sinh(x), cosh: ([x]) => Math.cosh(x),
-  tanh: ([x]) => Math.tanh(x), sech: ([x]) => sech(x), erf: ([x]) => erf(x), erfc: ([x]) => erfc(x),
+  tanh: ([x]) => Math.tanh(x), sech: ([x]) => sech(x), bell: ([x]) => bell(x), erf: ([x]) => erf(x), erfc: ([x]) => erfc(x),
   sigmoid: ([x]) => sigmoid(x), softplus: ([x]) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
   silu: ([x]) => x * sigmoid(x), gelu: ([x]) => 0.5 * x * erfc(-x * Math.SQRT1_2),
   step: ([x]) => (x > 0 ? 1 : x <= 0 ? 0 : x), relu: ([x]) => (x <= 0 ? 0 : x), abs: ([x]) => Math.abs(x),

@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from tinygrad_vi.files import write_atomically
 from tinygrad_vi.ops import Operation, whole_number
 from tinygrad_vi.show.formula import Arithmetic, Symbol, write_number
 from tinygrad_vi.show.graph import (
@@ -129,8 +130,7 @@ class Page:
         path = Path(path)
         if path.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"cannot save a page as {path.name!r}: the name must end in .html")
-        path.write_bytes(self.html.encode())
-        return path
+        return write_atomically(path, self.html)
 
     def __repr__(self) -> str:
         nodes, steps = len(self._content["nodes"]), self._program.steps

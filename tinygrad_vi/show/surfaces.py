@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import random
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.compiler.compiled import Compiled, compile
-from tinygrad_vi.data import check_examples, to_lists
+from tinygrad_vi.data import check_examples, random_numbers, to_lists
 from tinygrad_vi.derivatives import differentiable, grad
 from tinygrad_vi.nn import counted, prediction
 from tinygrad_vi.ops import DomainError, ShapeError, exp, sin, whole_number
@@ -36,6 +37,7 @@ SHADES = "YlGnBu"  # the deeper the colour, the larger the loss
 LEVELS = 14
 WOBBLES = 6  # so many mini-batches are shown
 MINIMA = 6  # at most so many are looked for
+ROUNDING = 16.0 * 2.0**-52  # of an eigenvalue, or of a product with it
 
 
 def _numpy() -> Any:
@@ -304,7 +306,7 @@ def _directions(
         return np.eye(2), None, None
     if points is not None:
         return _principal(points)
-    rng = random.Random(seed)
+    rng = random_numbers(seed)
     drawn = np.array([[rng.gauss(0.0, 1.0) for _ in parameters] for _ in range(2)])
     normalised = np.array([_filter_normalised(direction, parameters) for direction in drawn])
     if np.linalg.matrix_rank(normalised) < 2:  # nearly all parameters are 0
@@ -335,11 +337,13 @@ def _projected(away: Array, plane: Array) -> Array:
 
 def _filter_normalised(direction: Sequence[float], parameters: Sequence[Value]) -> list[float]:
     """A direction whose part for each row of a matrix, and for each vector, is as long as the parameters are there."""
-    groups: dict[str, list[int]] = {}
+    groups: dict[tuple[str, int], list[int]] = {}
+    times: Counter[str] = Counter()  # two layers of one kind have the same labels
     for i, p in enumerate(parameters):  # W1[0,2] belongs to the row W1[0, b1[2] to the vector b1, w0 to the vector w
         matrix, bracket, _ = p.label.partition("[")
         name = p.label.rpartition(",")[0] or (matrix if bracket else matrix.rstrip("0123456789"))
-        groups.setdefault(name, []).append(i)
+        groups.setdefault((name, times[p.label] if p.label else 0), []).append(i)
+        times[p.label] += 1
     alone = [i for group in groups.values() for i in group if len(group) == 1]
     normalised = list(direction)
     for group in [alone, *(group for group in groups.values() if len(group) > 1)]:
@@ -490,7 +494,7 @@ def quadratic(
         raise ValueError("H is zero: E is flat, there is nothing to descend")
     whole_number(steps, "steps")
     eigenvalues, eigenvectors = np.linalg.eigh(matrix)
-    eigenvalues[abs(eigenvalues) < 1e-12 * abs(eigenvalues).max()] = 0.0  # a valley, and not rounding
+    eigenvalues[abs(eigenvalues) < ROUNDING * abs(eigenvalues).max()] = 0.0  # a valley, and not rounding
     eigenvectors *= np.where(eigenvectors.sum(axis=0) < 0, -1.0, 1.0)  # one of the two signs, always the same
     eta_max = float(2.0 / eigenvalues[1]) if eigenvalues[0] >= 0.0 else None
     if learning_rates is None:
@@ -530,22 +534,42 @@ def _nature(eigenvalues: Array) -> str:
 
 
 def _behaviour(eigenvalues: Array, rate: float) -> str:
-    """What descent does at a learning rate, in words."""
+    """What descent does at a learning rate, in words: along these eigenvectors, those in which it starts off center."""
     factors = [1.0 - rate * value for value in eigenvalues if value]  # along a flat direction nothing moves
-    largest = max(factors, key=abs)
-    size = abs(largest)
-    each = f"×{write_number(size, 3)} a step"
-    if rate == 0.0:
+    if rate == 0.0 or not factors:
         return "does not move"
+    largest = max(factors, key=abs)
+    each = f"×{_factor(abs(largest))} a step"
     if min(eigenvalues) < 0.0:
         return f"runs away, {each}"
-    if largest < 0.0 and abs(size - 1.0) < 1e-3:
+    beyond = abs(largest) - 1.0
+    if beyond == 0.0 < largest:
+        return "hardly moves"  # a step is lost in rounding
+    if largest < 0.0 and abs(beyond) <= ROUNDING:
         return "oscillates for ever"
-    if size > 1.0:
-        return f"diverges, {each}"
+    if largest < 0.0 and abs(beyond) < 1e-5:
+        return f"oscillates and {'grows' if beyond > 0.0 else 'shrinks'}, {each}"
+    slowly = " slowly" if abs(beyond) < 0.01 else ""
+    if beyond > 0.0:
+        return f"diverges{slowly}, {each}"
     if min(factors) < 0.0:
-        return f"converges in a zigzag, {each}"
-    return f"converges slowly, {each}" if size > 0.8 else f"converges, {each}"
+        return f"converges{slowly} in a zigzag, {each}"
+    return f"converges slowly, {each}" if beyond > -0.2 else f"converges, {each}"
+
+
+def _factor(size: float) -> str:
+    """A factor with three digits, or as many more as tell it from 1."""
+    digits = next((n for n in range(3, 17) if float(f"{size:.{n}g}") != 1.0), 17)
+    return write_number(size, digits)
+
+
+def _started(path: Array, eigenvalues: Array, eigenvectors: Array, center: Array) -> Array:
+    """The eigenvalues along whose eigenvectors the descent is ever off center by more than rounding."""
+    import numpy as np
+
+    away = abs((path - center) @ eigenvectors)
+    found: Array = eigenvalues[away.max(axis=0) > 1e-9 * np.linalg.norm(away[0])]
+    return found
 
 
 def _draw_quadratic(H: Array, eigenvalues: Array, eigenvectors: Array, c: Array, paths: dict[float, Array]) -> Figure:
@@ -579,7 +603,7 @@ def _draw_quadratic(H: Array, eigenvalues: Array, eigenvectors: Array, c: Array,
         axis.set_ylabel("w2")
         distance = write_number(float(np.linalg.norm(path[-1] - c)), 4)
         axis.set_title(
-            f"η = {write_number(rate, 6)}\n{_behaviour(eigenvalues, rate)}\n"
+            f"η = {write_number(rate, 6)}\n{_behaviour(_started(path, eigenvalues, eigenvectors, c), rate)}\n"
             f"after {counted(len(path) - 1, 'step')} {distance} from the center",
             fontsize=SMALL,
         )
@@ -597,8 +621,8 @@ def _draw_quadratic(H: Array, eigenvalues: Array, eigenvectors: Array, c: Array,
 class ErrorSurface(Plot):
     """What `error_surface` draws, and its numbers.
 
-    minima: the points (w1, w2) of the minima found, the lowest last.  point: where the gradient is drawn.  gradient:
-    there.
+    minima: the points (w1, w2) of the minima found, the lowest last; of a flat floor one point.  point: where the
+    gradient is drawn.  gradient: there.
     """
 
     minima: list[tuple[float, float]]
@@ -625,7 +649,8 @@ def error_surface(
 
     w_A is a local minimum, w_B the lowest one, w_C a point where the gradient ∇E is drawn, in the plane of the weights
     and, as the steepest way up, on the surface.  (C. Bishop, 2006, Figure 5.5.)  Minima are found by SciPy from the
-    lowest points of the grid, gradients are ours.
+    lowest points of the grid, gradients are ours; a point counts where nothing around it is lower, and two points are
+    one minimum when no rise lies between them.  At most six are looked for, and pits between grid points are not seen.
 
     f: a function of two Values, written in scalar code.  point: w_C.  w1, w2: from where to where.  steps: grid points
     along each side.
@@ -646,9 +671,9 @@ def error_surface(
     with no_grad():
         heights = np.array([[_height(f, a, b) for a in sides[0]] for b in sides[1]])
         top = _height(f, *point)
-    minima = _minima(f, sides, heights)
+    minima, flat, more = _minima(f, sides, heights)
     figure = _draw_error_surface(f, sides, heights, minima, (*point, top), slope)
-    found = "a minimum" if len(minima) == 1 else f"{len(minima)} minima" if minima else "no minimum"
+    found = _count_minima(len(minima), flat) + " or more" * more
     plot = ErrorSurface(figure, f"an error surface with {found}")
     plot.minima, plot.point, plot.gradient = minima, point, slope
     return plot
@@ -672,21 +697,117 @@ def _height(f: Callable[[Any, Any], Any], a: float, b: float) -> float:
     return float(found.data if isinstance(found, Value) else found)
 
 
-def _minima(f: Callable[[Any, Any], Any], sides: Sequence[Array], heights: Array) -> list[tuple[float, float]]:
-    """The lowest minima inside, the lowest last: SciPy's BFGS from grid points that are lower than their neighbours."""
+def _count_minima(n: int, flat: int) -> str:
+    """What was found, in words: so many minima, of which some are flat floors."""
+    if not n:
+        return "no minimum found"
+    if n == 1:
+        return "a flat floor" if flat else "a minimum"
+    return f"{n} minima" + f", {flat} of them flat" * (flat > 0)
+
+
+def _minima(
+    f: Callable[[Any, Any], Any], sides: Sequence[Array], heights: Array
+) -> tuple[list[tuple[float, float]], int, bool]:
+    """The lowest minima inside, the lowest last; how many are flat; whether there were more places to look for some.
+
+    SciPy goes down from grid points that are not higher than their neighbours: by BFGS, and where that does not arrive,
+    as at a kink, by Nelder and Mead's method.
+    """
     starts = []
     for j in range(1, len(sides[1]) - 1):
         for i in range(1, len(sides[0]) - 1):
             around = heights[j - 1 : j + 2, i - 1 : i + 2]
             if heights[j, i] <= around.min() < around.max():  # nowhere near NaN
-                starts.append((heights[j, i], sides[0][i], sides[1][j]))
-    found: dict[tuple[float, float], float] = {}
-    for _, *place in sorted(starts)[:MINIMA]:
-        w = [Value(float(x)) for x in place]
-        result = minimize(partial(f, *w), w, tol=1e-9)
-        if all(side[0] <= v.data <= side[-1] for v, side in zip(w, sides, strict=True)):
-            found[round(w[0].data, 5), round(w[1].data, 5)] = float(result.fun)
-    return sorted(found, key=lambda place: -found[place])
+                starts.append((float(heights[j, i]), float(sides[0][i]), float(sides[1][j])))
+    pits = _Pits(f, sides, heights)
+    more = False
+    for _, *place in sorted(starts):
+        if len(pits.found) == MINIMA:
+            more = pits.known(place) is None
+            break
+        for method in ("BFGS", "Nelder-Mead"):
+            if pits.known(place) is not None:  # a way down to it, or over the floor it lies on
+                break
+            w = [Value(x) for x in place]
+            minimize(partial(f, *w), w, method=method, tol=1e-12)
+            pits.add((w[0].data, w[1].data))
+    return sorted(pits.found, key=lambda place: -pits.found[place]), len(pits.flat), more
+
+
+class _Pits:
+    """Minima, each once.  found: the lowest point of each, with the height there.  flat: those of a flat floor."""
+
+    def __init__(self, f: Callable[[Any, Any], Any], sides: Sequence[Array], heights: Array) -> None:
+        import numpy as np
+
+        self.f, self.sides = f, sides
+        self.radius = min(float(side[1] - side[0]) for side in sides) / 2.0
+        self.rounding = 1e-12 * float(np.nanmax(abs(heights)))
+        self.found: dict[tuple[float, float], float] = {}
+        self.flat: set[tuple[float, float]] = set()
+
+    def height(self, place: Sequence[float]) -> float:
+        """The surface at a point, infinite where there is none."""
+        with no_grad():
+            found = _height(self.f, *place)
+        return math.inf if math.isnan(found) else found
+
+    def known(self, place: Sequence[float]) -> tuple[float, float] | None:
+        """The minimum that a point leads straight down to, or on whose flat floor it lies."""
+        here = self.height(place)
+        level = [other for other in self.flat if abs(self.found[other] - here) <= self.rounding]
+        below = [other for other in self.found if not self._rises(place, other)]
+        return next(iter(level + below), None)
+
+    def add(self, place: tuple[float, float]) -> None:
+        """Count a point in if it lies inside, nothing around it is lower, and it is no minimum that is known."""
+        inside = all(side[0] <= x <= side[-1] for x, side in zip(place, self.sides, strict=True))
+        if not inside or not self._lowest_around(place):
+            return
+        height, same = self.height(place), self.known(place)
+        if same is not None and self.found[same] <= height:
+            return
+        if same is not None:  # a lower point of it
+            del self.found[same]
+            self.flat.discard(same)
+        self.found[place] = height
+        if self._flat_around(place, height):
+            self.flat.add(place)
+
+    def _flat_around(self, place: Sequence[float], height: float) -> bool:
+        """Whether a circle around a minimum meets a point that is as low."""
+        from scipy.optimize import minimize_scalar
+
+        def at(turn: float) -> float:
+            return self.height([place[0] + self.radius * math.cos(turn), place[1] + self.radius * math.sin(turn)])
+
+        step = math.pi / 32.0
+        turns = sorted((at(k * step), k * step) for k in range(64))[:4]  # a valley leaves a circle at two places
+        lowest = min(
+            float(minimize_scalar(at, bounds=(turn - step, turn + step), options={"xatol": 1e-9}).fun)
+            for _, turn in turns
+        )
+        return min(lowest, turns[0][0]) <= height + self.rounding
+
+    def _lowest_around(self, place: Sequence[float]) -> bool:
+        floor = self.height(place) - self.rounding
+        ring = [
+            (place[0] + r * math.cos(turn), place[1] + r * math.sin(turn))
+            for r in (0.01 * self.radius, self.radius / 4.0)
+            for turn in (k * math.pi / 8.0 for k in range(16))
+        ]
+        return all(self.height(point) >= floor for point in ring)
+
+    def _rises(self, start: Sequence[float], end: Sequence[float]) -> bool:
+        """Whether the straight way from one point to another rises above the point before."""
+        lowest = math.inf
+        for k in range(65):
+            height = self.height([a + (b - a) * k / 64.0 for a, b in zip(start, end, strict=True)])
+            if height > lowest + self.rounding:
+                return self.height(end) < lowest - self.rounding or height > self.height(end) + self.rounding
+            lowest = min(lowest, height)
+        return False
 
 
 def _draw_error_surface(

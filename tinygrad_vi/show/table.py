@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tinygrad_vi.ops import dot_row
+from tinygrad_vi.ops import dot_row, whole_number
 from tinygrad_vi.show.formula import DOTS, Symbol, as_factor, product_of, shortened, sum_of, write_number
 
 if TYPE_CHECKING:
@@ -48,11 +48,12 @@ class Table:
         return _tabulate(self.headers, self.rows, "latex_raw", lambda cell: f"${cell.latex}$" if cell.text else "")
 
     def _shown(self, max_rows: int | None) -> Sequence[Sequence[Symbol]]:
-        if max_rows is None or len(self.rows) <= max_rows:
+        if max_rows is None or len(self.rows) <= whole_number(max_rows, "max_rows"):
             return self.rows
-        half = max_rows // 2
-        gap = [Symbol("⋮", r"\vdots"), Symbol(f"{len(self.rows) - 2 * half} more rows"), *[EMPTY] * len(self.headers)]
-        return [*self.rows[:half], gap[: len(self.headers)], *self.rows[-half:]]
+        head, tail = self.rows[: (max_rows + 1) // 2], self.rows[len(self.rows) - max_rows // 2 :]
+        missing = len(self.rows) - len(head) - len(tail)
+        gap = [Symbol("⋮", r"\vdots"), Symbol(f"{missing} more row{'s' * (missing > 1)}"), *[EMPTY] * len(self.headers)]
+        return [*head, gap[: len(self.headers)], *tail]
 
     def __str__(self) -> str:
         return self.to_text(MAX_ROWS)

@@ -11,7 +11,7 @@ from time import process_time
 from timeit import timeit
 from typing import Any
 
-from tinygrad_vi.derivatives import grad, numerical_gradient
+from tinygrad_vi.derivatives import CENTRAL_STEP, FORWARD_STEP, grad, numerical_gradient
 from tinygrad_vi.nn import counted
 from tinygrad_vi.ops import whole_number
 from tinygrad_vi.show.formula import write_number
@@ -154,8 +154,8 @@ def _measure_cost(question: Question, copies: int) -> Cost:
     seconds = race(
         {
             "": lambda: on_numbers(xs),
-            "forward differences": lambda: numerical_gradient(on_numbers, "forward")(xs),
-            "central differences": lambda: numerical_gradient(on_numbers, "central")(xs),
+            "forward differences": lambda: numerical_gradient(on_numbers, "forward", FORWARD_STEP)(xs),
+            "central differences": lambda: numerical_gradient(on_numbers, "central", CENTRAL_STEP)(xs),
             "forward mode": swept_forward,
             "reverse mode": lambda: grad(question)(xs),
         }
@@ -183,7 +183,7 @@ def _count(question: Question, xs: Sequence[float]) -> tuple[int, dict[str, floa
 
 def _evaluations(xs: Sequence[float], method: str) -> int:
     calls: list[Any] = []
-    numerical_gradient(lambda inputs: calls.append(inputs) or 0.0, method)(xs)  # type: ignore[func-returns-value]
+    numerical_gradient(lambda inputs: calls.append(inputs) or 0.0, method, step=1.0)(xs)  # type: ignore[func-returns-value]
     return len(calls)
 
 

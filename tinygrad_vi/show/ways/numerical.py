@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_vi.derivatives import grad, numerical_gradient
+from tinygrad_vi.derivatives import grad, rounded_size
+from tinygrad_vi.differences import corner
 from tinygrad_vi.ops import number
 from tinygrad_vi.show.formula import Symbol, write_number
 from tinygrad_vi.show.plots import BLUE, GREEN, GREY, RED
 from tinygrad_vi.show.table import Table
 from tinygrad_vi.show.ways.question import F, Question, lecture_function
 from tinygrad_vi.show.ways.report import Panel, legend, log_axis, number_cell, text_cell
-from tinygrad_vi.value import Value, no_grad
+from tinygrad_vi.value import Value, adjoints, no_grad, recording, topological_order
 
 EPSILON = 2.0**-52
 STEPS = tuple(float(f"1e-{k}") for k in range(1, 16))
@@ -35,7 +36,8 @@ def numerical_error(
     """The error of forward and central differences by one input over the step h, against the automatic derivative.
 
     It has the shape of a U.  A large h pays for how f bends, with h |f''| / 2 or h**2 |f'''| / 6; a small one for the
-    rounding of f, with about eps |f| / h.  The best lie between, near the square and the cube root of eps = 2**-52.
+    rounding of f, with about eps |f| / h, or more where f is a small sum of large terms or x is large.  The best lie
+    between, near the square and the cube root of eps = 2**-52.
     by: an input, by its name or its place.  (Press et al., *Numerical Recipes*, 3rd ed., §5.7.)
 
     Raises DomainError where the function has no derivative, ValueError for an unknown input or a step that is not
@@ -58,8 +60,9 @@ class NumericalError(Panel):
     """What `numerical_error` measured.
 
     derivative: by automatic differentiation.  differences: a list of `Difference` for "forward" and for "central".
-    best: the most accurate of each.  truncation: its law c * h**p, as (c, p).  theory: the best step and its error by
-    that law, where it has one.  kink: the slopes from the left and from the right, where they are not the same.
+    best: the most accurate of each.  truncation: its law c * h**p, as (c, p).  rounding: that of f, times 1/h its law.
+    theory: the best step and its error by both laws, where there are any.  kink: the slopes from the left and from the
+    right, where they are not the same; infinite on the side of a jump.
     """
 
     #: color, marker and line
@@ -83,8 +86,9 @@ class NumericalError(Panel):
         }
         known = {method: [d for d in row if not math.isnan(d.error)] for method, row in self.differences.items()}
         self.best = {method: min(row, key=lambda d: d.error) for method, row in known.items() if row}
-        self.kink = _kink(self.differences["forward"], self.differences["central"], self.value)
-        self.rounding = EPSILON * abs(self.value)
+        self.kink = corner(lambda x: _measured(along, x), x)
+        self.largest_term = max(abs(self.value), *_terms(along, x))
+        self.rounding = EPSILON * self.largest_term
         self.truncation = {
             "forward": (abs(_derivative(along, x, order=2)) / 2.0, 1),
             "central": (abs(_derivative(along, x, order=3)) / 6.0, 2),
@@ -106,16 +110,23 @@ class NumericalError(Panel):
     def _remarks_on_trouble(self) -> list[str]:
         remarks = []
         for method, row in self.differences.items():
-            missing = [d.h for d in row if math.isnan(d.error)]
+            missing = [k for k, d in enumerate(row) if math.isnan(d.error)]
             if missing:
-                where = f"h = {write_number(min(missing))}" + f" to {write_number(max(missing))}" * (len(missing) > 1)
-                remarks.append(f"no {method} difference for {where}: it would need f where f has no value")
+                remarks.append(
+                    f"no {method} difference for h = {_runs(row, missing)}: f has no value where it would need one, or "
+                    "the quotient overflows"
+                )
         if self.kink:
-            left, right = (write_number(slope) for slope in self.kink)
-            remarks.append(
-                f"a kink or a jump: differences tend to {left} from the left and to {right} from the right; "
-                f"automatic differentiation answers {write_number(self.derivative)}, by convention"
-            )
+            left, right = map(write_number, self.kink)
+            answer = f"automatic differentiation answers {write_number(self.derivative)}, by convention"
+            jumps = [side for side, slope in zip(("left", "right"), self.kink, strict=True) if math.isinf(slope)]
+            if jumps:
+                where = f"on the {' and on the '.join(jumps)}"
+                remarks.append(f"a jump {where}: differences grow without end as h shrinks; {answer}")
+            else:
+                remarks.append(
+                    f"a kink: differences tend to {left} from the left and to {right} from the right; {answer}"
+                )
         return remarks
 
     @property
@@ -145,7 +156,8 @@ class NumericalError(Panel):
         steps = [d.h for d in self.differences["forward"]]
         ends = min(steps), max(steps)
         if errors and 0.0 < self.rounding < math.inf:
-            axis.plot(ends, [self.rounding / h for h in ends], ":", color=GREY, label="rounding: ε|f| / h")
+            size = "ε|f|" if self.largest_term == abs(self.value) else "ε · largest term"
+            axis.plot(ends, [self.rounding / h for h in ends], ":", color=GREY, label=f"rounding: {size} / h")
         for method, (c, p) in self.truncation.items():
             if 0.0 < c < math.inf:
                 line = {"color": self.STYLES[method][0], "linewidth": 1, "linestyle": "-." if p == 1 else ":"}
@@ -183,13 +195,43 @@ class NumericalError(Panel):
                           ha="center", path_effects=[withStroke(linewidth=3, foreground="white")])  # fmt: skip
 
 
+def _runs(row: Sequence[Difference], places: Sequence[int]) -> str:
+    """The steps at these places: neighbours as a range, from the smallest on."""
+    runs: list[list[int]] = []
+    for k in reversed(places):
+        if runs and runs[-1][-1] == k + 1:
+            runs[-1].append(k)
+        else:
+            runs.append([k])
+    ends = [[write_number(row[k].h) for k in dict.fromkeys((run[0], run[-1]))] for run in runs]
+    return ", ".join(map(" to ".join, ends))
+
+
 def _difference(f: Callable[[float], float], x: float, h: float, method: str, derivative: float) -> Difference:
     try:
-        estimate = numerical_gradient(f, method, step=h)(x)
+        estimate = (f(x + h) - f(x)) / h if method == "forward" else (f(x + h) - f(x - h)) / (2.0 * h)
     except (ArithmeticError, ValueError):  # one of the points lies outside of the domain
         estimate = math.nan
     estimate = estimate if math.isfinite(estimate) else math.nan
     return Difference(h, estimate, abs(estimate - derivative))
+
+
+def _measured(along: Callable[[Any], Value], x: float) -> tuple[float, float]:
+    """The value of f, and how much was rounded on the way to it."""
+    with recording(True):
+        y = along(Value(x))
+    return y.data, rounded_size(y)
+
+
+def _terms(along: Callable[[Any], Value], x: float) -> list[float]:
+    """What x and every recorded number contribute to f: the number times the derivative of f by it."""
+    variable = Value(x)
+    with recording(True):
+        y = along(variable)
+    order = topological_order([y])
+    adjoint = adjoints(order, {y: 1.0})
+    terms = [abs(node.data * adjoint.get(node, 0.0)) for node in (variable, *order)]
+    return [term for term in terms if math.isfinite(term)] or [0.0]
 
 
 def _derivative(f: F, x: float, order: int) -> float:
@@ -208,21 +250,3 @@ def _optimum(rounding: float, c: float, p: int) -> tuple[float, float] | None:
         return None
     h = (rounding / (p * c)) ** (1.0 / (p + 1))
     return h, rounding / h + c * h**p
-
-
-def _kink(forward: Sequence[Difference], central: Sequence[Difference], value: float) -> tuple[float, float] | None:
-    """The slopes from the left and from the right, where they do not approach each other as h shrinks.
-
-    Where f is smooth they differ by h f'', a thousand times less for a step a thousand times smaller.  Steps so small
-    that rounding could make the difference say nothing.
-    """
-    slopes = {}
-    for right, middle in zip(forward, central, strict=True):
-        left = 2.0 * middle.estimate - right.estimate  # the central difference is the mean of both
-        if abs(right.estimate - left) > 1000.0 * EPSILON * abs(value) / right.h:
-            slopes[right.h] = left, right.estimate
-    gaps = {h: abs(right - left) for h, (left, right) in slopes.items()}
-    larger = [h for h in gaps if h > 900.0 * min(gaps)]
-    if not larger or gaps[min(gaps)] < 0.5 * gaps[min(larger)]:
-        return None
-    return slopes[min(slopes)]
