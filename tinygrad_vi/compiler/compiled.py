@@ -564,9 +564,10 @@ class Compiled:
             except OUT_OF_ITS_DOMAIN:
                 continue
             order = topological_order(found.outputs)
+            self._all_recorded_inside(order, found, parameters)
             if record_of(found, parameters, order) != traced.record:
                 raise self._unfaithful(traced, theta, point, rows)
-            if not traced.moved and traced.captured.renew():
+            if not traced.moved and traced.captured.changed_by_the_function():
                 name = getattr(self.fn, "__name__", type(self.fn).__name__)
                 raise NotFaithful(
                     f"{name} cannot be compiled: it changes numbers that it reads, or draws random ones, and would do "

@@ -50,7 +50,12 @@ class Captured:
 
     def __init__(self, function: Any, parameters: Sequence[Value]) -> None:
         self.function, self.parameters = function, frozenset(parameters)
-        self.now = _Snapshot(function, self.parameters)  # is replaced whole: other threads may be reading it
+        #: containers that the function itself changes, such as a log of its results: they are not looked into
+        self.written: dict[int, Any] = {}
+        self.now = self._look()  # is replaced whole: other threads may be reading it
+
+    def _look(self) -> _Snapshot:
+        return _Snapshot(self.function, self.parameters, self.written)
 
     @property
     def values(self) -> list[Value]:
@@ -68,24 +73,34 @@ class Captured:
 
     def look_again(self) -> bool:
         """Whether nothing has changed, looked through entry by entry."""
-        found = _Snapshot(self.function, self.parameters)
+        found = self._look()
         if found.contents != self.now.contents:
             return False
         self.now = found
         return True
 
-    def renew(self) -> bool:
-        """Take all for what it is now; whether plain numbers, or the state of random numbers, have changed."""
-        before, self.now = self.now, _Snapshot(self.function, self.parameters)
+    def renew(self) -> None:
+        """Take all for what it is now."""
+        self.now = self._look()
+
+    def changed_by_the_function(self) -> bool:
+        """After a run: whether plain numbers, or the state of random numbers, have changed.
+
+        Containers of other things that have changed are the function's own notes, and not looked into from now on.
+        """
+        before, after = self.now, self._look()
+        self.written |= {key: x for key, (x, ids) in after.held.items() if before.held.get(key, (x, ids))[1] != ids}
+        self.now = self._look()
         return before.numbers() != self.now.numbers() or before.drawn != self.now.drawn
 
 
 class _Snapshot:
     """What was found, and what to compare it with at each call."""
 
-    def __init__(self, function: Any, parameters: frozenset[Value]) -> None:
+    def __init__(self, function: Any, parameters: frozenset[Value], written: Mapping[int, Any]) -> None:
         self.token = nn.last_change()
-        walk = _Walk(function, parameters)
+        walk = _Walk(function, parameters, written)
+        self.held = {id(x): (x, [*map(id, _entries(x))]) for x in walk.views}
         self.contents, self.kept, self.values, self.complete = walk.contents, walk.kept, walk.values, walk.complete
         self.drawn = random_state() if walk.draws else None
         #: (get, from what, what it gave): compared by ==, or by identity where == says too little
@@ -181,8 +196,8 @@ class Leaves:
 class _Walk:
     """Goes through all that a function can reach, the near first."""
 
-    def __init__(self, function: Any, parameters: frozenset[Value]) -> None:
-        self.parameters = parameters
+    def __init__(self, function: Any, parameters: frozenset[Value], written: Mapping[int, Any]) -> None:
+        self.parameters, self.written = parameters, written
         self.contents: Contents = []  # ids and numbers, in order
         self.kept: list[Any] = []  # as long as they live, no other object has their ids
         self.values: list[Value] = []
@@ -260,6 +275,8 @@ class _Walk:
             del self.globals[table_id]
 
     def _container(self, x: Any) -> None:
+        if id(x) in self.written:
+            return
         entries = list(x.values()) if isinstance(x, dict) else list(x)
         if isinstance(x, dict):
             self.waiting += list(x)
