@@ -723,7 +723,8 @@ class Compiled:
         order = topological_order(outputs)
         at = dict(zip(parameters, self._vector(theta, len(parameters)).tolist(), strict=True))
         leaves = {v for node in order for v in node.parents if not v.parents}.union(outputs)
-        size = max([abs(at.get(v, v.data)) for v in leaves] + [abs(node.data) for node in order])
+        sizes = [abs(at.get(v, v.data)) for v in leaves] + [abs(node.data) for node in order]
+        size = max([x for x in sizes if x < math.inf], default=0.0)
         results = [at.get(v, v.data) for v in outputs]
         if what != "value_and_gradient":
             return results, [size] * len(results)
@@ -734,7 +735,7 @@ class Compiled:
                 for parent, partial in zip(node.parents, node.local_grads, strict=True):
                     part = partial * flow
                     flows[parent] = flows.get(parent, 0.0) + part
-                    largest = max(largest, abs(part))
+                    largest = max(largest, abs(part) if abs(part) < math.inf else 0.0)
         return [*results, *[flows.get(p, 0.0) for p in parameters]], [size, *[largest] * len(parameters)]
 
     def _eager(self, theta: Any, rows: list[Any]) -> tuple[Any, list[Value]]:
