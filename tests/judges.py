@@ -28,6 +28,13 @@ def _dot(*operands):
     return sum((w * x for w, x in zip(operands[:n], operands[n:-1], strict=True)), operands[-1])
 
 
+class Constant(sympy.Function):
+    """x, of which SymPy is told that the derivative is 0."""
+
+    def fdiff(self, argindex=1):  # noqa: ARG002
+        return sympy.Integer(0)
+
+
 #: name -> the operation as a formula of its operands, then of its row's constants
 DEFINITIONS = {
     "add": lambda x, y: x + y,
@@ -66,6 +73,7 @@ DEFINITIONS = {
     "leaky_relu": lambda x, slope: Piecewise((x, x > 0), (slope * x, True)),
     "elu": lambda x, alpha: Piecewise((x, x > 0), (alpha * (exp(x) - 1), True)),
     "abs": lambda x: Piecewise((x, x > 0), (-x, True)),
+    "stop_gradient": Constant,
     "maximum": lambda x, y: Piecewise((x, x > y), (y, True)),
     "minimum": lambda x, y: Piecewise((x, x < y), (y, True)),
     "where": lambda c, x, y: Piecewise((x, c > 0), (y, True)),
@@ -86,7 +94,7 @@ def _evaluator(name, constants, count):
     f = DEFINITIONS[name](*xs, *map(Rational, constants))
     partials = {indices: reduce(sympy.diff, [xs[i] for i in indices], f) for indices in _indices(count)}
     swings = {indices: sum(abs(x * sympy.diff(g, x)) for x in xs) for indices, g in partials.items()}
-    modules = [{"erfc": _erfc}, "mpmath"]
+    modules = [{"erfc": _erfc, "Constant": lambda x: x}, "mpmath"]
     return tuple(sympy.lambdify(xs, list(table.values()), modules, cse=True) for table in (partials, swings))
 
 

@@ -97,6 +97,7 @@ STEPS = {
     "maximum": lambda p, x, y, z: p.maximum(x, y),
     "minimum": lambda p, x, y, z: p.minimum(x, y),
     "where": lambda p, x, y, z: p.where(p.sub(x, SHIFT), y, z),
+    "stop_gradient": lambda p, x, y, z: p.mul(p.stop_gradient(x), y),
     "total": lambda p, x, y, z: p.mul(p.total(x, y, z), 0.3),
     "dot": lambda p, x, y, z: p.mul(0.25, p.dot(x, y, z, 0.5, x)),
     "logsumexp": lambda p, x, y, z: p.sub(p.logsumexp(x, y, z), 1.1),

@@ -44,6 +44,7 @@ from tinygrad_vi.ops import softmax as softmax
 from tinygrad_vi.ops import softplus as softplus
 from tinygrad_vi.ops import sqrt as sqrt
 from tinygrad_vi.ops import step as step
+from tinygrad_vi.ops import stop_gradient as stop_gradient
 from tinygrad_vi.ops import take as take
 from tinygrad_vi.ops import tan as tan
 from tinygrad_vi.ops import tanh as tanh

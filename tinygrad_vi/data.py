@@ -9,10 +9,12 @@ import math
 import operator
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, TypeVar
 
 from tinygrad_vi.ops import ShapeError, whole_number
+from tinygrad_vi.value import Value
 
 Row = list[float]
 T = TypeVar("T")
@@ -152,6 +154,121 @@ def to_lists(X: Any) -> Any:
     if not isinstance(X, Iterable) or isinstance(X, str):
         raise TypeError(f"examples come as a list or an array, one entry for each, got {X!r:.60}")
     return [row.tolist() if hasattr(row, "tolist") else row for row in X]
+
+
+# --- The front door of fit and compile: what data are, and how a loss meets them --------------------------------------
+
+#: kinds of NumPy arrays that are no numbers
+NO_NUMBERS = {"c": "complex numbers", "U": "text", "S": "text", "M": "dates", "m": "times", "V": "records"}
+
+
+def numbers_only(X: Any, name: str) -> Any:
+    """X itself, an array for a data frame, a list for another iterable; TypeError for what holds anything but numbers.
+
+    A mask would be lost, text read as numbers, an imaginary part dropped: NumPy does so without a word.
+
+    >>> numbers_only([[1, 2.0]], "X")
+    [[1, 2.0]]
+    >>> numbers_only(["1.5"], "X")
+    Traceback (most recent call last):
+    TypeError: X[0] is text, '1.5': data are numbers, so give each thing a number
+    """
+    X = X.to_numpy() if hasattr(X, "to_numpy") else X
+    if hasattr(X, "toarray"):
+        raise TypeError(f"{name} is a sparse matrix: give {name}.toarray()")
+    if isinstance(X, (str, bytes, dict, set, frozenset)) or not (isinstance(X, Iterable) or hasattr(X, "dtype")):
+        raise TypeError(f"examples come as a list or an array, one entry for each, got {X!r:.60}")
+    if not hasattr(X, "dtype"):
+        X = X if isinstance(X, (list, tuple)) else list(X)
+    _numbers_only(X, name)
+    return X
+
+
+def _numbers_only(x: Any, place: str) -> None:
+    if x.__class__ is float or x.__class__ is int:
+        return
+    if isinstance(x, (list, tuple)):
+        for i, entry in enumerate(x):
+            if entry.__class__ is not float:  # the quick question first
+                _numbers_only(entry, f"{place}[{i}]")
+        return
+    if hasattr(x, "dtype"):
+        if hasattr(x, "mask"):
+            raise TypeError(
+                f"{place} is a masked array, whose mask would be lost: leave these examples out or fill them"
+            )
+        kind = getattr(x.dtype, "kind", "f")
+        if kind in NO_NUMBERS:
+            raise TypeError(f"{place} holds {NO_NUMBERS[kind]}, and data are numbers")
+        if kind == "O":
+            _numbers_only(x.tolist(), place)
+        return
+    if not isinstance(x, (Real, Value)):
+        text = isinstance(x, (str, bytes))
+        what = "text" if text else f"a {type(x).__name__}"
+        hint = ", so give each thing a number" if text else ""
+        raise TypeError(f"{place} is {what}, {x!r:.60}: data are numbers{hint}")
+
+
+def as_values(x: Any) -> Any:
+    """An example as a loss meets it: floats as Values, whole numbers as they are, lists as lists, arrays as arrays.
+
+    >>> as_values([1.5, 2])
+    [Value(data=1.5, grad=0.0), 2]
+    """
+    if isinstance(x, (list, tuple)):
+        return [as_values(v) for v in x]
+    if getattr(x, "shape", ()) != () and x.dtype.kind == "f":
+        return _object_array(x)
+    return Value(x) if isinstance(x, float) else x
+
+
+def _object_array(x: Any) -> Any:
+    values = x.astype(object)
+    flat = values.reshape(-1)
+    flat[:] = [Value(v) for v in flat]
+    return flat.reshape(x.shape)
+
+
+@dataclass(slots=True)
+class Table:
+    """The numbers of one argument for all examples.
+
+    arrays: whether a loss meets an entry as an array, or as lists.  given: the entries as the user gave them, for
+    `fit`, where ``order`` picks some.  target: whether they are targets, which the loss itself meets as plain numbers.
+    """
+
+    numbers: Any
+    arrays: bool
+    given: Any = None
+    order: Sequence[int] | None = None
+    target: bool = False
+
+    def rows(self, rows: Sequence[int]) -> Table:
+        """The same of some examples."""
+        return replace(self, numbers=self.numbers[list(rows)], order=rows)
+
+    def as_given(self, i: int) -> Any:
+        """Example i as the function itself meets it."""
+        if self.given is None:
+            return as_values(self.numbers[i] if self.arrays else self.numbers[i].tolist())
+        entry = self.given[i if self.order is None else self.order[i]]
+        return entry if self.target else as_values(entry)
+
+
+def as_table(X: Any, name: str) -> Table:
+    """The numbers of all examples as one array; ShapeError where the examples have different shapes."""
+    import numpy as np
+
+    X = numbers_only(X, name) if X.__class__ is not np.ndarray or X.dtype.kind not in "fiub" else X
+    arrays = hasattr(X, "dtype") or (len(X) > 0 and hasattr(X[0], "dtype"))
+    try:
+        numbers = np.asarray(X, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        raise ShapeError(
+            f"{name} should be numbers with an entry for each example, all of one shape, got {X!r:.60}"
+        ) from None
+    return Table(numbers, arrays and numbers.ndim > 1)
 
 
 # --- The sets ---------------------------------------------------------------------------------------------------------

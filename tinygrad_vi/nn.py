@@ -98,6 +98,14 @@ def prediction() -> AbstractContextManager[None]:
     return modes.predicting.set(True)
 
 
+def last_change() -> object:
+    """A token that is another one after an attribute of any module has been set: compiled functions look again then."""
+    return _changes[0]
+
+
+_changes = [object()]
+
+
 class Module:
     """Something with parameters: subclass it, hang Values and other modules on it, and write ``forward``.
 
@@ -120,6 +128,14 @@ class Module:
 
     #: whether `Dropout` drops; `train` and `eval` set it
     training = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        _changes[0] = object()
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        _changes[0] = object()
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Forward.  Records when a Value is among the inputs; with plain numbers it returns plain numbers.

@@ -293,7 +293,7 @@ def number(x: Any, wanted_by: str) -> float:
         several = isinstance(x, (list, tuple)) or hasattr(x, "shape")
         hint = ": apply it to each entry, or use the NumPy function on an object array" if several else ""
         takes = "real numbers" if wanted_by == "Value" else "numbers or Values"
-        hint = "; its number is v.data" if hasattr(x, "record") else hint
+        hint = "; its number is v.data, or stop_gradient(v) to go on computing" if hasattr(x, "record") else hint
         raise TypeError(f"{wanted_by} takes {takes}, got {_brief(x)} of type {type(x).__name__}{hint}")
     try:
         found = float(x)
@@ -643,6 +643,9 @@ relu = row("relu", lambda x: 0.0 if x <= 0.0 else x, lambda out, x: (step(x),), 
 abs_ = row("abs", abs, lambda out, x: (step(x) - step(-x),), "The magnitude of x.  Derivative the sign of x.",
            symbol="|·|", latex=r"\left|{0}\right|", corners={0.0: 0.0},
            taught=lambda out, x: (x / out,), points=[*PLAIN, *TINY, -1e300])  # fmt: skip
+
+stop_gradient = row("stop_gradient", lambda x: x, (0.0,), "x, taken for a constant.  Derivative 0.",
+                    symbol="stop", points=[*PLAIN, *TINY, 1e300])  # fmt: skip
 
 # choices
 maximum = row("maximum", lambda x, y: x if x >= y or x != x else y, lambda out, x, y: (_share(x - y), _share(y - x)),

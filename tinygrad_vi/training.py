@@ -13,7 +13,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
@@ -23,15 +23,33 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.compiler.compiled import Compiled, NotFinite, compile
-from tinygrad_vi.compiler.trace import trace
-from tinygrad_vi.data import batches_of_rows, check_examples, plain_seed, to_lists
+from tinygrad_vi.compiler.trace import guarded, trace
+from tinygrad_vi.compiler.watched import Captured
+from tinygrad_vi.data import (
+    Table,
+    as_table,
+    as_values,
+    batches_of_rows,
+    check_examples,
+    numbers_only,
+    plain_seed,
+    to_lists,
+)
 from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import finite, json_text, read_json, shown, whole, write_atomically
 from tinygrad_vi.losses import is_sigmoid
 from tinygrad_vi.nn import Module, counted, prediction
 from tinygrad_vi.ops import DomainError, ShapeError, number, whole_number
 from tinygrad_vi.optim import Adam, OnArrays, Optimizer, Schedule, at_least, reached, recorded_output
-from tinygrad_vi.value import Value, collector_paused, no_grad, recording, topological_order
+from tinygrad_vi.value import (
+    Value,
+    adjoints,
+    collector_paused,
+    no_grad,
+    not_finite,
+    recording,
+    topological_order,
+)
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.plots import Plot
@@ -125,8 +143,9 @@ def fit(
     arrive as Values, whole numbers as they are, so that they can be indices; modules record whatever they are called
     with.
     parameters: Values, or a Module, which is then put in training mode for the while (`Dropout` drops).
-    X, y: one entry for each example; lists or arrays.
-    A compiled loss knows its parameters: ``fit(step, X, y)``, or ``fit(step)`` when its data stand in it.
+    X, y: one entry for each example; lists or arrays, of numbers only.  The loss meets rows of an array as arrays.
+    A compiled loss knows its parameters: ``fit(step, X, y)``, or ``fit(step)`` when its data stand in it.  It takes the
+    steps that the loss itself takes, whatever the options are.
     optimizer: Adam with the learning rate 0.01 by default.
     batch_size: None for all examples in one step (batch descent), 1 for single examples, m for mini-batches.
     seed: shuffles the examples anew in each epoch; None keeps their order.
@@ -146,10 +165,11 @@ def fit(
     The garbage collector rests while batches are computed:
     graphs of Values have no cycles.
 
-    Raises ShapeError for no examples or X and y of different lengths; ValueError for an infinity or NaN in them, a loss
-    that does not depend on the parameters, a checkpoint that does not fit; FileExistsError for a checkpoint that would
-    be overwritten by a new run; TrainingError, a DomainError, when the loss or a gradient is infinite or NaN: it names
-    the first node that was, and leaves the parameters as they were after the last good step.
+    Raises ShapeError for no examples or X and y of different lengths; TypeError for text, dates, complex numbers, a
+    mask, anything but numbers in them; NotFaithful for a compiled loss that is not the loss; ValueError for an infinity
+    or NaN in them, a loss that does not depend on the parameters, a checkpoint that does not fit; FileExistsError for a
+    checkpoint that would be overwritten by a new run; TrainingError, a DomainError, when the loss or a gradient is
+    infinite or NaN: it names the first node that was, and leaves the parameters as they were after the last good step.
 
     >>> from tinygrad_vi import optim
     >>> w = Value(0.0, "w")
@@ -186,8 +206,8 @@ def fit(
         X = [0.0] if X is None else X  # its data stand in it
     else:
         objective = _Objective(loss, parameters, penalty)
-    examples = _Examples(X, y)
-    held_out = None if validation is None else _Examples(*validation)
+    examples = _Examples(X, y, numbers=True)
+    held_out = None if validation is None else _Examples(*validation, numbers=True)
     optimizer = Adam(objective.parameters, learning_rate=0.01) if optimizer is None else optimizer
     if not set(optimizer.parameters) <= set(objective.parameters):
         raise ValueError("the optimiser moves Values that are not among the parameters given to fit")
@@ -320,21 +340,37 @@ def warn_of_probabilities(answers: Sequence[Sequence[float]], recorded: Value | 
 
 
 class _Examples:
-    """X and y as lists, checked."""
+    """X and y as lists, checked.  numbers: they hold numbers and nothing else, as `compile` takes them."""
 
-    def __init__(self, X: Any, y: Any = None) -> None:
+    def __init__(self, X: Any, y: Any = None, *, numbers: bool = False) -> None:
+        if numbers:
+            X, y = numbers_only(X, "X"), None if y is None else numbers_only(y, "y")
         self.X, self.y = to_lists(X), None if y is None else to_lists(y)
         check_examples(self.X, self.y)
+        #: what a loss meets: rows of an array are arrays
+        self.given = [_rows(X, self.X)] + ([] if self.y is None else [_rows(y, self.y)])
 
     @cached_property
-    def arrays(self) -> list[Any]:
-        """X, and y if there is one, as arrays."""
-        import numpy as np
-
-        return [np.array(table, dtype=float) for table in (self.X, self.y) if table is not None]
+    def tables(self) -> list[Table]:
+        """X, and y if there is one, for a compiled loss."""
+        names = zip(self.given, ("X", "y"), strict=False)
+        tables = [as_table(table, name) for table, name in names]
+        return [
+            Table(table.numbers, table.arrays, given, target=i > 0)
+            for i, (table, given) in enumerate(zip(tables, self.given, strict=True))
+        ]
 
     def __len__(self) -> int:
         return len(self.X)
+
+
+def _rows(given: Any, lists: list[Any]) -> list[Any]:
+    """The rows as they were given: arrays where they were arrays."""
+    if getattr(given, "ndim", 1) > 1:
+        return list(given)
+    if isinstance(given, (list, tuple)):
+        return [row if getattr(row, "shape", ()) != () else plain for row, plain in zip(given, lists, strict=True)]
+    return lists
 
 
 class _Objective:
@@ -407,8 +443,8 @@ class _Objective:
     def of_example(self, examples: _Examples, i: int) -> Value:
         """The loss of one example."""
         with differentiable():
-            x = _as_values(examples.X[i])
-            loss = recorded_output(self.loss(x) if examples.y is None else self.loss(x, examples.y[i]))
+            x, *target = [table[i] for table in examples.given]
+            loss = recorded_output(self.loss(as_values(x), *target))
         if not self.connected:  # asked until it is: the loss of other Values would train nothing and say nothing
             leaves = {v for node in topological_order([loss]) for v in node.parents} | {loss}
             self.connected = not leaves.isdisjoint(self.parameters)
@@ -416,59 +452,123 @@ class _Objective:
 
 
 class _CompiledObjective(_Objective):
-    """The same of a compiled loss: parameters, gradient and optimiser are arrays while an epoch lasts."""
+    """The same of a compiled loss: parameters, gradient and optimiser are arrays while an epoch lasts.
+
+    An optimiser of the user's own, whose step or rule may do anything, is given its Values and their gradients.
+    """
 
     def __init__(self, step: Compiled, parameters: Any, penalty: Callable[[], Any] | None) -> None:
         if parameters is None:
             raise TypeError("fit needs the parameters to train: compile(loss, params=model.parameters())")
         super().__init__(step, parameters, penalty)
         self.step = step
-        self.penalty_step = None if penalty is None else compile(penalty, parameters, backend=step.backend)
+        self.penalty_step: Compiled | None = None
+        self.penalty_seen = False
         self.arrays: OnArrays | None = None
         self.on_record: set[Value] | None = None
+        self.in_penalty: set[Value] = set()
         self.position = {p: i for i, p in enumerate(self.parameters)}
+        self.gradient_now: Any = None
 
     def descend(self, examples: _Examples, rows: Sequence[int], optimizer: Optimizer) -> tuple[float, float]:
         """Take a step along the gradient of these rows; their mean loss and the length of the gradient."""
-        if self.arrays is None:
-            self.arrays, self.theta = OnArrays(optimizer, self._resting(optimizer, examples)), self.step.theta
-            self.moved = [self.position[p] for p in optimizer.parameters]
-        batch = self._arrays_of(examples)
-        if len(rows) < len(examples):
-            batch = [array[list(rows)] for array in batch]
+        on_arrays = _by_rule(optimizer)
+        if self.arrays is None or not on_arrays or self.arrays.optimizer is not optimizer:
+            self.settle()
+            self.theta = self.step.theta
+        batch = self._tables_of(examples)
+        if len(rows) < len(examples) or list(rows) != list(range(len(rows))):
+            batch = [table.rows(rows) for table in batch]
         try:
             mean, gradient = self.step.value_and_grad(self.theta, *batch)
         except NotFinite as error:
             raise NotFinite(error.text, None if error.example is None else rows[error.example]) from error
-        if self.penalty_step is not None:
-            extra, slope = self.penalty_step.value_and_grad(self.theta)
+        if self.penalty is not None:
+            extra, slope = self._penalty_at(self.theta)
             mean, gradient = mean + extra, gradient + slope
-        self.arrays.step(gradient[self.moved])
-        self.theta[self.moved] = self.arrays.theta
-        return mean, math.sqrt(float(gradient @ gradient))
+        self.gradient_now = gradient
+        self._see_what_is_reached(examples)
+        if on_arrays and self.arrays is None:
+            self.arrays = OnArrays(optimizer, self._resting(optimizer))
+            self.moved = [self.position[p] for p in optimizer.parameters]
+        if self.arrays is not None:
+            self.arrays.step(gradient[self.moved])
+            self.theta[self.moved] = self.arrays.theta
+        else:
+            self._write_gradient()
+            optimizer.step()
+            return mean, math.hypot(*[p.grad for p in self.parameters])  # as the step has left them
+        norm = math.sqrt(float(gradient @ gradient))
+        return mean, norm if math.isfinite(norm) else math.hypot(*gradient.tolist())
 
     def settle(self) -> None:
         """Bring the Values up to date, at the end of an epoch or of the training."""
         if self.arrays is not None:
             self.arrays.write_back()
             self.arrays = None
+            self._write_gradient()
 
     def mean_loss(self, examples: _Examples) -> float:
         """The mean loss of all examples."""
-        return float(self.step(self.step.theta, *self._arrays_of(examples)))
+        return float(self.step(self.step.theta, *self._tables_of(examples)))
 
-    def _resting(self, optimizer: Optimizer, examples: _Examples) -> list[int]:
-        """The places of the parameters that no sweep reaches, as `Optimizer.step` has them."""
+    def _write_gradient(self) -> None:
+        if self.gradient_now is not None:
+            for p, g in zip(self.parameters, self.gradient_now.tolist(), strict=True):
+                if reached(p) or p in self.in_penalty or p in (self.on_record or ()):
+                    p.grad = g
+
+    def _penalty_at(self, theta: Any) -> tuple[float, Any]:
+        """The penalty and its gradient.
+
+        The first call is the function's own.  It is compiled for the others where all that it reads can be watched, and
+        it has changed nothing: a penalty that counts, draws or takes from an iterator is called for each batch.
+        """
+        assert self.penalty is not None
+        if self.penalty_step is not None:
+            return self.penalty_step.value_and_grad(theta)
+        captured = None if self.penalty_seen else Captured(self.penalty, self.parameters)
+        self.penalty_seen = True
+        numbers = dict(zip(self.parameters, theta.tolist(), strict=True))
+        with guarded(self.parameters, numbers), differentiable(), collector_paused():
+            extra = self.penalty()
+            flows = {}
+            if isinstance(extra, Value):
+                if not math.isfinite(extra.data):
+                    raise not_finite(extra)
+                flows = adjoints(topological_order([extra]), {extra: 1.0})
+        self.in_penalty |= flows.keys()
+        gradient = theta * 0.0
+        for p, i in self.position.items():
+            gradient[i] = flows.get(p, 0.0)
+        value = extra.data if isinstance(extra, Value) else extra
+        if captured is not None and captured.look_again() and captured.complete and len(flows) > 1:
+            step = compile(self.penalty, self.parameters, backend=self.step.backend)
+            with suppress(TypeError, ValueError):  # it cannot be compiled, and goes on as it is
+                step.value_and_grad(theta)
+                self.penalty_step = step
+        return value, gradient
+
+    def _see_what_is_reached(self, examples: _Examples) -> None:
         if self.on_record is None:
-            outputs = trace(self.step.fn, [array[0].tolist() for array in self._arrays_of(examples)]).outputs
-            if self.penalty is not None:
-                outputs = [*outputs, *trace(self.penalty, []).outputs]
+            rows = [t.numbers[0] if t.arrays else t.numbers[0].tolist() for t in self._tables_of(examples)]
+            outputs = trace(self.step.fn, rows).outputs
             self.on_record = {v for node in topological_order(outputs) for v in node.parents} | set(outputs)
-        pairs = enumerate(zip(optimizer.parameters, optimizer.state, strict=True))
-        return [i for i, (p, state) in pairs if p not in self.on_record and not reached(p) and not any(state)]
 
-    def _arrays_of(self, examples: _Examples) -> list[Any]:
-        return examples.arrays if self.step.takes_data else []
+    def _resting(self, optimizer: Optimizer) -> list[int]:
+        """The places of the parameters that no sweep reaches, as `Optimizer.step` has them."""
+        seen = self.in_penalty.union(self.on_record or ())
+        pairs = enumerate(zip(optimizer.parameters, optimizer.state, strict=True))
+        return [i for i, (p, state) in pairs if p not in seen and not reached(p) and not any(state)]
+
+    def _tables_of(self, examples: _Examples) -> list[Any]:
+        return examples.tables if self.step.takes_data else []
+
+
+def _by_rule(optimizer: Optimizer) -> bool:
+    """Whether a step is the rule of one of the package's own optimisers, which moves an array of parameters as well."""
+    own = {"step", "update", "zero_grad", "_commit"}.intersection(vars(optimizer))
+    return type(optimizer).__module__ == Optimizer.__module__ and not own
 
 
 @contextmanager
@@ -478,13 +578,6 @@ def _named_example(i: int) -> Iterator[None]:
         yield
     except DomainError as error:
         raise DomainError(f"example {i}: {error}") from error
-
-
-def _as_values(x: Any) -> Any:
-    """The floats of an example as Values, so that each is made once and not in every neuron."""
-    if isinstance(x, (list, tuple)):
-        return [_as_values(v) for v in x]
-    return Value(x) if isinstance(x, float) else x
 
 
 def _epoch(

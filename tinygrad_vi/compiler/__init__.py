@@ -1,6 +1,7 @@
 """The compiler: a scalar program in, a matrix program out.  Each pass is a file of its own.
 
 trace          run the user's function once on Values and read its record
+watched        what the function reads besides its arguments: when it changes, the trace no longer holds
 form           the record in canonical form: leaves, elementwise maps, and one contraction
 reverse        its derivatives, in the same form, by the rules of the operation table
 batch          the batch in a loss that loops over its examples

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from threading import RLock
@@ -22,8 +23,21 @@ from tinygrad_vi.compiler.numpy_runner import NumpyRunner
 from tinygrad_vi.compiler.numpy_source import RESERVED, Names, Written, written
 from tinygrad_vi.compiler.program import ORDER, Check, Program, Question
 from tinygrad_vi.compiler.tables import in_the_kernel
-from tinygrad_vi.compiler.trace import trace
-from tinygrad_vi.derivatives import flatten
+from tinygrad_vi.compiler.trace import (
+    OUT_OF_ITS_DOMAIN,
+    NotFaithful,
+    Record,
+    Trace,
+    difference,
+    guarded,
+    nearby,
+    record_of,
+    trace,
+)
+from tinygrad_vi.compiler.watched import Captured, Leaves
+from tinygrad_vi.data import Table, as_table, as_values
+from tinygrad_vi.derivatives import differentiable, flatten
+from tinygrad_vi.modes import predicting
 from tinygrad_vi.nn import counted
 from tinygrad_vi.ops import DomainError, Operation, ShapeError, whole_number
 from tinygrad_vi.value import (
@@ -45,6 +59,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 BACKENDS = ("auto", "native", "numpy")
+#: recorded operations from which on a function is compared with itself by one value alone
+LONG = 3000
 
 #: examples that are searched at once for the one that failed
 AT_ONCE = 4096
@@ -56,14 +72,13 @@ def compile(
     *,
     backend: str = "auto",
     threads: int | None = None,
+    verify: bool = True,
 ) -> Compiled:
     """Compile a function written in scalar code.
 
     fn: written for ONE example, in ordinary code on Values: ``lambda x, y: losses.hinge(model(x), y)``.  Calls map it
     over a batch and average it.  It is traced when it is first called with data of a new shape, on Values that hold a
-    real example; whatever it does besides operations on Values (loops, indexing, other functions, checks of the data)
-    happens then, once.  So the first example must be one that it can be called with, and numbers it reads elsewhere are
-    constants of the program; when a labelled Value among them changes, it is traced again.
+    real example: arrays arrive as object arrays of Values, lists as lists, numbers as Values.
     A function without arguments, whose data stand in it, is a loss of all its examples: where it loops over them in
     scalar code, the batch is found.
     params: the Values to differentiate by, a list or what ``model.parameters()`` gives.  Without them the first
@@ -72,10 +87,22 @@ def compile(
     "auto" takes the native one where Numba is installed.
     threads: 1 keeps the native kernel on one thread; by default a second one joins where it pays.  Results do not
     depend on it, to the last bit.
+    verify: whether the first answer to each question is compared with the function itself; see `Compiled.verify`.
 
-    A compiled function may be called from several threads; tracing switches the recording of the whole process, so let
-    one thread trace it.  Raises TypeError for a parameter that is not a Value, ValueError for an unknown backend, a
-    number of threads below 1, or no parameters.
+    A compiled function gives what the function gives, or says why not.  While it is traced a Value refuses to be read
+    (``v.data``, ``float(v)``), compared, hashed or copied; under ``no_grad`` it records a `stop_gradient`.  A second
+    trace, on another example and with the parameters moved, must record the same.  What it reads elsewhere is watched:
+    captured Values, closures, globals, attributes, entries of lists, dicts and arrays, a module's mode; when something
+    changes, it is traced again.
+
+    What cannot be checked.  The function is run when it is traced and not at each call: what it does on the side
+    (printing, writing files) is not done at each call.  Not watched: what it reads through C code, generators, files,
+    the environment, the clock, ``globals()["name"]``, objects and modules of other packages; a parameter in a list that
+    is replaced by another one; containers beyond 100,000 entries.  What it decides by the text of a parameter
+    (``str(w)``) or by the type of a number is judged by the two traces and the rows that were verified.
+
+    A compiled function may be called, and traced, from several threads at once.  Raises TypeError for a parameter that
+    is not a Value, ValueError for an unknown backend, a number of threads below 1, or no parameters.
 
     >>> w = Value(0.5, "w")
     >>> step = compile(lambda x, t: (w * x - t) ** 2, params=[w], backend="numpy")
@@ -89,7 +116,7 @@ def compile(
         raise TypeError(f"compile takes a function, got {fn!r:.60}")
     threads = None if threads is None else whole_number(threads, "threads")
     parameters = None if params is None else _checked(params)
-    return Compiled(fn, parameters, backend, threads)
+    return Compiled(fn, parameters, backend, threads, verify)
 
 
 def _checked(params: Any) -> list[Value]:
@@ -116,8 +143,10 @@ def _checked(params: Any) -> list[Value]:
 class _Traced:
     """A function for data of one shape: its program, what the user calls things, how its results are nested.
 
-    shape: of the results.  data: the data of a found batch, inputs by examples.  constants: labelled Values that are
-    neither parameters nor inputs, with their numbers.  seconds: of each pass.
+    shape: of the results.  data: the data of a found batch, inputs by examples.  seconds: of each pass.
+    record: what was recorded.  leaves, captured: what else it depends on.  first: the example that it was traced on,
+    while no other one has been seen; moved: whether it was traced again, with the parameters moved.  runners: what
+    answers each question.  verified: the questions whose first answer was compared with the function's own.
     """
 
     program: Program
@@ -125,8 +154,18 @@ class _Traced:
     shape: tuple[int, ...]
     recorded: int
     data: Any
-    constants: list[tuple[Value, float]]
     seconds: dict[str, float]
+    record: Record
+    leaves: Leaves
+    captured: Captured
+    first: list[Any] | None
+    runners: dict[str, Callable[[Any, list[Any]], Any]] = field(default_factory=dict)
+    verified: set[str] = field(default_factory=set)
+    moved: bool = False
+
+    def holds(self) -> bool:
+        """Whether all that the trace depends on is as it was."""
+        return self.leaves.same() and self.captured.same()
 
     @property
     def main(self) -> str:
@@ -166,7 +205,12 @@ class Compiled:
     """
 
     def __init__(
-        self, fn: Callable[..., Any], parameters: list[Value] | None, backend: str, threads: int | None
+        self,
+        fn: Callable[..., Any],
+        parameters: list[Value] | None,
+        backend: str,
+        threads: int | None,
+        verify: bool = True,
     ) -> None:
         try:
             import numpy
@@ -175,8 +219,8 @@ class Compiled:
         self._np = numpy
         self.fn, self.parameters, self.backend, self.threads = fn, parameters, backend, threads
         self._arguments = _argument_names(fn)
+        self._verifies = verify
         self._traced: dict[Any, _Traced] = {}
-        self._runners: dict[Any, Callable[[Any, list[Any]], Any]] = {}
         self._last: Any = None
         self._lock: RLock
         give_lock(self)
@@ -253,6 +297,29 @@ class Compiled:
         matrix: Array = np.stack(columns, axis=1)
         return matrix
 
+    def verify(self, theta: ArrayLike, *data: Any, rows: int = 3) -> float:
+        """Run the function itself on some rows of the data, drawn by chance, and compare value and gradient.
+
+        The function is called as `fit` calls it, on Values: floats as Values, whole numbers as they are.  Returns the
+        largest difference, relative to the largest number on the way.  Raises NotFaithful, with the row and both
+        numbers, when one is above 1e-6.
+
+        >>> w = Value(0.5)
+        >>> step = compile(lambda x, t: (w * x - t) ** 2, params=[w], backend="numpy")
+        >>> step.verify(step.theta, [1.0, 2.0, 3.0], [2.0, 4.0, 6.0]) < 1e-15
+        True
+        """
+        rows = whole_number(rows, "rows")
+        tables = self._tables(data)
+        traced = self._prepare(theta, tables)
+        if not (traced.leaves.same() and traced.captured.look_again()):
+            self._traced.pop(self._key(theta, tables), None)
+            traced = self._prepare(theta, tables)
+        count = len(tables[0].numbers) if tables else 1
+        chosen = random.Random(0).sample(range(count), min(rows, count))
+        what = "value_and_gradient" if traced.shape == () else "each"
+        return self._compare(traced, what, theta, tables, data, chosen)
+
     # --- What it became
 
     @property
@@ -324,15 +391,9 @@ class Compiled:
         self, what: str, theta: ArrayLike, data: Sequence[ArrayLike], v: ArrayLike | None = None
     ) -> tuple[Any, tuple[int, ...], _Traced]:
         np = self._np
-        names = self._arguments_for(data)
-        arrays = [self._array(x, name) for x, name in zip(data, names, strict=True)]
-        for array, name in zip(arrays, names, strict=True):
-            if len(array) == 0:
-                raise ShapeError(f"there are no examples: {name} is empty")
-            if len(array) != len(arrays[0]):
-                raise ShapeError(f"{name} has {len(array)} examples, {names[0]} has {len(arrays[0])}")
-        key = self._prepare(theta, arrays)
-        traced = self._traced[key]
+        tables = self._tables(data)
+        traced = self._prepare(theta, tables)
+        arrays = [table.numbers for table in tables]
         P = traced.program.parameters
         numbers = self._vector(theta, P)
         shape = (P,) if self.parameters is not None else np.shape(theta)
@@ -350,14 +411,32 @@ class Compiled:
                 found, shape, traced = self._ask("value_and_gradient", theta, data)
                 return found[1:, None], shape, traced
         with self._lock:
-            runner = self._runner(key, what)
+            runner = self._runner(traced, what)
             found, checksum = runner(numbers, arrays)
         results = found[:-1] if runner.flagged else found
         if not math.isfinite(checksum) and not np.isfinite(found).all():
-            self._judge(what, key, theta, numbers[:P], arrays if data else [])
+            self._judge(what, traced, theta, numbers[:P], tables)
             if not np.isfinite(results).all():
-                raise self._not_finite(what, key, theta, numbers, arrays if data else [])
+                raise self._not_finite(what, traced, theta, numbers, tables)
+        if self._verifies and what not in traced.verified:
+            traced.verified.add(what)
+            self._verify_first(traced, what, theta, tables, data)
         return results, shape, traced
+
+    def _tables(self, data: Sequence[Any]) -> list[Table]:
+        names = self._arguments_for(data)
+        tables = []
+        for x, name in zip(data, names, strict=True):
+            if x.__class__ is self._np.ndarray and x.dtype.char == "d" and x.ndim:  # the usual case, at once
+                table = Table(x, x.ndim > 1)
+            else:
+                table = self._table(x, name)
+            tables.append(table)
+            if len(table.numbers) == 0:
+                raise ShapeError(f"there are no examples: {name} is empty")
+            if len(table.numbers) != len(tables[0].numbers):
+                raise ShapeError(f"{name} has {len(table.numbers)} examples, {names[0]} has {len(tables[0].numbers)}")
+        return tables
 
     def _vector(self, theta: ArrayLike, P: int, name: str = "theta") -> Array:
         numbers = self._np.ascontiguousarray(theta, dtype=float).reshape(-1)
@@ -366,18 +445,14 @@ class Compiled:
             raise ShapeError(f"{name} needs {count}, one for each parameter, got {len(numbers)}")
         return numbers
 
-    def _array(self, x: ArrayLike, name: str) -> Any:
-        try:
-            array = self._np.asarray(x, dtype=float)
-        except (TypeError, ValueError):
-            raise ShapeError(
-                f"{name} should be numbers with an entry for each example, all of one shape, got {x!r:.60}"
-            ) from None
-        if array.ndim == 0:
+    def _table(self, x: Any, name: str) -> Table:
+        if isinstance(x, Table):
+            return x
+        if isinstance(x, (int, float)) or getattr(x, "shape", None) == ():
             raise ShapeError(
                 f"{name} should have an entry for each example, got the number {x!r}: give [{x!r}] for one example"
             )
-        return array
+        return as_table(x, name)
 
     def _arguments_for(self, data: Sequence[Any]) -> list[str]:
         names = self._arguments if self.parameters is not None else self._arguments[1:]
@@ -389,48 +464,62 @@ class Compiled:
             raise ShapeError(f"after theta the function takes {takes}, got {len(data)}{call}")
         return names
 
-    def _prepare(self, theta: ArrayLike, arrays: list[Any]) -> Any:
-        """Trace the function for data of this shape, if that has not been done; the key of its program."""
-        np = self._np
-        key: Any = tuple([array.shape[1:] for array in arrays])
+    def _key(self, theta: Any, tables: Sequence[Table]) -> Any:
+        """What a trace is made for: the shape of the data, arrays or lists, and whether dropout is off."""
+        shapes = [(table.arrays, table.numbers.shape[1:]) for table in tables]
         if self.parameters is None:
-            key = np.shape(theta), *key
-        known = self._traced.get(key)
-        if known is not None and any(leaf.data != x for leaf, x in known.constants):
-            self._traced.pop(key)
-            self._runners = {asked: runner for asked, runner in self._runners.items() if asked[0] != key}
-        if key not in self._traced:
-            try:
-                with self._lock, collector_paused():
-                    self._traced[key] = self._trace(theta, arrays)
-            except DomainError as error:
-                raise NotFinite(str(error), 0 if arrays else None) from error
-        self._last = key
-        return key
+            shapes.append((hasattr(theta, "dtype"), self._np.shape(theta)))
+        return (*shapes, predicting.get()) if predicting.open else tuple(shapes)
 
-    def _trace(self, theta: ArrayLike, arrays: list[Any]) -> _Traced:
+    def _prepare(self, theta: ArrayLike, tables: list[Table]) -> _Traced:
+        """Trace the function for data of this shape, if that has not been done, or if something has changed since."""
+        key = self._key(theta, tables)
+        known = self._traced.get(key)
+        if known is None or known.first is not None or not known.holds():
+            with self._lock:
+                known = self._traced.get(key)
+                if known is not None and not known.holds():
+                    known = None
+                try:
+                    with collector_paused():
+                        if known is None:
+                            known = self._traced[key] = self._trace(theta, tables)
+                        elif known.first is not None:  # until another example is seen
+                            self._trace_again(known, theta, tables)
+                except DomainError as error:
+                    raise NotFinite(str(error), 0 if tables else None) from error
+        self._last = key
+        return known
+
+    def _once(self, theta: Any, rows: Sequence[Any], *, lines: bool = False) -> tuple[Trace, list[Value], list[Value]]:
+        """Trace the function at theta on one example: the trace, its parameters, its inputs."""
+        if self.parameters is None:
+            found = trace(self.fn, [_like(theta), *rows], lines=lines)
+            P = int(self._np.size(theta))
+            return found, found.inputs[:P], found.inputs[P:]
+        with self._at(theta):  # as this call has them: domain errors must be its own
+            found = trace(self.fn, rows, self.parameters, lines=lines)
+        return found, self.parameters, found.inputs
+
+    def _trace(self, theta: ArrayLike, tables: list[Table]) -> _Traced:
         np = self._np
         start = perf_counter()
-        example = [array[0].tolist() for array in arrays]
-        if self.parameters is None:
-            example.insert(0, np.asarray(theta, dtype=float).tolist())
-            found = trace(self.fn, example)
-            P = np.size(theta)
-            parameters, inputs = found.inputs[:P], found.inputs[P:]
-        else:
-            with self._at(theta):  # as this call has them: domain errors must be its own
-                found = trace(self.fn, example)
-            parameters, inputs = self.parameters, found.inputs
+        captured = Captured(self.fn, self.parameters or ())
+        with guarded(captured.values, {}):
+            found, parameters, inputs = self._once(theta, _example(tables, 0))
+        captured.renew()  # what it keeps, such as a table of what it has computed, it has now
         recorded = topological_order(found.outputs)
         if not self._depends(recorded, found.outputs, parameters):
             on = "its first argument" if self.parameters is None else "the parameters"
             raise ValueError(
                 f"the result does not depend on {on}: is it computed from these very Values, and outside of no_grad()?"
             )
+        self._all_recorded_inside(recorded, found, parameters)
         traced_at = perf_counter()
+        numbers = self._vector(theta, len(parameters)).tolist()
         labels = [p.label for p in parameters] if self.parameters is not None else []
         shape = np.shape(found.nest(range(len(found.outputs))))
-        folded = _fold_loop(found.outputs[0], recorded, parameters) if not arrays and shape == () else None
+        folded = _fold_loop(found.outputs[0], recorded, parameters, numbers) if not tables and shape == () else None
         if folded is None:
             form, results = from_record(
                 found.outputs,
@@ -439,16 +528,88 @@ class Compiled:
                 recorded,
             )
             program, data = Program(form, results, len(parameters), len(inputs)), None
-            sizes = [int(np.prod(array.shape[1:], dtype=int)) for array in arrays]
-            arguments = list(zip(_safe(self._arguments_for(arrays)), sizes, strict=True))
+            sizes = [int(np.prod(table.numbers.shape[1:], dtype=int)) for table in tables]
+            arguments = list(zip(_safe(self._arguments_for(tables)), sizes, strict=True))
         else:
             program, data = folded
             arguments = [("x", program.inputs)]
         seconds = {"trace": traced_at - start, "form": perf_counter() - traced_at}
         known = {*parameters, *inputs}
-        leaves = {v for node in recorded for v in node.parents if v.label and not v.parents and v not in known}
-        constants = [(v, v.data) for v in leaves]
-        return _Traced(program, Names(labels, arguments), shape, len(recorded), data, constants, seconds)
+        leaves = {v: v.data for node in recorded for v in node.parents if not v.parents and v not in known}
+        leaves |= {v: v.data for v in found.outputs if not v.parents and v not in known}
+        leaves |= found.read
+        traced = _Traced(
+            program, Names(labels, arguments), shape, len(recorded), data, seconds,
+            record_of(found, parameters, recorded), Leaves(leaves), captured, _example(tables, 0, copy=True),
+        )  # fmt: skip
+        start = perf_counter()
+        self._trace_again(traced, theta, tables)
+        seconds["second trace"] = perf_counter() - start
+        return traced
+
+    def _trace_again(self, traced: _Traced, theta: ArrayLike, tables: list[Table]) -> None:
+        """Trace once more, on another example and with the parameters moved; NotFaithful for another record."""
+        assert traced.first is not None
+        another = _another(traced.first, tables)
+        if tables and another is None and traced.moved:  # still the example of the first trace
+            return
+        rows = traced.first if another is None else _example(tables, another)
+        shape = self._np.shape(theta)
+        start = self._vector(theta, traced.program.parameters).tolist()
+        for moved in nearby(start):
+            point = self._np.reshape(moved, shape) if hasattr(theta, "dtype") else _nested(moved, shape)
+            try:
+                with guarded(traced.captured.values, {}):
+                    found, parameters, _ = self._once(point, rows)
+            except OUT_OF_ITS_DOMAIN:
+                continue
+            order = topological_order(found.outputs)
+            self._all_recorded_inside(order, found, parameters)
+            if record_of(found, parameters, order) != traced.record:
+                raise self._unfaithful(traced, theta, point, rows)
+            if not traced.moved and traced.captured.changed_by_the_function():
+                name = getattr(self.fn, "__name__", type(self.fn).__name__)
+                raise NotFaithful(
+                    f"{name} cannot be compiled: it changes numbers that it reads, or draws random ones, and would do "
+                    "so only when it is traced. Keep counts and logs outside of it, in the loop or in a callback; draw "
+                    "random numbers beforehand, and give it what it needs as an argument, a column of the data"
+                )
+            if not traced.moved:  # a leaf that is another object at each run is a number in the text
+                seen = {v for node in order for v in node.parents}
+                traced.leaves = traced.leaves.among(seen.union(found.outputs, found.read))
+            break
+        traced.moved = True
+        if another is not None or not tables:
+            traced.first = None
+
+    def _unfaithful(self, traced: _Traced, theta: Any, point: Any, rows: Sequence[Any]) -> NotFaithful:
+        """The error for two records that differ: both are made once more, with the lines of the user's code."""
+        name = getattr(self.fn, "__name__", type(self.fn).__name__)
+        assert traced.first is not None
+        try:
+            first, parameters, _ = self._once(theta, traced.first, lines=True)
+            second, _, _ = self._once(point, rows, lines=True)
+            where = difference(first, second, parameters if self.parameters is not None else [])
+        except Exception as error:  # it is no function: now it fails
+            where = f"At another time it raised {type(error).__name__}: {error}"
+        return NotFaithful(
+            f"{name} cannot be compiled: run on two examples, or at two points, it is not the same function. "
+            f"{where or 'Run once more, it did not show where'}. What is decided by other means than operations on "
+            "Values (random numbers, isinstance, len of a set, a count, numbers that it changes) is decided once for "
+            "all examples: give what differs as an argument, a column of the data; write where(c, x, y) for a choice, "
+            "take(table, i) for a look-up; draw random numbers beforehand"
+        )
+
+    def _all_recorded_inside(self, recorded: Sequence[Value], found: Trace, parameters: Sequence[Value]) -> None:
+        """Refuse a result of the parameters that was there before: its number is that of another point."""
+        inside, at_the_point = set(found.nodes), {*parameters, *found.inputs}
+        for node in recorded:
+            if node not in inside and not at_the_point.isdisjoint(node.parents):
+                name = getattr(self.fn, "__name__", type(self.fn).__name__)
+                raise NotFaithful(
+                    f"{name} cannot be compiled: it uses {node!r}, which was computed from the parameters outside of "
+                    "it, before it was called or in another thread. Compute it inside"
+                )
 
     @staticmethod
     def _depends(recorded: Sequence[Value], outputs: Sequence[Value], parameters: Sequence[Value]) -> bool:
@@ -457,16 +618,11 @@ class Compiled:
 
     @contextmanager
     def _at(self, theta: ArrayLike) -> Iterator[None]:
-        """The parameters at theta, for a while."""
+        """The parameters at theta, for a while, in this thread."""
         parameters = self._needs_parameters("theta")
-        before = [p.data for p in parameters]
-        for p, x in zip(parameters, self._vector(theta, len(parameters)).tolist(), strict=True):
-            p.data = x
-        try:
+        numbers = self._vector(theta, len(parameters)).tolist()
+        with guarded(parameters, dict(zip(parameters, numbers, strict=True))):
             yield
-        finally:
-            for p, x in zip(parameters, before, strict=True):
-                p.data = x
 
     @property
     def _backend(self) -> str:
@@ -474,11 +630,10 @@ class Compiled:
             return self.backend
         return "numpy" if find_spec("numba") is None else "native"
 
-    def _runner(self, key: Any, what: str) -> Any:
+    def _runner(self, traced: _Traced, what: str) -> Any:
         """What answers a question, a method of `Program` by name; made when it is first asked."""
-        if (key, what) in self._runners:
-            return self._runners[key, what]
-        traced = self._traced[key]
+        if what in traced.runners:
+            return traced.runners[what]
         start = perf_counter()
         with collector_paused():
             if what.startswith("suspicions"):
@@ -495,27 +650,122 @@ class Compiled:
             with collector_paused():
                 runner = Native(question, self.threads)
         traced.seconds[f"{what}: back end"] = perf_counter() - start
-        self._runners[key, what] = runner
+        traced.runners[what] = runner
         return runner
+
+    # --- The function itself
+
+    def _verify_first(self, traced: _Traced, what: str, theta: Any, tables: list[Table], data: Sequence[Any]) -> None:
+        """Compare a first answer with the function's own on three rows; of a long function the value alone, on one."""
+        if what not in ("value", "value_and_gradient", "each"):
+            return
+        count, long = len(tables[0].numbers) if tables else 1, traced.recorded > LONG
+        rows = random.Random(count).sample(range(count), min(count, 1 if long else 3))
+        start = perf_counter()
+        self._compare(traced, what, theta, tables, data, rows, values_alone=long)
+        traced.seconds[f"{what}: verified"] = perf_counter() - start
+
+    def _compare(
+        self,
+        traced: _Traced,
+        what: str,
+        theta: Any,
+        tables: list[Table],
+        data: Sequence[Any],
+        rows: Sequence[int],
+        values_alone: bool = False,
+    ) -> float:
+        """The largest difference between the compiled function and itself on some rows; NotFaithful for a large one."""
+        np = self._np
+        worst = 0.0
+        numbers = self._vector(theta, traced.program.parameters)
+        for i in rows:
+            try:
+                asked = "value" if values_alone else what
+                expected, scales = self._itself(asked, theta, data, i)
+            except (DomainError, OverflowError):  # the compiled function says so in its own way
+                continue
+            arrays = [table.numbers[i : i + 1] for table in tables] if traced.data is None else [traced.data]
+            with self._lock:
+                runner = self._runner(traced, what)
+                found = runner(numbers, arrays)[0]
+            found = np.ravel(found[:-1] if runner.flagged else found)
+            found = found[: len(expected)] if values_alone else found
+            if len(found) != len(expected):
+                raise self._other(i if tables else None, f"{len(found)} numbers", f"{len(expected)}")
+            for got, wanted, scale in zip(found.tolist(), expected, scales, strict=True):
+                if not math.isfinite(wanted):
+                    continue
+                error = abs(got - wanted) / scale if scale else abs(got - wanted)
+                if not error <= 1e-6:
+                    raise self._other(i if tables else None, repr(got), repr(wanted))
+                worst = max(worst, error)
+        return worst
+
+    def _other(self, row: int | None, got: str, wanted: str) -> NotFaithful:
+        name = getattr(self.fn, "__name__", type(self.fn).__name__)
+        where = "" if row is None else f" on row {row} of the data"
+        return NotFaithful(
+            f"{name} cannot be compiled: compiled it gives {got}{where}, run by itself {wanted}. It decides by "
+            "something else than operations on Values, such as the type of a number (whole numbers reach the function "
+            "itself as they are, and the compiled one as Values) or a number that changes from run to run: give what "
+            "differs as an argument, a column of the data, and write where(c, x, y) for a choice; verify=False "
+            "does not compare"
+        )
+
+    def _itself(self, what: str, theta: Any, data: Sequence[Any], i: int) -> tuple[list[float], list[float]]:
+        """The function's own results on one example, and its gradient; for each the largest number on the way."""
+        try:
+            y, parameters = self._eager(theta, [_entry(x, i) for x in data])
+        except (TypeError, AttributeError):  # whole numbers and plain targets have no methods
+            y, parameters = self._eager(theta, [as_values(_floats(_entry(x, i))) for x in data])
+        outputs = [v if isinstance(v, Value) else Value(v) for v in flatten(y)[0]]
+        order = topological_order(outputs)
+        at = dict(zip(parameters, self._vector(theta, len(parameters)).tolist(), strict=True))
+        leaves = {v for node in order for v in node.parents if not v.parents}.union(outputs)
+        sizes = [abs(at.get(v, v.data)) for v in leaves] + [abs(node.data) for node in order]
+        size = max([x for x in sizes if x < math.inf], default=0.0)
+        results = [at.get(v, v.data) for v in outputs]
+        if what != "value_and_gradient":
+            return results, [size] * len(results)
+        flows, largest = {outputs[0]: 1.0}, 0.0
+        for node in reversed(order):
+            flow = flows.get(node, 0.0)
+            if flow != 0.0:
+                for parent, partial in zip(node.parents, node.local_grads, strict=True):
+                    part = partial * flow
+                    flows[parent] = flows.get(parent, 0.0) + part
+                    largest = max(largest, abs(part) if abs(part) < math.inf else 0.0)
+        return [*results, *[flows.get(p, 0.0) for p in parameters]], [size, *[largest] * len(parameters)]
+
+    def _eager(self, theta: Any, rows: list[Any]) -> tuple[Any, list[Value]]:
+        with collector_paused(), recording(True), differentiable():
+            if self.parameters is None:
+                numbers, nest = flatten(_like(theta))
+                parameters = [Value(x) for x in numbers]
+                return self.fn(nest(parameters), *rows), parameters
+            with self._at(theta):
+                return self.fn(*rows), self.parameters
 
     # --- What went wrong
 
-    def _judge(self, what: str, key: Any, theta: ArrayLike, numbers: Array, arrays: list[Any]) -> None:
+    def _judge(self, what: str, traced: _Traced, theta: ArrayLike, numbers: Array, tables: list[Table]) -> None:
         """Raise what the function itself raises, for the first example for which it does.
 
         The checks of the program accuse and the function judges: exp(inf) is no error, and it raises the flag.
         """
         order = ORDER[what]
-        if not arrays:
+        arrays = [table.numbers for table in tables]
+        if not tables:
             self._try(order, theta, [], None)
             return
         for start in range(0, len(arrays[0]), AT_ONCE):
             some = [array[start : start + AT_ONCE] for array in arrays]
             with self._lock:
-                runner = self._runner(key, f"suspicions {order}")
+                runner = self._runner(traced, f"suspicions {order}")
                 found, _ = runner(numbers, some)
             for i in sorted(_suspects(runner.checks, found)):
-                self._try(order, theta, [array[i].tolist() for array in some], start + i)
+                self._try(order, theta, _example(tables, start + i), start + i)
 
     def _try(self, order: int, theta: ArrayLike, numbers: list[Any], example: int | None) -> None:
         """Run the scalar code on one example, with as many derivatives, to hear what it raises."""
@@ -529,7 +779,7 @@ class Compiled:
     def _run(self, order: int, theta: ArrayLike, numbers: list[Any]) -> Iterator[list[Value]]:
         """The results for one example, while the parameters are at theta; derivatives up to the order must exist."""
         if self.parameters is None:
-            found, nest = flatten(self._np.asarray(theta, dtype=float).tolist())
+            found, nest = flatten(_like(theta))
             leaves = [Value(x) for x in found]
             fn: Callable[..., Any] = partial(self.fn, nest(leaves))
             at: AbstractContextManager[None] = nullcontext()
@@ -543,23 +793,26 @@ class Compiled:
                     adjoints(recorded, {y: 1.0}, create_graph=True)
             yield outputs
 
-    def _not_finite(self, what: str, key: Any, theta: ArrayLike, numbers: Array, arrays: list[Any]) -> NotFinite:
+    def _not_finite(
+        self, what: str, traced: _Traced, theta: ArrayLike, numbers: Array, tables: list[Table]
+    ) -> NotFinite:
         """The error for a result that is infinite or NaN: it names the scalar operation and the example."""
         np = self._np
+        arrays = [table.numbers for table in tables]
         asked = what if what in ("value_and_gradient", "jacobian") else "each"
 
         def bad(some: list[Any]) -> Any:
             """Of which examples, or whether of any of these."""
-            runner = self._runner(key, asked)
-            found = runner(numbers[: self._traced[key].program.parameters], some)[0]
+            runner = self._runner(traced, asked)
+            found = runner(numbers[: traced.program.parameters], some)[0]
             return ~np.isfinite(found[:-1] if runner.flagged else found).all(axis=0)
 
         if not arrays:
             return self._explained(theta, [], None)
         if asked != "value_and_gradient" and bad(arrays).any():
             low = int(bad(arrays).argmax())
-            return self._explained(theta, [array[low].tolist() for array in arrays], low)
-        asked = "value_and_gradient" if self._traced[key].shape == () else "jacobian"
+            return self._explained(theta, _example(tables, low), low)
+        asked = "value_and_gradient" if traced.shape == () else "jacobian"
         low, high = 0, len(arrays[0])
         while high - low > 1:  # halve the batch until one example is left
             middle = (low + high) // 2
@@ -573,7 +826,7 @@ class Compiled:
                     f"{named.get(what, 'the result')} is infinite or NaN, though the value and the gradient of each "
                     "example are finite"
                 )
-        return self._explained(theta, [array[low].tolist() for array in arrays], low)
+        return self._explained(theta, _example(tables, low), low)
 
     def _explained(self, theta: ArrayLike, numbers: list[Any], example: int | None) -> NotFinite:
         """The error for one example of which the function itself says nothing: it names what was lost first."""
@@ -591,10 +844,10 @@ class Compiled:
                 raise not_finite(y)
 
     def __deepcopy__(self, memo: Any) -> Compiled:  # the function knows these very parameters
-        return Compiled(self.fn, self.parameters, self.backend, self.threads)
+        return Compiled(self.fn, self.parameters, self.backend, self.threads, self._verifies)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Compiled, (self.fn, self.parameters, self.backend, self.threads)
+        return Compiled, (self.fn, self.parameters, self.backend, self.threads, self._verifies)
 
 
 def _suspects(checks: Sequence[Check], found: Any) -> set[int]:
@@ -635,6 +888,56 @@ def _argument_names(fn: Callable[..., Any]) -> list[str]:
     return names + ["*"] * any(p.kind == p.VAR_POSITIONAL for p in signature.parameters.values())
 
 
+def _like(theta: Any) -> Any:
+    """theta as the function meets it: an array as an array, a list as a list."""
+    import numpy as np
+
+    return np.asarray(theta, dtype=float) if hasattr(theta, "dtype") else np.asarray(theta, dtype=float).tolist()
+
+
+def _nested(numbers: Sequence[float], shape: tuple[int, ...]) -> Any:
+    import numpy as np
+
+    return np.reshape(numbers, shape).tolist()
+
+
+def _example(tables: Sequence[Table], i: int, copy: bool = False) -> list[Any]:
+    """One example: arrays as arrays, lists as lists."""
+    rows = [table.numbers[i] if table.arrays else table.numbers[i].tolist() for table in tables]
+    return [row.copy() if hasattr(row, "copy") else row for row in rows] if copy else rows
+
+
+def _another(first: Sequence[Any], tables: Sequence[Table]) -> int | None:
+    """An example that differs from a given one in every number, if there is one, or in as many as possible."""
+    import numpy as np
+
+    if not tables:
+        return None
+    count = len(tables[0].numbers)
+    different = np.zeros(count)
+    for table, entry in zip(tables, first, strict=True):
+        different += (table.numbers != entry).reshape(count, -1).mean(axis=1)
+    best = int(different.argmax())
+    return best if different[best] > 0.0 else None
+
+
+def _entry(x: Any, i: int) -> Any:
+    """One entry of what was given as data, as the function itself meets it: whole numbers as they are."""
+    if isinstance(x, Table):
+        return x.as_given(i)
+    x = x.to_numpy() if hasattr(x, "to_numpy") else x
+    entry = x[i]
+    return as_values(entry.item() if getattr(entry, "shape", None) == () else entry)
+
+
+def _floats(x: Any) -> Any:
+    if isinstance(x, (list, tuple)):
+        return [_floats(v) for v in x]
+    if isinstance(x, Value) or getattr(getattr(x, "dtype", None), "kind", "") == "O":
+        return x
+    return x.astype(float) if getattr(x, "shape", ()) != () else float(x)
+
+
 def _safe(names: Sequence[str]) -> list[str]:
     """Names that do not clash with those of the text."""
     safe: list[str] = []
@@ -645,7 +948,9 @@ def _safe(names: Sequence[str]) -> list[str]:
     return safe
 
 
-def _fold_loop(output: Value, recorded: Sequence[Value], parameters: Sequence[Value]) -> tuple[Program, Array] | None:
+def _fold_loop(
+    output: Value, recorded: Sequence[Value], parameters: Sequence[Value], numbers: Sequence[float]
+) -> tuple[Program, Array] | None:
     """The program for one example of a loss that loops over its examples, and their data; None if it does not.
 
     It is found by its structure, node for node; its value and gradient are compared with the recorded ones once more.
@@ -664,7 +969,7 @@ def _fold_loop(output: Value, recorded: Sequence[Value], parameters: Sequence[Va
     program = Program(batch.form, [Expression(batch.form, [(scale * c, mean, ONE)])], P, len(batch.inputs))
     data = np.array(batch.inputs).T
     names = Names((), [("x", program.inputs)])
-    theta = np.array([p.data for p in parameters])
+    theta = np.array(numbers)
     found, _ = NumpyRunner(program.value_and_gradient(), names, "results")(theta, [data])
     slopes = adjoints(recorded, {output: 1.0})
     expected = np.array([output.data, *[slopes.get(p, 0.0) for p in parameters]])

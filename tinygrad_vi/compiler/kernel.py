@@ -68,7 +68,7 @@ unfused: Any = kept(fastmath=False, error_model="numpy", nogil=True)
 
 (DIV, POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH,
  TANH, SECH, BELL, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
- LOGSUMEXP) = CODES.values()  # fmt: skip
+ LOGSUMEXP, STOP_GRADIENT) = CODES.values()  # fmt: skip
 
 
 @loops
@@ -285,6 +285,8 @@ def value(op, x, x1, x2, c):
         return el.softplus(x)
     if op == ABS:
         return abs(x)
+    if op == STOP_GRADIENT:
+        return x
     if op == LEAKY_RELU:
         return c * x if x <= 0.0 else x
     if op == MAXIMUM:

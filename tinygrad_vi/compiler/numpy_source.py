@@ -147,6 +147,7 @@ WRITTEN: dict[str, tuple[str, int, int]] = {
     "pow": ("{} ** {}", POWER, CALL),
     "power": ("{} ** {c}", POWER, CALL),
     "relu": ("np.maximum({}, 0)", CALL, SUM),
+    "stop_gradient": ("np.positive({})", CALL, SUM),
     **{
         name: (f"np.{name}({{}})", CALL, SUM)
         for name in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh")

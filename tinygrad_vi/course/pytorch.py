@@ -49,6 +49,7 @@ def _functions(torch: Any) -> Mapping[str, Callable[..., Any]]:
         **{name: getattr(torch.nn.functional, name) for name in neural},
         **{name: getattr(operator, name) for name in ["add", "sub", "mul", "neg", "pow"]},
         "div": operator.truediv,
+        "stop_gradient": torch.detach,
         "power": operator.pow,
         "exponential": lambda x, base: base**x,
         "total": lambda *xs: sum(xs),

@@ -108,6 +108,7 @@ const VALUE = {
   silu: ([x]) => x * sigmoid(x), gelu: ([x]) => 0.5 * x * erfc(-x * Math.SQRT1_2),
   step: ([x]) => (x > 0 ? 1 : x <= 0 ? 0 : x), relu: ([x]) => (x <= 0 ? 0 : x), abs: ([x]) => Math.abs(x),
   leaky_relu: ([x], [slope]) => (x <= 0 ? slope * x : x), elu: ([x], [alpha]) => (x <= 0 ? alpha * Math.expm1(x) : x),
+  stop_gradient: ([x]) => x,
   maximum: ([x, y]) => Math.max(x, y), minimum: ([x, y]) => Math.min(x, y), where: ([c, x, y]) => (c > 0 ? x : y),
   total: (xs) => sum(xs),
   dot: (xs) => {

@@ -288,7 +288,7 @@ class Algebra:
 
     def program(self, symbols: Sequence[Any], formulas: Sequence[Any], modules: str = "math", cse: bool = True) -> F:
         """A function of numbers that gives a list, one number for each formula."""
-        step = {"step": lambda x: 1.0 if x > 0 else 0.0}
+        step = {"step": lambda x: 1.0 if x > 0 else 0.0, "stop_gradient": lambda x: x}
         found: F = self.sympy.lambdify(list(symbols), list(formulas), [step, modules], cse=cse)
         return found
 
@@ -298,6 +298,7 @@ def _formulas(sympy: Any, exact: Callable[[float], Any]) -> dict[str, F]:
     exp, log, sqrt = sympy.exp, sympy.log, sympy.sqrt
     # not `Piecewise`, which would try for seconds to prove which piece holds where
     step = type("step", (sympy.Function,), {"fdiff": lambda self, argindex=1: sympy.Integer(0)})
+    stop_gradient = type("stop_gradient", (sympy.Function,), {"fdiff": lambda self, argindex=1: sympy.Integer(0)})
     named = "exp log sqrt sin cos tan asin acos atan sinh cosh tanh sech erf erfc"
 
     def sigmoid(x: Any) -> Any:
@@ -332,6 +333,7 @@ def _formulas(sympy: Any, exact: Callable[[float], Any]) -> dict[str, F]:
         "gelu": lambda x: x * sympy.erfc(-x / sqrt(2)) / 2,
         "step": step,
         "relu": relu,
+        "stop_gradient": stop_gradient,
         "leaky_relu": lambda x, slope: relu(x) - exact(slope) * relu(-x),
         "elu": lambda x, alpha: relu(x) + exact(alpha) * (exp(-relu(-x)) - 1),
         "abs": lambda x: relu(x) + relu(-x),
