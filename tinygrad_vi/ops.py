@@ -695,7 +695,7 @@ def _slope_of_atan(x: Any) -> Any:
 
 
 def _within(x: Any, limit: float) -> Any:
-    """x, and 0 from where the factor next to it is 0: x times some flow may be infinite there, and 0 * infinity is NaN."""
+    """x, and 0 where the factor next to it is 0: x times some flow may be infinite, and 0 * infinity is NaN."""
     return where(abs_(x) - limit, 0.0, x)
 
 

@@ -623,6 +623,9 @@ def _place(sheet, step, a, xs):
         return _general_power(sheet, *a)
     if op in TABLE:
         return sheet.function(op, a[0])
+    if op == "stop_gradient":
+        x = sheet.numbers[a[0]]
+        return sheet._add(Number(x.v, x.ev, exact=x.exact))
     if op in ("step", "relu", "leaky_relu", "elu", "abs"):
         return _bent(sheet, op, a[0], xs[0], *(step.constants or ((0.01,) if op == "leaky_relu" else (1.0,))))
     if op in ("maximum", "minimum"):

@@ -189,6 +189,14 @@ class Form:
         """The node of c * node."""
         return node if c == 1.0 else self.node(DOT, ((c, node, ONE),), self.mapped[node])
 
+    def joined(self, c: float, node: int) -> tuple[float, int]:
+        """c * node, where a product for each example takes a light factor in: c * (u*v) costs no more than u*v."""
+        if self.kinds[node] == DOT and self.mapped[node] and c in LIGHT and abs(c) < 1.0:
+            [(d, u, v), *others] = self.arguments[node]
+            if not others and c * d in LIGHT and v != ONE and self.mapped[u] and self.mapped[v]:
+                return 1.0, self.node(DOT, ((c * d, u, v),), True)
+        return c, node
+
     def light(self, c: float, node: int) -> tuple[float, int]:
         """c * node with a light coefficient, that may stand on a product."""
         return (c, node) if c in LIGHT else (1.0, self.whole(c, node))

@@ -294,7 +294,7 @@ def value(op, x, x1, x2, c):
     if op == MINIMUM:
         return x if x <= x1 or x != x else x1
     if op == WHERE:
-        return x1 if x > 0.0 else x2
+        return (x1 if x > 0.0 else x2) if x == x else x
     if op == POW:
         return x**x1
     if op == TAN:
@@ -375,7 +375,8 @@ def elementwise(op, M, y, x, x1, x2, c, n):
             M[y + i] = el.softplus(M[x + i])
     elif op == WHERE:
         for i in range(n):
-            M[y + i] = M[x1 + i] if M[x + i] > 0.0 else M[x2 + i]
+            u = M[x + i]
+            M[y + i] = (M[x1 + i] if u > 0.0 else M[x2 + i]) if u == u else u
     else:  # seldom the bulk of a program
         for i in range(n):
             M[y + i] = value(op, M[x + i], M[x1 + i], M[x2 + i], c)

@@ -40,6 +40,8 @@ def gradient(
         scale, adjoint = form.contract(adjoints.pop(y), None if for_each else form.mapped[y])
         if scale == 0.0:
             continue
+        if form.kinds[y] in SUM_KINDS:  # many will take it
+            scale, adjoint = form.joined(scale, adjoint)
         if adjoint_of is not None and adjoint != ONE:
             adjoint_of.setdefault(adjoint, y)
         flows = _through_sum if form.kinds[y] in SUM_KINDS else _through_map
