@@ -13,9 +13,14 @@ from mpmath import mp, mpf
 
 from tinygrad_vi import (
     Value,
+    atan,
+    bell,
     compile,
     dot,
+    erf,
+    erfc,
     exp,
+    gelu,
     grad,
     hessian,
     jvp,
@@ -25,9 +30,13 @@ from tinygrad_vi import (
     maximum,
     minimum,
     relu,
+    sech,
+    silu,
     softmax,
+    softplus,
     sqrt,
     step,
+    take,
     total,
     where,
 )
@@ -323,6 +332,86 @@ def test_no_digits_are_lost(name, backend):
         assert close(found, value, 1e-14), (path, found, value)
     for path, found in every_gradient(f, at, backend):
         assert all(close(got, slope, 1e-13) for got, slope in zip(found, slopes, strict=True)), (path, found, slopes)
+
+
+# --- Sums inside sums, look-ups, shares -------------------------------------------------------------------------------
+
+HUGE = 1.0000000000009094e16
+#: program, point, value and slopes by exact arithmetic: each step is exact, or has one rounding of its own
+APART = {
+    "a difference over 1, less 1": (lambda w: ((w - 1e16) / 1.0) - 1.0, (1e16,), -1.0, (1.0,)),
+    "a doubled difference, less a bit": (lambda w: ((w - 1e8) * 2.0) - 0.1, (1e8,), -0.1, (2.0,)),
+    "half of nothing, and a half": (lambda w: ((w - w) * 0.5) + 0.5, (HUGE,), 0.5, (0.0,)),
+    "one and a difference": (lambda w: 1.0 + (w - 1e16), (1e16,), 1.0, (1.0,)),
+    "a number and a difference": (lambda w, v: v + (w - 1e16), (1e16, 1.0), 1.0, (1.0, 1.0)),
+    "a number less a difference": (lambda w, v: v - (w - 1e16), (1e16, 1.0), 1.0, (-1.0, 1.0)),
+    "two differences": (lambda w, v: (w - 1e16) + (v - 1e12), (1e16, 1e12 + 0.5), 0.5, (1.0, 1.0)),
+    "a difference and a product": (lambda w, u, v: (w - 1e16) + u * v, (1e16, 0.5, 0.25), 0.125, (1.0, 0.25, 0.5)),
+    "a product and a difference": (lambda w, u, v: u * v + (w - 1e16), (1e16, 0.5, 0.25), 0.125, (1.0, 0.25, 0.5)),
+    "a quarter of a difference, and a product": (
+        lambda w, u, v: 0.25 * (w - 1e16) - u * v, (1e16, 0.5, 0.25), -0.125, (0.25, -0.25, -0.5)),
+    "a small entry": (lambda w: take([1e-08, w, 1.0, w], 0.0 * w), (0.7,), 1e-08, (0.0,)),
+    "a tiny entry": (lambda w: take([w, 1.0], 0.0 * w), (6e-290,), 6e-290, (1.0,)),
+    "a tiny entry, squared": (lambda w: take([w, 1.0], 0.0 * w) * w, (3e-150,), 9e-300, (6e-150,)),
+    "an entry in a sum": (lambda w, v: take([w, v], 0.0 * v) - 1e16 + 0.5, (1e16, 1.0), 0.5, (1.0, 0.0)),
+    "a tie beside a tiny product": (
+        lambda w, v: minimum(v, w) + v * w, (1.0, 3e-274), 6e-274, (3e-274, 2.0)),
+    "the larger of two, and a tiny product": (
+        lambda w, v: maximum(v, w) + v * w, (3e-274, 1.0), 1.0, (1.0, 1.0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", APART)
+def test_what_is_computed_first_stays_apart(name, backend):
+    f, at, value, slopes = APART[name]
+    for path, found in [*every_value(f, at, backend), ("eager", eager(f, at)[0])]:
+        assert close(found, mpf(value), 1e-15), (path, found)
+    for path, found in [*every_gradient(f, at, backend), ("eager", eager(f, at)[1])]:
+        assert found == pytest.approx(slopes, rel=1e-14, abs=0.0), path
+
+
+def test_an_infinite_entry_is_not_taken(backend):
+    f = lambda w: take([1e200 * w * 1e200, w], 1.0 + 0.0 * w)  # noqa: E731
+    found = compile(lambda x: f(*x), backend=backend)
+    assert eager(f, [0.5]) == (0.5, [1.0])
+    assert found([0.5]) == 0.5
+    assert found.grad([0.5]).tolist() == [1.0]
+
+
+#: functions whose slope has a factor x, where it is 0: x times x times ... overflows
+FAR_OUT = {
+    "gelu": (gelu, (-4e189, 4e189)), "silu": (silu, (-4e189, 4e189)), "erf": (erf, (4e189,)), "erfc": (erfc, (1e200,)),
+    "bell": (bell, (-4e189,)), "softplus": (softplus, (4e189,)), "sech": (sech, (4e189,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAR_OUT)
+def test_second_derivatives_far_out_are_0(name, backend):
+    function, factors = FAR_OUT[name]
+    for factor in factors:
+        assert hessian(lambda x: function(factor * x[0]))([1.0]) == [[0.0]]  # noqa: B023
+        assert compile(lambda x: function(factor * x[0]), backend=backend).hessian([1.0]).tolist() == [[0.0]]  # noqa: B023
+
+
+@pytest.mark.parametrize("x", [0.0, 1e-300, -0.3, 0.999999, 1.0, -1.000001, 3.0, -1e30, 7e82, 1e150, -1e160])
+def test_atan_has_its_slopes_at_every_magnitude(x, backend):
+    u = mpf(x)
+    slope, bend = 1 / (1 + u * u), -2 * u / (1 + u * u) ** 2
+    found = compile(lambda x: atan(x[0]), backend=backend)
+    w = Value(x)
+    atan(w).backward()
+    for got in (w.grad, found.grad([x])[0]):
+        assert close(got, slope, 1e-15), got
+    for got in (hessian(lambda x: atan(x[0]))([x])[0][0], found.hessian([x])[0, 0]):
+        assert abs(mpf(float(got)) - bend) <= 1e-15 * abs(bend) + mpf(1e-322), got
+
+
+def test_constants_of_the_text_are_floats():
+    """Integers have no negative powers, and overflow."""
+    assert compile(lambda w: w[0] / 3, backend="numpy").hessian([1.0]).tolist() == [[0.0]]
+    X, w = [1.0, 1.0, 2.0], Value(2.0)
+    loss = lambda: sum([w * x for x in X]) / 3  # noqa: E731
+    assert compile(loss, params=[w], backend="numpy").hvp([2.0], [1.0]).tolist() == [0.0]
 
 
 # --- Ties -------------------------------------------------------------------------------------------------------------
