@@ -614,3 +614,12 @@ def test_a_partial_out_of_range_survives_copies():
         copied.backward()
         slopes = {v.label: v.grad for node in topological_order([copied]) for v in node.parents if v.label}
         assert slopes["a"] == pytest.approx(0.19661193324148185, rel=1e-13)
+
+
+def test_a_loop_that_became_a_batch_has_one_result(backend):
+    """`each` and `jacobian` are compared with the function itself when they first answer."""
+    found = compile(lambda x: total([(k * x[0]).tanh() for k in (1.0, 2.0, 3.0)]) / 3.0, backend=backend)
+    right = [mpmath.tanh(k * 0.5) for k in (1, 2, 3)]
+    assert close(float(found.each([0.5])), mpmath.fsum(right) / 3, 1e-14)
+    slope = mpmath.fsum([k * (1 - t * t) for k, t in zip((1, 2, 3), right, strict=True)]) / 3
+    assert close(float(found.jacobian([0.5])[0]), slope, 1e-14)

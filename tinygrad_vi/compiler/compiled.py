@@ -689,7 +689,8 @@ class Compiled:
             with self._lock:
                 runner = self._runner(traced, what)
                 found = runner(numbers, arrays)[0]
-            found = np.ravel(found[:-1] if runner.flagged else found)
+            found = found[:-1] if runner.flagged else found
+            found = found[:, 0] if found.ndim > 1 else found  # one example, or a batch found inside: all columns alike
             found = found[: len(expected)] if values_alone else found
             if len(found) != len(expected):
                 raise self._other(i if tables else None, f"{len(found)} numbers", f"{len(expected)}")
