@@ -676,7 +676,6 @@ class Compiled:
         values_alone: bool = False,
     ) -> float:
         """The largest difference between the compiled function and itself on some rows; NotFaithful for a large one."""
-        np = self._np
         worst = 0.0
         numbers = self._vector(theta, traced.program.parameters)
         for i in rows:

@@ -30,6 +30,7 @@ multiply by it rounds nothing, but next to the largest float and among subnormal
     a corner or an edge
     total(a, b, c)               total(a, b, c)          all, unless what cancels is 1e16 times larger than the result
     light * (a + b)              light*a + light*b       exact
+    a + (b + c), (a + b) + u*v   b + c, a + b: nodes     exact: a sum without products is computed first, as written
     c * (a + b)                  c * dot(a, b)           exact: a factor is not distributed over a sum
     c * (d * u)                  (c*d) * u               one rounding less; when c*d is of size 2**-500 to 2**500,
                                                          and no corner is near
