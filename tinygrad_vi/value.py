@@ -654,7 +654,7 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
         if len(w) != len(x):
             return ops.dot(w, x, b)
         if not kinds <= VALUES:
-            if not {*map(type, w)} <= VALUES:
+            if not w or not {*map(type, w)} <= VALUES:
                 return ops.dot(w, x, b)
             try:
                 x = [v if v.__class__ in VALUES else Value(v) for v in x]
