@@ -218,3 +218,18 @@ predicting = Mode("predicting", False)
 tracing: Mode[Any] = Mode("tracing", None)
 #: the leaves to differentiate by, when others may lack a derivative (as sqrt does at 0); None: it is an error of any
 wanted: Mode[Any] = Mode("wanted", None)
+
+ALL: tuple[Mode[Any], ...] = (recording, differentiable, predicting, tracing, wanted)
+
+
+def opened() -> list[tuple[Any, ...]]:
+    """The settings that are open here and now, of each mode."""
+    return [mode.here() for mode in ALL]
+
+
+def end_all_but(before: list[tuple[Any, ...]]) -> None:
+    """End what was opened here since: for those who catch Ctrl-C, which may have skipped the end of a block."""
+    for mode, settings in zip(ALL, before, strict=True):
+        for setting in mode.here():
+            if setting not in settings:
+                mode.end(setting)

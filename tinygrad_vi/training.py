@@ -21,6 +21,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi import modes
 from tinygrad_vi.compiler.compiled import Compiled, NotFinite, compile
 from tinygrad_vi.compiler.trace import guarded, trace
 from tinygrad_vi.compiler.watched import Captured
@@ -227,10 +228,13 @@ def fit(
     history.stopped = _stalled(history, patience)  # a resumed run may have been at its end
     callbacks = [callbacks] if callable(callbacks) else list(callbacks)
     per_epoch = len(batches_of_rows(len(examples), batch_size))
-    modes = [(module, module.training) for module in parameters.modules()] if isinstance(parameters, Module) else []
+    in_training = (
+        [(module, module.training) for module in parameters.modules()] if isinstance(parameters, Module) else []
+    )
+    opened = modes.opened()
     start = perf_counter() - (history.time[-1] if history.time else 0.0)
     try:
-        with progress_bar(progress, epochs * per_epoch, history.epochs * per_epoch) as bar, _training(modes):
+        with progress_bar(progress, epochs * per_epoch, history.epochs * per_epoch) as bar, _training(in_training):
             while history.epochs < epochs and not history.stopped:
                 epoch = history.epochs
                 bar.set_description(f"epoch {epoch + 1}/{epochs}", refresh=False)
@@ -254,7 +258,8 @@ def fit(
                     run.save(Path(checkpoint))
     except KeyboardInterrupt:
         objective.settle()  # once more, if this very call was interrupted; the next line as well
-        _set_modes(modes)
+        _set_modes(in_training)
+        modes.end_all_but(opened)
         history.stopped = f"interrupted in epoch {history.epochs + 1}"
     if patience is not None and held_out is not None:
         whole(run.restore_best)
@@ -621,17 +626,17 @@ def _stalled(history: History, patience: int | None) -> str:
 
 
 @contextmanager
-def _training(modes: Sequence[tuple[Module, bool]]) -> Iterator[None]:
+def _training(before: Sequence[tuple[Module, bool]]) -> Iterator[None]:
     """Modules, given with their modes, in training mode for a while."""
     try:
-        _set_modes([(module, True) for module, _ in modes])
+        _set_modes([(module, True) for module, _ in before])
         yield
     finally:
-        _set_modes(modes)
+        _set_modes(before)
 
 
-def _set_modes(modes: Iterable[tuple[Module, bool]]) -> None:
-    for module, mode in modes:
+def _set_modes(before: Iterable[tuple[Module, bool]]) -> None:
+    for module, mode in before:
         module.training = mode
 
 
