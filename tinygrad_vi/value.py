@@ -617,7 +617,8 @@ class Traced(Value):
     @property
     def data(self) -> float:
         """The number."""
-        if not of_the_engine(sys._getframe(1)) and tracer_here.get() is not None:
+        frame = sys._getframe(1)
+        if frame.f_globals is not _HERE and not of_the_engine(frame) and tracer_here.get() is not None:
             refuse_in_a_trace("does not give its number, v.data or float(v)")
         return _own_number(self)  # type: ignore[no-any-return]
 
@@ -633,6 +634,7 @@ class Traced(Value):
     __eq__ = Value.__eq__
 
 
+_HERE = globals()
 _own_number = Value.__dict__["data"].__get__
 _set_own_number = Value.__dict__["data"].__set__
 

@@ -720,10 +720,10 @@ class Compiled:
         except (TypeError, AttributeError):  # whole numbers and plain targets have no methods
             y, parameters = self._eager(theta, [as_values(_floats(_entry(x, i))) for x in data])
         outputs = [v if isinstance(v, Value) else Value(v) for v in flatten(y)[0]]
-        order = topological_order(outputs)
+        leaves: list[Value] = []
+        order = topological_order(outputs, leaves=leaves)
         at = dict(zip(parameters, self._vector(theta, len(parameters)).tolist(), strict=True))
-        leaves = {v for node in order for v in node.parents if not v.parents}.union(outputs)
-        sizes = [abs(at.get(v, v.data)) for v in leaves] + [abs(node.data) for node in order]
+        sizes = map(abs, [*[at.get(v, v.data) for v in leaves], *[node.data for node in order]])
         size = max([x for x in sizes if x < math.inf], default=0.0)
         results = [at.get(v, v.data) for v in outputs]
         if what != "value_and_gradient":

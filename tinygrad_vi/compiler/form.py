@@ -327,9 +327,10 @@ class Expression:
     def record(self, op: Operation, *operands: Any) -> Expression:
         """Apply an operation: sums and products stay algebra, the rest becomes a map."""
         xs = [x if isinstance(x, Expression) else self.form.constant(x) for x in operands]
-        numbers = [x.number() for x in xs]
-        if None not in numbers:
-            return self.form.constant(op.value(*numbers))
+        if xs[-1].number() is not None and xs[0].number() is not None:
+            numbers = [x.number() for x in xs]
+            if None not in numbers:
+                return self.form.constant(op.value(*numbers))
         rule = _algebra(op)
         return rule(*xs) if rule is not None else self._map(op, *xs)
 
@@ -449,8 +450,9 @@ def _of_nodes(x: Sequence[Term], y: Sequence[Term]) -> Term | None:
     """The product of two nodes with light factors, which most products are; None for another one."""
     if len(x) == 1 == len(y):
         (c, u, one), (d, v, too) = x[0], y[0]
-        if one == too == ONE and u != ONE and v != ONE and c in LIGHT and d in LIGHT and c * d in LIGHT:
-            return c * d, u, v
+        if one == too == ONE and u != ONE and v != ONE:
+            if c == 1.0 == d or (c in LIGHT and d in LIGHT and c * d in LIGHT):
+                return c * d, u, v
     return None
 
 
@@ -529,20 +531,22 @@ def from_record(
     """
     form = Form()
     order = topological_order(outputs) if order is None else order
-    uses = Counter(parent for node in order for parent in node.parents)
+    uses = Counter(chain.from_iterable([node.parents for node in order]))
     near = _near_corners(order)
     known: dict[Value, Expression] = {}
     for node in order:
-        for leaf in node.parents:
-            if not leaf.parents and leaf not in known:
-                known[leaf] = _leaf(form, leaf, parameters, inputs)
         assert node.op is not None  # it stands in a topological order, so it was recorded
         if not (node.op.in_table or node.op is ops.CHECKED):
             raise TypeError(
                 f"a compiled function finds an operation by its name, and {node.op.name!r} leads to no such row: make "
                 "it with tinygrad_vi.ops.row"
             )
-        operands = [known[parent] for parent in node.parents]
+        operands: list[Any] = [known.get(parent) for parent in node.parents]
+        if None in operands:  # leaves that are met for the first time
+            for leaf in node.parents:
+                if leaf not in known:
+                    known[leaf] = _leaf(form, leaf, parameters, inputs)
+            operands = [known[parent] for parent in node.parents]
         if node in near:
             _keep_apart(node.op, operands)
         found = known[node] = operands[0].record(node.op, *operands)
@@ -580,7 +584,8 @@ def _keep_apart(op: Operation, operands: Sequence[Expression]) -> None:
     if op.name in ("add", "sub") and others[0].is_sum():
         first.close()
     for x in others:
-        x.close()
+        if len(x.terms) > 1:
+            x.close()
 
 
 def _leaf(form: Form, leaf: Value, parameters: Mapping[Value, int], inputs: Mapping[Value, int]) -> Expression:
