@@ -72,8 +72,10 @@ class Mode(Generic[T]):
         """What holds here and now."""
         if self.open:
             settings = self._settings.get()
-            if settings and not (settings[-1].ended or settings[-1].confined):  # the usual one, without a loop
-                return settings[-1].what
+            if settings:
+                newest = settings[-1]
+                if not (newest.ended or newest.confined):  # the usual one, without a loop
+                    return newest.what
             for setting in reversed(settings):
                 if not setting.ended and (not setting.confined or setting.reaches_here()):
                     return setting.what
