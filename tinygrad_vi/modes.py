@@ -118,7 +118,11 @@ class Mode(Generic[T]):
         """End a setting, wherever it was opened."""
         setting.ended = True
         self.open.discard(setting)
-        self._settings.set(self.here())
+        settings = self._settings.get()
+        if settings and settings[-1] is setting:  # the usual case, without a loop
+            self._settings.set(settings[:-1])
+        else:
+            self._settings.set(self.here())
         setting.frame = None  # other contexts may still list the setting: they need not hold the frame's variables
 
     def here(self) -> tuple[Setting[T], ...]:

@@ -367,7 +367,8 @@ class Value:
                 else:
                     for parent, partial in zip(parents, node.local_grads, strict=True):
                         parent.grad += partial * adjoint
-            _set_grads(leaves, [g + leaf.grad for leaf, g in zip(leaves, before, strict=True)])
+            if before.count(0.0) < len(before):  # 0 plus what flowed in is there already
+                _set_grads(leaves, [g + leaf.grad for leaf, g in zip(leaves, before, strict=True)])
         except BaseException:  # Ctrl-C too
             _set_grads(leaves, before)
             raise
