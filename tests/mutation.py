@@ -36,16 +36,16 @@ LONGEST = 600  # seconds for the tests of one mutant: some mutants never end
 
 #: file -> the tests that should notice, the nearest first
 TESTS = {
-    "modes": ["test_modes"],
+    "modes": ["test_thread_modes"],
     "ops": ["test_ops", "test_value", "test_derivatives", "test_random_graphs", "show/test_table", "test_exercises"],
-    "value": ["test_value", "test_modes", "test_derivatives", "test_random_graphs", "test_tape", "test_memory"],
+    "value": ["test_value", "test_thread_modes", "test_derivatives", "test_random_graphs", "test_tape", "test_memory"],
     "tape": ["test_tape", "show/test_table", "test_derivatives", "test_random_graphs"],
     "derivatives": ["test_derivatives", "test_value", "test_judgements", "test_random_graphs"],
     "losses": ["test_losses", "test_judgements", "peers/test_torch_nn", "compiler/test_checks"],
     "optim": ["test_optim", "test_judgements", "test_training", "peers/test_torch_nn"],
     "training": [
         "test_training",
-        "test_modes",
+        "test_thread_modes",
         "test_interruption",
         "compiler/test_faithful",
         "test_exercises_networks",

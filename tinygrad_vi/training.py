@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from importlib.util import find_spec
 from numbers import Real
 from pathlib import Path
@@ -39,6 +38,7 @@ from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import finite, json_text, read_json, shown, whole, write_atomically
 from tinygrad_vi.losses import is_sigmoid
 from tinygrad_vi.nn import Module, counted, prediction
+from tinygrad_vi.once import once
 from tinygrad_vi.ops import DomainError, ShapeError, number, whole_number
 from tinygrad_vi.optim import Adam, OnArrays, Optimizer, Schedule, at_least, reached, recorded_output
 from tinygrad_vi.value import (
@@ -350,7 +350,7 @@ class _Examples:
         #: what a loss meets: rows of an array are arrays
         self.given = [_rows(X, self.X)] + ([] if self.y is None else [_rows(y, self.y)])
 
-    @cached_property
+    @once
     def tables(self) -> list[Table]:
         """X, and y if there is one, for a compiled loss."""
         names = zip(self.given, ("X", "y"), strict=False)

@@ -88,7 +88,7 @@ LOSSES = {
     "gaussian_nll": lambda y, t: losses.gaussian_nll(y, [t, 1.0], 2.0),
     "bce": lambda y, t: losses.bce(y[0].sigmoid(), t),
     "bce_with_logits": lambda y, t: losses.bce_with_logits(y[0], t),
-    "multilabel_bce": lambda y, t: losses.multilabel_bce([v.sigmoid() for v in y], [t, 1.0]),
+    "multilabel_bce": lambda y, t: losses.multilabel_bce(y, [t, 1.0]),
     "cross_entropy of a class": lambda y, t: losses.cross_entropy(y, t),
     "cross_entropy of probabilities": lambda y, t: losses.cross_entropy(y, [0.3, 0.7]),
     "huber": lambda y, t: losses.huber(y, [t, 1.0], 0.1),

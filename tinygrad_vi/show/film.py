@@ -9,7 +9,6 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from io import BytesIO
 from numbers import Real
 from pathlib import Path
@@ -20,6 +19,7 @@ from tinygrad_vi.compiler.compiled import Compiled, compile
 from tinygrad_vi.data import check_examples, to_lists
 from tinygrad_vi.files import write_atomically
 from tinygrad_vi.nn import MLP, counted, prediction
+from tinygrad_vi.once import once
 from tinygrad_vi.ops import DomainError, whole_number
 from tinygrad_vi.optim import Optimizer
 from tinygrad_vi.show.deltas import NoSumError
@@ -290,7 +290,7 @@ class Film:
             answers[i] = [math.nan] * width
         return [[v if math.isfinite(v) else math.nan for v in answer] for answer in answers]
 
-    @cached_property
+    @once
     def _compiled(self) -> Compiled | None:
         """The model, if it compiles: a frame is made of thousands of answers."""
         step = compile(lambda x: self.model(x), self.parameters, backend="numpy")

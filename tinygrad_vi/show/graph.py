@@ -8,11 +8,11 @@ import struct
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.files import write_atomically
+from tinygrad_vi.once import once
 from tinygrad_vi.ops import ShapeError
 from tinygrad_vi.show.numerals import write_number
 from tinygrad_vi.show.render import DOTS_PER_INCH, render
@@ -115,12 +115,12 @@ class Drawing:
         self.source: str = digraph.source
         self.summary = summary
 
-    @cached_property
+    @once
     def svg(self) -> str:
         """The picture as SVG text."""
         return render(self.source, "svg").decode()
 
-    @cached_property
+    @once
     def png(self) -> bytes:
         """The picture as PNG data."""
         return render(self.source, "png")

@@ -12,12 +12,13 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from tinygrad_vi.files import write_atomically
+from tinygrad_vi.once import once
 from tinygrad_vi.ops import Operation, whole_number
 from tinygrad_vi.show.formula import Arithmetic, Symbol
 from tinygrad_vi.show.graph import (
@@ -93,12 +94,12 @@ class Page:
         self._program = program
         self._content = program.content(language)  # the graph as it is now, whatever happens to it later
 
-    @cached_property
+    @once
     def strip(self) -> Drawing:
         """Still frames of the walk, from the first values to the last gradient."""
         return self._program.strip(_words()[self.language])
 
-    @cached_property
+    @once
     def html(self) -> str:
         """The whole page, with the still frames for browsers whose scripts are off."""
         try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from importlib import import_module
 from typing import Any
 
+from tinygrad_vi.once import once
 from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.show.plots import Plot, _figure
 from tinygrad_vi.show.table import Table
@@ -102,7 +103,7 @@ class ThreeWays(Report):
         headers = ("way", f"derivative by {self.name}", "error", "cost", "operations", "needs")
         return Table(f"Three ways to the derivatives of f at {self.at}", list(map(text_cell, headers)), rows)
 
-    @cached_property
+    @once
     def plot(self) -> Plot:
         """The three panels side by side."""
         figure, axes = _figure(13.8, 5.0, columns=3)

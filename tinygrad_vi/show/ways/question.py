@@ -7,10 +7,10 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import cached_property
 from typing import Any
 
 from tinygrad_vi.derivatives import differentiable, flatten
+from tinygrad_vi.once import once
 from tinygrad_vi.ops import log, number, sin, total
 from tinygrad_vi.show.formula import write_number
 from tinygrad_vi.value import Value, no_grad, recording
@@ -87,7 +87,7 @@ class Question:
             warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's of an overflow, which the result shows
             return self([*self.point[:i], x, *self.point[i + 1 :]])
 
-    @cached_property
+    @once
     def on_numbers(self) -> Callable[[Sequence[float]], float]:
         """The result for a list of floats without a record, and without Values where f does without them."""
         with suppress(AttributeError, TypeError):  # it may call their methods: x.relu()

@@ -8,10 +8,10 @@ import textwrap
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tinygrad_vi.once import once
 from tinygrad_vi.show.formula import Symbol, write_number
 from tinygrad_vi.show.plots import Plot, _figure
 from tinygrad_vi.show.table import Table, escape_latex
@@ -30,7 +30,7 @@ class Report(ABC):
     def table(self) -> Table:
         """The numbers."""
 
-    @cached_property
+    @once
     @abstractmethod
     def plot(self) -> Plot:
         """The figure."""
@@ -58,7 +58,7 @@ class Panel(Report):
     def draw_on(self, axis: Any) -> None:
         """Draw it on axes of matplotlib, such as a panel of a larger figure."""
 
-    @cached_property
+    @once
     def plot(self) -> Plot:
         """The figure."""
         lines = [line for remark in self.remarks for line in textwrap.wrap(remark, 86)]
