@@ -412,7 +412,7 @@ class Compiled:
                 found, shape, traced = self._ask("value_and_gradient", theta, data)
                 return found[1:, None], shape, traced
         with self._lock:
-            runner = traced.runners.get(what) or self._runner(traced, what)
+            runner: Any = traced.runners.get(what) or self._runner(traced, what)
             found, checksum = runner(numbers, arrays)
         results = found[:-1] if runner.flagged else found
         if not math.isfinite(checksum) and not np.isfinite(found).all():

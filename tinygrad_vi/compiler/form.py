@@ -450,9 +450,9 @@ def _of_nodes(x: Sequence[Term], y: Sequence[Term]) -> Term | None:
     """The product of two nodes with light factors, which most products are; None for another one."""
     if len(x) == 1 == len(y):
         (c, u, one), (d, v, too) = x[0], y[0]
-        if one == too == ONE and u != ONE and v != ONE:
-            if c == 1.0 == d or (c in LIGHT and d in LIGHT and c * d in LIGHT):
-                return c * d, u, v
+        nodes = one == too == ONE and u != ONE and v != ONE
+        if nodes and (c == 1.0 == d or (c in LIGHT and d in LIGHT and c * d in LIGHT)):
+            return c * d, u, v
     return None
 
 
