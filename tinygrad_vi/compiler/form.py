@@ -125,11 +125,7 @@ class Form:
             self.kinds.append(kind)
             self.arguments.append(argument)
             self.mapped.append(mapped)
-            if is_sum:
-                _, us, vs = zip(*argument, strict=True)
-                self._operands.append(tuple(chain.from_iterable(zip(us, vs, strict=True))))
-            else:
-                self._operands.append(argument if isinstance(kind, Operation) else ())
+            self._operands.append(_operands(kind, argument))
         return found
 
     def parameter(self, i: int) -> Expression:
@@ -228,7 +224,7 @@ class Form:
         """Raise AssertionError when the form breaks its own rules: for tests, after each pass."""
         for node in range(1, len(self)):
             kind, argument = self.kinds[node], self.arguments[node]
-            operands = self.operands(node)
+            operands = _operands(kind, argument)
             assert all(0 <= operand < node for operand in operands), f"%{node} comes before its operands"
             if isinstance(kind, Operation):
                 assert kind.arity in (None, len(argument)), f"%{node} has {len(argument)} operands"
@@ -258,6 +254,13 @@ class Form:
 
     def __str__(self) -> str:
         return "\n".join(self.write(node) for node in range(1, len(self)))
+
+
+def _operands(kind: Kind, argument: Any) -> Sequence[int]:
+    if kind in SUM_KINDS:
+        _, us, vs = zip(*argument, strict=True)
+        return tuple(chain.from_iterable(zip(us, vs, strict=True)))
+    return argument if isinstance(kind, Operation) else ()
 
 
 def _write_term(term: Term) -> str:
