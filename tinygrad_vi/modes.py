@@ -72,8 +72,10 @@ class Mode(Generic[T]):
         """What holds here and now."""
         if self.open:
             settings = self._settings.get()
-            if settings and not (settings[-1].ended or settings[-1].confined):  # the usual one, without a loop
-                return settings[-1].what
+            if settings:
+                newest = settings[-1]
+                if not (newest.ended or newest.confined):  # the usual one, without a loop
+                    return newest.what
             for setting in reversed(settings):
                 if not setting.ended and (not setting.confined or setting.reaches_here()):
                     return setting.what
@@ -116,7 +118,11 @@ class Mode(Generic[T]):
         """End a setting, wherever it was opened."""
         setting.ended = True
         self.open.discard(setting)
-        self._settings.set(self.here())
+        settings = self._settings.get()
+        if settings and settings[-1] is setting:  # the usual case, without a loop
+            self._settings.set(settings[:-1])
+        else:
+            self._settings.set(self.here())
         setting.frame = None  # other contexts may still list the setting: they need not hold the frame's variables
 
     def here(self) -> tuple[Setting[T], ...]:

@@ -330,6 +330,10 @@ def _walk(path: str, x: Any, found: dict[Any, str]) -> dict[Any, str]:
         if isinstance(x, Value):
             if not x.parents:
                 found.setdefault(x, path)
+        elif x.__class__ is list and depth <= MAX_DEPTH and {*map(type, x)} == {Value}:  # weights, at once
+            for i, v in enumerate(x):
+                if not v.parents:
+                    found.setdefault(v, _join(path, str(i)))
         elif not isinstance(x, Module) or x not in found:
             if isinstance(x, Module):
                 found[x] = path

@@ -143,15 +143,32 @@ def _node(op: Operation, data: float, parents: tuple[Value, ...], local_grads: S
     node.op = op
     node.parents = parents
     node.local_grads = local_grads
-    return _by_mode(node) if _switched else node
+    return node
 
 
-def _by_mode(node: Value) -> Value:
-    """What becomes of a new node where recording was switched, by this thread or another one."""
+def _unrecorded(data: float) -> Value:
+    """A result inside of `no_grad`."""
+    node = new(Value)
+    node.data = data
+    node.grad = NOT_COMPUTED
+    node.label = ""
+    node.op = None
+    node.parents = ()
+    node.local_grads = UNRECORDED
+    return node
+
+
+def _by_mode(op: Operation, data: float, parents: tuple[Value, ...], xs: Sequence[float]) -> Value:
+    """The node where recording was switched, by this thread or another one; the partials only if they are kept."""
+    if not _is_recording() and tracer_here.get() is None:
+        return _unrecorded(data)
+    return _traced(_node(op, data, parents, op.constant_partials or op.partials(data, *xs)))
+
+
+def _traced(node: Value) -> Value:
+    """A new node that is recorded, of which the tracer takes note, if there is one."""
     tracer = tracer_here.get()
     if tracer is None:
-        if not _is_recording():
-            node.op, node.parents, node.local_grads = None, (), UNRECORDED
         return node
     tracer.recorded(node)
     if _is_recording():
@@ -168,7 +185,10 @@ def _failed(op: Operation, parents: tuple[Value, ...]) -> Value:
     """What a failed operation comes to: its value where only the derivative was missing and is not wanted."""
     if not modes.recording.get() or not _derivative_is_wanted(parents):
         with suppress(ArithmeticError, ValueError):  # the value may be missing too
-            return _node(op, op.value(*[v.data for v in parents]), parents, (math.nan,) * len(parents))
+            data = op.value(*[v.data for v in parents])
+            if not _is_recording() and tracer_here.get() is None:
+                return _unrecorded(data)
+            return _traced(_node(op, data, parents, (math.nan,) * len(parents)))
     raise domain_error(op, parents) from None
 
 
@@ -204,6 +224,8 @@ def _operator(function: Function) -> tuple[Callable[[Value, Any], Value], Callab
         x, y = self.data, other.data
         try:
             out = value(x, y)
+            if _switched:
+                return _by_mode(op, out, (self, other), (x, y))
             return _node(op, out, (self, other), constant or partials(out, x, y))
         except ArithmeticError:
             return _failed(op, (self, other))
@@ -223,6 +245,8 @@ def _method(function: Function) -> Callable[[Value], Value]:
         x = self.data
         try:
             out = value(x)
+            if _switched:
+                return _by_mode(op, out, (self,), (x,))
             return _node(op, out, (self,), constant or partials(out, x))
         except (ArithmeticError, ValueError):
             return _failed(op, (self,))
@@ -278,6 +302,8 @@ class Value:
         xs = [v.data for v in parents]
         try:
             out = op.value(*xs)
+            if _switched:
+                return _by_mode(op, out, parents, xs)
             return _node(op, out, parents, op.constant_partials or op.partials(out, *xs))
         except (ArithmeticError, ValueError):
             return _failed(op, parents)
@@ -341,7 +367,8 @@ class Value:
                 else:
                     for parent, partial in zip(parents, node.local_grads, strict=True):
                         parent.grad += partial * adjoint
-            _set_grads(leaves, [g + leaf.grad for leaf, g in zip(leaves, before, strict=True)])
+            if before.count(0.0) < len(before):  # 0 plus what flowed in is there already
+                _set_grads(leaves, [g + leaf.grad for leaf, g in zip(leaves, before, strict=True)])
         except BaseException:  # Ctrl-C too
             _set_grads(leaves, before)
             raise
@@ -617,7 +644,8 @@ class Traced(Value):
     @property
     def data(self) -> float:
         """The number."""
-        if not of_the_engine(sys._getframe(1)) and tracer_here.get() is not None:
+        frame = sys._getframe(1)
+        if frame.f_globals is not _HERE and not of_the_engine(frame) and tracer_here.get() is not None:
             refuse_in_a_trace("does not give its number, v.data or float(v)")
         return _own_number(self)  # type: ignore[no-any-return]
 
@@ -633,6 +661,7 @@ class Traced(Value):
     __eq__ = Value.__eq__
 
 
+_HERE = globals()
 _own_number = Value.__dict__["data"].__get__
 _set_own_number = Value.__dict__["data"].__set__
 
@@ -665,7 +694,11 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
         u, v = _numbers_at_the_point(w), _numbers_at_the_point(x)
     else:
         u, v = [node.data for node in w], [node.data for node in x]
-    return _node(ops.dot_row.operation, ops.weighted_sum(u, v, b.data), parents, ops.dot_partials(u, v, b.data))
+    data = ops.weighted_sum(u, v, b.data)
+    if _switched and not _is_recording() and tracer_here.get() is None:
+        return _unrecorded(data)
+    node = _node(ops.dot_row.operation, data, parents, ops.dot_partials(u, v, b.data))
+    return _traced(node) if _switched else node
 
 
 def _numbers_at_the_point(nodes: Iterable[Value]) -> list[float]:

@@ -165,7 +165,7 @@ class _Traced:
 
     def holds(self) -> bool:
         """Whether all that the trace depends on is as it was."""
-        return self.leaves.same() and self.captured.same()
+        return (not self.leaves.leaves or self.leaves.same()) and self.captured.same()
 
     @property
     def main(self) -> str:
@@ -219,6 +219,7 @@ class Compiled:
         self._np = numpy
         self.fn, self.parameters, self.backend, self.threads = fn, parameters, backend, threads
         self._arguments = _argument_names(fn)
+        self._any_number = "*" in self._arguments
         self._verifies = verify
         self._traced: dict[Any, _Traced] = {}
         self._last: Any = None
@@ -256,7 +257,7 @@ class Compiled:
     def value_and_grad(self, theta: ArrayLike, *data: ArrayLike) -> tuple[float, Array]:
         """The mean over the examples and its gradient, in the shape of theta."""
         found, shape, _ = self._ask("value_and_gradient", theta, data)
-        return float(found[0]), found[1:].reshape(shape)
+        return float(found[0]), found[1:] if len(shape) == 1 else found[1:].reshape(shape)
 
     def grad(self, theta: ArrayLike, *data: ArrayLike) -> Array:
         """The gradient of the mean."""
@@ -411,7 +412,7 @@ class Compiled:
                 found, shape, traced = self._ask("value_and_gradient", theta, data)
                 return found[1:, None], shape, traced
         with self._lock:
-            runner = self._runner(traced, what)
+            runner: Any = traced.runners.get(what) or self._runner(traced, what)
             found, checksum = runner(numbers, arrays)
         results = found[:-1] if runner.flagged else found
         if not math.isfinite(checksum) and not np.isfinite(found).all():
@@ -424,18 +425,21 @@ class Compiled:
         return results, shape, traced
 
     def _tables(self, data: Sequence[Any]) -> list[Table]:
-        names = self._arguments_for(data)
-        tables = []
+        names, ndarray = self._arguments_for(data), self._np.ndarray
+        tables: list[Table] = []
+        count = 0
         for x, name in zip(data, names, strict=True):
-            if x.__class__ is self._np.ndarray and x.dtype.char == "d" and x.ndim:  # the usual case, at once
+            if x.__class__ is ndarray and x.dtype.char == "d" and x.ndim:  # the usual case, at once
                 table = Table(x, x.ndim > 1)
             else:
                 table = self._table(x, name)
+            if len(table.numbers) != count or not count:
+                if len(table.numbers) == 0:
+                    raise ShapeError(f"there are no examples: {name} is empty")
+                if tables:
+                    raise ShapeError(f"{name} has {len(table.numbers)} examples, {names[0]} has {count}")
+                count = len(table.numbers)
             tables.append(table)
-            if len(table.numbers) == 0:
-                raise ShapeError(f"there are no examples: {name} is empty")
-            if len(table.numbers) != len(tables[0].numbers):
-                raise ShapeError(f"{name} has {len(table.numbers)} examples, {names[0]} has {len(tables[0].numbers)}")
         return tables
 
     def _vector(self, theta: ArrayLike, P: int, name: str = "theta") -> Array:
@@ -456,6 +460,8 @@ class Compiled:
 
     def _arguments_for(self, data: Sequence[Any]) -> list[str]:
         names = self._arguments if self.parameters is not None else self._arguments[1:]
+        if len(names) == len(data) and not self._any_number:
+            return names
         if "*" in self._arguments and len(data) >= len(names) - ("*" in names):
             return [f"x{i + 1}" for i in range(len(data))]
         if len(names) != len(data):
@@ -720,10 +726,10 @@ class Compiled:
         except (TypeError, AttributeError):  # whole numbers and plain targets have no methods
             y, parameters = self._eager(theta, [as_values(_floats(_entry(x, i))) for x in data])
         outputs = [v if isinstance(v, Value) else Value(v) for v in flatten(y)[0]]
-        order = topological_order(outputs)
+        leaves: list[Value] = []
+        order = topological_order(outputs, leaves=leaves)
         at = dict(zip(parameters, self._vector(theta, len(parameters)).tolist(), strict=True))
-        leaves = {v for node in order for v in node.parents if not v.parents}.union(outputs)
-        sizes = [abs(at.get(v, v.data)) for v in leaves] + [abs(node.data) for node in order]
+        sizes = map(abs, [*[at.get(v, v.data) for v in leaves], *[node.data for node in order]])
         size = max([x for x in sizes if x < math.inf], default=0.0)
         results = [at.get(v, v.data) for v in outputs]
         if what != "value_and_gradient":

@@ -52,7 +52,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
-from operator import add
+from itertools import chain
+from operator import add, itemgetter
 from typing import Any
 
 from tinygrad_vi import ops
@@ -107,6 +108,8 @@ class Form:
         #: the sums and squares that raise where they overflow, as + and * do not
         self.sums: list[Expression] = []
         self._known: dict[Any, int] = {}
+        #: the operands of each node: every pass walks them
+        self._operands: list[Sequence[int]] = [()]
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -114,7 +117,8 @@ class Form:
     def node(self, kind: Kind, argument: Any, mapped: bool) -> int:
         """The node of these facts, made when it is first asked for."""
         key = kind, argument, mapped
-        if kind in SUM_KINDS and any(c == 0.0 for c, _, _ in argument):  # 0.0 == -0.0, but 1/0.0 is not 1/-0.0
+        is_sum = kind in SUM_KINDS
+        if is_sum and 0.0 in [c for c, _, _ in argument]:  # 0.0 == -0.0, but 1/0.0 is not 1/-0.0
             key = kind, tuple([(repr(c), u, v) for c, u, v in argument]), mapped
         found = self._known.get(key)
         if found is None:
@@ -122,6 +126,7 @@ class Form:
             self.kinds.append(kind)
             self.arguments.append(argument)
             self.mapped.append(mapped)
+            self._operands.append(_operands(kind, argument))
         return found
 
     def parameter(self, i: int) -> Expression:
@@ -164,16 +169,17 @@ class Form:
             return c, self.node(DOT, ((1.0, u, v),), mapped)
         summed = not mapped and any(self.mapped[u] or self.mapped[v] for _, u, v in kept)
         kind = DOT if summed else kind  # over the examples in an order of its own
-        scale = kept[0][0]
-        if scale != 1.0 and scale in LIGHT and all(c == scale for c, _, _ in kept):
+        factors, scale = {c for c, _, _ in kept}, kept[0][0]
+        if scale != 1.0 and len(factors) == 1 and scale in LIGHT:
             kept = [(1.0, u, v) for _, u, v in kept]
         else:
             scale = 1.0
-            kept = [self._two_of_a_kind(term, summed) for term in kept]
+            if factors != {1.0}:
+                kept = [self._two_of_a_kind(term, summed) for term in kept]
         if kind == ORDERED and (len(kept) > FEW or _rounds_once(kept)):
             kind = DOT
         if kind == DOT:  # in an order that does not depend on how it was written
-            kept.sort(key=lambda term: term[1:])
+            kept.sort(key=itemgetter(1, 2))
         return scale, self.node(kind, tuple(kept), mapped)
 
     def _two_of_a_kind(self, term: Term, summed: bool) -> Term:
@@ -204,25 +210,22 @@ class Form:
 
     def operands(self, node: int) -> Sequence[int]:
         """The nodes that a node is computed from."""
-        kind, argument = self.kinds[node], self.arguments[node]
-        if kind in SUM_KINDS:
-            return [operand for _, u, v in argument for operand in (u, v)]
-        return argument if isinstance(kind, Operation) else ()
+        return self._operands[node]
 
     def live(self, outputs: Iterable[int]) -> list[int]:
         """The nodes that the outputs depend on, operands first; the others are dead."""
-        wanted = set(outputs)
+        wanted, operands = set(outputs), self._operands
         for node in range(max(wanted, default=ONE), ONE, -1):
             if node in wanted:
-                wanted.update(self.operands(node))
+                wanted.update(operands[node])
         return sorted(wanted - {ONE})
 
     def dependent(self, leaves: Iterable[int], last: int) -> set[int]:
         """The nodes up to the last that depend on some of these, themselves not included."""
-        leaves = set(leaves)
+        leaves, operands = set(leaves), self._operands
         reached = set(leaves)
         for node in range(min(leaves, default=last) + 1, last + 1):
-            if not reached.isdisjoint(self.operands(node)):
+            if not reached.isdisjoint(operands[node]):
                 reached.add(node)
         return reached - leaves
 
@@ -230,7 +233,7 @@ class Form:
         """Raise AssertionError when the form breaks its own rules: for tests, after each pass."""
         for node in range(1, len(self)):
             kind, argument = self.kinds[node], self.arguments[node]
-            operands = self.operands(node)
+            operands = _operands(kind, argument)
             assert all(0 <= operand < node for operand in operands), f"%{node} comes before its operands"
             if isinstance(kind, Operation):
                 assert kind.arity in (None, len(argument)), f"%{node} has {len(argument)} operands"
@@ -260,6 +263,13 @@ class Form:
 
     def __str__(self) -> str:
         return "\n".join(self.write(node) for node in range(1, len(self)))
+
+
+def _operands(kind: Kind, argument: Any) -> Sequence[int]:
+    if kind in SUM_KINDS:
+        _, us, vs = zip(*argument, strict=True)
+        return tuple(chain.from_iterable(zip(us, vs, strict=True)))
+    return argument if isinstance(kind, Operation) else ()
 
 
 def _write_term(term: Term) -> str:
@@ -296,8 +306,10 @@ class Expression:
 
     def reference(self) -> tuple[float, int]:
         """The expression as coefficient and node."""
-        if len(self.terms) == 1 and self.terms[0][2] == ONE:
-            return self.terms[0][:2]
+        if len(self.terms) == 1:
+            c, u, v = self.terms[0]
+            if v == ONE:
+                return c, u
         products = any(v != ONE for _, _, v in self.terms)
         scale, node = self.form.contract(self.terms, kind=DOT if products and not self.ordered else ORDERED)
         self.terms = [(scale, node, ONE)]
@@ -324,17 +336,18 @@ class Expression:
 
     def number(self) -> float | None:
         """The value, if it is known already."""
-        if not self.terms:
-            return 0.0
-        c, u, _ = self.terms[0]
-        return c if len(self.terms) == 1 and u == ONE else None
+        if len(self.terms) == 1:
+            c, u, _ = self.terms[0]
+            return c if u == ONE else None
+        return None if self.terms else 0.0
 
     def record(self, op: Operation, *operands: Any) -> Expression:
         """Apply an operation: sums and products stay algebra, the rest becomes a map."""
         xs = [x if isinstance(x, Expression) else self.form.constant(x) for x in operands]
-        numbers = [x.number() for x in xs]
-        if None not in numbers:
-            return self.form.constant(op.value(*numbers))
+        if xs[-1].number() is not None and xs[0].number() is not None:
+            numbers = [x.number() for x in xs]
+            if None not in numbers:
+                return self.form.constant(op.value(*numbers))
         rule = _algebra(op)
         return rule(*xs) if rule is not None else self._map(op, *xs)
 
@@ -366,6 +379,9 @@ class Expression:
 
     def times(self, other: Expression) -> Expression:
         """The product; multiplied out only when one of the factors is a number."""
+        product = _of_nodes(self.terms, other.terms)
+        if product is not None:
+            return Expression(self.form, [product])
         for factor, rest in ((self, other), (other, self)):
             c = factor.number()
             if c is not None:
@@ -450,6 +466,16 @@ class Expression:
         return lambda: self.record(op, self)
 
 
+def _of_nodes(x: Sequence[Term], y: Sequence[Term]) -> Term | None:
+    """The product of two nodes with light factors, which most products are; None for another one."""
+    if len(x) == 1 == len(y):
+        (c, u, one), (d, v, too) = x[0], y[0]
+        nodes = one == too == ONE and u != ONE and v != ONE
+        if nodes and (c == 1.0 == d or (c in LIGHT and d in LIGHT and c * d in LIGHT)):
+            return c * d, u, v
+    return None
+
+
 def _total(*xs: Expression) -> Expression:
     form = xs[0].form
     if len(xs) < 3:
@@ -463,8 +489,14 @@ def _total(*xs: Expression) -> Expression:
 
 def _dot(*operands: Expression) -> Expression:
     w, x, b = ops.split(operands)
-    terms = [term for u, v in zip(w, x, strict=True) for term in u.times(v).terms]
-    return Expression(b.form, b.terms + terms)
+    terms = list(b.terms)
+    for u, v in zip(w, x, strict=True):
+        product = _of_nodes(u.terms, v.terms)
+        if product is not None:
+            terms.append(product)
+        else:
+            terms += u.times(v).terms
+    return Expression(b.form, terms)
 
 
 def _watched(x: Expression) -> Expression:
@@ -520,20 +552,22 @@ def from_record(
     """
     form = Form()
     order = topological_order(outputs) if order is None else order
-    uses = Counter(parent for node in order for parent in node.parents)
+    uses = Counter(chain.from_iterable([node.parents for node in order]))
     near = _near_corners(order)
     known: dict[Value, Expression] = {}
     for node in order:
-        for leaf in node.parents:
-            if not leaf.parents and leaf not in known:
-                known[leaf] = _leaf(form, leaf, parameters, inputs)
         assert node.op is not None  # it stands in a topological order, so it was recorded
         if not (node.op.in_table or node.op is ops.CHECKED):
             raise TypeError(
                 f"a compiled function finds an operation by its name, and {node.op.name!r} leads to no such row: make "
                 "it with tinygrad_vi.ops.row"
             )
-        operands = [known[parent] for parent in node.parents]
+        operands: list[Any] = [known.get(parent) for parent in node.parents]
+        if None in operands:  # leaves that are met for the first time
+            for leaf in node.parents:
+                if leaf not in known:
+                    known[leaf] = _leaf(form, leaf, parameters, inputs)
+            operands = [known[parent] for parent in node.parents]
         if node in near:
             _keep_apart(node.op, operands)
         found = known[node] = operands[0].record(node.op, *operands)
@@ -571,7 +605,8 @@ def _keep_apart(op: Operation, operands: Sequence[Expression]) -> None:
     if op.name in ("add", "sub") and others[0].is_sum():
         first.close()
     for x in others:
-        x.close()
+        if len(x.terms) > 1:
+            x.close()
 
 
 def _leaf(form: Form, leaf: Value, parameters: Mapping[Value, int], inputs: Mapping[Value, int]) -> Expression:

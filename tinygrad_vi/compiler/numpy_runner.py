@@ -38,7 +38,7 @@ class NumpyRunner:
         """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and their sum, finite as they are."""
         with self.np.errstate(all="ignore"):
             found = self._in_parts(theta, arrays, len(arrays[0]) if arrays else 1)
-            return found, float(found.sum())
+            return found, float(self.np.add.reduce(found, axis=None))
 
     def _in_parts(self, theta: Any, arrays: Sequence[Any], N: int) -> Any:
         if self.part is None or self.part >= N:
@@ -54,7 +54,9 @@ class NumpyRunner:
         found = self.function(theta, *arrays)
         if self.with_gradient:
             value, gradient = found
-            return self.np.concatenate([[value], gradient])
+            outputs = self.np.empty(1 + len(gradient))  # concatenate takes three times as long
+            outputs[0], outputs[1:] = value, gradient
+            return outputs
         return self.np.broadcast_to(found, (len(found), N)).copy() if self.question.mapped else found[:, 0]
 
 

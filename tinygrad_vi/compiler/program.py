@@ -139,9 +139,10 @@ class Program:
 
     def checked(self, question: Question, order: int) -> Question:
         """The same question with a flag for those checks of `checks` that its outputs do not tell of."""
-        form, told = self.form, _Told(self.form, [node for c, node in question.outputs if c != 0.0])
+        form, checks = self.form, self.checks(order)
+        told = _Told(form, [node for c, node in question.outputs if c != 0.0], checks)
         terms = []
-        for check in reversed(self.checks(order)):
+        for check in reversed(checks):
             if not told.of(check):
                 told.add(check)
                 terms.append(self._counted(check, question.mapped))
@@ -260,32 +261,37 @@ def _name(form: Form, node: int) -> str:
 class _Told:
     """The nodes, and the products, that are finite if some other nodes are."""
 
-    def __init__(self, form: Form, nodes: Iterable[int]) -> None:
+    def __init__(self, form: Form, nodes: Iterable[int], checks: Iterable[Check]) -> None:
         self.form = form
         self.nodes = {ONE}
-        self.products: dict[tuple[int, int], float] = {}  # with the largest coefficient
+        #: the products that will be asked for, with the largest coefficient
+        self.products: dict[tuple[int, int], float] = {(check.u, check.v): -1.0 for check in checks}
+        self.factors = {u for u, _ in self.products}
         self._follow(list(nodes))
 
     def of(self, check: Check) -> bool:
         """Whether a check that fails is seen already."""
         alone = check.v == ONE and check.c <= 1.0 and check.u in self.nodes
-        return alone or check.c <= self.products.get((check.u, check.v), -1.0)
+        return alone or check.c <= self.products[check.u, check.v]
 
     def add(self, check: Check) -> None:
         """Count a check among what is seen."""
         self._follow([check.u, check.v])
 
     def _follow(self, stack: list[int]) -> None:
+        kinds, factors, products = self.form.kinds, self.factors, self.products
         while stack:
             node = stack.pop()
             if node in self.nodes:
                 continue
             self.nodes.add(node)
-            kind, operands = self.form.kinds[node], self.form.operands(node)
+            kind, operands = kinds[node], self.form.operands(node)
             if isinstance(kind, Operation):
                 passes = kind.name in PASSING or (kind.name == "power" and kind.constants[0] > 0.0)
                 stack += operands if passes else ()
             elif operands:  # a sum of products
-                stack += operands
-                for c, u, v in self.form.arguments[node]:
-                    self.products[u, v] = max(abs(c), self.products.get((u, v), 0.0))
+                stack += set(operands) - self.nodes
+                if not factors.isdisjoint(operands):
+                    for c, u, v in self.form.arguments[node]:
+                        if (u, v) in products:
+                            products[u, v] = max(abs(c), products[u, v])

@@ -10,6 +10,7 @@ is to say about the batch.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from tinygrad_vi.compiler.form import LIGHT, ONE, SUM_KINDS, Expression, Form, Term
@@ -31,7 +32,7 @@ def gradient(
     derivatives of a mapped output stay apart, one for each example, where they would be added up.  adjoint_of: is told
     of which node each new node is the derivative.
     """
-    adjoints: dict[int, list[Term]] = {output: [(seed, ONE, ONE)]}
+    adjoints: dict[int, list[Term]] = defaultdict(list, {output: [(seed, ONE, ONE)]})
     on_the_way = form.dependent(wanted, output)
     reached = on_the_way.union(wanted)
     for y in range(output, ONE, -1):
@@ -46,7 +47,7 @@ def gradient(
             adjoint_of.setdefault(adjoint, y)
         flows = _through_sum if form.kinds[y] in SUM_KINDS else _through_map
         for operand, terms in flows(form, y, scale, adjoint, reached):
-            adjoints.setdefault(operand, []).extend(terms)
+            adjoints[operand] += terms
     return [form.contract(adjoints.get(node, []), None if for_each else form.mapped[node]) for node in wanted]
 
 
@@ -58,6 +59,12 @@ def _through_sum(form: Form, y: int, scale: float, adjoint: int, reached: set[in
     flow = Expression(form, [(scale, adjoint, ONE)])
     constant, plain = adjoint == ONE, scale in LIGHT
     for c, u, v in form.arguments[y]:
+        if v != ONE and u != v and plain and not constant and scale * c in LIGHT:  # the usual case, at once
+            if u in reached:
+                yield u, [(scale * c, adjoint, v)]
+            if v in reached:
+                yield v, [(scale * c, adjoint, u)]
+            continue
         for p, q in ((u, v), (v, u)) if u != v else ((u, u),):
             if p not in reached or c == 0.0:
                 continue

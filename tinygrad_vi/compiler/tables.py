@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from tinygrad_vi.compiler.form import DOT as FREE
@@ -95,7 +96,10 @@ def stages_of(form: Form, nodes: Sequence[int]) -> dict[int, int]:
     stage = {ONE: 0}
     for node in nodes:
         operands = form.operands(node)
-        after = [stage[u] + (not form.mapped[node] and form.mapped[u]) for u in operands]
+        if form.mapped[node]:
+            stage[node] = max(map(stage.__getitem__, operands), default=0)
+            continue
+        after = [stage[u] + form.mapped[u] for u in operands]
         stage[node] = max(after, default=0)
     return stage
 
@@ -162,7 +166,7 @@ class _Assembler:
     def _join_scales(self) -> set[int]:
         """The nodes c * dot, where nothing else uses the dot: it is scaled when it is computed, in their row."""
         form, mapped = self.form, self.form.mapped
-        uses = Counter([operand for node in self.live for operand in form.operands(node)])
+        uses = Counter(chain.from_iterable([form.operands(node) for node in self.live]))
         uses.update([node for _, node in self.question.outputs])
         within = set()
         for node in self.live:
@@ -239,10 +243,11 @@ class _Assembler:
         linear: list[tuple[int, int, float]] = []
         products: list[tuple[int, int, float]] = []
         for c, u, v in terms:
-            if mapped[u] and mapped[v]:
-                products.append((row[u], row[v], c))
-            elif mapped[u]:
-                linear.append((row[u], v, c))
+            if mapped[u]:
+                if mapped[v]:
+                    products.append((row[u], row[v], c))
+                else:
+                    linear.append((row[u], v, c))
             elif mapped[v]:
                 linear.append((row[v], u, c))
             else:
@@ -324,7 +329,7 @@ class _Assembler:
     ) -> None:
         number = self.stage[node]
         bias = self._bias(numbers, number)
-        weights = [self._scaled(factor, c) for _, factor, c in linear]
+        weights = [self.row[factor] if c == 1.0 else self._scaled(factor, c) for _, factor, c in linear]
         rows, stage = tuple([row for row, _, _ in linear]), self.stages[number]
         scale = self.scales.get(node, 1.0)
         if products or len(rows) < 2 or scale != 1.0:

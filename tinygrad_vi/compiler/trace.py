@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from threading import Lock
 from typing import Any
 
@@ -203,31 +204,20 @@ class Record:
     """What a trace recorded, to be compared: see `record_of`."""
 
     operations: list[Any]
+    arities: list[int]
     operands: list[int]
     constants: bytes
-    outputs: list[int]
 
 
 def record_of(found: Trace, parameters: Sequence[Value], order: Sequence[Value] | None = None) -> Record:
-    """The operations in their order, the place of each operand, and the bits of the constants."""
+    """The operations in their order, the place of each operand and then of each output, the bits of the constants."""
     order = topological_order(found.outputs) if order is None else order
-    place = {v: i for i, v in enumerate([*parameters, *found.inputs])}
-    operands: list[int] = []
-    constants = array("d")
-
-    def look_up(v: Value) -> int:
-        found = place.get(v)
-        if found is not None:
-            return found
-        constants.append(v.data)
-        return -1
-
-    for node in order:
-        operands.append(len(node.parents))
-        operands += [look_up(v) for v in node.parents]
-        place[node] = len(place)
-    outputs = [look_up(y) for y in found.outputs]
-    return Record([node.op for node in order], operands, constants.tobytes(), outputs)
+    place = {v: i for i, v in enumerate([*parameters, *found.inputs, *order])}
+    parents = [node.parents for node in order]
+    operands = [*chain.from_iterable(parents), *found.outputs]
+    places = [place.get(v, -1) for v in operands]
+    constants = array("d", [v.data for v, i in zip(operands, places, strict=True) if i < 0])
+    return Record([node.op for node in order], [*map(len, parents)], places, constants.tobytes())
 
 
 def difference(first: Trace, second: Trace, parameters: Sequence[Value]) -> str:

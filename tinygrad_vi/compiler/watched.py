@@ -106,13 +106,16 @@ class _Snapshot:
         #: (get, from what, what it gave): compared by ==, or by identity where == says too little
         self.equal: list[tuple[Callable[[Any], Any], Any, Any]] = []
         self.identical: list[tuple[Callable[[Any], Any], Any, Any]] = []
+        #: what is compared by == with a copy of its own: all at once, as there may be a list for each example
+        self.containers: list[Any] = []
+        self.copies: list[Any] = []
         if walk.cells:
             self._watch(_contents_of, walk.cells)
         for table, names in walk.globals.values():
             self._watch(itemgetter(*names, names[0]), table)  # of two names or more it gives a tuple
             self.equal.append((len, table, len(table)))  # a name that it would find now
         for container in walk.views:
-            self._watch(_itself, container)
+            self._watch(None, container)
         for x, slots in walk.slotted:
             self._watch(attrgetter(*slots, slots[0]), x)
         for x in walk.arrays:
@@ -120,13 +123,17 @@ class _Snapshot:
         for x in walk.variables:
             self.identical.append((_in_this_context, x, _in_this_context(x)))
 
-    def _watch(self, get: Callable[[Any], Any], x: Any) -> None:
-        known = get(x)
+    def _watch(self, get: Callable[[Any], Any] | None, x: Any) -> None:
+        """Watch what ``get`` gives of x; without it the entries of x."""
+        known = x if get is None else get(x)
         entries = _entries(known)
-        if len(entries) > FEW or not any(map(_told_by_identity, entries)):
-            self.equal.append((get, x, known.copy() if hasattr(known, "copy") else known))
+        if len(entries) <= FEW and any(map(_told_by_identity, entries)):
+            self.identical.append((get or _itself, x, tuple(entries)))
+        elif get is None:
+            self.containers.append(x)
+            self.copies.append(x.copy())
         else:
-            self.identical.append((get, x, tuple(entries)))
+            self.equal.append((get, x, known))
 
     def numbers(self) -> Contents:
         """The plain numbers among the contents."""
@@ -137,6 +144,8 @@ class _Snapshot:
         if self.token is not nn.last_change():
             return False
         try:
+            if self.containers != self.copies:
+                return False
             for get, x, known in self.equal:
                 if get(x) != known:
                     return False
