@@ -76,6 +76,11 @@ def test_an_optimizer_that_keeps_nothing_works_on_arrays_and_survives_json():
         other = Plain([w, resting], 0.3)
         other.load_state_dict(json.loads(json.dumps(optimizer.state_dict())))
         assert (other.steps, other.state, other.learning_rate) == (3, [(), ()], 0.1)
+    arrays = optim.OnArrays(optimizer, resting=[1])
+    arrays.step(np.array([2.0, 3.0]))
+    arrays.write_back()
+    assert (optimizer.steps, optimizer.state) == (4, [(), ()])
+    assert [w.data, resting.data] == pytest.approx([0.624 - 0.2, 5.0], rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ALL)
