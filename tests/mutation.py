@@ -289,16 +289,24 @@ class Noting:
 
     def pytest_runtest_logstart(self) -> None:
         self.noted.always += self.taken()
+        signal.signal(signal.SIGALRM, too_long)
+        signal.setitimer(signal.ITIMER_REAL, 3.0 * LONGEST)
 
     def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
         seconds = self.noted.seconds
         seconds[item.nodeid] = seconds.get(item.nodeid, 0.0) + (call.duration if call.excinfo is None else 1e9)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
         self.noted.calls[nodeid] = self.taken()
         if sys.gettrace() is not self.tracer:  # the test set one of its own, or none
             self.noted.calls[nodeid].append(ANY)
             self.watch()
+
+
+def too_long(*_: Any) -> None:
+    """End a test that is too slow to judge mutants: it fails."""
+    raise TimeoutError
 
 
 class Chosen:
@@ -367,7 +375,7 @@ def note(tree: Path, path: str) -> Noted:
     noted = Noted(**json.loads(told.read_text()))
     failing = [test for test, seconds in noted.seconds.items() if seconds >= 1e9]
     for test in failing:
-        print(f"fails or is skipped without a mutant, and judges none: {test}", flush=True)
+        print(f"fails or is slow without a mutant, and judges none: {test}", flush=True)
         del noted.seconds[test]
     return noted
 
@@ -443,9 +451,12 @@ def main() -> None:
             free.put(a_copy(Path(folder) / str(job)))
         paths = dict.fromkeys(path for mutant in counted for path in tests_of(mutant.file))
         known = json.loads(options.noted.read_text()) if options.noted and options.noted.exists() else {}
-        noted = {path: Noted(**known[path]) if path in known else note(Path(folder) / "0", path) for path in paths}
-        if options.noted:
-            options.noted.write_text(json.dumps({**known, **{path: vars(of_path) for path, of_path in noted.items()}}))
+        for path in paths:
+            if path not in known:
+                known[path] = vars(note(Path(folder) / "0", path))
+                if options.noted:
+                    options.noted.write_text(json.dumps(known))
+        noted = {path: Noted(**known[path]) for path in paths}
         print(f"{len(paths)} files of tests noted in {time.monotonic() - begun:.0f} s", flush=True)
 
         def survives(mutant: Mutant) -> bool:
