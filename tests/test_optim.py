@@ -53,6 +53,26 @@ def test_state_survives_json(name):
     assert second.steps == 7
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_on_arrays_every_optimizer_takes_the_steps_it_takes_on_numbers(name):
+    """PyTorch judges the steps on numbers, in tests/peers."""
+    gradients = [[3.0, -0.2], [0.5, 4.0], [-7.0, 0.0]]
+    p, q = [Value(4.0), Value(-2.0)], [Value(4.0), Value(-2.0)]
+    by_number, on_arrays = ALL[name](p), ALL[name](q)
+    arrays = optim.OnArrays(on_arrays)
+    for g in gradients:
+        for v, slope in zip(p, g, strict=True):
+            v.grad = slope
+        by_number.step()
+        arrays.step(np.array(g))
+        assert arrays.theta.tolist() == pytest.approx([v.data for v in p], rel=1e-14)
+    assert [v.data for v in q] == [4.0, -2.0]  # until they are written back
+    arrays.write_back()
+    assert [v.data for v in q] == pytest.approx([v.data for v in p], rel=1e-14)
+    assert on_arrays.steps == by_number.steps == 3
+    assert np.array(on_arrays.state) == pytest.approx(np.array(by_number.state), rel=1e-14)
+
+
 class Plain(optim.Optimizer):
     """An optimiser that keeps nothing."""
 
