@@ -57,14 +57,14 @@ NATIVE = ["compiler/test_compiled", "compiler/test_floats", "compiler/test_check
 #: file -> the tests that should notice, the nearest first
 TESTS = {
     "modes": ["test_thread_modes", "test_value"],
-    "ops": ["test_ops", "test_value", "test_derivatives", "show/test_table", "test_copies"],
+    "ops": ["test_ops", "test_value", "test_derivatives", "show/test_table", "show/test_formula", "test_copies"],
     "value": ["test_value", "test_copies", "test_derivatives", "test_tape", "test_thread_modes", "test_memory",
               "compiler/test_trace"],
     "tape": ["test_tape", "show/test_table", "test_derivatives", "test_copies"],
     "derivatives": ["test_derivatives", "test_value", "test_judgements", "test_differences", "test_thread_modes"],
     "differences": ["test_differences", "test_judgements", "test_derivatives"],
     "losses": ["test_losses", "test_judgements", "test_data", "peers/test_torch_nn", "compiler/test_checks"],
-    "optim": ["test_optim", "test_judgements", "test_training", "peers/test_torch_nn"],
+    "optim": ["test_optim", "test_judgements", "test_training", "peers/test_torch_nn", "compiler/test_faithful"],
     "training": ["test_training", "test_thread_modes", "test_files", "test_interruption", "compiler/test_faithful",
                  "test_exercises_networks"],
     "files": ["test_files", "test_training", "test_nn"],
