@@ -589,6 +589,15 @@ def test_both_infinities_are_written_as_they_are(backend, infinity):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_constant_that_is_no_number_is_written_as_it_is(backend):
+    one = Value(1.0)
+    chosen = compile(lambda x: ops.where(x, math.nan, one * x), [one], backend=backend)
+    assert chosen.each([1.0], [-2.0, -3.0]).tolist() == [-2.0, -3.0]
+    with pytest.raises(ArithmeticError, match="example 1"):
+        chosen.each([1.0], [-2.0, 3.0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_straight_line_has_no_curvature(backend):
     a, b = Value(2.0), Value(-1.0)
     step = compile(lambda x, t: a * x + b - t, [a, b], backend=backend)
