@@ -270,6 +270,25 @@ def test_the_check_of_order_two_catches_a_wrong_second_derivative():
         gradcheck(area, order=2)(3.0)
 
 
+def test_the_check_of_order_three_catches_a_wrong_third_derivative():
+    bend = ops.operation("bend", lambda x: 6.0 * x, lambda out, x: (6.0 * 1.001,), "6 x")
+    rule = lambda out, x: (Value.record(slope, x) if isinstance(x, Value) else 3.0 * x * x,)  # noqa: E731
+    slope = ops.operation(
+        "slope",
+        lambda x: 3.0 * x * x,
+        lambda out, x: (Value.record(bend, x) if isinstance(x, Value) else 6.0 * x,),
+        "3 x*x",
+    )
+    cube = ops.operation("cube", lambda x: x**3, rule, "x**3")
+
+    def volume(side):
+        return Value.record(cube, side)
+
+    assert gradcheck(volume, order=2)(2.0) < 1e-9
+    with pytest.raises(GradientError, match=r"ddvolume/d\(argument 0\)/d\(argument 0\): .* is 6.00[56]"):
+        gradcheck(volume, order=3)(2.0)
+
+
 def test_the_check_at_a_kink_says_that_no_operation_is_wrong():
     with pytest.raises(GradientError, match=r"is there a kink, or does f use \.data\?"):
         gradcheck(lambda x: x.data * x)(3.0)

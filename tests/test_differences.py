@@ -230,3 +230,11 @@ def test_at_a_kink_nobody_is_accused_though_the_check_fails():
 def test_a_wrong_rule_is_named_though_a_kink_stands_before_it():
     with pytest.raises(GradientError, match=r"the operation bad at 2\.0 has the partial"):
         gradcheck(lambda x: abs(x - 2.0) * 0.0 + off_by(exp, 1.01)(x))(2.0)
+
+
+@pytest.mark.parametrize("x", [0.0, 1.0, 1e12, -1e200])
+def test_the_slope_of_a_constant_excludes_all_but_0(x):
+    found = slope(plain(lambda _: 0.0), x)
+    assert (found.estimate, found.excludes(0.0), found.excludes(-0.0)) == (0.0, False, False)
+    assert found.excludes(1e-3)
+    assert found.excludes(math.nan)

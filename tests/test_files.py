@@ -311,6 +311,29 @@ def test_without_locks_only_old_files_are_leftovers(tmp_path, monkeypatch):
     assert young.exists()
     assert not old.exists()
     assert all(file.exists() for file in hers)  # names that are not quite ours
+    assert path.read_text() == "text"
+
+
+def next_descriptor():
+    """The number that the system gives the next file to be opened: the lowest that is free."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    os.close(descriptor)
+    return descriptor
+
+
+@pytest.mark.parametrize("with_locks", [pytest.param(True, marks=locks), False], ids=["locks", "no locks"])
+def test_no_file_stays_open_whatever_is_swept_up(tmp_path, monkeypatch, with_locks):
+    if not with_locks:
+        monkeypatch.setattr(files, "fcntl", None)
+    before = next_descriptor()
+    for age in (0.0, 1e6):
+        for k in range(3):
+            leftover = tmp_path / f".a.{k:016x}.tmp"
+            leftover.write_text("x")
+            os.utime(leftover, (time.time() - age,) * 2)
+        write_atomically(tmp_path / "a", "text")
+        assert next_descriptor() == before
+    assert os.listdir(tmp_path) == ["a"]
 
 
 # --- checksums --------------------------------------------------------------------------------------------------------

@@ -197,3 +197,13 @@ def test_the_class_may_be_a_value():
 def test_a_certain_distribution_keeps_its_digits_as_its_class_does():
     assert losses.cross_entropy([40.0, 0.0], [1, 0]) == losses.cross_entropy([40.0, 0.0], 0) == 4.248354255291589e-18
     assert gradient(losses.cross_entropy, [40.0, 0.0], [1, 0])[0] == pytest.approx(-4.248354255291589e-18)
+
+
+@pytest.mark.parametrize("number", [float, Value])
+def test_the_precision_of_the_normal_likelihood_is_one_over_the_mean_square(number):
+    for y, t, beta in (([2.0], [1.0], 1.0), ([1.5, 0.0], [1.0, 0.0], 8.0), ([0.0, 4.0], [0.0, 0.0], 0.125)):
+        found = losses.beta_ml([number(v) for v in y], t)
+        assert type(found) is number
+        assert getattr(found, "data", found) == beta
+    with pytest.raises(DomainError, match="the mean squared error is 0"):
+        losses.beta_ml([number(2.0), number(-1.0)], [2.0, -1.0])

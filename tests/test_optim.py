@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import rosen
 
-from tinygrad_vi import DomainError, ShapeError, Value, exp, log, nn, optim, total
+from tinygrad_vi import DomainError, ShapeError, Value, compile, exp, fit, log, nn, optim, total
 
 ALL = {
     "SGD": lambda p: optim.SGD(p, 0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
@@ -51,6 +51,56 @@ def test_state_survives_json(name):
     take(second, q, 4)
     assert [v.data for v in q] == [v.data for v in p]
     assert second.steps == 7
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_on_arrays_every_optimizer_takes_the_steps_it_takes_on_numbers(name):
+    """PyTorch judges the steps on numbers, in tests/peers."""
+    gradients = [[3.0, -0.2], [0.5, 4.0], [-7.0, 0.0]]
+    p, q = [Value(4.0), Value(-2.0)], [Value(4.0), Value(-2.0)]
+    by_number, on_arrays = ALL[name](p), ALL[name](q)
+    arrays = optim.OnArrays(on_arrays)
+    for g in gradients:
+        for v, slope in zip(p, g, strict=True):
+            v.grad = slope
+        by_number.step()
+        arrays.step(np.array(g))
+        assert arrays.theta.tolist() == pytest.approx([v.data for v in p], rel=1e-14)
+    assert [v.data for v in q] == [4.0, -2.0]  # until they are written back
+    arrays.write_back()
+    assert [v.data for v in q] == pytest.approx([v.data for v in p], rel=1e-14)
+    assert on_arrays.steps == by_number.steps == 3
+    assert np.array(on_arrays.state) == pytest.approx(np.array(by_number.state), rel=1e-14)
+
+
+class Plain(optim.Optimizer):
+    """An optimiser that keeps nothing."""
+
+    def update(self, x, g):
+        return (x - self.learning_rate * g,)
+
+
+def test_an_optimizer_that_keeps_nothing_works_on_arrays_and_survives_json():
+    """w -> w - 0.1 * 2 * mean((w*x - t) * x): by hand 0, 0.4, 0.56, 0.624."""
+    for compiled in (False, True):
+        w, resting = Value(0.0), Value(5.0)
+        optimizer = Plain([w, resting], 0.1)
+        loss = lambda x, t, w=w: (w * x - t) ** 2  # noqa: E731
+        subject = (compile(loss, [w, resting], backend="numpy"),) if compiled else (loss, [w, resting])
+        settings = {"epochs": 3, "seed": None, "progress": False, "optimizer": optimizer}
+        history = fit(*subject, [1.0, math.sqrt(5.0)], [0.0, 4.0 / math.sqrt(5.0)], **settings)
+        assert w.data == pytest.approx(0.4 * (1.0 + 0.4 + 0.16), rel=1e-12)
+        assert history.loss[0] == pytest.approx(1.6, rel=1e-12)
+        assert resting.data == 5.0
+        assert (optimizer.steps, optimizer.state) == (3, [(), ()])
+        other = Plain([w, resting], 0.3)
+        other.load_state_dict(json.loads(json.dumps(optimizer.state_dict())))
+        assert (other.steps, other.state, other.learning_rate) == (3, [(), ()], 0.1)
+    arrays = optim.OnArrays(optimizer, resting=[1])
+    arrays.step(np.array([2.0, 3.0]))
+    arrays.write_back()
+    assert (optimizer.steps, optimizer.state) == (4, [(), ()])
+    assert [w.data, resting.data] == pytest.approx([0.624 - 0.2, 5.0], rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ALL)

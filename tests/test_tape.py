@@ -20,6 +20,8 @@ def test_inputs_default_to_labelled_leaves_and_constants_get_no_row():
     assert cells(tape.table())[1][:3] == ["v₁", "v₀ * 2.5", "3 * 2.5"]
     a, b = Value(1.0), Value(2.0)
     assert Tape(a * b).inputs == [a, b]
+    assert [tape.name(v) for v in (x, *tape.operations, *tape.output.parents)] == ["v₀", "v₁", "v₂", "v₁", "1"]
+    assert tape.number(tape.output.parents[1]) is None
 
 
 def test_an_input_may_be_the_result_of_an_operation():
@@ -61,8 +63,11 @@ def test_bad_arguments_say_what_was_wrong(tape):
     x = tape.inputs[0]
     with pytest.raises(TypeError, match=r"a tape needs Values, got 3\.0 of type float for the output"):
         Tape(3.0)
-    with pytest.raises(TypeError, match=r"got 'x' of type str for inputs\[1\]"):
-        Tape(tape.output, inputs=[x, "x"])
+    with pytest.raises(TypeError, match=r"type list for the output: take one of them, such as outputs\[0\]$"):
+        Tape([tape.output])
+    for wrong, said in (("x", r"got 'x' of type str"), ([x], "of type list")):
+        with pytest.raises(TypeError, match=rf"{said} for inputs\[1\]$"):
+            Tape(tape.output, inputs=[x, wrong])
     with pytest.raises(ValueError, match="given twice"):
         Tape(tape.output, inputs=[x, x])
     with pytest.raises(ValueError, match="'x3' is not an input of this tape; its inputs are x1, x2"):

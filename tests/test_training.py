@@ -555,3 +555,8 @@ def test_derivatives_inside_a_loss_are_trained_too():
     sgd = optim.SGD([w], 0.002)
     fit(lambda i, t: (slope(float(i)) - t) ** 2, [w], [1, 2, 3], [6.0, 24.0, 54.0], optimizer=sgd, progress=False)
     assert w.data == pytest.approx(2.0, abs=1e-6)
+
+
+def test_accuracy_without_targets_says_so():
+    with pytest.raises(ShapeError, match="accuracy needs a target for each example"):
+        accuracy(lambda x: x, [1.0, -1.0], None)

@@ -575,6 +575,43 @@ def test_infinite_constants(backend):
     assert masked(masked.theta, [2.0]) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("infinity", [math.inf, -math.inf])
+def test_both_infinities_are_written_as_they_are(backend, infinity):
+    """tanh of a choice between an infinity and a number."""
+    one, X = Value(1.0), [-2.0, 3.0, -0.5]
+    chosen = compile(lambda x: tanh(ops.where(x, infinity, one * x)), [one], backend=backend)
+    by_hand = [math.tanh(-2.0), math.copysign(1.0, infinity), math.tanh(-0.5)]
+    assert chosen.each([1.0], X).tolist() == pytest.approx(by_hand, rel=1e-15)
+    bounded = compile(lambda x: tanh(ops.maximum(ops.minimum(one * x, infinity), -1.0)), [one], backend=backend)
+    by_hand = [math.tanh(max(x, -1.0) if infinity > 0.0 else -1.0) for x in X]
+    assert bounded.each([1.0], X).tolist() == pytest.approx(by_hand, rel=1e-15)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_constant_that_is_no_number_is_written_as_it_is(backend):
+    one = Value(1.0)
+    chosen = compile(lambda x: ops.where(x, math.nan, one * x), [one], backend=backend)
+    assert chosen.each([1.0], [-2.0, -3.0]).tolist() == [-2.0, -3.0]
+    with pytest.raises(ArithmeticError, match="example 1"):
+        chosen.each([1.0], [-2.0, 3.0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_straight_line_has_no_curvature(backend):
+    a, b = Value(2.0), Value(-1.0)
+    step = compile(lambda x, t: a * x + b - t, [a, b], backend=backend)
+    theta, X, T = [2.0, -1.0], [1.0, 3.0, 5.0], [0.0, 1.0, 2.0]
+    assert step.hvp(theta, [0.7, -0.2], X, T).tolist() == [0.0, 0.0]
+    assert step.hessian(theta, X, T).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    alone = compile(lambda p: 3.0 * p[0] - p[1], backend=backend)
+    assert alone.hessian([1.0, 2.0]).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert alone.hvp([1.0, 2.0], [1.0, 1.0]).tolist() == [0.0, 0.0]
+    half = compile(lambda p: p[0] * p[0] + 5.0 * p[1], backend=backend)  # straight along one axis
+    assert half.hessian([1.0, 2.0]).tolist() == [[2.0, 0.0], [0.0, 0.0]]
+    assert half.hvp([1.0, 2.0], [3.0, 4.0]).tolist() == [6.0, 0.0]
+
+
 def test_an_error_leaves_the_gradients_alone():
     p = [Value(1.0)]
     p[0].grad = 7.0

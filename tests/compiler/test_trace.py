@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tinygrad_vi import Value, log, losses, maximum, nn, where
+from tinygrad_vi import Value, compile, grad, log, losses, maximum, nn, no_grad, where
 from tinygrad_vi.compiler.trace import trace
 
 
@@ -68,3 +68,18 @@ def test_a_constant_result_is_a_leaf():
     assert trace(lambda x: 7.0, (1.0,)).outputs[0].data == 7.0
     with pytest.raises(TypeError, match="a derivative takes numbers or Values, got 'a'"):
         trace(lambda x: "a", (1.0,))
+
+
+def test_a_derivative_inside_a_traced_function_stops_where_recording_is_off():
+    """d(stop(v*v) * v)/dv = v*v, at a number of its own and at the input."""
+
+    def stopped(v):
+        with no_grad():
+            square = v * v
+        return square * v
+
+    w = Value(1.0)
+    at_a_number = compile(lambda x: w * x + grad(stopped)(3.0), [w], backend="numpy")
+    assert at_a_number.each([1.0], [2.0, 5.0]).tolist() == [11.0, 14.0]
+    at_the_input = compile(lambda x: w * x + grad(stopped)(x), [w], backend="numpy")
+    assert at_the_input.each([1.0], [2.0, 5.0]).tolist() == [6.0, 30.0]

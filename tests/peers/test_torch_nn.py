@@ -410,3 +410,16 @@ def test_initial_weights_are_spread_like_pytorchs(init, peer):
     spread = math.sqrt(sum(w * w for w in weights) / len(weights))
     assert spread == pytest.approx(judge.std().item(), rel=0.03)
     assert max(map(abs, weights)) == pytest.approx(judge.abs().max().item(), rel=0.2)
+
+
+def test_settings_that_are_not_given_are_pytorchs():
+    w, parameter = Value(1.0), [torch.zeros(1, requires_grad=True)]
+    for name in ("Adam", "AdamW", "RMSprop", "SGD"):
+        theirs = getattr(torch.optim, name)(parameter, **({"lr": 0.01} if name == "SGD" else {})).defaults
+        ours = getattr(optim, name)([w]).settings
+        beta1, beta2 = theirs.get("betas", (None, None))
+        wanted = {**theirs, "learning_rate": theirs["lr"], "beta1": beta1, "beta2": beta2}
+        assert ours == {setting: wanted[setting] for setting in ours}
+    sgd = torch.optim.SGD(parameter, lr=1.0)
+    steps = torch.optim.lr_scheduler.StepLR(sgd, step_size=2)
+    assert [optim.step_decay(1.0, 2)(epoch) for epoch in (1, 2, 4)] == pytest.approx([1.0, steps.gamma, steps.gamma**2])
