@@ -471,9 +471,7 @@ def test_leaving_a_domain_and_an_infinite_gradient_stop_the_training_too():
     ):
         fit(lambda x: w.log() * x, [w], [1.0], progress=False)
     v = Value(1e-200, "v")
-    with pytest.raises(
-        TrainingError, match=r"the gradient of parameter 'v', -2e\+202, is too large"
-    ):
+    with pytest.raises(TrainingError, match=r"the gradient of parameter 'v', -2\.\d*e\+202, is too large"):
         fit(lambda x: x / v / 1e150 / 1e49 / v * 1e-199, [v], [1.0], progress=False)
     assert (w.data, v.data) == (-1.0, 1e-200)
 
