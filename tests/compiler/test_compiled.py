@@ -245,10 +245,10 @@ def test_the_four_equations_of_backpropagation_are_four_matrix_lines():  # exerc
     step = compile(lambda x, y: losses.sse(model(x), y), model.parameters())
     step(step.theta, [[0.5, -1.0]], [[1.0, 0.0]])
     lines = [line.strip() for line in step.source.splitlines()]
-    bp1 = "delta2 = share * t1 * sech(0.5 * a2) ** 2"  # sigma'(z) = sech(z/2)**2 / 4; the quarter stays outside
-    bp2 = "delta1 = W2.T @ delta2 * sech(0.5 * a1) ** 2"
-    bp3 = "gradient[9:17].reshape(2, 4)[:, 3:4] = 0.25 * delta2.sum(axis=1, keepdims=True)"
-    bp4 = "gradient[0:9].reshape(3, 3)[:, 0:2] = 0.0625 * (delta1 @ x.T)"
+    bp1 = "delta2 = 0.25 * (share * t1 * sech(0.5 * a2) ** 2)"  # sigma'(z) = sech(z/2)**2 / 4
+    bp2 = "delta1 = 0.25 * (W2.T @ delta2 * sech(0.5 * a1) ** 2)"
+    bp3 = "gradient[9:17].reshape(2, 4)[:, 3:4] = delta2.sum(axis=1, keepdims=True)"
+    bp4 = "gradient[0:9].reshape(3, 3)[:, 0:2] = delta1 @ x.T"
     assert {bp1, bp2, bp3, bp4} <= set(lines)
 
 

@@ -419,10 +419,17 @@ class Sheet:
                     + (abs(fab) + eab) * (xa[0] * sb[1] + sa[0] * xb[1] + xa[1] * sb[0] + sa[1] * xb[0])
                     + self.u * n.sh[j] + TINY
                 )  # fmt: skip
-        self.quickest = max(self.quickest, abs(fab), abs(fbb)) if b.t else self.quickest
+        self._bends(max(abs(fab), abs(fbb)), b)
         swing = abs(fbb) * _at(b.st, -1) + abs(fab) * _at(a.st, -1)
         n.edges = [(i, R, abs(fab) * _at(b.st, -1)), (k, abs(fb), swing)]
         return self._add(n)
+
+    def _bends(self, second, operand):
+        """Take note of a second derivative.  One by a constant is not asked for; a sweep that records meets it anyway."""
+        if operand.t:
+            self.quickest = max(self.quickest, second)
+        elif second > LARGE:
+            self.notes.add("second may be refused")
 
     def function(self, name, i, extra=ZERO, constants=()):
         """A function of one number.  extra: more relative units of error in its partials (x**n at a rounded n)."""
@@ -463,7 +470,7 @@ class Sheet:
                     + F2 * (_at(a.et, j) * _at(a.st, -1) + a.st[j] * _at(a.et, -1))
                     + self.u * n.sh[j] + TINY
                 )  # fmt: skip
-        self.quickest = max(self.quickest, abs(f2) if a.t else ZERO)
+        self._bends(abs(f2), a)
         n.edges = [(i, abs(f1), abs(f2) * _at(a.st, -1))]
         return self._add(n)
 
