@@ -1,6 +1,6 @@
 """How many units in the last place each operation is off: measured, and written as a table.
 
-    python tests/exactness.py                 the table, from 2,000 points for each operation (some minutes)
+    python tests/exactness.py                 the table, from 2,000 points for each operation (some twenty minutes)
     python tests/exactness.py --write         the same, put into PROMISES.md
 
 For every row of the table of operations: its value, its first and its second partial derivatives, by the eager engine,
