@@ -15,11 +15,11 @@ y.label = "y"
 net = nn.MLP(2, [3, 1], activation="tanh", seed=0)
 X, t = moons(20, seed=0)
 data = list(zip(X, t))
-loss = sum(losses.mse(net([Value(a) for a in x]), c) for x, c in data) / len(data)
 step = compile(lambda x, c: losses.mse(net(x), c), params=net.parameters())
 rnn = nn.RNN(nn.RNNCell.from_weights([[1.0]], [[1.0]], activation="identity"), nn.Layer.from_weights([[1.0]]))
 film, path = show.Film(net, lambda x, c: losses.mse(net(x), c), X, t, frames=3), show.ParameterPath(net)
 history = fit(step, X, t, epochs=6, callbacks=[film, path], progress=False)
+loss = sum(losses.mse(net([Value(a) for a in x]), c) for x, c in data) / len(data)
 """
 
 GRAPH, PLOT, PAGE = {"image/svg+xml", "image/png"}, {"image/png"}, {"text/html"}

@@ -183,6 +183,7 @@ class _Program:
     def __init__(self, tape: Tape, digits: int, max_nodes: int) -> None:
         check_unchanged(tape.operations)
         self.tape, self.names = tape, Names(tape)
+        self.terms = tape.adjoint().terms  # now, whatever happens to the numbers later
         self.digits = digits
         operands = dict.fromkeys(v for node in tape.operations for v in node.parents)
         constants = [v for v in operands if tape.number(v) is None]
@@ -278,13 +279,12 @@ class _Program:
         moments = sorted({m // 2, m, m + 1 + m // 2, 2 * m + 1}) if m else [0, 1]
         if len(self.nodes) > MOST_NODES:
             moments = [m, 2 * m + 1]
-        terms = self.tape.adjoint().terms
         graph = new_digraph(rankdir="LR", nodesep="0.2", ranksep="0.35", newrank="true")
         for moment in reversed(moments):  # Graphviz stacks from the bottom up
             half = words["forwardTitle"] if moment <= m else words["backwardTitle"]
             with graph.subgraph(name=f"cluster{moment}") as frame:
                 frame.attr(label=f"{half}: {moment} / {2 * m + 1}", labeljust="l", color="#cbd5e1", fontname=FONT)
-                self._draw_frame(frame, moment, terms)
+                self._draw_frame(frame, moment, self.terms)
         return Drawing(graph, f"{len(moments)} moments of a walk through {len(self.nodes)} values")
 
     def _draw_frame(self, graph: Any, moment: int, terms: Mapping[Value, Sequence[Term]]) -> None:
