@@ -356,9 +356,6 @@ class Value:
             for node in reversed(order):
                 adjoint, parents = node.grad, node.parents
                 if adjoint == 0.0:  # nothing flows, not even to an infinite partial: half of a ReLU network is silent
-                    if parents[0].grad is NOT_COMPUTED or parents[-1].grad is NOT_COMPUTED:  # but a leaf was reached
-                        for parent in parents:
-                            parent.grad += 0.0
                     continue
                 if len(parents) == 2:  # the rule below, unrolled: making no iterator halves the sweep's time
                     (x, y), (dx, dy) = parents, node.local_grads
