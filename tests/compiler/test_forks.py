@@ -77,7 +77,7 @@ sys.exit(wrong)
 def test_fifty_forks_while_three_threads_compute_and_train(backend, threads):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", UNDER_LOAD, backend, threads],
-        timeout=500,
+        timeout=200,
         capture_output=True,
         text=True,
     )
@@ -170,6 +170,36 @@ if seen[0] == 0:
     os._exit(not (value == 1.5 == step([0.5], [3.0])))
 print(os.waitstatus_to_exitcode(os.waitpid(seen[0], 0)[1]))
 """
+
+
+TAKES_LOCKS = """
+from tinygrad_vi.compiler.forks import compiling
+import logging, os, threading, time
+from concurrent.futures import ThreadPoolExecutor
+
+begun = threading.Event()
+
+def compile_on_threads():
+    with compiling:
+        begun.set()
+        time.sleep(0.3)  # the fork waits for `compiling`
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(logging.getLogger("another").isEnabledFor, logging.DEBUG).result()
+
+thread = threading.Thread(target=compile_on_threads)
+thread.start()
+begun.wait()
+pid = os.fork()
+if pid == 0:
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+thread.join()
+"""
+
+
+def test_a_compilation_may_take_the_locks_that_a_fork_takes_too():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", TAKES_LOCKS], timeout=60, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 def test_a_function_that_forks_while_it_is_traced():

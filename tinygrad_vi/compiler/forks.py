@@ -6,6 +6,8 @@ compilation, keeps the fork waiting instead.
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401
+import logging  # noqa: F401
 import os
 from threading import RLock
 from typing import Any
@@ -28,5 +30,7 @@ def _renew() -> None:
         owner._lock = RLock()
 
 
+# A fork takes the locks that were registered last first.  `compiling` must be taken before those that a compilation
+# takes, of the modules imported above for this reason: two locks in two orders are a deadlock.
 if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(before=compiling.acquire, after_in_parent=compiling.release, after_in_child=_renew)
