@@ -198,7 +198,9 @@ thread.join()
 
 
 def test_a_compilation_may_take_the_locks_that_a_fork_takes_too():
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", TAKES_LOCKS], timeout=60, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", TAKES_LOCKS], timeout=60, capture_output=True, text=True
+    )
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
