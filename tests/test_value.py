@@ -519,7 +519,7 @@ def test_operators_give_what_floats_give(operator):
     [
         Decimal("0.1"), 1 + 0j, np.complex64(1), "1", b"1", None, [1.0], (1.0,), {1.0}, {1.0: 2.0}, np.array([1.0]),
         np.array([[2.0]]), datetime(2024, 1, 1), timedelta(1), np.datetime64("2024-01-01"), np.timedelta64(5, "ns"),
-        np.datetime64(5, "ns"), np.array("2024-01-01", "M8[ns]"), np.str_("1"), np.ma.masked, object(), math.sin,
+        np.datetime64(5, "ns"), np.array("2024-01-01", "M8[ns]"), np.str_("1"), np.ma.masked, NotImplemented, math.sin,
         np.array(None), np.array("1"),
     ],
     ids=repr,
@@ -608,7 +608,7 @@ def test_backward_twice_is_exactly_twice():
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
-@pytest.mark.parametrize("bad", [None, "1.0", [0.0], 1j, Decimal(1), np.zeros(1), 10**400, object()], ids=repr)
+@pytest.mark.parametrize("bad", [None, "1.0", [0.0], 1j, Decimal(1), np.zeros(1), 10**400, NotImplemented], ids=repr)
 def test_a_grad_that_is_no_number_changes_no_other(bad, create_graph):
     for seed in range(10):
         leaves, y = random_result(seed)
