@@ -161,8 +161,6 @@ def _operation(
     constant = partials if isinstance(partials, tuple) else None
     written = [write_constant(c) for c in constants]
     rule = partials if callable(partials) else lambda out, *operands: constant
-    if flows is not None:
-        rule = _with_far_partials(rule, name, *constants)
     return Operation(
         name=name,
         value=value,
@@ -227,17 +225,27 @@ class FarPartial(float):
         return FarPartial, (float(self), self.row, self.place, self.operands)
 
 
-def _with_far_partials(rule: Rule, *row: Any) -> Rule:
-    def partials(out: Any, *operands: Any) -> tuple[Any, ...]:
-        found: tuple[Any, ...] = rule(out, *operands)
+def _far_partials(partials: tuple[float, ...], row: tuple[Any, ...], *point: float) -> tuple[float, ...]:
+    """The partials, able to multiply a flow where one of them has left the range of floats; point: out, operands."""
+    if all(SMALLEST_NORMAL <= abs(partial) < math.inf for partial in partials):
+        return partials
+    return tuple([FarPartial(partial, row, i, point) for i, partial in enumerate(partials)])
+
+
+def _quotient_partials(out: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    by_x, by_y = 1.0 / y, -out / y
+    # a finite product of squares, and not 0: neither is far.  One comparison, since divisions are made by the million
+    if out.__class__ is not float or 0.0 < by_x * by_x * (by_y * by_y) < math.inf:
+        return by_x, by_y
+    return _far_partials((by_x, by_y), ("div",), out, x, y)  # type: ignore[return-value]
+
+
+def _negative_power(n: float) -> Rule:
+    def partials(out: Any, x: Any) -> tuple[Any]:
+        by_x = n * x ** (n - 1.0)
         if out.__class__ is not float:
-            return found
-        for partial in found:  # a generator in `all` would take twice as long
-            if not SMALLEST_NORMAL <= abs(partial) < math.inf:
-                break
-        else:
-            return found
-        return tuple([FarPartial(partial, row, i, (out, *operands)) for i, partial in enumerate(found)])
+            return (by_x,)
+        return _far_partials((by_x,), ("power", n), out, x)  # type: ignore[return-value]
 
     return partials
 
@@ -537,7 +545,7 @@ mul = row("mul", operator.mul, lambda out, x, y: (y, x), "x * y.  Partials y, x.
           symbol="*", text="{0} * {1}", latex=r"{0} \cdot {1}", binds=2, arity=2,
           role="multiply: swap",
           points=[(2.0, 3.0), (-1e200, 1e100), (1e-200, -1e-100), (0.0, 4.0)])  # fmt: skip
-div = row("div", operator.truediv, lambda out, x, y: (1.0 / y, -out / y), "x / y.  Partials 1/y, -x/y**2.",
+div = row("div", operator.truediv, _quotient_partials, "x / y.  Partials 1/y, -x/y**2.",
           flows=lambda flow, out, x, y: (flow / y, -(flow * out) / y),
           symbol="/", text="{0} / {1}", latex=r"\frac{{{0}}}{{{1}}}", binds=2, arity=2, domain="y != 0",
           points=[(2.0, 3.0), (-1e150, 1e-100), (1e-150, 1e60), (0.0, -4.0), (1e150, -1e100)])  # fmt: skip
@@ -753,6 +761,8 @@ def power(n: float) -> Operation:
         rule = (n,)
     elif n == 2.0:
         rule = lambda out, x: (2.0 * x,)  # noqa: E731
+    elif n < 0.0:
+        rule = _negative_power(n)
     flows = (lambda flow, out, x: (n * (flow * out / x),)) if n < 0.0 else None  # as for a quotient
     return _operation(
         "power", lambda x: math.pow(x, n), rule, f"x ** {exponent}.",
