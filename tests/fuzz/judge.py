@@ -136,7 +136,10 @@ def _joined(verdicts, program, reordered=False):
             "gradient": gradient,
             "slope": [mean([v.slope for v in verdicts])],
             "moved": [
-                (mpf(float(w)) - paths.RATE * g, paths.RATE * e + unit * (abs(mpf(float(w))) + abs(paths.RATE * g)))
+                (
+                    mpf(float(w)) - paths.RATE * g,
+                    paths.RATE * e + unit * (abs(mpf(float(w))) + abs(paths.RATE * g)) + 2 * truth.TINY,
+                )
                 for w, (g, e) in zip(program.parameters, gradient, strict=True)
             ],
         }
