@@ -30,7 +30,7 @@ from unicodedata import normalize
 from tinygrad_vi.compiler.form import DOT, LIGHT, ONE, ORDERED, TOTAL, Form
 from tinygrad_vi.compiler.lift import Instruction, lift
 from tinygrad_vi.compiler.program import Question
-from tinygrad_vi.ops import Operation
+from tinygrad_vi.ops import BUILT_IN, Operation
 
 # --- Text that knows how tightly it binds -----------------------------------------------------------------------------
 
@@ -304,7 +304,9 @@ class _Writer:
         self.needed: set[str] = set()
         self.numbered: Counter[str] = Counter()
         operations = {kind.name for kind in self.form.kinds if isinstance(kind, Operation)}
-        self.taken = RESERVED | operations | {name for name, _ in names.arguments}
+        self.taken = RESERVED | (operations & BUILT_IN) | {name for name, _ in names.arguments}
+        #: how the text calls each operation
+        self.called = {name: name if name in BUILT_IN else self._name(name, numbered=False) for name in sorted(operations)}
         self.all_parameters = Array("p", question.parameters)
         self.blocks = self._find_blocks(names.parameters)
         self.place = self._place_leaves()
@@ -522,7 +524,7 @@ class _Writer:
         if op.name == "power" and op.constants[0] == -1.0:
             template, binds = "1 / {}", PRODUCT
         if not template:
-            template = f"{op.name}({', '.join(['{}'] * operands.shape[1])})"
+            template = f"{self.called[op.name]}({', '.join(['{}'] * operands.shape[1])})"
         template = template.replace("{c}", number(op.constants[0]) if op.constants else "")
         numbers = [self._constant(column) for column in operands.T]
         if None not in numbers:  # one of them must be an array
@@ -617,7 +619,7 @@ class _Writer:
             if name in DEFINITIONS:
                 lines += ["", "", f"def {name}({SIGNATURES.get(name, 'x')}):", f"    {DEFINITIONS[name]}"]
         entrywise = [  # erf, or a row of the user's own
-            f'{name} = np.vectorize(OPERATIONS["{name}"].value, otypes=[float])'
+            f'{self.called[name]} = np.vectorize(OPERATIONS["{name}"].value, otypes=[float])'
             for name in sorted(self.needed - set(DEFINITIONS))
         ]
         if entrywise:
