@@ -342,7 +342,9 @@ def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:
     except OverflowError:
         return DomainError(f"{call} overflows a float, got {got}")
     except (ArithmeticError, ValueError) as error:
-        return DomainError(f"{call} needs {op.domain}, got {got}" if op.domain else f"{call} failed, got {got}: {error}")
+        return DomainError(
+            f"{call} needs {op.domain}, got {got}" if op.domain else f"{call} failed, got {got}: {error}"
+        )
     return DomainError(
         f"{call} has no finite derivative at {got}"
         + "; for a base below 0 write the exponent as a plain number, x ** 3" * (op.name == "pow" and xs[0] < 0.0)

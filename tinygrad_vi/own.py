@@ -53,8 +53,8 @@ def operation(
 
     Raises TypeError for a function whose number of operands cannot be told, or a rule that takes other arguments than
     ``out`` and the operands; ValueError for a name that is built-in or not a name.  Where it is used: TypeError for a
-    result or partials that are not numbers, or not as many as operands; DomainError for one that is not finite.  Whether
-    the partials are right is for `gradcheck` to say: a wrong one may be meant, as in a straight-through estimator.
+    result or partials that are not numbers, or not as many as operands; DomainError for one that is not finite.
+    Whether the partials are right is for `gradcheck` to say: a wrong one may be meant (a straight-through estimator).
 
     >>> from tinygrad_vi import grad
     >>> @operation(partials=lambda out, x: 1.0 / (1.0 + abs(x)) ** 2)
@@ -176,13 +176,15 @@ def _arity(function: Any, name: str) -> int | None:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        raise TypeError(f"the operands of {name} cannot be told from it: write a function, def {name}(x): ...") from None
+        raise TypeError(
+            f"the operands of {name} cannot be told from it: write a function, def {name}(x): ..."
+        ) from None
     operands = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     several = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     clear = all(p.default is p.empty for p in operands) and several != bool(operands)
     if not clear or any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters):
         raise TypeError(
-            f"{name} takes its operands one by one, def {name}(x, y): ..., or any number of them, def {name}(*xs): ...; "
+            f"{name} takes its operands one by one, def {name}(x, y): ..., or any number, def {name}(*xs): ...; "
             f"got {name}{inspect.signature(function)}. A constant belongs into a closure, not among the operands"
         )
     return None if several else len(operands)
@@ -234,8 +236,8 @@ def custom_derivative(derivative: Rule) -> Callable[[Callable[..., Any]], Callab
     """Give a whole function a derivative of your own: ``@custom_derivative(derivative)`` above it.
 
     The function is called with numbers, nested as its arguments are (lists, tuples, arrays), and gives a number or
-    nested numbers; what it does inside (a solver, a search, SciPy) is not recorded.  Called with a Value anywhere in its
-    arguments it gives Values; with numbers alone, or inside `no_grad`, it just runs.
+    nested numbers; what it does inside (a solver, a search, SciPy) is not recorded.  Called with a Value anywhere in
+    its arguments it gives Values; with numbers alone it just runs.
 
     derivative: ``(out, *arguments)``, the result first, to the derivatives, nested as `jacobian` nests them:
 
@@ -359,7 +361,9 @@ class _Call:
             numbers, _ = flatten(found)
             got = _nesting(found)
         except TypeError as error:
-            raise TypeError(f"the derivative of {self.name} is made of numbers nested like {wanted:.60}: {error}") from None
+            raise TypeError(
+                f"the derivative of {self.name} is made of numbers nested like {wanted:.60}: {error}"
+            ) from None
         if got != wanted:
             raise ShapeError(f"the derivative of {self.name} is nested like {wanted:.60}, got {got:.60}")
         n = len(self.constants)
@@ -401,8 +405,8 @@ def _refusing(name: str, what: str) -> Iterator[None]:
     except (TypeError, AttributeError) as error:
         said = str(error).partition(":")[0]  # what is said of traced functions is of no use here
         raise TypeError(
-            f"the {what} of {name} can be computed on numbers alone ({said}). Second derivatives and compiled functions "
-            "need it written with arithmetic and functions of tinygrad_vi, cos(x) and not math.cos(x), where(...) for "
+            f"the {what} of {name} can be computed on numbers alone ({said}). Second derivatives and compiled "
+            "functions need it written with arithmetic and functions of tinygrad_vi, cos(x) and not math.cos(x), where(...) for "
             "`if`; a derivative that cannot be so written can be an @operation of its own"
         ) from error
 

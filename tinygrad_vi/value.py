@@ -220,7 +220,7 @@ OWN_OPERATIONS = (
 def _micrograds(read: Callable[[Value], Any], name: str, doc: str) -> property:
     """One of the names by which scripts written for micrograd read the record."""
 
-    def refuse(self: Value, _: Any) -> NoReturn:
+    def refuse(_: Value, __: Any) -> NoReturn:
         raise AttributeError(f"{name} is not assigned. {OWN_OPERATIONS}")
 
     return property(read, refuse, doc=doc)

@@ -560,7 +560,7 @@ def from_record(
         if not (node.op.in_table or node.op is ops.CHECKED):
             raise TypeError(
                 f"a compiled function finds an operation by its name, and {node.op.name!r} does not lead to this one: "
-                "another was made under that name since. Give each a name of its own: @operation(name=..., partials=...)"
+                "another one was made since. Give each a name of its own: @operation(name=..., partials=...)"
             )
         operands: list[Any] = [known.get(parent) for parent in node.parents]
         if None in operands:  # leaves that are met for the first time

@@ -306,7 +306,8 @@ class _Writer:
         operations = {kind.name for kind in self.form.kinds if isinstance(kind, Operation)}
         self.taken = RESERVED | (operations & BUILT_IN) | {name for name, _ in names.arguments}
         #: how the text calls each operation
-        self.called = {name: name if name in BUILT_IN else self._name(name, numbered=False) for name in sorted(operations)}
+        own = sorted(operations - BUILT_IN)
+        self.called = {name: name for name in operations} | {name: self._name(name, numbered=False) for name in own}
         self.all_parameters = Array("p", question.parameters)
         self.blocks = self._find_blocks(names.parameters)
         self.place = self._place_leaves()
