@@ -428,7 +428,7 @@ def test_a_row_of_ones_own_may_be_made_again_as_a_notebook_does():
             pickle.dumps(y)
         text = pickle.dumps(new.operation)
     finally:
-        ops.OPERATIONS.pop("doubled", None)
+        ops.OWN.pop("doubled", None)
     with pytest.raises(ValueError, match=r"there is no row 'doubled' here: import the module that makes it"):
         pickle.loads(text)
 

@@ -122,6 +122,8 @@ OPERATIONS: dict[str, Operation] = {}
 FAMILIES: dict[str, Callable[..., Operation]] = {}
 #: The names that are taken, once this module is complete.
 BUILT_IN: set[str] = set()
+#: Rows of the user's own by name, see `tinygrad_vi.operation`.
+OWN: dict[str, Operation] = {}
 
 
 #: every row that is found by its name and constants
@@ -129,9 +131,12 @@ _TABLE: WeakSet[Operation] = WeakSet()
 
 
 def _find(name: str, *constants: float) -> Operation:
-    if name not in (FAMILIES if constants else OPERATIONS):
-        raise ValueError(f"there is no row {name!r} here: import the module that makes it with @operation first")
-    return FAMILIES[name](*constants) if constants else OPERATIONS[name]
+    if constants and name in FAMILIES:
+        return FAMILIES[name](*constants)
+    for table in (OPERATIONS, OWN):
+        if name in table and not constants:
+            return table[name]
+    raise ValueError(f"there is no row {name!r} here: import the module that makes it with @operation first")
 
 
 def _operation(
@@ -241,10 +246,10 @@ def row(name: str, value: Callable[..., float], partials: Rule | tuple[float, ..
     """
     if name in BUILT_IN:
         raise ValueError(f"{name!r} is a built-in operation: give the new row another name")
-    op = _operation(name, value, partials, doc, **facts)
-    if name in OPERATIONS:
-        _TABLE.discard(OPERATIONS[name])
-    OPERATIONS[name] = op
+    op, table = _operation(name, value, partials, doc, **facts), OWN if BUILT_IN else OPERATIONS
+    if name in table:
+        _TABLE.discard(table[name])
+    table[name] = op
     _TABLE.add(op)
 
     def unary(x: Any) -> Any:

@@ -406,8 +406,8 @@ def _refusing(name: str, what: str) -> Iterator[None]:
         said = str(error).partition(":")[0]  # what is said of traced functions is of no use here
         raise TypeError(
             f"the {what} of {name} can be computed on numbers alone ({said}). Second derivatives and compiled "
-            "functions need it written with arithmetic and functions of tinygrad_vi, cos(x) and not math.cos(x), where(...) for "
-            "`if`; a derivative that cannot be so written can be an @operation of its own"
+            "functions need it written with arithmetic and functions of tinygrad_vi, cos(x) and not math.cos(x), "
+            "where(...) for `if`; a derivative that cannot be so written can be an @operation of its own"
         ) from error
 
 

@@ -203,6 +203,7 @@ RESERVED = {
     "np",
     "len",
     "OPERATIONS",
+    "OWN",
     "theta",
     "p",
     "share",
@@ -282,6 +283,10 @@ def numpy_source(question: Question, names: Names, function: str = "value_and_gr
     for each example when the outputs are mapped.
     """
     return _Writer(question, names).module(function)
+
+
+def _table(operation: str) -> str:
+    return "OPERATIONS" if operation in BUILT_IN else "OWN"
 
 
 def written(question: Question, names: Names, function: str = "value_and_gradient") -> Written:
@@ -620,11 +625,12 @@ class _Writer:
             if name in DEFINITIONS:
                 lines += ["", "", f"def {name}({SIGNATURES.get(name, 'x')}):", f"    {DEFINITIONS[name]}"]
         entrywise = [  # erf, or a row of the user's own
-            f'{self.called[name]} = np.vectorize(OPERATIONS["{name}"].value, otypes=[float])'
+            f'{self.called[name]} = np.vectorize({_table(name)}["{name}"].value, otypes=[float])'
             for name in sorted(self.needed - set(DEFINITIONS))
         ]
         if entrywise:
-            lines[1:1] = ["", "from tinygrad_vi.ops import OPERATIONS"]
+            tables = sorted({_table(name) for name in self.needed - set(DEFINITIONS)})
+            lines[1:1] = ["", f"from tinygrad_vi.ops import {', '.join(tables)}"]
         constants = entrywise + [f"{name} = {numbers}" for numbers, name in self.constants.items()]
         lines += ["", "", *constants] if constants else []
         lines += ["", "", f"def {function}({', '.join(['theta', *[name for name, _ in self.arguments]])}):"]
