@@ -1,10 +1,12 @@
 """Operations of one's own: on every path of the library, judged by mpmath and by the same function out of the table."""
 
 import copy
+import gc
 import math
 import pickle
 import sys
 import threading
+import weakref
 
 import mpmath
 import numpy as np
@@ -470,6 +472,30 @@ def test_pictures_and_tables_name_its_derivatives():
     assert copy.deepcopy(r).op is r.op
     with pytest.raises(TypeError, match="'largest_root' cannot be pickled"):
         pickle.dumps(r)
+
+
+class Witness:
+    """A Value has no weak references, but what hangs on it has."""
+
+
+def hang_on(v):
+    v.witness = Witness()
+    return v.witness
+
+
+def test_its_graphs_are_freed_at_once():
+    gc.collect()
+    gc.disable()
+    try:
+        for f in (largest_root, lambda x: solve(np.array([x[:2], [1.0, x[2]]], dtype=object), [1.0, 2.0])[1]):
+            x = [Value(-6.0), Value(1.0), Value(1.0)]
+            y = f(x) * make_lambert()(x[1])
+            y.backward()
+            alive = [weakref.ref(hang_on(v)) for v in (y, *y.parents, *x)]
+            del x, y
+            assert [ref() for ref in alive] == [None] * len(alive)
+    finally:
+        gc.enable()
 
 
 def test_data_that_were_changed_are_seen():

@@ -79,7 +79,6 @@ def operation(
             called, value, rule.by_kind, inspect.getdoc(function) or f"{called}, an operation of the user's own.",
             symbol=symbol, latex=latex, arity=arity, domain=domain, taught=rule.taught,
         )  # fmt: skip
-        rule.row = made.operation
         made.__wrapped__ = function  # type: ignore[attr-defined]
         made.__module__ = getattr(function, "__module__", None) or __name__
         return made
@@ -89,8 +88,6 @@ def operation(
 
 class _Rule:
     """The rule for the partials of an operation, asked for numbers, Values or formulas."""
-
-    row: Operation
 
     def __init__(self, name: str, partials: Any, arity: int | None) -> None:
         if not callable(partials):
@@ -126,7 +123,7 @@ class _Rule:
         except TypeError:
             if _kind(out) is not object:
                 raise
-        return _unwritten(self.row, out, operands)
+        return _unwritten(self.name, out, operands)
 
     def _number(self, p: Any) -> float:
         return _result(p, self.name, "a partial of")
@@ -145,28 +142,23 @@ def _kind(x: Any) -> type:
     return Value if isinstance(x, Value) else object if hasattr(x, "record") else float
 
 
-def _unwritten(op: Operation, out: Any, operands: Sequence[Any]) -> tuple[Any, ...]:
-    """The partials of an operation as formulas that only name them."""
+def _unwritten(name: str, out: Any, operands: Sequence[Any]) -> tuple[Any, ...]:
+    """The partials of an operation as formulas that only name them: f′(x), or ∂₂f(x, y)."""
 
     def named(i: int) -> Operation:
-        sign = "" if len(operands) == 1 else "∂" + str(i + 1).translate(SUBSCRIPTS)
-        prime = "′" if len(operands) == 1 else ""
-        tex = rf"\operatorname{{{op.name}}}".replace("_", r"\_") + ("'" if prime else "")
-        tex = rf"\partial_{{{i + 1}}} {tex}" if sign else tex
+        sign, prime = ("", "′") if len(operands) == 1 else ("∂" + str(i + 1).translate(SUBSCRIPTS), "")
+        tex = rf"\operatorname{{{name}}}".replace("_", r"\_")
+        tex = rf"\partial_{{{i + 1}}} {tex}" if sign else f"{tex}'"
         return ops._operation(
-            f"{sign}{op.name}{prime}",
-            lambda *xs: float(op.partials(op.value(*xs), *xs)[i]),
-            _none,
-            f"The derivative of {op.name}.",
+            f"{sign}{name}{prime}", _no_number, _no_number, f"A derivative of {name}.", arity=len(operands),
             latex=lambda xs: rf"{tex}\left({', '.join(xs)}\right)",
-            arity=op.arity,
-        )
+        )  # fmt: skip
 
     return tuple([out.record(named(i), *operands) for i in range(len(operands))])
 
 
-def _none(out: Any, *operands: Any) -> NoReturn:  # noqa: ARG001
-    raise TypeError("this derivative has only a name")
+def _no_number(*operands: Any) -> NoReturn:  # noqa: ARG001
+    raise AssertionError("it stands in formulas, for people")
 
 
 def _arity(function: Any, name: str) -> int | None:
@@ -291,7 +283,7 @@ def custom_derivative(derivative: Rule) -> Callable[[Callable[..., Any]], Callab
                     "@operation, if its arguments are a few numbers, or leave compile out (grad and fit take the "
                     "function as it is)"
                 )
-            return _Call(name, function, derivative, arguments).record()
+            return _Call(name, function, derivative).record(arguments)
 
         return called
 
@@ -299,30 +291,31 @@ def custom_derivative(derivative: Rule) -> Callable[[Callable[..., Any]], Callab
 
 
 class _Call:
-    """One call of a function with a derivative of its own: a row for each of its results."""
+    """One call of a function with a derivative of its own: a row for each of its results.
 
-    def __init__(self, name: str, function: Callable[..., Any], derivative: Rule, arguments: Sequence[Any]) -> None:
+    The rows refer to it, so it holds no Value and no row: graphs have no cycles.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any], derivative: Rule) -> None:
         self.name, self.function, self.derivative = name, function, derivative
-        self.entries, self.nest = flatten(tuple(arguments))
-        self.operands = [x for x in self.entries if isinstance(x, Value)]
-        self.constants = [None if isinstance(x, Value) else x for x in self.entries]  # the row holds no Value
-        self.entries_nesting = _nesting(_one_or_all(self.nest([0.0] * len(self.entries))))
         self.xs: tuple[float, ...] | None = None
         self.found: list[float] = []
-        self.slopes: list[list[Any]] | None = None
+        self.slopes: list[list[float]] | None = None
 
-    def record(self) -> Any:
+    def record(self, arguments: Sequence[Any]) -> Any:
         """Run the function, and record its results."""
-        xs = tuple([v.data for v in self.operands])
+        entries, nest = flatten(tuple(arguments))
+        operands = [x for x in entries if isinstance(x, Value)]
+        self.constants = [None if isinstance(x, Value) else x for x in entries]
+        numbers_alone = nest([0.0 if constant is None else constant for constant in self.constants])
+        _, self.nest = flatten(numbers_alone)
+        self.entries_nesting = _nesting(_one_or_all(numbers_alone))
+        xs = tuple([v.data for v in operands])
         result, self.nest_results = self._run(xs)
         self.results_nesting = _nesting(self.nest_results([0.0] * len(result)))
         if modes.recording.get():
             self._slopes(xs)  # what is wrong with them is said by itself, and not taken for the end of a domain
-        rows = [self._row(k) for k in range(len(result))]
-        operands = self.operands
-        del self.entries, self.operands
-        self.rows = rows
-        return self.nest_results([Value.record(row, *operands) for row in rows])
+        return self.nest_results([Value.record(self._row(k), *operands) for k in range(len(result))])
 
     def _arguments(self, xs: Sequence[Any]) -> Any:
         rest: Iterator[Any] = iter(xs)
@@ -377,21 +370,20 @@ class _Call:
         def partials(out: Any, *operands: Any) -> tuple[Any, ...]:
             if Value not in map(_kind, (out, *operands)):
                 return tuple(self._slopes(tuple(operands))[k])
-            outs = [out if j == k else Value.record(row, *operands) for j, row in enumerate(self.rows)]
+            outs = [out if j == k else Value.record(self._row(j), *operands) for j in range(len(self.found))]
             with _on_values(self.name, "derivative", (*outs, *operands)):
                 found = self.derivative(self.nest_results(outs), *self._arguments(operands))
             slopes = self._rows(found)[k]
             return tuple([p if isinstance(p, Value) else _result(p, self.name, "a derivative of") for p in slopes])
 
         def taught(out: Any, *operands: Any) -> tuple[Any, ...]:
-            return _unwritten(row, out, operands) if _kind(out) is object else partials(out, *operands)
+            return _unwritten(name, out, operands) if _kind(out) is object else partials(out, *operands)
 
         name = self.name if self.results_nesting == "x" else f"{self.name}[{k}]"
-        row = ops._operation(
+        return ops._operation(
             name, lambda *xs: self._results(xs)[k], partials, f"{name}, with a derivative of the user's own.",
-            arity=len(self.operands), taught=taught, domain="",
+            arity=self.constants.count(None), taught=taught, domain="",
         )  # fmt: skip
-        return row
 
 
 # --- Rules on other things than numbers -------------------------------------------------------------------------------
