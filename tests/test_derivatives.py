@@ -240,9 +240,9 @@ def test_the_check_accepts_functions_that_use_methods_of_values():
 
 def wrong(factor, second=1.0):
     """x*x with a first derivative wrong by one factor, or a second derivative wrong by another."""
-    slope = ops.operation("slope", lambda x: 2.0 * x, lambda out, x: (2.0 * second,), "2 x")
+    slope = ops._operation("slope", lambda x: 2.0 * x, lambda out, x: (2.0 * second,), "2 x")
     rule = lambda out, x: (Value.record(slope, x) if isinstance(x, Value) else 2.0 * x * factor,)  # noqa: E731
-    return ops.operation("square", lambda x: x * x, rule, "x * x")
+    return ops._operation("square", lambda x: x * x, rule, "x * x")
 
 
 def test_the_check_catches_a_rule_wrong_by_a_thousandth_and_names_it():
@@ -271,15 +271,15 @@ def test_the_check_of_order_two_catches_a_wrong_second_derivative():
 
 
 def test_the_check_of_order_three_catches_a_wrong_third_derivative():
-    bend = ops.operation("bend", lambda x: 6.0 * x, lambda out, x: (6.0 * 1.001,), "6 x")
+    bend = ops._operation("bend", lambda x: 6.0 * x, lambda out, x: (6.0 * 1.001,), "6 x")
     rule = lambda out, x: (Value.record(slope, x) if isinstance(x, Value) else 3.0 * x * x,)  # noqa: E731
-    slope = ops.operation(
+    slope = ops._operation(
         "slope",
         lambda x: 3.0 * x * x,
         lambda out, x: (Value.record(bend, x) if isinstance(x, Value) else 6.0 * x,),
         "3 x*x",
     )
-    cube = ops.operation("cube", lambda x: x**3, rule, "x**3")
+    cube = ops._operation("cube", lambda x: x**3, rule, "x**3")
 
     def volume(side):
         return Value.record(cube, side)

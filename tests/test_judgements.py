@@ -178,7 +178,7 @@ def test_missing_differences_are_named_step_by_step():
 
 def off(function, factor):
     right = function.operation
-    row = ops.operation("bad", right.value, lambda out, x: (right.partials(out, x)[0] * factor,), "wrong")
+    row = ops._operation("bad", right.value, lambda out, x: (right.partials(out, x)[0] * factor,), "wrong")
     return lambda x: Value.record(row, x)
 
 

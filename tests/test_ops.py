@@ -390,7 +390,7 @@ def test_take_with_an_index_that_is_a_value():
 
 
 def test_a_row_of_ones_own_stays_itself():
-    scaled = ops.operation("softplus of 3 x", lambda x: 3.0 * x, lambda out, x: (3.0,), "3 x")
+    scaled = ops._operation("softplus of 3 x", lambda x: 3.0 * x, lambda out, x: (3.0,), "3 x")
     x = Value(2.0)
     y = Value.record(scaled, x)
     assert y.data == 6.0
@@ -402,7 +402,7 @@ def test_a_row_of_ones_own_stays_itself():
         ):
             pickle.dumps(held)
     with pytest.raises(ValueError, match="'power' is a built-in operation: give the new row another name"):
-        ops.operation("power", lambda x: 0.5, lambda out, x: (0.5,), "1/2", constants=(3.0,))
+        ops.row("power", lambda x: 0.5, lambda out, x: (0.5,), "1/2", constants=(3.0,))
     for op in (ops.softplus.operation, ops.power(3.0), ops.exponential(2.0), (leaky := ops.leaky_relu(x, 0.3)).op):
         assert op.in_table
         assert pickle.loads(pickle.dumps(op)) is op
@@ -428,7 +428,7 @@ def test_a_row_of_ones_own_may_be_made_again_as_a_notebook_does():
             pickle.dumps(y)
         text = pickle.dumps(new.operation)
     finally:
-        ops.OPERATIONS.pop("doubled", None)
+        ops.OWN.pop("doubled", None)
     with pytest.raises(ValueError, match=r"there is no row 'doubled' here: import the module that makes it"):
         pickle.loads(text)
 

@@ -50,6 +50,8 @@ from tinygrad_vi.ops import tan as tan
 from tinygrad_vi.ops import tanh as tanh
 from tinygrad_vi.ops import total as total
 from tinygrad_vi.ops import where as where
+from tinygrad_vi.own import custom_derivative as custom_derivative
+from tinygrad_vi.own import operation as operation
 from tinygrad_vi.tape import Tape as Tape
 from tinygrad_vi.value import Value as Value
 from tinygrad_vi.value import dot as dot

@@ -89,14 +89,14 @@ class Operation:
 
     @property
     def in_table(self) -> bool:
-        """Whether its name (with its constants) stands for it: a row made by `operation` alone may have any name."""
+        """Whether its name (with its constants) leads to it: not to one that another row has replaced since."""
         return self in _TABLE
 
     def __reduce__(self) -> tuple[Any, ...]:  # rows are unique: pickles find the row again
         if not self.in_table:
             raise TypeError(
                 f"the operation {self.name!r} cannot be pickled, since its name does not lead to it: make it with "
-                "row(...), under a name that no other row has, in a module that is imported before unpickling"
+                "@operation, under a name that no other one has, in a module that is imported before unpickling"
             )
         return _find, (self.name, *self.constants)
 
@@ -122,6 +122,8 @@ OPERATIONS: dict[str, Operation] = {}
 FAMILIES: dict[str, Callable[..., Operation]] = {}
 #: The names that are taken, once this module is complete.
 BUILT_IN: set[str] = set()
+#: Rows of the user's own by name, see `tinygrad_vi.operation`.
+OWN: dict[str, Operation] = {}
 
 
 #: every row that is found by its name and constants
@@ -129,9 +131,12 @@ _TABLE: WeakSet[Operation] = WeakSet()
 
 
 def _find(name: str, *constants: float) -> Operation:
-    if name not in (FAMILIES if constants else OPERATIONS):
-        raise ValueError(f"there is no row {name!r} here: import the module that makes it with row(...) first")
-    return FAMILIES[name](*constants) if constants else OPERATIONS[name]
+    if constants and name in FAMILIES:
+        return FAMILIES[name](*constants)
+    for table in (OPERATIONS, OWN):
+        if name in table and not constants:
+            return table[name]
+    raise ValueError(f"there is no row {name!r} here: import the module that makes it with @operation first")
 
 
 def _operation(
@@ -156,7 +161,7 @@ def _operation(
     """Make a row outside of the table, with a call such as ``tanh(x)`` as the default way to write it.
 
     It works, records and is drawn like any other.  `row` puts one into the table, where pickles and compiled programs
-    look for it.
+    look for it.  A row with the domain "" says why it failed in the words of the error that its value raised.
     """
     constant = partials if isinstance(partials, tuple) else None
     written = [write_constant(c) for c in constants]
@@ -180,18 +185,6 @@ def _operation(
         constant_partials=constant,
         flows=flows,
     )
-
-
-def operation(
-    name: str, value: Callable[..., float], partials: Rule | tuple[float, ...], doc: str, **facts: Any
-) -> Operation:
-    """A row of one's own, outside of the table; `row` makes one that pickles and compiled programs find, too.
-
-    Raises ValueError for the name of a built-in row: pictures, formulas and compiled programs would take it for that.
-    """
-    if name in BUILT_IN:
-        raise ValueError(f"{name!r} is a built-in operation: give the new row another name")
-    return _operation(name, value, partials, doc, **facts)
 
 
 class FarPartial(float):
@@ -256,12 +249,15 @@ def row(name: str, value: Callable[..., float], partials: Rule | tuple[float, ..
     On floats the function is the row's value.  An operand of another kind is asked to ``record`` the operation, so
     this module needs to know neither Value nor any other kind of number that will ever be traced.
 
-    Raises ValueError for the name of a built-in row.  A row of one's own may be made again: the new one replaces it.
+    Raises ValueError for the name of a built-in row, for which pictures, formulas and compiled programs would take it.
+    A row of the user's own (see `tinygrad_vi.operation`) may be made again: the new one replaces it.
     """
-    op = operation(name, value, partials, doc, **facts)
-    if name in OPERATIONS:
-        _TABLE.discard(OPERATIONS[name])
-    OPERATIONS[name] = op
+    if name in BUILT_IN:
+        raise ValueError(f"{name!r} is a built-in operation: give the new row another name")
+    op, table = _operation(name, value, partials, doc, **facts), OWN if BUILT_IN else OPERATIONS
+    if name in table:
+        _TABLE.discard(table[name])
+    table[name] = op
     _TABLE.add(op)
 
     def unary(x: Any) -> Any:
@@ -358,8 +354,10 @@ def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:
         op.value(*xs)
     except OverflowError:
         return DomainError(f"{call} overflows a float, got {got}")
-    except (ArithmeticError, ValueError):
-        return DomainError(f"{call} needs {op.domain}, got {got}")
+    except (ArithmeticError, ValueError) as error:
+        return DomainError(
+            f"{call} needs {op.domain}, got {got}" if op.domain else f"{call} failed, got {got}: {error}"
+        )
     return DomainError(
         f"{call} has no finite derivative at {got}"
         + "; for a base below 0 write the exponent as a plain number, x ** 3" * (op.name == "pow" and xs[0] < 0.0)
@@ -408,7 +406,7 @@ def _docstring(op: Operation) -> str:
     return (
         f"{op.doc}\n\nFloats give a float; a Value among the operands ({', '.join(names)}) gives a recorded Value.\n"
         + (f"By convention {'; '.join(corners)}.\n" if corners else "")
-        + (f"Raises DomainError unless {op.domain}.\n" if op.domain != EVERYWHERE else "")
+        + (f"Raises DomainError unless {op.domain}.\n" if op.domain not in (EVERYWHERE, "") else "")
     )
 
 

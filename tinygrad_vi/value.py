@@ -203,12 +203,27 @@ def _derivative_is_wanted(parents: tuple[Value, ...]) -> bool:
 
 def _label(label: Any) -> str:
     if not isinstance(label, str):
-        wanted = "Value takes a number and a label, which is a text"
         raise TypeError(
-            f"{wanted}, got {label!r:.60} of type {type(label).__name__}. Operands are not given to it: operators and "
-            "functions record them, and an operation of your own is a row of the table, made by tinygrad_vi.ops.row"
+            f"Value takes a number and a label, which is a text, got {label!r:.60} of type {type(label).__name__}. "
+            + OWN_OPERATIONS
         )
     return str(label)
+
+
+OWN_OPERATIONS = (
+    "How a Value was made is recorded by operators and functions, and cannot be said by hand: its gradient would be 0. "
+    "For an operation of your own write @operation(partials=lambda out, x: ...) above a function of numbers, for a "
+    "whole function @custom_derivative(...); both are in tinygrad_vi"
+)
+
+
+def _micrograds(read: Callable[[Value], Any], name: str, doc: str) -> property:
+    """One of the names by which scripts written for micrograd read the record."""
+
+    def refuse(_: Value, __: Any) -> NoReturn:
+        raise AttributeError(f"{name} is not assigned. {OWN_OPERATIONS}")
+
+    return property(read, refuse, doc=doc)
 
 
 def _operator(function: Function) -> tuple[Callable[[Value, Any], Value], Callable[[Value, Any], Value]]:
@@ -287,7 +302,9 @@ class Value:
 
     __slots__ = ("__dict__", "data", "grad", "label", "local_grads", "op", "parents")
 
-    def __init__(self, data: Any, label: str = "") -> None:
+    def __init__(self, data: Any, label: str = "", *operands: Any) -> None:
+        if operands:  # micrograd's Value(data, _children, _op)
+            raise TypeError(f"Value takes a number and a label, got {2 + len(operands)} arguments. {OWN_OPERATIONS}")
         self.data: float = data if data.__class__ is float else number(data, "Value")
         self.grad: Any = NOT_COMPUTED
         self.op: Operation | None = None
@@ -455,14 +472,13 @@ class Value:
             return repr(self)
         return "traced at " * (tracer_here.get() is not None) + format(_text_number(self), spec)
 
-    @property
-    def _prev(self) -> set[Value]:
-        """micrograd's name: drawing functions written for it work here."""
-        return set(self.parents)
-
-    @property
-    def _op(self) -> str:
-        return self.op.symbol if self.op else ""
+    _prev = _micrograds(lambda self: set(self.parents), "_prev", "The set of the operands, as in micrograd.")
+    _children = _micrograds(lambda self: self.parents, "_children", "The operands.")
+    _op = _micrograds(lambda self: self.op.symbol if self.op else "", "_op", 'How the operation is drawn: "+", "tanh".')
+    _local_grads = _micrograds(lambda self: tuple(self.local_grads), "_local_grads", "The partial by each operand.")
+    _backward = _micrograds(
+        lambda self: lambda: _one_step_back(self), "_backward", "A function: one step of the sweep, as in micrograd."
+    )
 
     def draw(self, **options: Any) -> Drawing:
         """The computation graph as a picture: ``y.draw().save("graph.png")``.  See `tinygrad_vi.show.draw`."""
@@ -745,6 +761,13 @@ def topological_order(
             elif leaves is not None:
                 leaves.append(node)
     return order
+
+
+def _one_step_back(node: Value) -> None:
+    """Add to the grad of each operand what flows to it from this node's grad: backward() by hand, node by node."""
+    check_recorded(node)
+    for parent, slope in zip(node.parents, node.local_grads, strict=True):
+        parent.grad += slope * node.grad
 
 
 def check_recorded(output: Value) -> None:

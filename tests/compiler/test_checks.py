@@ -425,7 +425,7 @@ def test_a_function_of_its_first_argument_with_several_results(backend):
 
 @pytest.mark.parametrize("backend", ["numpy", "auto"])
 def test_a_row_of_the_users_own(backend, monkeypatch):
-    monkeypatch.setattr(ops, "OPERATIONS", dict(ops.OPERATIONS))
+    monkeypatch.setattr(ops, "OWN", {})
 
     def value(x):
         if x > 3.0:

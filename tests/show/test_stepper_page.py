@@ -479,7 +479,7 @@ def test_without_scripts_the_still_frames_are_there(browser, tmp_path):
 def test_an_operation_that_the_page_does_not_know_can_be_stepped_but_not_moved(open_page, monkeypatch):
     from tinygrad_vi.ops import row
 
-    monkeypatch.setattr("tinygrad_vi.ops.OPERATIONS", dict(OPERATIONS))
+    monkeypatch.setattr("tinygrad_vi.ops.OWN", {})
     cube = row("cube", lambda x: x**3, lambda out, x: (3.0 * x * x,), "x**3.")
     walker = open_page(cube(Value(2.0, "x")) + 1.0, language="en")
     walker.press("End")

@@ -559,8 +559,8 @@ def from_record(
         assert node.op is not None  # it stands in a topological order, so it was recorded
         if not (node.op.in_table or node.op is ops.CHECKED):
             raise TypeError(
-                f"a compiled function finds an operation by its name, and {node.op.name!r} leads to no such row: make "
-                "it with tinygrad_vi.ops.row"
+                f"a compiled function finds an operation by its name, and {node.op.name!r} does not lead to this one: "
+                "another one was made since. Give each a name of its own: @operation(name=..., partials=...)"
             )
         operands: list[Any] = [known.get(parent) for parent in node.parents]
         if None in operands:  # leaves that are met for the first time

@@ -30,7 +30,7 @@ from unicodedata import normalize
 from tinygrad_vi.compiler.form import DOT, LIGHT, ONE, ORDERED, TOTAL, Form
 from tinygrad_vi.compiler.lift import Instruction, lift
 from tinygrad_vi.compiler.program import Question
-from tinygrad_vi.ops import Operation
+from tinygrad_vi.ops import BUILT_IN, Operation
 
 # --- Text that knows how tightly it binds -----------------------------------------------------------------------------
 
@@ -203,6 +203,7 @@ RESERVED = {
     "np",
     "len",
     "OPERATIONS",
+    "OWN",
     "theta",
     "p",
     "share",
@@ -284,6 +285,10 @@ def numpy_source(question: Question, names: Names, function: str = "value_and_gr
     return _Writer(question, names).module(function)
 
 
+def _table(operation: str) -> str:
+    return "OPERATIONS" if operation in BUILT_IN else "OWN"
+
+
 def written(question: Question, names: Names, function: str = "value_and_gradient") -> Written:
     """The same with where each node stands, for those who draw it."""
     writer = _Writer(question, names)
@@ -304,7 +309,10 @@ class _Writer:
         self.needed: set[str] = set()
         self.numbered: Counter[str] = Counter()
         operations = {kind.name for kind in self.form.kinds if isinstance(kind, Operation)}
-        self.taken = RESERVED | operations | {name for name, _ in names.arguments}
+        self.taken = RESERVED | (operations & BUILT_IN) | {name for name, _ in names.arguments}
+        #: how the text calls each operation
+        own = sorted(operations - BUILT_IN)
+        self.called = {name: name for name in operations} | {name: self._name(name, numbered=False) for name in own}
         self.all_parameters = Array("p", question.parameters)
         self.blocks = self._find_blocks(names.parameters)
         self.place = self._place_leaves()
@@ -522,7 +530,7 @@ class _Writer:
         if op.name == "power" and op.constants[0] == -1.0:
             template, binds = "1 / {}", PRODUCT
         if not template:
-            template = f"{op.name}({', '.join(['{}'] * operands.shape[1])})"
+            template = f"{self.called[op.name]}({', '.join(['{}'] * operands.shape[1])})"
         template = template.replace("{c}", number(op.constants[0]) if op.constants else "")
         numbers = [self._constant(column) for column in operands.T]
         if None not in numbers:  # one of them must be an array
@@ -617,11 +625,12 @@ class _Writer:
             if name in DEFINITIONS:
                 lines += ["", "", f"def {name}({SIGNATURES.get(name, 'x')}):", f"    {DEFINITIONS[name]}"]
         entrywise = [  # erf, or a row of the user's own
-            f'{name} = np.vectorize(OPERATIONS["{name}"].value, otypes=[float])'
+            f'{self.called[name]} = np.vectorize({_table(name)}["{name}"].value, otypes=[float])'
             for name in sorted(self.needed - set(DEFINITIONS))
         ]
         if entrywise:
-            lines[1:1] = ["", "from tinygrad_vi.ops import OPERATIONS"]
+            tables = sorted({_table(name) for name in self.needed - set(DEFINITIONS)})
+            lines[1:1] = ["", f"from tinygrad_vi.ops import {', '.join(tables)}"]
         constants = entrywise + [f"{name} = {numbers}" for numbers, name in self.constants.items()]
         lines += ["", "", *constants] if constants else []
         lines += ["", "", f"def {function}({', '.join(['theta', *[name for name, _ in self.arguments]])}):"]

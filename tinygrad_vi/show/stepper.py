@@ -19,7 +19,7 @@ from typing import Any
 
 from tinygrad_vi.files import write_atomically
 from tinygrad_vi.once import once
-from tinygrad_vi.ops import Operation, whole_number
+from tinygrad_vi.ops import BUILT_IN, Operation, whole_number
 from tinygrad_vi.show.formula import Arithmetic, Symbol
 from tinygrad_vi.show.graph import (
     CONSTANT,
@@ -218,8 +218,8 @@ class _Program:
         if node.op.name == "dot" and self.tape.number(node.parents[-1]) is None and node.parents[-1].data == 0.0:
             shown[-1] = Symbol("")  # a neuron without a bias
         taught = [Symbol.part(partial, self.digits).text for partial in node.op.taught(out, *operands)]
-        trees = [_Tree(i) for i in range(len(node.parents))]
-        rules = node.op.partials(_Tree("o"), *trees)
+        trees, known = [_Tree(i) for i in range(len(node.parents))], node.op.name in BUILT_IN  # else the page says so
+        rules = node.op.partials(_Tree("o"), *trees) if known else []
         return facts | {
             "kind": "operation",
             "op": node.op.name,
