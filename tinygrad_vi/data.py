@@ -156,6 +156,16 @@ def to_lists(X: Any) -> Any:
     return [row.tolist() if hasattr(row, "tolist") else row for row in X]
 
 
+def rows_of(X: Any, lists: list[Any]) -> list[Any]:
+    """The entries of X as they were given: arrays where they were arrays.  lists: the same as `to_lists` gives them."""
+    X = X.to_numpy() if hasattr(X, "to_numpy") else X
+    if getattr(X, "ndim", 1) > 1:
+        return list(X)
+    if isinstance(X, (list, tuple)):
+        return [row if getattr(row, "shape", ()) != () else plain for row, plain in zip(X, lists, strict=True)]
+    return lists
+
+
 # --- The front door of fit and compile: what data are, and how a loss meets them --------------------------------------
 
 #: kinds of NumPy arrays that are no numbers

@@ -705,6 +705,6 @@ def recorded_output(y: Any) -> Value:
     if isinstance(y, Value):
         return y
     raise TypeError(
-        f"there is no graph to differentiate: got {y!r:.60} of type {type(y).__name__} and no Value. A model called "
-        "with plain numbers gives plain numbers: wrap its inputs, [Value(x) for x in row]"
+        f"there is no graph to differentiate: got {y!r:.60} of type {type(y).__name__} and no Value. Compute it from "
+        "Values by operations: model(x) and not model.predict(x), tinygrad_vi.exp and not math.exp, w and not w.data"
     )

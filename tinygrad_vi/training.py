@@ -33,15 +33,17 @@ from tinygrad_vi.data import (
     check_examples,
     numbers_only,
     plain_seed,
+    rows_of,
     to_lists,
 )
 from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import finite, json_text, read_json, shown, whole, write_atomically
 from tinygrad_vi.losses import is_sigmoid
-from tinygrad_vi.nn import Module, counted, prediction
+from tinygrad_vi.nn import Module, architecture, counted, prediction
 from tinygrad_vi.once import once
 from tinygrad_vi.ops import DomainError, ShapeError, number, whole_number
 from tinygrad_vi.optim import Adam, OnArrays, Optimizer, Schedule, at_least, reached, recorded_output
+from tinygrad_vi.predict import answers
 from tinygrad_vi.value import (
     Value,
     adjoints,
@@ -141,8 +143,7 @@ def fit(
     """Train: make the mean of ``loss(x, t)`` over the examples small by moving the parameters.
 
     loss: takes one row of X and its target and returns one Value (``loss(x)`` when there is no y).  The floats of x
-    arrive as Values, whole numbers as they are, so that they can be indices; modules record whatever they are called
-    with.
+    arrive as Values, whole numbers as they are, so that they can be indices.
     parameters: Values, or a Module, which is then put in training mode for the while (`Dropout` drops).
     X, y: one entry for each example; lists or arrays, of numbers only.  The loss meets rows of an array as arrays.
     A compiled loss knows its parameters: ``fit(step, X, y)``, or ``fit(step)`` when its data stand in it.  It takes the
@@ -213,7 +214,7 @@ def fit(
     if not set(optimizer.parameters) <= set(objective.parameters):
         raise ValueError("the optimiser moves Values that are not among the parameters given to fit")
     settings = {
-        "model": repr(parameters) if isinstance(parameters, Module) else None,
+        "model": architecture(parameters) if isinstance(parameters, Module) else None,
         "examples": len(examples),
         "batch_size": batch_size,
         "seed": seed,
@@ -285,28 +286,27 @@ def accuracy(model: Callable[[Any], Any], X: Sequence[Any], y: Sequence[Any], th
     threshold = number(threshold, "a threshold")
     if math.isnan(threshold):
         raise ValueError("the threshold is nan")
-    with prediction(), no_grad():
-        answers = [_outputs(model(x)) for x in examples.X]
-    for i, answer in enumerate(answers):
+    found = [_outputs(answer) for answer in answers(model, examples.given[0])]
+    for i, answer in enumerate(found):
         if not answer:
             raise ShapeError(f"the model gave no output for example {i}")
         if any(map(math.isnan, answer)):
             raise DomainError(f"the output of the model for example {i} is nan, which is no answer")
-    if threshold == 0.0 and all(len(answer) == 1 for answer in answers):
-        warn_of_probabilities(answers, _on_record(model, examples.X[0]))
-    right = [is_right(answer, t, threshold) for answer, t in zip(answers, examples.y, strict=True)]
+    if threshold == 0.0 and all(len(answer) == 1 for answer in found):
+        warn_of_probabilities(found, _on_record(model, examples.X[0]))
+    right = [is_right(answer, t, threshold) for answer, t in zip(found, examples.y, strict=True)]
     return sum(right) / len(right)
 
 
 def _outputs(output: Any) -> list[float]:
     output = output.tolist() if hasattr(output, "tolist") else output
     outputs = output if isinstance(output, (list, tuple)) else [output]
-    return [v.data if isinstance(v, Value) else number(v, "accuracy") for v in outputs]
+    return [number(v, "accuracy") for v in outputs]
 
 
 def _on_record(model: Callable[[Any], Any], x: Any) -> Value | None:
     """The only output for an example with its record, if the model records one."""
-    with prediction(), recording(True), differentiable():
+    with prediction(), recording(True):
         output = model(x)
     [output] = output if isinstance(output, (list, tuple)) else [output]
     return output if isinstance(output, Value) and output.op is not None else None
@@ -353,7 +353,7 @@ class _Examples:
         self.X, self.y = to_lists(X), None if y is None else to_lists(y)
         check_examples(self.X, self.y)
         #: what a loss meets: rows of an array are arrays
-        self.given = [_rows(X, self.X)] + ([] if self.y is None else [_rows(y, self.y)])
+        self.given = [rows_of(X, self.X)] + ([] if self.y is None else [rows_of(y, self.y)])
 
     @once
     def tables(self) -> list[Table]:
@@ -367,15 +367,6 @@ class _Examples:
 
     def __len__(self) -> int:
         return len(self.X)
-
-
-def _rows(given: Any, lists: list[Any]) -> list[Any]:
-    """The rows as they were given: arrays where they were arrays."""
-    if getattr(given, "ndim", 1) > 1:
-        return list(given)
-    if isinstance(given, (list, tuple)):
-        return [row if getattr(row, "shape", ()) != () else plain for row, plain in zip(given, lists, strict=True)]
-    return lists
 
 
 class _Objective:
@@ -637,7 +628,7 @@ def _training(before: Sequence[tuple[Module, bool]]) -> Iterator[None]:
 
 def _set_modes(before: Iterable[tuple[Module, bool]]) -> None:
     for module, mode in before:
-        module.training = mode
+        Module.__setattr__(module, "training", mode)  # a frozen dataclass too
 
 
 class _NoBar:
