@@ -110,8 +110,8 @@ class Module:
     """Something with parameters: subclass it, hang Values and other modules on it, and write ``forward``.
 
     Parameters are the leaf Values found in its attributes, in the order in which these were set, through lists, tuples,
-    dictionaries, object arrays and other modules.  What is not to be trained, such as a state kept from call to call,
-    belongs in an attribute whose name begins with an underscore: these are not searched.
+    dictionaries, dataclasses, object arrays and other modules.  What is not to be trained, such as a state kept from
+    call to call, belongs in an attribute whose name begins with an underscore: these are not searched.
 
     Called, a module records what it computes; `predict` gives numbers.  A `dataclass` may be a module.
 
@@ -180,7 +180,7 @@ class Module:
 
     def parameters(self) -> list[Value]:
         """Every parameter once; for layers neuron by neuron, weights then bias."""
-        return [x for _, x in _walk("", self) if isinstance(x, Value)]
+        return parameters_in(self)
 
     def zero_grad(self) -> None:
         """Set the grad of every parameter to 0, unless no sweep has reached it."""
@@ -323,7 +323,7 @@ def _map(f: Callable[[Value], float], values: Any) -> Any:
 
 def _entries(x: Any) -> Iterable[tuple[str, Any]]:
     """What a container holds, by name."""
-    if isinstance(x, Module):
+    if isinstance(x, Module) or (is_dataclass(x) and not isinstance(x, type)):
         return [(name, v) for name, v in _attributes(x).items() if not name.startswith("_")]
     if isinstance(x, dict):
         return [(str(key), v) for key, v in x.items()]
@@ -331,13 +331,20 @@ def _entries(x: Any) -> Iterable[tuple[str, Any]]:
     return [(str(i), v) for i, v in enumerate(x)] if isinstance(x, (list, tuple)) else []
 
 
-def _attributes(x: Module) -> dict[str, Any]:
-    """What hangs on a module: in slots, as @dataclass(slots=True) makes them, and in its dictionary."""
+def _attributes(x: Any) -> dict[str, Any]:
+    """What hangs on a module or dataclass: in slots, as @dataclass(slots=True) makes them, and in its dictionary."""
     if not any("__slots__" in vars(cls) for cls in type(x).__mro__[:-1]):
-        return vars(x)
+        return dict(vars(x))
     slots = [vars(cls).get("__slots__", ()) for cls in reversed(type(x).__mro__)]
     names = [name for some in slots for name in ([some] if isinstance(some, str) else some)]
-    return {name: getattr(x, name) for name in names if name != "__dict__" and hasattr(x, name)} | vars(x)
+    return {name: getattr(x, name) for name in names if name != "__dict__" and hasattr(x, name)} | getattr(
+        x, "__dict__", {}
+    )
+
+
+def parameters_in(x: Any) -> list[Value]:
+    """Every leaf Value once: of a Module, a list, tuple, dictionary, dataclass or object array, nested as it may be."""
+    return [v for _, v in _walk("", x) if isinstance(v, Value)]
 
 
 def architecture(x: Module) -> str:
