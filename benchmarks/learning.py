@@ -48,7 +48,7 @@ def adding(kind: type[nn.RNNCell | nn.GRUCell | nn.LSTMCell], epochs: int) -> li
         schedule=optim.cosine_decay(0.02, epochs),
     )
     seconds = perf_counter() - start
-    error = losses.mse([model(sequence) for sequence in X[200:]], y[200:])
+    error = losses.mse(model.predict(X[200:]), y[200:])
     return [
         "adding",
         f"{kind.__name__}, 6 units",

@@ -115,11 +115,12 @@ COLLAPSE_B = [[0, 2, -3, -1], [-3, 0, 3], [-3, -1]]
 
 def test_seed_B19():
     deep = nn.MLP.from_weights(COLLAPSE_W, COLLAPSE_B, activation="identity")
-    agrees("B19.ra", deep([2.0, -1.0]))
+    agrees("B19.ra", deep.predict([2.0, -1.0]))
     agrees("B19.W", jacobian(deep)([2.0, -1.0]))
-    agrees("B19.b", deep([0.0, 0.0]))
+    agrees("B19.b", deep.predict([0.0, 0.0]))
     flat = nn.Layer.from_weights(golden("B19.W"), golden("B19.b"))
-    assert all(flat([x, y]) == deep([x, y]) for x in (-2.0, 0.0, 3.0) for y in (-1.0, 5.0))
+    points = [[x, y] for x in (-2.0, 0.0, 3.0) for y in (-1.0, 5.0)]
+    assert flat.predict(points) == deep.predict(points)
     with pytest.raises(ValueError, match="matmul"):  # the printed ascending product does not even conform
         np.array(COLLAPSE_W[0]) @ np.array(COLLAPSE_W[1]) @ np.array(COLLAPSE_W[2])
 
@@ -127,7 +128,7 @@ def test_seed_B19():
 def test_seed_B20():
     model = nn.MLP.from_weights([[[1, 1], [1, 1]], [[1, -2]]], [[0, -1], [0]], activation="relu")
     X, y = xor()
-    agrees("B20.y", [model(x) for x in X])
+    agrees("B20.y", model.predict(X))
     agrees("B20.y", y)
     sizes = {3: "D", 5: "H", 2: "C"}
     layers = nn.MLP(3, [5, 2], seed=0).layers
@@ -156,12 +157,12 @@ def test_seed_B21():
 def test_seed_B22():
     W, b = [[[0.2, -0.4], [0.7, 0.1]], [[0.5, -0.3]]], [[0.1, -0.2], [0.05]]
     x = [0.6, -1.1]
-    with_bias = nn.MLP.from_weights(W, b, activation="tanh")(x)
+    with_bias = nn.MLP.from_weights(W, b, activation="tanh").predict(x)
     first, second = ([[b, *row] for b, row in zip(bs, rows, strict=True)] for rows, bs in zip(W, b, strict=True))
     hidden = nn.Layer.from_weights(first, activation="tanh")
     output = nn.Layer.from_weights(second)
     agrees("B22.y", with_bias)
-    absorbed = output([golden("B22.z0"), *hidden([1.0, *x])])  # x0 = 1 and z0 = 1
+    absorbed = output.predict([golden("B22.z0"), *hidden.predict([1.0, *x])])  # x0 = 1 and z0 = 1
     assert absorbed == close(with_bias)
     agrees("B22.doi", abs(absorbed - with_bias) > 1e-12)
     twice = nn.MLP.from_weights(W, [[2 * v for v in row] for row in b], activation="tanh")  # equation (4) as printed
@@ -283,7 +284,7 @@ X_423 = [0.5, -1.0, 0.25, 1.0]
 
 def test_seed_B35():
     hidden, output = nn.Layer.from_weights(W1, B1, "tanh"), nn.Layer.from_weights(W2, B2)
-    z = hidden(X_423)
+    z = hidden.predict(X_423)
     assert jacobian(output)(z) == W2  # a)
     agrees("B35.Jzy", list(np.transpose(jacobian(output)(z)).shape))  # the notes' layout: a row for each variable
     agrees("B35.Jxz", list(np.transpose(jacobian(hidden)(X_423)).shape))
@@ -391,8 +392,8 @@ def test_seed_B38():
         delta = (a.data - y) * W[1][0][j] * h[j].data * (1 - h[j].data)
         assert grads(neuron.parameters()) == [close(delta * 0.05), close(delta * 0.10), close(delta)]
     optim.SGD(model.parameters(), 0.5).step()
-    agrees("B38.a_moi", model([0.05, 0.10]))
-    agrees("B38.L_moi", losses.sse(model([0.05, 0.10]), y))
+    agrees("B38.a_moi", model.predict([0.05, 0.10]))
+    agrees("B38.L_moi", losses.sse(model.predict([0.05, 0.10]), y))
 
 
 def test_seed_B39():
@@ -537,7 +538,7 @@ def recurrent_gradients(model, y):
 
 def test_seed_B44():
     model = linear_rnn([1.0])
-    agrees("B44.h", model([2.0, -0.5, 1.0]))
+    agrees("B44.h", model.predict([[2.0, -0.5, 1.0]])[0])
     sequence = values([2.0, -0.5, 1.0])
     agrees("B44.bptt_y3", recurrent_gradients(model, model(sequence)[-1]))
     agrees("B44.bptt_tong", recurrent_gradients(model, total(model(sequence))))
@@ -546,13 +547,13 @@ def test_seed_B44():
 def test_seed_B45():
     model = linear_rnn([1.0, -1.0], "sigmoid")
     sequence = [[2.0, -2.0], [0.0, 3.5], [1.0, 2.2]]
-    agrees("B45.h", [state[0] for state in nn.RNN(model.cell)(sequence)])
-    agrees("B45.y", model(sequence))
+    agrees("B45.h", [state[0] for state in nn.RNN(model.cell).predict([sequence])[0]])
+    agrees("B45.y", model.predict([sequence])[0])
     running = np.cumsum(np.array(sequence), axis=0)
-    assert [y > 0.5 for y in model(sequence)] == [bool(first > second) for first, second in running]
+    assert [y > 0.5 for y in model.predict([sequence])[0]] == [bool(first > second) for first, second in running]
     last = model([values(x) for x in sequence])[-1]
     agrees("B45.bptt", recurrent_gradients(model, last))
-    linear = linear_rnn([1.0, -1.0])(sequence)  # erratum: the notes call this output layer linear
+    linear = linear_rnn([1.0, -1.0]).predict([sequence])[0]  # erratum: the notes call this output layer linear
     agrees("B45.h", linear)
 
 

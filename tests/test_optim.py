@@ -2,11 +2,13 @@
 
 import json
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from mpmath import mp
 from scipy.optimize import rosen
 
 from tinygrad_vi import DomainError, ShapeError, Value, compile, exp, fit, log, nn, optim, total
@@ -327,3 +329,87 @@ def test_minimize_says_which_parameters_it_cannot_move():
     with pytest.warns(UserWarning, match="the loss does not depend on parameter 'b', parameter 2, which stays where"):
         optim.minimize(lambda: (w - 2.0) ** 2, [w, b, c])
     assert (round(w.data, 6), b.data, c.data) == (2.0, 5.0, 7.0)
+
+
+# --- Clipping ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [0.5, 100.0])
+def test_clipping_agrees_with_pytorch(limit):
+    torch = pytest.importorskip("torch")
+    numbers = [3.0, -4.0, 0.25]
+    for ours, theirs in (
+        (optim.clip_grad_norm, torch.nn.utils.clip_grad_norm_),
+        (optim.clip_grad_value, torch.nn.utils.clip_grad_value_),
+    ):
+        ps, qs = [Value(0.0) for _ in numbers], [torch.zeros((), dtype=torch.float64) for _ in numbers]
+        for p, q, g in zip(ps, qs, numbers, strict=True):
+            p.grad, q.grad = g, torch.tensor(g, dtype=torch.float64)
+        assert ours(ps, limit) == pytest.approx(math.hypot(*numbers), rel=1e-15)
+        theirs(qs, limit)  # it divides by the length + 1e-6
+        assert [p.grad for p in ps] == pytest.approx([q.grad.item() for q in qs], rel=1e-6)
+
+
+def test_clipping_of_gradients_that_are_huge_zero_not_finite_or_not_there():
+    p, q, never = Value(0.0, "p"), Value(0.0, "q"), Value(0.0)
+    p.grad, q.grad = 1e308, -1e308
+    assert optim.clip_grad_norm([p, q, never], 2.0) == pytest.approx(math.sqrt(2.0) * 1e308)
+    assert [p.grad, q.grad] == pytest.approx([math.sqrt(2.0), -math.sqrt(2.0)], rel=1e-15)
+    assert not optim.reached(never)
+    p.grad = q.grad = 0.0
+    assert optim.clip_grad_norm([p, q], 1.0) == 0.0
+    p.grad, q.grad = 5.0, math.nan
+    for clip in (optim.clip_grad_norm, optim.clip_grad_value):
+        with pytest.raises(DomainError, match="nothing was clipped: the gradient of parameter 'q' is nan"):
+            clip([p, q], 1.0)
+        with pytest.raises(ValueError, match="must be a number of at least 0, got -1"):
+            clip([p], -1.0)
+    assert p.grad == 5.0
+
+
+# --- Parameters in containers -----------------------------------------------------------------------------------------
+
+
+def test_parameters_of_any_container_are_moved():
+    @dataclass
+    class Part:
+        rate: Value
+        name: str = "part"
+
+    a, b, c, d, e = [Value(1.0) for _ in range(5)]
+    holder = {"a": a, "rest": (b, [c, {"d": d}], Part(e)), "again": a}
+    sgd = optim.SGD(holder, 0.5)
+    assert [id(p) for p in sgd.parameters] == [id(p) for p in (a, b, c, d, e)]
+    (a + 2 * b + 3 * c + 4 * d + 5 * e).backward()
+    sgd.step()
+    assert [p.data for p in (a, b, c, d, e)] == [0.5, 0.0, -0.5, -1.0, -1.5]
+    w = {"slope": Value(0.0)}
+    fit(lambda x, t: (w["slope"] * x - t) ** 2, w, [1.0, 2.0], [3.0, 6.0], optimizer=optim.SGD(w, 0.1), progress=False)
+    assert w["slope"].data == pytest.approx(3.0)
+    with pytest.raises(TypeError, match=r"an optimiser moves Values, got 1\.5 of type float"):
+        optim.SGD({"a": a, "b": [1.5]})
+    with pytest.raises(ValueError, match="needs parameters to move, got none"):
+        optim.SGD({"a": []})
+
+
+# --- Levenberg-Marquardt: bad steps -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["lm", "trf", "dogbox"])
+def test_a_step_that_overflows_is_a_bad_step(method):
+    w = [Value(1.0, "w0"), Value(1.0, "w1")]  # NIST's Misra1a in small: at the first step exp overflows
+    residuals = lambda: [y - w[0] * (1 - exp(-w[1] * x)) for x, y in ((1, 100), (10, 200))]  # noqa: E731
+    result = optim.levenberg_marquardt(residuals, w, method=method)
+    # 200 (1 - q) = 100 (1 - q**10) for q = exp(-w1)
+    q = mp.findroot(lambda q: 2 * (1 - q) - (1 - q**10), 0.5)
+    w1 = -mp.log(q)
+    assert result.success
+    assert result.x == pytest.approx([float(100 / (1 - q)), float(w1)], rel=1e-6)
+    assert [p.data for p in w] == result.x.tolist()
+
+
+def test_a_start_that_overflows_is_an_error():
+    w = [Value(800.0, "w")]
+    with pytest.raises(DomainError, match="exp"):
+        optim.levenberg_marquardt(lambda: [exp(w[0]) - 1.0], w)
+    assert w[0].data == 800.0

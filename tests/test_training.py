@@ -14,7 +14,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygrad_vi import DomainError, ShapeError, TrainingError, Value, accuracy, data, fit, grad, losses, nn, optim
+from tinygrad_vi import (
+    DomainError,
+    ShapeError,
+    TrainingError,
+    Value,
+    accuracy,
+    compile,
+    data,
+    fit,
+    grad,
+    losses,
+    nn,
+    optim,
+    total,
+)
 from tinygrad_vi.data import minibatches
 
 X, Y = data.study_hours()
@@ -176,7 +190,7 @@ def test_the_history_tells():
 def test_the_validation_loss_is_that_after_the_epoch():
     model = network()
     history = train(model, epochs=2, validation=(SCALED[:5], Y[:5]))
-    expected = np.mean([losses.bce_with_logits(model(x), t) for x, t in zip(SCALED[:5], Y[:5], strict=True)])
+    expected = np.mean([losses.bce_with_logits(model(x), t).data for x, t in zip(SCALED[:5], Y[:5], strict=True)])
     assert history.validation_loss[-1] == pytest.approx(expected, rel=1e-14)
 
 
@@ -558,3 +572,97 @@ def test_derivatives_inside_a_loss_are_trained_too():
 def test_accuracy_without_targets_says_so():
     with pytest.raises(ShapeError, match="accuracy needs a target for each example"):
         accuracy(lambda x: x, [1.0, -1.0], None)
+
+
+# --- Clipping, tolerance, strata --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clip", [{"clip_norm": 0.3}, {"clip_value": 0.1}])
+@pytest.mark.parametrize("batch_size", [None, 7])
+def test_clipped_steps_are_those_of_a_loop_by_hand_eager_and_compiled(clip, batch_size):
+    by_hand, ends = network(), []
+    sgd = optim.SGD(by_hand.parameters(), 0.5, momentum=0.9)
+    lengths = []
+    size = batch_size or len(Y)
+    for batch in [range(i, min(i + size, len(Y))) for i in range(0, len(Y), size)] * 4:
+        sgd.zero_grad()
+        total([losses.bce_with_logits(by_hand(SCALED[i]), Y[i]) / len(batch) for i in batch]).backward()
+        g = np.array([p.grad for p in by_hand.parameters()])
+        lengths.append(np.linalg.norm(g))
+        g = g * min(1.0, 0.3 / lengths[-1]) if "clip_norm" in clip else np.clip(g, -0.1, 0.1)
+        for p, x in zip(by_hand.parameters(), g.tolist(), strict=True):
+            p.grad = x
+        sgd.step()
+    assert max(lengths) > 0.3
+    for compiled in (False, True):
+        model = network()
+        loss = lambda x, t, model=model: losses.bce_with_logits(model(x), t)  # noqa: E731
+        loss = compile(loss, model.parameters(), backend="numpy") if compiled else loss
+        options = {"optimizer": optim.SGD(model.parameters(), 0.5, momentum=0.9), "epochs": 4, "seed": None}
+        args = () if compiled else (model,)
+        history = fit(loss, *args, SCALED, Y, batch_size=batch_size, progress=False, **options, **clip)
+        ends.append([p.data for p in model.parameters()])
+        assert history.gradient_norm[0] == pytest.approx(np.mean(lengths[: len(lengths) // 4]), rel=1e-12)
+    expected = [p.data for p in by_hand.parameters()]
+    assert ends[0] == pytest.approx(expected, rel=1e-11)
+    assert ends[1] == pytest.approx(expected, rel=1e-11)
+
+
+def test_clipping_says_what_is_wrong():
+    with pytest.raises(ValueError, match="give clip_norm or clip_value, and not both"):
+        train(network(), clip_norm=1.0, clip_value=1.0)
+    with pytest.raises(ValueError, match="the greatest length of a gradient must be a number of at least 0, got -1"):
+        train(network(), clip_norm=-1)
+
+
+def test_tolerance_is_a_rule_to_stop_by():
+    w = Value(8.0)
+    run = {"optimizer": optim.SGD([w], 0.25), "progress": False}
+    # w is halved at each step, so the losses are 64, 16, 4, 1, 1/4: the last is lower by less than 1
+    history = fit(lambda x: (w * x) ** 2, [w], [1.0], tolerance=1.0, **run)
+    assert history.loss == [64.0, 16.0, 4.0, 1.0, 0.25]
+    assert history.stopped == "no improvement of more than 1 in 1 epoch"
+    w.data = 8.0
+    history = fit(lambda x: (w * x) ** 2, [w], [1.0], tolerance=1.0, patience=3, **run)
+    assert history.epochs == 7
+    with pytest.raises(ValueError, match="tolerance must be a number of at least 0"):
+        fit(lambda x: (w * x) ** 2, [w], [1.0], tolerance=-1.0)
+
+
+def test_stratified_batches_and_parts_hold_each_class_in_its_share():
+    y = [0] * 60 + [1] * 30 + [2] * 10
+    X = [float(i) for i in range(100)]
+    w, seen = Value(0.0), []
+
+    def loss(x, t):
+        seen.append(int(x.data))
+        return (w - t) ** 2
+
+    fit(loss, [w], X, y, batch_size=10, epochs=2, stratify=y, progress=False)
+    for first in range(0, 200, 10):
+        batch = [y[i] for i in seen[first : first + 10]]
+        assert [batch.count(c) for c in (0, 1, 2)] == [6, 3, 1]
+    assert sorted(seen[:100]) == sorted(seen[100:]) == list(range(100))
+    assert seen[:100] != seen[100:]
+    _, y_train, X_test, y_test = data.split(X, y, test=0.2, seed=3, stratify=y)
+    assert [y_test.count(c) for c in (0, 1, 2)] == [12, 6, 2]
+    assert [y_train.count(c) for c in (0, 1, 2)] == [48, 24, 8]
+    assert [y[int(x)] for x in X_test] == y_test
+    with pytest.raises(ShapeError, match="stratify gives a class for each of the 100 examples, got 99"):
+        data.split(X, y, stratify=y[1:])
+    with pytest.raises(ValueError, match="stratify shuffles the examples: give a seed"):
+        fit(loss, [w], X, y, stratify=y, seed=None)
+    with pytest.raises(TypeError, match=r"stratify\[0\] is None, which is no class"):
+        data.split(X, y, stratify=[None] * 100)
+
+
+@pytest.mark.parametrize("sizes", [[4, 1], [4, 2]])
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_the_accuracy_of_a_network_that_answers_nan_is_refused(sizes, layer, number):
+    model = nn.MLP(2, sizes, activation="relu", seed=0)
+    for p in model.layers[layer].parameters():
+        p.data = number
+    for copies in (1, 50):  # one by one and compiled
+        with pytest.raises(DomainError, match="the output of the model for example 0 is nan, which is no answer"):
+            accuracy(model, [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]] * copies, [0, 1, 1, 1] * copies)

@@ -44,8 +44,10 @@ def minibatches(
     return [([X[i] for i in piece], None if y is None else [y[i] for i in piece]) for piece in pieces]
 
 
-def batches_of_rows(n: int, batch_size: int | None = None, seed: Any = None) -> list[list[int]]:
-    """The numbers 0 to n - 1 in mini-batches, shuffled by the seed.
+def batches_of_rows(
+    n: int, batch_size: int | None = None, seed: Any = None, classes: Sequence[Any] | None = None
+) -> list[list[int]]:
+    """The numbers 0 to n - 1 in mini-batches, shuffled by the seed; with classes each class in its share of every one.
 
     >>> batches_of_rows(5, batch_size=2)
     [[0, 1], [2, 3], [4]]
@@ -54,7 +56,30 @@ def batches_of_rows(n: int, batch_size: int | None = None, seed: Any = None) -> 
     order = list(range(n))
     if seed is not None:
         random_numbers(seed).shuffle(order)
+    if classes is not None:
+        order = _spread(order, classes)
     return [order[i : i + size] for i in range(0, n, size)]
+
+
+def _spread(order: Sequence[int], classes: Sequence[Any]) -> list[int]:
+    """Another order, in which the examples of each class keep theirs and lie at equal distances."""
+    members: dict[Any, list[int]] = {}
+    for i in order:
+        members.setdefault(classes[i], []).append(i)
+    places = [((k + 0.5) / len(rows), rows[k]) for rows in members.values() for k in range(len(rows))]
+    return [i for _, i in sorted(places, key=lambda place: place[0])]
+
+
+def classes_of(stratify: Any, n: int) -> list[Any]:
+    """The class of each example; ShapeError for another number of them, TypeError for what is no class."""
+    classes = to_lists(stratify)
+    if len(classes) != n:
+        raise ShapeError(f"stratify gives a class for each of the {n} examples, got {len(classes)}")
+    classes = [tuple(c) if isinstance(c, list) else c for c in classes]  # one-hot rows
+    for i, c in enumerate(classes):
+        if not isinstance(c, (str, Real, tuple)) or c != c:
+            raise TypeError(f"stratify[{i}] is {c!r:.60}, which is no class: give numbers or names, such as y")
+    return classes
 
 
 def plain_seed(seed: Any) -> Any:
@@ -98,11 +123,13 @@ def _check_finite(x: Any, place: str) -> None:
 
 
 def split(
-    X: Sequence[Any], y: Sequence[Any], test: float = 0.2, seed: int = 0
+    X: Sequence[Any], y: Sequence[Any], test: float = 0.2, seed: int = 0, stratify: Sequence[Any] | None = None
 ) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
     """X_train, y_train, X_test, y_test: shuffled by the seed, a fraction ``test`` of the examples set aside.
 
-    Raises ValueError unless both parts have an example.
+    stratify: a class for each example, such as y: both parts then hold each class in its share, up to rounding.
+
+    Raises ValueError unless both parts have an example, ShapeError for another number of classes.
 
     >>> X_train, y_train, X_test, y_test = split(range(10), range(10), test=0.3)
     >>> len(X_train), sorted(X_train + X_test) == list(range(10))
@@ -113,9 +140,10 @@ def split(
     n = round(test * len(X))
     if not 0 < n < len(X):
         raise ValueError(f"test = {test!r} of {len(X)} examples leaves {n} to test and {len(X) - n} to train")
-    [(X, shuffled)] = minibatches(X, y, seed=seed)
-    assert shuffled is not None
-    return X[n:], shuffled[n:], X[:n], shuffled[:n]
+    classes = None if stratify is None else classes_of(stratify, len(X))
+    [order] = batches_of_rows(len(X), None, seed, classes)
+    X, y = [X[i] for i in order], [y[i] for i in order]
+    return X[n:], y[n:], X[:n], y[:n]
 
 
 def standardize(X: Sequence[Sequence[float]]) -> tuple[list[Row], Row, Row]:
@@ -154,6 +182,16 @@ def to_lists(X: Any) -> Any:
     if not isinstance(X, Iterable) or isinstance(X, str):
         raise TypeError(f"examples come as a list or an array, one entry for each, got {X!r:.60}")
     return [row.tolist() if hasattr(row, "tolist") else row for row in X]
+
+
+def rows_of(X: Any, lists: list[Any]) -> list[Any]:
+    """The entries of X as they were given: arrays where they were arrays.  lists: the same as `to_lists` gives them."""
+    X = X.to_numpy() if hasattr(X, "to_numpy") else X
+    if getattr(X, "ndim", 1) > 1:
+        return list(X)
+    if isinstance(X, (list, tuple)):
+        return [row if getattr(row, "shape", ()) != () else plain for row, plain in zip(X, lists, strict=True)]
+    return lists
 
 
 # --- The front door of fit and compile: what data are, and how a loss meets them --------------------------------------

@@ -421,7 +421,7 @@ def differentiating() -> bool:
 
 
 def differentiable() -> AbstractContextManager[None]:
-    """Inside, as inside a derivative, derivatives and networks of plain numbers are Values, to be differentiated."""
+    """Inside, as inside a derivative, derivatives by plain numbers are Values, to be differentiated."""
     return modes.differentiable.set(True)
 
 

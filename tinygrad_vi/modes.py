@@ -216,7 +216,7 @@ RUNNERS_OF_CONTEXTS = {"contextlib", "_pytest.fixtures"}
 
 #: whether operations are recorded
 recording = Mode("recording", True)
-#: whether results should be Values, to be differentiated again: inside a derivative, a loss, a module that records
+#: whether derivatives by plain numbers should be Values, to be differentiated again: inside a derivative, a loss
 differentiable = Mode("differentiable", False)
 #: whether nothing is to be dropped, whatever mode a module is in
 predicting = Mode("predicting", False)

@@ -1,8 +1,7 @@
 """Networks: modules whose parameters are Values, called with one example at a time.
 
-A module is called with Values and records, or with plain numbers and just computes: ``model([1.0, 2.0])`` is a float,
-leaves no graph behind and has no ``backward``.  To train, wrap the inputs, ``model([Value(1.0), Value(2.0)])``, or let
-`tinygrad_vi.fit` do it.
+``model([1.0, 2.0])`` is a Value and has been recorded, whatever the inputs are; inside `no_grad` it is a Value without
+a record.  ``model.predict([1.0, 2.0])`` is a number, and takes a list or an array of examples as well.
 
 Vectors are lists.  A layer's weights are kept by neuron, and named as a matrix is: ``W1[0,2]`` leads to the first
 neuron of layer 1 from input 2 (all counted from 0 but the layers), so that z = W1 @ x + b1.
@@ -14,6 +13,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import is_dataclass
 from difflib import get_close_matches
 from numbers import Real
 from operator import methodcaller
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_vi import modes, ops
 from tinygrad_vi.data import random_numbers
-from tinygrad_vi.derivatives import MAX_DEPTH, differentiating
+from tinygrad_vi.derivatives import MAX_DEPTH
 from tinygrad_vi.files import finite, read_json, shown, whole, write_json
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.value import NOT_COMPUTED, Value, being_traced, dot
@@ -110,11 +110,10 @@ class Module:
     """Something with parameters: subclass it, hang Values and other modules on it, and write ``forward``.
 
     Parameters are the leaf Values found in its attributes, in the order in which these were set, through lists, tuples,
-    dictionaries, object arrays and other modules.  What is not to be trained, such as a state kept from call to call,
-    belongs in an attribute whose name begins with an underscore: these are not searched.
+    dictionaries, dataclasses, object arrays and other modules.  What is not to be trained, such as a state kept from
+    call to call, belongs in an attribute whose name begins with an underscore: these are not searched.
 
-    Called with plain numbers a module gives plain numbers, which have no gradient: a loss made of them and of Values
-    would train on the Values alone.  Wrap the inputs, or use `tinygrad_vi.fit`, which does.
+    Called, a module records what it computes; `predict` gives numbers.  A `dataclass` may be a module.
 
     >>> class Line(Module):
     ...     def __init__(self):
@@ -122,8 +121,8 @@ class Module:
     ...     def forward(self, x):
     ...         return self.slope * x + self.offset
     >>> line = Line()
-    >>> line(3.0), line.state_dict()
-    (7.0, {'slope': 2.0, 'offset': 1.0})
+    >>> line(3.0), line.predict([3.0, 4.0]), line.state_dict()
+    (Value(data=7.0, grad=0.0), [7.0, 9.0], {'slope': 2.0, 'offset': 1.0})
     """
 
     #: whether `Dropout` drops; `train` and `eval` set it
@@ -138,16 +137,36 @@ class Module:
         _changes[0] = object()
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
-        """Forward.  Records when a Value is among the inputs; with plain numbers it returns plain numbers.
+        """Forward, which records, whatever it is called with; inside `no_grad` it does not."""
+        return self.forward(*inputs, **named)
 
-        Inside `fit`, a derivative, or another module that records, it records whatever it is called with.
+    def predict(self, X: Any) -> Any:
+        """The answers of the model in numbers: nothing is recorded, and `Dropout` drops nothing.
+
+        X: a list or an array with an entry for each example, as in `fit`; the forward pass meets them as it does there,
+        floats as Values.  The answers are a list, with one number (or what the model returns, in numbers) for each; of
+        an array an array: (N,) for one output, (N, m) for m.
+        One example alone has its answer alone: a number, and for modules with a fixed number of inputs, which are
+        `Neuron`, `Layer`, `MLP` and cells, a flat list or array, unless that number is 1.
+        Of 100 examples and more the model is compiled, where it can be and keeps no state from call to call: the
+        answers agree to a few units in the last place of the largest number on the way.
+
+        Raises ShapeError for no examples or a wrong number of inputs, TypeError for what is no number, Values included,
+        ValueError for an infinity or NaN.
+
+        >>> net = MLP(2, [3, 1], seed=0)
+        >>> net.predict([[1.0, 2.0], [0.5, -1.0]]) == [net([1.0, 2.0]).data, net([0.5, -1.0]).data]
+        True
+        >>> net.predict([1.0, 2.0]) == net([1.0, 2.0]).data
+        True
         """
-        if differentiating():
-            return self.forward(*inputs, **named)
-        if _records(inputs) or _records(list(named.values())):
-            # a module inside may be called with constants: it has parameters all the same
-            return modes.differentiable.during(True, self.forward, *inputs, **named)
-        return _numbers(modes.recording.during(False, self.forward, *inputs, **named))
+        from tinygrad_vi.predict import predict
+
+        return predict(self, X)
+
+    def is_one_example(self, X: Any) -> bool:
+        """Whether `predict` should take X for one example, and not for a list of them."""
+        return isinstance(X, Real) or getattr(X, "shape", None) == ()
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The output for one example."""
@@ -157,11 +176,11 @@ class Module:
 
     def named_parameters(self) -> list[tuple[str, Value]]:
         """Every parameter with the path that leads to it: ``layers.0.neurons.2.w.1``.  A shared one appears once."""
-        return [(path, x) for x, path in _walk("", self, {}).items() if isinstance(x, Value)]
+        return [(path, x) for path, x in _walk("", self) if isinstance(x, Value)]
 
     def parameters(self) -> list[Value]:
         """Every parameter once; for layers neuron by neuron, weights then bias."""
-        return [x for x in _walk("", self, {}) if isinstance(x, Value)]
+        return parameters_in(self)
 
     def zero_grad(self) -> None:
         """Set the grad of every parameter to 0, unless no sweep has reached it."""
@@ -171,12 +190,12 @@ class Module:
 
     def modules(self) -> list[Module]:
         """The module itself and all that it is made of."""
-        return [x for x in _walk("", self, {}) if isinstance(x, Module)]
+        return [x for _, x in _walk("", self) if isinstance(x, Module)]
 
     def train(self: M, mode: bool = True) -> M:
         """Training mode, in which `Dropout` drops.  Returns the module."""
         for module in self.modules():
-            module.training = mode
+            Module.__setattr__(module, "training", mode)  # a frozen dataclass too
         return self
 
     def eval(self: M) -> M:
@@ -234,7 +253,7 @@ class Module:
             if not math.isfinite(p.data):
                 raise DomainError(f"not saved: the parameter {name} is {p.data}")
         names = [p.label for p in self.parameters()]  # they tell which connections there are
-        content = {"architecture": repr(self), "names": names, "parameters": self.state_dict()}
+        content = {"architecture": architecture(self), "names": names, "parameters": self.state_dict()}
         if optimizer is not None:
             content["optimizer"] = optimizer.state_dict()
         return write_json(path, FILE_FORMAT, content)
@@ -246,9 +265,10 @@ class Module:
         of version 1 has no checksum, which a warning says.
         """
         content = read_json(path, FILE_FORMAT, {"architecture": str, "names": list, "parameters": dict})
-        if content["architecture"] != repr(self) or content["names"] != [p.label for p in self.parameters()]:
+        if content["architecture"] != architecture(self) or content["names"] != [p.label for p in self.parameters()]:
             raise ValueError(
-                f"{path} was saved by another architecture:\n{content['architecture']}\nThis one is:\n{self!r}\n"
+                f"{path} was saved by another architecture:\n{content['architecture']}\nThis one is:\n"
+                f"{architecture(self)}\n"
                 "Build the module as it was, or give its numbers to load_state_dict()"
             )
         if optimizer is not None and "optimizer" not in content:
@@ -275,8 +295,8 @@ class Module:
             its_own: Any = type(module).__repr__
             if any(module is other for other in around):
                 lines += _indented(path, "...: see above", len(around))
-            elif module is not self and its_own is not Module.__repr__:  # it says it in its own way
-                lines += _indented(path, repr(module), len(around))
+            elif module is not self and its_own is not Module.__repr__ and not is_dataclass(module):
+                lines += _indented(path, repr(module), len(around))  # it says it in its own way
             else:
                 said = f"{module.describe()}: {counted(len(module.parameters()), 'parameter')}"
                 lines += _indented(path, said, len(around))
@@ -285,22 +305,15 @@ class Module:
         return "\n".join(lines)
 
 
-def _records(x: Any) -> bool:
-    if isinstance(x, (list, tuple)):
-        return any(map(_records, x))
+def numbers_in(x: Any) -> Any:
+    """The same with numbers for the Values in it."""
     if isinstance(x, dict):
-        return any(map(_records, x.values()))
-    return _records(x.tolist()) if hasattr(x, "tolist") else hasattr(x, "record")
-
-
-def _numbers(x: Any) -> Any:
-    if isinstance(x, dict):
-        return {key: _numbers(v) for key, v in x.items()}
+        return {key: numbers_in(v) for key, v in x.items()}
     if isinstance(x, (list, tuple)):
-        entries = [_numbers(v) for v in x]
+        entries = [numbers_in(v) for v in x]
         return entries if isinstance(x, list) else type(x)(*entries) if hasattr(x, "_fields") else tuple(entries)
-    if hasattr(x, "tolist") and _records(x):
-        return _numbers(x.tolist())
+    if getattr(getattr(x, "dtype", None), "kind", "") == "O":
+        return numbers_in(x.tolist())
     return x.data if isinstance(x, Value) else x
 
 
@@ -310,35 +323,65 @@ def _map(f: Callable[[Value], float], values: Any) -> Any:
 
 def _entries(x: Any) -> Iterable[tuple[str, Any]]:
     """What a container holds, by name."""
-    if isinstance(x, Module):
-        return [(name, v) for name, v in vars(x).items() if not name.startswith("_")]
+    if isinstance(x, Module) or (is_dataclass(x) and not isinstance(x, type)):
+        return [(name, v) for name, v in _attributes(x).items() if not name.startswith("_")]
     if isinstance(x, dict):
         return [(str(key), v) for key, v in x.items()]
     x = x.tolist() if getattr(x, "dtype", "") == "object" else x
     return [(str(i), v) for i, v in enumerate(x)] if isinstance(x, (list, tuple)) else []
 
 
+def _attributes(x: Any) -> dict[str, Any]:
+    """What hangs on a module or dataclass: in slots, as @dataclass(slots=True) makes them, and in its dictionary."""
+    if not any("__slots__" in vars(cls) for cls in type(x).__mro__[:-1]):
+        return dict(vars(x))
+    slots = [vars(cls).get("__slots__", ()) for cls in reversed(type(x).__mro__)]
+    names = [name for some in slots for name in ([some] if isinstance(some, str) else some)]
+    return {name: getattr(x, name) for name in names if name != "__dict__" and hasattr(x, name)} | getattr(
+        x, "__dict__", {}
+    )
+
+
+def parameters_in(x: Any) -> list[Value]:
+    """Every leaf Value once: of a Module, a list, tuple, dictionary, dataclass or object array, nested as it may be."""
+    return [v for _, v in _walk("", x) if isinstance(v, Value)]
+
+
+def architecture(x: Module) -> str:
+    """What a file says of a module's architecture; the text that @dataclass writes of one holds its numbers."""
+    return Module.__repr__(x) if is_dataclass(x) else repr(x)
+
+
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _walk(path: str, x: Any, found: dict[Any, str]) -> dict[Any, str]:
+def _walk(path: str, x: Any) -> list[tuple[str, Any]]:
     """Every leaf Value and every module of a container, each once, with the first path that leads to it."""
+    found: list[tuple[str, Any]] = []
+    seen: set[int] = set()  # by identity: a dataclass has no hash, and equals others
+
+    def take(path: str, x: Any) -> bool:
+        if id(x) in seen:
+            return False
+        seen.add(id(x))
+        found.append((path, x))
+        return True
+
     stack = [(path, x, 0)]
     while stack:
         path, x, depth = stack.pop()
         if isinstance(x, Value):
             if not x.parents:
-                found.setdefault(x, path)
+                take(path, x)
         elif x.__class__ is list and depth <= MAX_DEPTH and {*map(type, x)} == {Value}:  # weights, at once
             for i, v in enumerate(x):
                 if not v.parents:
-                    found.setdefault(v, _join(path, str(i)))
-        elif not isinstance(x, Module) or x not in found:
-            if isinstance(x, Module):
-                found[x] = path
-                depth = 0  # modules may be nested as deep as they like: each is entered once
+                    take(_join(path, str(i)), v)
+        elif not isinstance(x, Module):
             stack += reversed(_below(path, x, depth))
+        elif take(path, x):  # modules may be nested as deep as they like: each is entered once
+            stack += reversed(_below(path, x, 0))
     return found
 
 
@@ -410,6 +453,19 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
+class _OfVectors(Module):
+    """What modules with a fixed number of inputs share."""
+
+    n_inputs: int
+
+    def is_one_example(self, X: Any) -> bool:
+        """A number, or a flat list of them; with a single input such a list holds an example in each entry."""
+        if super().is_one_example(X):
+            return True
+        flat = getattr(X, "ndim", 0) == 1 or (isinstance(X, (list, tuple)) and any(isinstance(x, Real) for x in X))
+        return flat and self.n_inputs != 1
+
+
 def _inputs(x: Any, n: int, module: Module) -> Any:
     """The n inputs of one example as a list; a bare number will do for one."""
     if x.__class__ is not list:
@@ -420,7 +476,7 @@ def _inputs(x: Any, n: int, module: Module) -> Any:
     if x and isinstance(x[0], (list, tuple)):
         raise ShapeError(
             f"{type(module).__name__} takes one example of {counted(n, 'input')}, got a list of lists: "
-            "for a batch write [model(x) for x in X]"
+            "for a batch write [model(x) for x in X], or model.predict(X) for its numbers"
         )
     if len(x) != n:
         raise ShapeError(f"{type(module).__name__} expects {counted(n, 'input')}, got {len(x)}")
@@ -430,7 +486,7 @@ def _inputs(x: Any, n: int, module: Module) -> Any:
 # --- Feed-forward networks --------------------------------------------------------------------------------------------
 
 
-class Neuron(Module):
+class Neuron(_OfVectors):
     """One unit, activation(w . x + b).
 
     n_inputs: the number of inputs.  activation: the name of an operation, "identity", or a function of one Value.
@@ -507,14 +563,14 @@ def _connected(mask: Sequence[Any], n_inputs: int) -> list[int]:
     return [i for i, on in enumerate(mask) if on]
 
 
-class Layer(Module):
+class Layer(_OfVectors):
     """Neurons side by side: y = activation(W @ x + b) with W of shape (n_outputs, n_inputs).
 
     activation: as for a `Neuron`, or "softmax" over the whole layer.  mask: n_outputs rows of n_inputs entries 0 or 1.
     The output is a list; that of a single neuron is the Value itself, as in micrograd.
 
     >>> layer = Layer.from_weights([[1.0, -1.0], [2.0, 0.5]], [0.0, 1.0], "relu")
-    >>> layer([1.0, 3.0])
+    >>> layer.predict([1.0, 3.0])
     [0.0, 4.5]
     >>> layer
     Layer(2 -> 2, relu): 6 parameters
@@ -633,7 +689,7 @@ def _parameter(x: Any, label: str) -> Value:
     return x if isinstance(x, Value) else Value(x, label)
 
 
-class MLP(Module):
+class MLP(_OfVectors):
     """A multi-layer perceptron: layers one after the other.
 
     n_inputs: the number of inputs.  sizes: the neurons of each layer, the last one being the output.  activation: of
@@ -716,7 +772,7 @@ class MLP(Module):
         ``[list(zip(*w)) for w in W]``.
 
         >>> xor = MLP.from_weights([[[1, 1], [1, 1]], [[1, -2]]], [[0, -1], [0]])
-        >>> [xor([x, y]) for x in (0, 1) for y in (0, 1)]
+        >>> xor.predict([[0, 0], [0, 1], [1, 0], [1, 1]])
         [0.0, 1.0, 1.0, 0.0]
         """
         matrices = [_matrix(rows, f"W[{k}]") for k, rows in enumerate(W)]
@@ -811,7 +867,7 @@ class Dropout(Module):
 # --- Recurrent networks -----------------------------------------------------------------------------------------------
 
 
-class _Cell(Module):
+class _Cell(_OfVectors):
     """What the recurrent cells share: for each gate and unit one row of W_x, one of W_h, one entry of b.
 
     The rows of the gates are stacked in PyTorch's order.  The two biases that PyTorch adds up are one here, where they
@@ -917,7 +973,7 @@ class RNNCell(_Cell):
 
     >>> cell = RNNCell.from_weights([[1.0]], [[1.0]], activation="identity")
     >>> cell([2.0], [0.5])
-    [2.5]
+    [Value(data=2.5, grad=0.0)]
     """
 
     gates = ("h",)
@@ -1021,8 +1077,8 @@ class RNN(Module):
     The running sum, one of the lecture notes' exercises:
 
     >>> cell = RNNCell.from_weights([[1.0]], [[1.0]], activation="identity")
-    >>> RNN(cell, Layer.from_weights([[1.0]]))([2.0, -0.5, 1.0])
-    [2.0, 1.5, 2.5]
+    >>> RNN(cell, Layer.from_weights([[1.0]])).predict([[2.0, -0.5, 1.0], [1.0, 1.0]])
+    [[2.0, 1.5, 2.5], [1.0, 2.0]]
     """
 
     def __init__(self, cell: _Cell, output: Module | None = None, *, last: bool = False) -> None:

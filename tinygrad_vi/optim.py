@@ -19,11 +19,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import is_dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.derivatives import differentiable
+from tinygrad_vi.derivatives import MAX_DEPTH, differentiable
 from tinygrad_vi.files import finite, shown, whole
+from tinygrad_vi.nn import Module, parameters_in
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.value import NOT_COMPUTED, Value, adjoints, dot, not_finite, recording, topological_order
 
@@ -38,25 +41,15 @@ State = tuple[float, ...]
 class Optimizer:
     """What all optimisers share.  A new one defines `state_names` and `update`.
 
-    parameters: the Values to move, or a Module.  learning_rate: a number of at least 0; it may be set between steps.
+    parameters: the Values to move: a Module, or a list, dictionary, tuple or dataclass of Values, nested as it may be.
+    learning_rate: a number of at least 0; it may be set between steps.
     """
 
     #: the numbers kept for each parameter; they begin at 0
     state_names: tuple[str, ...] = ()
 
     def __init__(self, parameters: Any, learning_rate: float) -> None:
-        parameters = parameters.parameters() if hasattr(parameters, "parameters") else parameters
-        if not isinstance(parameters, Iterable):
-            hint = ": call it, model.parameters()" if callable(parameters) else ""
-            raise TypeError(f"an optimiser takes a list of Values or a Module, got {parameters!r:.60}{hint}")
-        self.parameters: list[Value] = list(dict.fromkeys(parameters))
-        if not self.parameters:
-            raise ValueError("an optimiser needs parameters to move, got none")
-        for p in self.parameters:
-            if not isinstance(p, Value):
-                raise TypeError(f"an optimiser moves Values, got {p!r:.60} of type {type(p).__name__}")
-            if p.parents:
-                raise ValueError(f"an optimiser moves leaves, got the result of an operation: {p!r}")
+        self.parameters: list[Value] = leaves_of(parameters, "an optimiser")
         self.learning_rate = at_least(learning_rate, 0.0, "the learning rate")
         self.steps = 0
         self.state: list[State] = [(0.0,) * len(self.state_names) for _ in self.parameters]
@@ -400,6 +393,113 @@ def _fraction(x: Any, what: str) -> float:
     return float(x)
 
 
+# --- Which parameters, and how large a gradient -----------------------------------------------------------------------
+
+
+def leaves_of(parameters: Any, who: str) -> list[Value]:
+    """The Values of a Module or of containers, each once; TypeError for anything else in these, ValueError for none."""
+    found = parameters_in(parameters) if hasattr(parameters, "parameters") else _flat(parameters)
+    if found is None:
+        hint = ": call it, model.parameters()" if callable(parameters) else ""
+        raise TypeError(f"{who} takes a list of Values or a Module, got {parameters!r:.60}{hint}")
+    for p in found:
+        if not isinstance(p, Value):
+            raise TypeError(f"{who} moves Values, got {p!r:.60} of type {type(p).__name__}")
+        if p.parents:
+            raise ValueError(f"{who} moves leaves, got the result of an operation: {p!r}")
+    if not found:
+        raise ValueError(f"{who} needs parameters to move, got none")
+    return list(dict.fromkeys(found))
+
+
+def _flat(x: Any, depth: int = 0) -> list[Any] | None:
+    """The entries of containers; None for what is none."""
+    if depth > MAX_DEPTH:
+        raise ShapeError(f"lists are nested more than {MAX_DEPTH} deep: does one contain itself? Give a flat list")
+    if isinstance(x, Module) or (is_dataclass(x) and not isinstance(x, type)):
+        return list(parameters_in(x))
+    x = x.values() if isinstance(x, Mapping) else x
+    if isinstance(x, (str, bytes, Value)) or not isinstance(x, Iterable):
+        return None
+    entries = [(entry, _flat(entry, depth + 1)) for entry in x]
+    return [v for entry, inner in entries for v in ([entry] if inner is None else inner)]
+
+
+def clip_grad_norm(parameters: Any, max_norm: float) -> float:
+    """Shorten the gradient to the length max_norm where it is longer: g <- g * max_norm / |g|.  The length it had.
+
+    |g| is the length of all gradients together.  Call it between ``backward`` and ``step``; `fit` does with
+    ``clip_norm=``.  (Pascanu, Mikolov and Bengio, 2013; PyTorch's ``clip_grad_norm_``.)
+
+    Raises DomainError, and changes nothing, when a gradient is infinite or NaN.
+
+    >>> u, v = Value(0.0), Value(0.0)
+    >>> (3 * u + 4 * v).backward()
+    >>> clip_grad_norm([u, v], 1.0), round(u.grad, 12), round(v.grad, 12)
+    (5.0, 0.6, 0.8)
+    """
+    return _clipped(parameters, Clipping(norm=max_norm))
+
+
+def clip_grad_value(parameters: Any, max_value: float) -> float:
+    """Bring each gradient between -max_value and max_value.  The length the whole gradient had.
+
+    PyTorch's ``clip_grad_value_``; in `fit` it is ``clip_value=``.  Raises as `clip_grad_norm` does.
+
+    >>> w = Value(0.0)
+    >>> (-3 * w).backward()
+    >>> clip_grad_value([w], 0.5), w.grad
+    (3.0, -0.5)
+    """
+    return _clipped(parameters, Clipping(value=max_value))
+
+
+def _clipped(parameters: Any, clipping: Clipping) -> float:
+    leaves = [p for p in leaves_of(parameters, "clipping") if reached(p)]
+    gradient = [_float(p.grad) for p in leaves]
+    for i, g in enumerate(gradient):
+        if not math.isfinite(g):
+            raise DomainError(f"nothing was clipped: the gradient of {_name_in(leaves, i)} is {g}")
+    for p, g in zip(leaves, clipping(gradient), strict=True):
+        p.grad = g
+    return math.hypot(*gradient)
+
+
+class Clipping:
+    """What is done to a gradient, a list of floats or an array, before a step: see `clip_grad_norm`.
+
+    norm: the greatest length.  value: the greatest size of an entry.  Without either the gradient stays as it is.
+    """
+
+    def __init__(self, norm: float | None = None, value: float | None = None) -> None:
+        if norm is not None and value is not None:
+            raise ValueError("give clip_norm or clip_value, and not both")
+        self.norm = None if norm is None else at_least(norm, 0.0, "the greatest length of a gradient")
+        self.value = None if value is None else at_least(value, 0.0, "the greatest size of a gradient")
+
+    def __call__(self, gradient: Any) -> Any:
+        """The clipped gradient, a new one where it is clipped."""
+        if isinstance(gradient, list):
+            return self._numbers(gradient, max(map(abs, gradient), default=0.0))
+        if self.value is not None:
+            return gradient.clip(-self.value, self.value)
+        largest = float(abs(gradient).max())
+        if self.norm is None or not largest:
+            return gradient
+        unit = gradient / largest  # gradients near the end of the floats have a length all the same
+        length = math.sqrt(float(unit @ unit))
+        return unit * (self.norm / length) if largest * length > self.norm else gradient
+
+    def _numbers(self, gradient: list[float], largest: float) -> list[float]:
+        if self.value is not None:
+            return [min(max(g, -self.value), self.value) for g in gradient]
+        if self.norm is None or not largest:
+            return gradient
+        unit = [g / largest for g in gradient]
+        length = math.hypot(*unit)
+        return [g * (self.norm / length) for g in unit] if largest * length > self.norm else gradient
+
+
 # --- Schedules: epoch -> learning rate --------------------------------------------------------------------------------
 
 Schedule = Callable[[int], float]
@@ -543,6 +643,8 @@ def levenberg_marquardt(
 
     Without a damping `scipy.optimize.least_squares` chooses it and goes on until it has converged; it is given our
     Jacobian, and ``options`` (``method="lm"`` by default where there are enough residuals; ``loss``, ``bounds``, ...).
+    A step to a point where the residuals cannot be computed, as they overflow or leave a domain, is a bad step: SciPy
+    takes it back and tries a shorter one.
 
     Returns SciPy's result or one like it: ``x``, ``cost`` (1/2 sum r**2), ``fun`` (r), ``jac`` (J), ``nfev``.
 
@@ -588,11 +690,24 @@ def levenberg_marquardt(
                 return known[key]
 
             r, _ = once(np.array(start))
+            worst = math.hypot(*r.tolist())  # of the residuals at points that could be computed
+
+            def tried(theta: Any) -> Any:
+                """The residuals; at a point without, or whose squares overflow, so large ones that SciPy takes the step
+                back."""
+                nonlocal worst
+                with suppress(DomainError, OverflowError):
+                    found = once(theta)[0]
+                    size = math.hypot(*found.tolist())
+                    if math.isfinite(size * size):
+                        worst = max(worst, size)
+                        return found
+                # MINPACK cannot compute with infinities
+                return np.full(len(r), 1e3 * (1.0 + worst) if options["method"] == "lm" else math.inf)
+
             bounded = "bounds" in options or options.get("loss", "linear") != "linear"
             options.setdefault("method", "lm" if len(r) >= len(start) and not bounded else "trf")
-            result = scipy_optimize.least_squares(
-                lambda theta: once(theta)[0], start, jac=lambda theta: once(theta)[1], **options
-            )
+            result = scipy_optimize.least_squares(tried, start, jac=lambda theta: once(theta)[1], **options)
     except BaseException:
         _assign(parameters, start)
         raise
@@ -705,6 +820,6 @@ def recorded_output(y: Any) -> Value:
     if isinstance(y, Value):
         return y
     raise TypeError(
-        f"there is no graph to differentiate: got {y!r:.60} of type {type(y).__name__} and no Value. A model called "
-        "with plain numbers gives plain numbers: wrap its inputs, [Value(x) for x in row]"
+        f"there is no graph to differentiate: got {y!r:.60} of type {type(y).__name__} and no Value. Compute it from "
+        "Values by operations: model(x) and not model.predict(x), tinygrad_vi.exp and not math.exp, w and not w.data"
     )

@@ -31,17 +31,32 @@ from tinygrad_vi.data import (
     as_values,
     batches_of_rows,
     check_examples,
+    classes_of,
     numbers_only,
     plain_seed,
+    rows_of,
     to_lists,
 )
 from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import finite, json_text, read_json, shown, whole, write_atomically
 from tinygrad_vi.losses import is_sigmoid
-from tinygrad_vi.nn import Module, counted, prediction
+from tinygrad_vi.nn import Module, architecture, counted, prediction
 from tinygrad_vi.once import once
 from tinygrad_vi.ops import DomainError, ShapeError, number, whole_number
-from tinygrad_vi.optim import Adam, OnArrays, Optimizer, Schedule, at_least, reached, recorded_output
+from tinygrad_vi.optim import (
+    Adam,
+    Clipping,
+    OnArrays,
+    Optimizer,
+    Schedule,
+    at_least,
+    clip_grad_norm,
+    clip_grad_value,
+    leaves_of,
+    reached,
+    recorded_output,
+)
+from tinygrad_vi.predict import answers
 from tinygrad_vi.value import (
     Value,
     adjoints,
@@ -66,8 +81,9 @@ class History:
     """What happened, one entry for each epoch.
 
     loss: the mean over the examples, each measured before the step its batch led to; penalty included.  gradient_norm:
-    the length of the gradient, the mean over the batches.  learning_rate.  time: seconds from the start to the end of
-    the epoch.  validation_loss: after the epoch, where there is validation data.  stopped: why training ended.
+    the length of the gradient before clipping, the mean over the batches.  learning_rate.  time: seconds from the start
+    to the end of the epoch.  validation_loss: after the epoch, where there is validation data.  stopped: why training
+    ended.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -132,6 +148,10 @@ def fit(
     penalty: Callable[[], Any] | None = None,
     validation: tuple[Sequence[Any], Sequence[Any]] | None = None,
     patience: int | None = None,
+    tolerance: float | None = None,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
+    stratify: Sequence[Any] | None = None,
     callbacks: Callback | Sequence[Callback] = (),
     progress: bool = True,
     checkpoint: str | Path | None = None,
@@ -141,8 +161,7 @@ def fit(
     """Train: make the mean of ``loss(x, t)`` over the examples small by moving the parameters.
 
     loss: takes one row of X and its target and returns one Value (``loss(x)`` when there is no y).  The floats of x
-    arrive as Values, whole numbers as they are, so that they can be indices; modules record whatever they are called
-    with.
+    arrive as Values, whole numbers as they are, so that they can be indices.
     parameters: Values, or a Module, which is then put in training mode for the while (`Dropout` drops).
     X, y: one entry for each example; lists or arrays, of numbers only.  The loss meets rows of an array as arrays.
     A compiled loss knows its parameters: ``fit(step, X, y)``, or ``fit(step)`` when its data stand in it.  It takes the
@@ -155,6 +174,11 @@ def fit(
     validation: a pair (X, y); its mean loss is measured after each epoch, with nothing dropped.
     patience: stop when the validation loss (the loss, without validation) has not improved for so many epochs; with
     validation the best parameters are put back.
+    tolerance: only a loss that is lower than the best by more than this counts as improved; 0 by default.  Without
+    patience the training stops in the first epoch whose loss has not.
+    clip_norm, clip_value: before each step the gradient of the batch is shortened to this length, or each of its
+    entries brought between -clip_value and clip_value: `optim.clip_grad_norm`, `optim.clip_grad_value`.
+    stratify: a class for each example, such as y; mini-batches then hold each class in its share of the examples.
     callbacks: called with the history after each epoch; one that returns True ends the training.
     progress: a bar, where the package tqdm is installed.
     checkpoint: a file to keep the state in, written every ``checkpoint_every`` epochs and at the end.  With ``resume``
@@ -181,8 +205,12 @@ def fit(
     """
     whole_number(epochs, "epochs", least=0)
     whole_number(checkpoint_every, "checkpoint_every")
+    if tolerance is not None:
+        tolerance = at_least(tolerance, 0.0, "tolerance")
+        patience = 1 if patience is None else patience
     if patience is not None:
         whole_number(patience, "patience")
+    clipping = Clipping(clip_norm, clip_value)
     batch_size = None if batch_size is None else whole_number(batch_size, "batch_size (None for all examples)")
     seed = plain_seed(seed)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
@@ -203,21 +231,28 @@ def fit(
             parameters, X, y = loss.parameters, parameters, X
         else:
             raise TypeError("a compiled loss knows its parameters: fit(step, X, y)")
-        objective = _CompiledObjective(loss, parameters, penalty)
+        objective = _CompiledObjective(loss, parameters, penalty, clipping)
         X = [0.0] if X is None else X  # its data stand in it
     else:
-        objective = _Objective(loss, parameters, penalty)
+        objective = _Objective(loss, parameters, penalty, clipping)
     examples = _Examples(X, y, numbers=True)
+    if stratify is not None:
+        stratify = classes_of(stratify, len(examples))
+        if seed is None:
+            raise ValueError("stratify shuffles the examples: give a seed")
     held_out = None if validation is None else _Examples(*validation, numbers=True)
     optimizer = Adam(objective.parameters, learning_rate=0.01) if optimizer is None else optimizer
     if not set(optimizer.parameters) <= set(objective.parameters):
         raise ValueError("the optimiser moves Values that are not among the parameters given to fit")
     settings = {
-        "model": repr(parameters) if isinstance(parameters, Module) else None,
+        "model": architecture(parameters) if isinstance(parameters, Module) else None,
         "examples": len(examples),
         "batch_size": batch_size,
         "seed": seed,
         "validation": held_out is not None,
+        "clip_norm": clip_norm,
+        "clip_value": clip_value,
+        "stratify": None if stratify is None else True,
     }
     run = _Run(objective.parameters, optimizer, settings)
     if checkpoint is not None:
@@ -225,7 +260,7 @@ def fit(
     elif resume:
         raise ValueError('resume=True needs the file to resume from: checkpoint="run.json"')
     history = run.history
-    history.stopped = _stalled(history, patience)  # a resumed run may have been at its end
+    history.stopped = _stalled(history, patience, tolerance or 0.0)  # a resumed run may have been at its end
     callbacks = [callbacks] if callable(callbacks) else list(callbacks)
     per_epoch = len(batches_of_rows(len(examples), batch_size))
     in_training = (
@@ -241,7 +276,7 @@ def fit(
                 if schedule is not None:
                     optimizer.learning_rate = at_least(schedule(epoch), 0.0, "the learning rate")
                 order = None if seed is None or per_epoch == 1 else f"{seed}, epoch {epoch}"
-                batches = batches_of_rows(len(examples), batch_size, order)
+                batches = batches_of_rows(len(examples), batch_size, order, stratify)
                 mean, norm = _epoch(objective, optimizer, examples, batches, bar, history)
                 row = {"loss": mean, "gradient_norm": norm, "learning_rate": optimizer.learning_rate}
                 if held_out is not None:
@@ -252,7 +287,7 @@ def fit(
                 if any(wish is True for wish in wishes):  # and not any result, such as the path of a file it wrote
                     history.stopped = "a callback ended it"
                 else:
-                    history.stopped = _stalled(history, patience)
+                    history.stopped = _stalled(history, patience, tolerance or 0.0)
                 ended = history.stopped or history.epochs == epochs
                 if checkpoint is not None and (ended or history.epochs % checkpoint_every == 0):
                     run.save(Path(checkpoint))
@@ -285,28 +320,27 @@ def accuracy(model: Callable[[Any], Any], X: Sequence[Any], y: Sequence[Any], th
     threshold = number(threshold, "a threshold")
     if math.isnan(threshold):
         raise ValueError("the threshold is nan")
-    with prediction(), no_grad():
-        answers = [_outputs(model(x)) for x in examples.X]
-    for i, answer in enumerate(answers):
+    found = [_outputs(answer) for answer in answers(model, examples.given[0])]
+    for i, answer in enumerate(found):
         if not answer:
             raise ShapeError(f"the model gave no output for example {i}")
         if any(map(math.isnan, answer)):
             raise DomainError(f"the output of the model for example {i} is nan, which is no answer")
-    if threshold == 0.0 and all(len(answer) == 1 for answer in answers):
-        warn_of_probabilities(answers, _on_record(model, examples.X[0]))
-    right = [is_right(answer, t, threshold) for answer, t in zip(answers, examples.y, strict=True)]
+    if threshold == 0.0 and all(len(answer) == 1 for answer in found):
+        warn_of_probabilities(found, _on_record(model, examples.X[0]))
+    right = [is_right(answer, t, threshold) for answer, t in zip(found, examples.y, strict=True)]
     return sum(right) / len(right)
 
 
 def _outputs(output: Any) -> list[float]:
     output = output.tolist() if hasattr(output, "tolist") else output
     outputs = output if isinstance(output, (list, tuple)) else [output]
-    return [v.data if isinstance(v, Value) else number(v, "accuracy") for v in outputs]
+    return [number(v, "accuracy") for v in outputs]
 
 
 def _on_record(model: Callable[[Any], Any], x: Any) -> Value | None:
     """The only output for an example with its record, if the model records one."""
-    with prediction(), recording(True), differentiable():
+    with prediction(), recording(True):
         output = model(x)
     [output] = output if isinstance(output, (list, tuple)) else [output]
     return output if isinstance(output, Value) and output.op is not None else None
@@ -353,7 +387,7 @@ class _Examples:
         self.X, self.y = to_lists(X), None if y is None else to_lists(y)
         check_examples(self.X, self.y)
         #: what a loss meets: rows of an array are arrays
-        self.given = [_rows(X, self.X)] + ([] if self.y is None else [_rows(y, self.y)])
+        self.given = [rows_of(X, self.X)] + ([] if self.y is None else [rows_of(y, self.y)])
 
     @once
     def tables(self) -> list[Table]:
@@ -369,23 +403,14 @@ class _Examples:
         return len(self.X)
 
 
-def _rows(given: Any, lists: list[Any]) -> list[Any]:
-    """The rows as they were given: arrays where they were arrays."""
-    if getattr(given, "ndim", 1) > 1:
-        return list(given)
-    if isinstance(given, (list, tuple)):
-        return [row if getattr(row, "shape", ()) != () else plain for row, plain in zip(given, lists, strict=True)]
-    return lists
-
-
 class _Objective:
     """The mean loss of examples, as a function of the parameters."""
 
-    def __init__(self, loss: Loss, parameters: Module | Iterable[Value], penalty: Callable[[], Any] | None) -> None:
-        values = parameters.parameters() if isinstance(parameters, Module) else parameters
-        self.parameters = Optimizer(values, 1.0).parameters  # it checks them
+    def __init__(self, loss: Loss, parameters: Any, penalty: Callable[[], Any] | None, clipping: Clipping) -> None:
+        self.parameters = leaves_of(parameters, "an optimiser")
         self.loss = loss
         self.penalty = penalty
+        self.clipping = clipping
         self.connected = False
 
     def gradient(self, examples: _Examples, rows: Sequence[int]) -> float:
@@ -429,8 +454,15 @@ class _Objective:
         """Take a step along the gradient of these rows; their mean loss and the length of the gradient."""
         with collector_paused():
             mean = self.gradient(examples, rows)
+            norm = self.clip()
             optimizer.step()
-        return mean, math.hypot(*[p.grad for p in self.parameters])
+        return mean, math.hypot(*[p.grad for p in self.parameters]) if norm is None else norm
+
+    def clip(self) -> float | None:
+        """Clip the gradients of the parameters, where that is wished; the length that they had."""
+        if self.clipping.norm is not None:
+            return clip_grad_norm(self.parameters, self.clipping.norm)
+        return None if self.clipping.value is None else clip_grad_value(self.parameters, self.clipping.value)
 
     def settle(self) -> None:
         """Bring the Values up to date, at the end of an epoch or of the training."""
@@ -462,10 +494,10 @@ class _CompiledObjective(_Objective):
     An optimiser of the user's own, whose step or rule may do anything, is given its Values and their gradients.
     """
 
-    def __init__(self, step: Compiled, parameters: Any, penalty: Callable[[], Any] | None) -> None:
+    def __init__(self, step: Compiled, parameters: Any, penalty: Callable[[], Any] | None, clipping: Clipping) -> None:
         if parameters is None:
             raise TypeError("fit needs the parameters to train: compile(loss, params=model.parameters())")
-        super().__init__(step, parameters, penalty)
+        super().__init__(step, parameters, penalty, clipping)
         self.step = step
         self.penalty_step: Compiled | None = None
         self.penalty_seen = False
@@ -491,7 +523,9 @@ class _CompiledObjective(_Objective):
         if self.penalty is not None:
             extra, slope = self._penalty_at(self.theta)
             mean, gradient = mean + extra, gradient + slope
-        self.gradient_now = gradient
+        norm = math.sqrt(float(gradient @ gradient))
+        norm = norm if math.isfinite(norm) else math.hypot(*gradient.tolist())
+        gradient = self.gradient_now = self.clipping(gradient)
         self._see_what_is_reached(examples)
         if on_arrays and self.arrays is None:
             self.arrays = OnArrays(optimizer, self._resting(optimizer))
@@ -502,9 +536,9 @@ class _CompiledObjective(_Objective):
         else:
             self._write_gradient()
             optimizer.step()
-            return mean, math.hypot(*[p.grad for p in self.parameters])  # as the step has left them
-        norm = math.sqrt(float(gradient @ gradient))
-        return mean, norm if math.isfinite(norm) else math.hypot(*gradient.tolist())
+            if self.clipping.norm is None and self.clipping.value is None:
+                norm = math.hypot(*[p.grad for p in self.parameters])  # as the step has left them
+        return mean, norm
 
     def settle(self) -> None:
         """Bring the Values up to date, at the end of an epoch or of the training."""
@@ -617,12 +651,17 @@ def _validate(objective: _Objective, held_out: _Examples, history: History) -> f
         raise TrainingError(f"validation: {error}", 0, history) from error
 
 
-def _stalled(history: History, patience: int | None) -> str:
-    """Why to stop, when the best loss lies ``patience`` epochs back."""
+def _stalled(history: History, patience: int | None, tolerance: float) -> str:
+    """Why to stop, when the last loss that was better by more than the tolerance lies ``patience`` epochs back."""
+    best, improved = math.inf, 0
     losses = history.validation_loss or history.loss
-    if patience is None or not losses or len(losses) - 1 - losses.index(min(losses)) < patience:
+    for epoch, loss in enumerate(losses):
+        if loss < best - tolerance:
+            best, improved = loss, epoch
+    if patience is None or len(losses) - 1 - improved < patience:
         return ""
-    return f"no improvement in {counted(patience, 'epoch')}"
+    by = f" of more than {tolerance:g}" if tolerance else ""
+    return f"no improvement{by} in {counted(patience, 'epoch')}"
 
 
 @contextmanager
@@ -637,7 +676,7 @@ def _training(before: Sequence[tuple[Module, bool]]) -> Iterator[None]:
 
 def _set_modes(before: Iterable[tuple[Module, bool]]) -> None:
     for module, mode in before:
-        module.training = mode
+        Module.__setattr__(module, "training", mode)  # a frozen dataclass too
 
 
 class _NoBar:

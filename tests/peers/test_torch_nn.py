@@ -273,7 +273,7 @@ def test_networks(name, output, bias):
         h = activate(layer(h))
     F.mse_loss(h, constant(T)).backward()
     assert [y.data for y in flat(outputs)] == close(numbers(h))
-    assert flat([model(x) for x in X]) == close(numbers(h))
+    assert flat(model.predict(X)) == close(numbers(h))
     assert slopes(u) == close(numbers(v.grad))
     for layer, judge in zip(model.layers, linear, strict=True):
         assert slopes([neuron.w for neuron in layer.neurons]) == close(numbers(judge.weight.grad))

@@ -177,7 +177,7 @@ def test_compiled_and_one_by_one_answers_agree(outputs):
     film = Film(model, lambda x, t: losses.mse(model(x), [t] * outputs), X, y, steps=6)
     fit(film.loss, model, X, y, epochs=1, callbacks=film, progress=False)
     assert film._compiled is not None
-    one_by_one = [np.ravel(model(point)).tolist() for point in film.view.points]
+    one_by_one = [np.ravel(model.predict(point)).tolist() for point in film.view.points]
     assert np.array(film._scene(film._chosen(2)[-1]).answers) == pytest.approx(np.array(one_by_one), rel=1e-12)
 
 

@@ -124,7 +124,7 @@ def test_other_cells_and_outputs_are_boxes_with_shortened_states():
     assert "y3" in found
     assert found["terms3"] == ["length of ∂L/∂MLP"]
     assert [found[f"term3_{t}"] for t in (0, 1)] == [["0"], ["0"]]
-    output = lstm(B45)
+    output = lstm.predict([B45])[0]
     assert numbers(found["y3"][0].split("=")[1]) == pytest.approx(output, rel=5e-3)
     gru = labels(draw_unrolled(nn.RNN(nn.GRUCell(1, 2, seed=0)), [1.0, 2.0]).svg)
     assert gru["legend"][0] == "h_t = GRUCell(x_t, h_(t-1))"
@@ -138,7 +138,7 @@ def test_lengths_are_those_of_the_whole_gradient():
     (outputs[-1] * outputs[0]).backward()
     for row, name in enumerate(("W_x", "W_h", "b")):
         assert found[f"terms{row}"] == [f"length of ∂L/∂{name}"]
-        slopes = [v.grad for v in nn._walk("", getattr(rnn.cell, name), {})]
+        slopes = [v.grad for v in nn.parameters_in(getattr(rnn.cell, name))]
         assert float(found[f"term{row}_3"][0]) == pytest.approx(np.linalg.norm(slopes), rel=1e-8)
         assert found[f"sign{row}_3"] == ["sum"]
 

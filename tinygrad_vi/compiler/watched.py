@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextvars import ContextVar
 from enum import Enum
 from functools import partial
-from operator import attrgetter, is_, itemgetter
+from operator import attrgetter, is_, itemgetter, methodcaller
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
@@ -39,6 +39,8 @@ FEW = 256
 #: objects of Python's own that hold what users put there
 HOLDERS = (SimpleNamespace, Namespace, UserDict, UserList, ChainMap, Enum)
 FUNCTIONS = (FunctionType, MethodType, partial)
+#: they hold names alone, and stay as they are
+GETTERS = (attrgetter, itemgetter, methodcaller)
 PLAIN = (int, float, complex, str, bytes, bool, type(None), range, slice)
 _cell = attrgetter("cell_contents")
 
@@ -233,6 +235,8 @@ class _Walk:
             return
         self.seen.add(id(x))
         self.kept.append(x)
+        if isinstance(x, GETTERS):
+            return
         if isinstance(x, Value):
             if not x.parents and x not in self.parameters:
                 self.values.append(x)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_vi import losses
-from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.nn import MLP, Layer, Neuron, counted, prediction
 from tinygrad_vi.ops import ShapeError, dot_row
 from tinygrad_vi.value import Value, adjoints, not_finite, recording, topological_order
@@ -71,7 +70,7 @@ def run(model: Any, layers: Sequence[Layer], x: Any, target: Any = None, loss: L
         raise ShapeError(f"the network has {counted(layers[0].n_inputs, 'input')}, x has {len(rows)}")
     h = [Value(v.data if isinstance(v, Value) else v) for v in rows]
     outputs, sums = [h], []
-    with recording(True), differentiable(), prediction():
+    with recording(True), prediction():
         for k, layer in enumerate(layers):
             given = [*h, *outputs[0]] if skips_to(model, layers, k) else h
             sums.append([n._sum(n.w, [given[i] for i in n.connected], n.b) for n in layer.neurons])
@@ -141,7 +140,7 @@ def _check_equal(model: Any, layers: str, shown: Sequence[float], verb: str, own
         raise ValueError(
             f"a picture of the layers would not be one of this {type(model).__name__}: {layers} "
             f"{', '.join(map(repr, u))}, but its own forward pass {verb} {', '.join(map(repr, v))}. Draw its graph "
-            'instead: y = model([Value(v) for v in x]), show.draw(y, level="neuron", model=model)'
+            'instead: y = model(x), show.draw(y, level="neuron", model=model)'
         )
 
 

@@ -18,9 +18,10 @@ from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import write_atomically
 from tinygrad_vi.nn import MLP, counted, prediction
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
+from tinygrad_vi.predict import answers
 from tinygrad_vi.show.deltas import Sums, deltas
 from tinygrad_vi.show.numerals import write_number
-from tinygrad_vi.value import Value, adjoints, no_grad, not_finite, recording
+from tinygrad_vi.value import Value, adjoints, not_finite, recording
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -197,13 +198,12 @@ def decision_boundary(
     figure, (axis,) = _figure(5.6, 4.6)
     grid = plane(X, steps)
     see: Any = transform or (lambda point: point)
-    with prediction(), no_grad():
-        answers = [numbers_of(model(see([a, b]))) for b in grid[1] for a in grid[0]]
-        at_examples = [numbers_of(model(see(row))) for row in X]
-    for answer in (*answers, *at_examples):
+    points = [see([a, b]) for b in grid[1] for a in grid[0]] + [see(row) for row in X]
+    found = [numbers_of(answer) for answer in answers(model, points)]
+    for answer in found:
         if not all(map(math.isfinite, answer)):
             raise DomainError(f"the model answers {answer} somewhere on the plane: there is no boundary to draw")
-    shade, wrong = draw_boundary(axis, X, y, grid, answers, at_examples, threshold)
+    shade, wrong = draw_boundary(axis, X, y, grid, found[: -len(X)], found[-len(X) :], threshold)
     if shade is not None:
         figure.colorbar(shade, ax=axis, label="output" + f" - {threshold:g}" * bool(threshold))
     axis.set_xlabel(labels[0], parse_math=False)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.nn import RNN, Layer, RNNCell, counted, prediction
 from tinygrad_vi.ops import whole_number
 from tinygrad_vi.show.graph import (
@@ -102,7 +101,7 @@ class _Run:
     """One run of the network and, with a loss, the gradients and where each part of them came from."""
 
     def __init__(self, rnn: RNN, xs: list[list[Value]], loss: Callable[[Any], Any] | None) -> None:
-        with recording(True), differentiable(), prediction():
+        with recording(True), prediction():
             self.states = rnn.states(xs)
             self.h = [rnn.cell.hidden(state) for state in self.states]
             read: Any = rnn.output.forward if rnn.output is not None else lambda h: h

@@ -1,0 +1,84 @@
+"""What a model answers, in plain numbers: nothing is recorded or dropped, and many examples at once are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from numbers import Real
+from typing import Any
+
+from tinygrad_vi.compiler.compiled import compile
+from tinygrad_vi.compiler.watched import Captured
+from tinygrad_vi.data import as_values, check_examples, numbers_only, rows_of, to_lists
+from tinygrad_vi.derivatives import flatten
+from tinygrad_vi.nn import Module, numbers_in, prediction
+from tinygrad_vi.ops import ShapeError
+from tinygrad_vi.value import no_grad
+
+#: examples from which on it pays to compile a model for one use: measured, networks small and large took 20 to 100
+MANY = 100
+
+
+def predict(model: Module, X: Any) -> Any:
+    """What `Module.predict` gives."""
+    X = X.to_numpy() if hasattr(X, "to_numpy") else X
+    _no_values(X)
+    one = model.is_one_example(X)
+    given = numbers_only([X] if one else X, "X")
+    examples = rows_of(given, to_lists(given))
+    check_examples(examples, None)
+    try:
+        found: Any = answers(model, examples)
+    except (TypeError, ShapeError) as error:
+        if one or not isinstance(examples[0], Real):
+            raise
+        advice = "predict takes a list of examples: for one example x write model.predict([x])"
+        raise type(error)(f"{error}. {advice}") from error
+    found = found[0] if one else found
+    if not hasattr(X, "dtype") or isinstance(found, float):
+        return found
+    import numpy as np  # an array was given, so NumPy is there
+
+    try:
+        return np.array(found, dtype=float)
+    except (TypeError, ValueError):
+        raise ShapeError(
+            "the answers of the model have different lengths, so no array holds them: give lists, X.tolist()"
+        ) from None
+
+
+def answers(model: Callable[[Any], Any], examples: Sequence[Any]) -> list[Any]:
+    """The answer to each example: numbers, nested as the model nests them.
+
+    A Module meets what it meets in `fit`, floats as Values; any other function the examples as they are.  From `MANY`
+    examples on a Module is compiled, where it compiles and keeps nothing from call to call.
+    """
+    with prediction(), no_grad():
+        if not isinstance(model, Module):
+            return [numbers_in(model(x)) for x in examples]
+        if len(examples) < MANY or find_spec("numpy") is None:
+            return [numbers_in(model(as_values(x))) for x in examples]
+        captured = Captured(model, parameters := model.parameters())
+        first = numbers_in(model(as_values(examples[0])))
+        if captured.complete and captured.look_again():  # it does not count, draw, or keep a state from call to call
+            with suppress(Exception):  # nobody promised that it compiles; what is wrong it says one by one
+                step = compile(lambda x: model(x), parameters, backend="numpy")
+                found = step.each(step.theta, examples)
+                _, nest = flatten(first)
+                return [nest(row) for row in found.reshape(len(examples), -1).tolist()]
+        return [first] + [numbers_in(model(as_values(x))) for x in examples[1:]]
+
+
+def _no_values(x: Any) -> None:
+    if isinstance(x, (list, tuple)):
+        for entry in x:
+            if entry.__class__ is not float:  # the quick question first
+                _no_values(entry)
+    elif getattr(getattr(x, "dtype", None), "kind", "") == "O":
+        _no_values(x.tolist())
+    elif hasattr(x, "record"):
+        raise TypeError(
+            f"predict takes numbers, got {x!r:.60}: nothing is recorded in it. Call the model itself to differentiate "
+            "its answer, model(x), or give the number, v.data"
+        )
