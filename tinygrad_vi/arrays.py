@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_vi import ops
-from tinygrad_vi.value import Condition, Value, dot
+from tinygrad_vi.value import Condition, Value, dot, of_the_engine
 
 
 class ValueArray(np.ndarray):  # type: ignore[type-arg]
@@ -183,7 +183,8 @@ def _is_array(x: Any) -> bool:
 
 def _plain(x: Any) -> Any:
     """A number of NumPy's as one of Python's: its operators would ask NumPy again."""
-    return x.item() if isinstance(x, (np.generic, np.ndarray)) else x
+    x = x.item() if isinstance(x, (np.generic, np.ndarray)) else x
+    return ops.number(x, "an operation") if isinstance(x, np.generic) else x  # longdouble
 
 
 def _base(x: Any) -> Any:
@@ -251,11 +252,21 @@ def function_of_arrays(function: Any, inputs: Iterable[Any], options: Mapping[st
     try:
         found = np.ndarray.__array_function__(_NONE, function, (ValueArray,), tuple(inputs), options)
     except TypeError as error:
+        if _is_ours(error):
+            raise
         raise TypeError(
             f"np.{function.__name__} does not take Values: {error}. It works where it is made of the operations of "
             "tinygrad_vi; write it with them, with sums, products and np.where"
         ) from error
     return _wrapped(found)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether this package raised it, and says what to write."""
+    trail = error.__traceback__
+    while trail is not None and trail.tb_next is not None:
+        trail = trail.tb_next
+    return trail is not None and of_the_engine(trail.tb_frame)
 
 
 _NONE: Any = np.empty(0, dtype=object).view(ValueArray)
@@ -288,4 +299,18 @@ def _dot(a: Any, b: Any, out: Any = None) -> Any:
     return np.multiply(a, b) if np.ndim(a) == 0 or np.ndim(b) == 0 else _matmul(a, b)
 
 
-FUNCTIONS: dict[Any, Callable[..., Any]] = {np.where: _where, np.dot: _dot}
+def _select(conditions: Sequence[Any], choices: Sequence[Any], default: Any = 0) -> Any:
+    if len(conditions) != len(choices):
+        raise ValueError(f"np.select takes a choice for each condition, got {len(conditions)} and {len(choices)}")
+    for condition, choice in zip(reversed(conditions), reversed(choices), strict=True):
+        default = _where(condition, choice, default)
+    return default
+
+
+def _count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    return np.sum(np.not_equal(x, 0), axis=axis, keepdims=keepdims)
+
+
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.where: _where, np.select: _select, np.dot: _dot, np.count_nonzero: _count_nonzero,
+}  # fmt: skip

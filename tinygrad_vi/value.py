@@ -84,8 +84,9 @@ def _ask_condition() -> None:
     if _traced_somewhere and being_traced():
         raise TypeError(
             "a traced Value cannot be a condition: only the branch taken in this one run would be compiled. Write "
-            "where(c > 0, x, y) for `x if c > 0 else y`, (a > 0) & (b > 0), |, ~ for and, or, not and for a < b < c, "
-            "maximum, minimum for max, min, and where for each entry of an array that np.array made"
+            "where(c, x, y) for `x if c else y`, c being a comparison such as a > 0 or a != 0; (a > 0) & (b > 0), |, ~ for "
+            "and, or, not and for a < b < c; maximum, minimum for max, min; tinygrad_vi.arrays.array(xs) for np.array(xs) "
+            "where NumPy compares entries"
         )
 
 
@@ -748,6 +749,10 @@ class Condition(Traced):
 
     def __invert__(self) -> Condition:  # type: ignore[override]
         return _condition(ops.EQUAL, self, 0.0)
+
+    def __index__(self) -> int:  # (a, b)[x > 0]
+        _ask_condition()
+        return int(self.data)
 
 
 _HERE = globals()

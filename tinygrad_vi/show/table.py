@@ -298,7 +298,7 @@ class TraceWriter(FormulaWriter):
 
     def computation(self, node: Value) -> list[Symbol]:
         """The row's name, its formula, and the formula with numbers."""
-        if node.op is None or node in self.tape.inputs:
+        if node.op is None or any(node is x for x in self.tape.inputs):
             return [self.name(node), self.label(node), EMPTY]
         formula, with_numbers = self.formula(node)
         return [self.name(node), formula, with_numbers or EMPTY]
