@@ -208,14 +208,6 @@ ARRAYS = [
 ]  # fmt: skip
 AT = np.array([0.3, -0.2, 0.5])
 
-#: those whose compiled function must be given an array, where the user gave one: until then they make one of the list
-NEEDS_ARRAYS = frozenset(ARRAYS)
-
-
-def for_compile(text):
-    f = ours(text, "v")
-    return (lambda v: f(array(v))) if text in NEEDS_ARRAYS else f
-
 
 @pytest.mark.parametrize("text", ARRAYS)
 def test_of_an_array(text):
@@ -224,7 +216,7 @@ def test_of_an_array(text):
     assert isinstance(found[1], np.ndarray)
     same(found, wanted)
     for backend in BACKENDS:
-        same(compile(for_compile(text), backend=backend).value_and_grad(AT), wanted)
+        same(compile(ours(text, "v"), backend=backend).value_and_grad(AT), wanted)
 
 
 def test_second_derivatives_of_numpy_code():
@@ -232,7 +224,7 @@ def test_second_derivatives_of_numpy_code():
     wanted = jax.hessian(written(text, jax.numpy, jax.numpy, "v"))(jax.numpy.asarray(AT))
     np.testing.assert_allclose(tinygrad_vi.hessian(ours(text, "v"))(AT), wanted, rtol=1e-10, atol=1e-12)
     for backend in BACKENDS:
-        step = compile(for_compile(text) if text in NEEDS_ARRAYS else lambda v: ours(text, "v")(array(v)), backend=backend)
+        step = compile(ours(text, "v"), backend=backend)
         np.testing.assert_allclose(step.hessian(AT), wanted, rtol=1e-10, atol=1e-12)
 
 
@@ -277,11 +269,17 @@ def test_the_branch_that_is_not_taken_leaks_no_nan():
 
 
 def test_ties_share_the_gradient_on_arrays_too():
-    for text in ("np.maximum(v, v[::-1])[0]", "np.minimum(v, 1.0)[0]", "np.max(v)", "v.max()", "np.clip(v, 1.0, 2.0)[0]"):
+    for text in (
+        "np.maximum(v, v[::-1])[0]",
+        "np.minimum(v, 1.0)[0]",
+        "np.max(v)",
+        "v.max()",
+        "np.clip(v, 1.0, 2.0)[0]",
+    ):
         wanted = by_jax(text, [1.0, 1.0], "v")
         same(value_and_grad(ours(text, "v"))(np.array([1.0, 1.0])), wanted)
         for backend in BACKENDS:
-            same(compile(lambda v, text=text: ours(text, "v")(array(v)), backend=backend).value_and_grad([1.0, 1.0]), wanted)
+            same(compile(ours(text, "v"), backend=backend).value_and_grad(np.array([1.0, 1.0])), wanted)
 
 
 # --- What is refused, and what it says to write -----------------------------------------------------------------------
@@ -339,7 +337,9 @@ def test_the_advice_of_a_refused_condition_is_right_when_it_is_followed(refused,
 
 
 def test_the_advice_for_arrays_that_numpy_compares_is_right():
-    refused = lambda x: np.max(np.array([x, x**2, 0.5 * x]))
+    def refused(x):
+        return np.max(np.array([x, x**2, 0.5 * x]))
+
     with pytest.raises(TypeError, match=r"tinygrad_vi\.arrays\.array\(xs\) for np\.array\(xs\)"):
         compile(refused).grad(1.5)
     for backend in BACKENDS:
@@ -358,10 +358,17 @@ def test_the_advice_for_floats_and_arrays_is_right():
     wanted = 1.0 + 2 * 0.7 + math.exp(0.7)
     assert grad(filled)(0.7) == pytest.approx(wanted, rel=1e-15)
     assert compile(filled).grad(0.7) == pytest.approx(wanted, rel=1e-15)
-    stopped = lambda x: tinygrad_vi.stop_gradient(x) * x  # for float(x) * x
+
+    def stopped(x):  # for float(x) * x
+        return tinygrad_vi.stop_gradient(x) * x
+
     assert grad(stopped)(0.7) == 0.7
     assert compile(stopped).grad(0.7) == 0.7
-    assert [v.data for v in [Value(2.0) + x for x in [1, 2]]] == [v.data for v in Value(2.0) + np.array([1, 2])] == [3.0, 4.0]
+    assert (
+        [v.data for v in [Value(2.0) + x for x in [1, 2]]]
+        == [v.data for v in Value(2.0) + np.array([1, 2])]
+        == [3.0, 4.0]
+    )
 
 
 # --- The answers themselves -------------------------------------------------------------------------------------------
@@ -371,11 +378,18 @@ def test_an_answer_is_a_bool_for_all_that_is_done_with_one():
     yes, no = Value(2.0) > 1.0, Value(2.0) == 1
     assert (repr(yes), f"{no}", bool(yes), int(yes), float(no)) == ("True", "False", True, 1, 0.0)
     assert ["no", "yes"][yes] == {True: "yes", False: "no"}[yes] == "yes"
-    assert (~yes, yes & no, yes | no, yes ^ no, ~(yes & True), np.True_ & yes) == (False, False, True, True, False, True)
+    assert (~yes, yes & no, yes | no, yes ^ no, ~(yes & True), np.True_ & yes) == (
+        False,
+        False,
+        True,
+        True,
+        False,
+        True,
+    )
     assert sum(v > 1 for v in [Value(1.0), Value(2.0), Value(3.0)]) == 2
     assert np.array([yes, no]).dtype == bool
     assert np.mean([yes, no]) == 0.5
-    assert [10, 20] == np.array([10, 20])[np.array([yes, yes])].tolist()
+    assert np.array([10, 20])[np.array([yes, yes])].tolist() == [10, 20]
     assert (3.0 * yes, yes + yes, 1 - no, yes / 2, -yes, abs(yes), 2**yes, yes > no) == (3.0, 2, 1, 0.5, -1, 1, 2, True)
     assert (Value(3.0) * yes).data == 3.0
 
@@ -397,7 +411,7 @@ def test_arrays_of_values_stay_arrays_of_values():
     total = v.sum()
     total.backward()
     assert [x.grad for x in v] == [1.0, 1.0]
-    with pytest.raises(ValueError, match="zero-size array|no numbers"):
+    with pytest.raises(ValueError, match=r"zero-size array|no numbers"):
         np.max(v[:0])
     assert np.sum(v[:0]) == 0.0
     with pytest.raises(DomainError, match=r"log\(x\) needs x > 0"):

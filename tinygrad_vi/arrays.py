@@ -26,16 +26,16 @@ from tinygrad_vi import ops
 from tinygrad_vi.value import Condition, Value, dot, of_the_engine
 
 
-class ValueArray(np.ndarray):  # type: ignore[type-arg]
+class ValueArray(np.ndarray):
     """An array of Values (and numbers) of any shape, on which NumPy's functions mean what they say."""
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:  # type: ignore[override]
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         return elementwise(ufunc, method, inputs, options)
 
-    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:  # noqa: ARG002
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
         return function_of_arrays(function, inputs, options)
 
-    def dot(self, other: Any, out: Any = None) -> Any:  # type: ignore[override]
+    def dot(self, other: Any, out: Any = None) -> Any:
         """``np.dot(self, other)``."""
         return np.dot(self, other, out=out)
 
@@ -65,8 +65,8 @@ _RENAMED = {
     "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "rint": "round",
 }  # fmt: skip
 _SAME = (
-    "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sign",
-    "floor", "ceil", "trunc", "hypot", "logaddexp", "maximum", "minimum",
+    "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh",
+    "sign", "floor", "ceil", "trunc", "hypot", "logaddexp", "maximum", "minimum",
 )  # fmt: skip
 
 
@@ -127,6 +127,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "negative": operator.neg,
     "positive": operator.pos,
 }
+ALL = {**MEANING, **ASKING, **OPERATORS}
 #: a reduction along an axis, of a list of entries
 REDUCING: dict[str, Callable[[list[Any]], Any]] = {
     "add": ops.total,
@@ -143,8 +144,8 @@ def elementwise(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping
     into an array of floats.
     """
     name = ufunc.__name__
-    if method == "__call__" and not options and name != "matmul" and not any(map(_is_array, inputs)):
-        return _meaning(name)(*map(_plain, inputs))
+    if method == "__call__" and not options and (numbers := _numbers(inputs)) is not None:  # np.float64(2.0) * v
+        return _meaning(name)(*numbers)
     out = options.get("out")
     if out is not None:
         options = {**options, "out": tuple([_base(x) for x in out])}
@@ -156,14 +157,12 @@ def elementwise(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping
     bases = [_base(x) for x in inputs]
     if name == "matmul" and method == "__call__" and not options:
         return _wrapped(_matmul(*bases))
-    if method == "reduce" and name in REDUCING and not {"out", "initial", "where"} & options.keys():
-        if options.get("dtype") in (None, object):
-            kept = bool(options.get("keepdims"))
-            return _wrapped(_reduced(REDUCING[name], np.asarray(bases[0]), options.get("axis", 0), kept, name))
-    if name in OPERATORS or name == "matmul":
-        run = ufunc
-    else:
-        run = np.frompyfunc(_meaning(name), ufunc.nin, 1)
+    plainly = not {"out", "initial", "where"} & options.keys() and options.get("dtype") in (None, object)
+    if method == "reduce" and name in REDUCING and plainly:
+        kept = bool(options.get("keepdims"))
+        return _wrapped(_reduced(REDUCING[name], np.asarray(bases[0]), options.get("axis", 0), kept, name))
+    # NumPy's own loop does what Python's operators do, and faster
+    run = ufunc if name in OPERATORS or name == "matmul" else np.frompyfunc(_meaning(name), ufunc.nin, 1)
     found = getattr(run, method)(*bases, **options)
     if name in ASKING and out is None:
         found = _asked(found)
@@ -171,20 +170,25 @@ def elementwise(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping
 
 
 def _meaning(name: str) -> Callable[..., Any]:
-    for table in (MEANING, OPERATORS, ASKING):
-        if name in table:
-            return table[name]
-    raise TypeError(f"np.{name} has no counterpart among the operations of tinygrad_vi, so it cannot take Values")
+    try:
+        return ALL[name]
+    except KeyError:
+        raise TypeError(
+            f"np.{name} has no counterpart among the operations of tinygrad_vi, so it cannot take Values"
+        ) from None
 
 
-def _is_array(x: Any) -> bool:
-    return not isinstance(x, Value) and (isinstance(x, (list, tuple)) or getattr(x, "shape", ()) != ())
-
-
-def _plain(x: Any) -> Any:
-    """A number of NumPy's as one of Python's: its operators would ask NumPy again."""
-    x = x.item() if isinstance(x, (np.generic, np.ndarray)) else x
-    return ops.number(x, "an operation") if isinstance(x, np.generic) else x  # longdouble
+def _numbers(inputs: Sequence[Any]) -> list[Any] | None:
+    """Operands of which none is an array; NumPy's numbers as Python's, whose operators do not ask NumPy again."""
+    found = []
+    for x in inputs:
+        if not isinstance(x, (Value, float, int)) or isinstance(x, np.generic):  # np.float64 is a float
+            if isinstance(x, (list, tuple)) or getattr(x, "shape", ()) != ():
+                return None
+            x = x.item() if isinstance(x, (np.generic, np.ndarray)) else x
+            x = ops.number(x, "an operation") if isinstance(x, np.generic) else x  # longdouble
+        found.append(x)
+    return found
 
 
 def _base(x: Any) -> Any:

@@ -298,7 +298,11 @@ def number(x: Any, wanted_by: str) -> float:
         several = isinstance(x, (list, tuple)) or hasattr(x, "shape")
         hint = ": apply it to each entry, or use the NumPy function on an object array" if several else ""
         takes = "real numbers" if wanted_by == "Value" else "numbers or Values"
-        hint = ": it is one already; stop_gradient(v) is its number, taken for a constant" if hasattr(x, "record") else hint
+        hint = (
+            ": it is one already; stop_gradient(v) is its number, taken for a constant"
+            if hasattr(x, "record")
+            else hint
+        )
         raise TypeError(f"{wanted_by} takes {takes}, got {_brief(x)} of type {type(x).__name__}{hint}")
     try:
         found = float(x)

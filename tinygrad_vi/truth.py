@@ -61,7 +61,8 @@ class Truth:
     __mul__, __rmul__ = _counted(operator.mul)
     __truediv__, __rtruediv__ = _counted(operator.truediv)
     __pow__, __rpow__ = _counted(operator.pow)
-    __lt__, __le__, __gt__, __ge__ = [_counted(c)[0] for c in (operator.lt, operator.le, operator.gt, operator.ge)]
+    __lt__, __le__ = _counted(operator.lt)[0], _counted(operator.le)[0]
+    __gt__, __ge__ = _counted(operator.gt)[0], _counted(operator.ge)[0]
 
     def __neg__(self) -> int:
         return -int(self._holds)
@@ -75,7 +76,7 @@ class Truth:
     def __hash__(self) -> int:
         return hash(self._holds)
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:  # noqa: ARG002
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         import numpy as np
 
         return np.array(self._holds, dtype=dtype)

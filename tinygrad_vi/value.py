@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
+from functools import cache
 from numbers import Real
 from threading import local
 from types import FrameType
@@ -84,9 +85,9 @@ def _ask_condition() -> None:
     if _traced_somewhere and being_traced():
         raise TypeError(
             "a traced Value cannot be a condition: only the branch taken in this one run would be compiled. Write "
-            "where(c, x, y) for `x if c else y`, c being a comparison such as a > 0 or a != 0; (a > 0) & (b > 0), |, ~ for "
-            "and, or, not and for a < b < c; maximum, minimum for max, min; tinygrad_vi.arrays.array(xs) for np.array(xs) "
-            "where NumPy compares entries"
+            "where(c, x, y) for `x if c else y`, c being a comparison such as a > 0 or a != 0; (a > 0) & (b > 0), |, ~ "
+            "for and, or, not and for a < b < c; maximum, minimum for max, min; tinygrad_vi.arrays.array(xs) for "
+            "np.array(xs) where NumPy compares entries"
         )
 
 
@@ -289,12 +290,20 @@ def _condition(op: Operation, *operands: Any) -> Condition:
     return found  # type: ignore[no-any-return]
 
 
+@cache
+def _arrays() -> Any:
+    """The room that imports NumPy; NumPy asks for it."""
+    from tinygrad_vi import arrays
+
+    return arrays
+
+
 def _advice(other: Any, sign: str) -> None:
     """Say what to write where an operand has no arithmetic and could not bring it."""
     if isinstance(other, (list, tuple)):
         raise TypeError(
-            f"a Value {sign} a {type(other).__name__} has no meaning: write [v {sign} x for x in xs], or make an array of "
-            f"it, v {sign} np.array(xs)"
+            f"a Value {sign} a {type(other).__name__} has no meaning: write [v {sign} x for x in xs], or make an array "
+            f"of it, v {sign} np.array(xs)"
         )
 
 
@@ -305,9 +314,9 @@ class Value:
     that made it, its operands and the partial derivative by each; None and () for a leaf.  label: a name for people.
 
     Operators take Values, ints, floats and NumPy scalars on either side.  Comparisons, ``==`` among them, and truth go
-    by the number; while a function is traced, comparisons are conditions for `where`.  The hash goes by identity, so that
-    Values can be keys.  A Value never turns into a float by itself: ``math.exp(v)`` fails loudly instead of cutting the
-    graph.  Attributes of your own (``p.momentum = 0.0``) are fine.
+    by the number; while a function is traced, comparisons are conditions for `where`.  The hash goes by identity, so
+    that Values can be keys.  A Value never turns into a float by itself: ``math.exp(v)`` fails loudly instead of cutting
+    the graph.  Attributes of your own (``p.momentum = 0.0``) are fine.
 
     Raises TypeError for what is not a real number.
 
@@ -434,7 +443,7 @@ class Value:
     __lt__, __le__ = _comparison(operator.lt, ops.LESS), _comparison(operator.le, ops.LESS_EQUAL)
     __gt__ = _comparison(operator.gt, ops.LESS, swapped=True)
     __ge__ = _comparison(operator.ge, ops.LESS_EQUAL, swapped=True)
-    __eq__ = _comparison(operator.eq, ops.EQUAL)  # type: ignore[assignment]  # of something else than a number: False
+    __eq__ = _comparison(operator.eq, ops.EQUAL)  # of something else than a number: False
 
     def __ne__(self, other: object) -> Any:
         equal = self.__eq__(other)
@@ -467,15 +476,11 @@ class Value:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """What NumPy's elementwise functions mean, ``np.exp(v)``, ``array * v``: see `tinygrad_vi.arrays`."""
-        from tinygrad_vi.arrays import elementwise
+        return _arrays().elementwise(ufunc, method, inputs, options)
 
-        return elementwise(ufunc, method, inputs, options)
-
-    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:  # noqa: ARG002
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
         """What NumPy's other functions mean, ``np.where(v > 0, v, 0)``: see `tinygrad_vi.arrays`."""
-        from tinygrad_vi.arrays import function_of_arrays
-
-        return function_of_arrays(function, inputs, options)
+        return _arrays().function_of_arrays(function, inputs, options)
 
     def conjugate(self) -> Value:
         """The number itself, as it is real: ``np.var`` asks for it."""
@@ -738,7 +743,7 @@ def _combined(combine: Callable[[Any, Any], Any]) -> Callable[[Condition, Any], 
 
 
 class Condition(Traced):
-    """A comparison while a function is traced: 1 where it holds and 0 elsewhere, for `where`, ``&``, ``|`` and ``~``."""
+    """A comparison while a function is traced: 1 where it holds, else 0; for `where`, ``&``, ``|`` and ``~``."""
 
     __slots__ = ()
     __hash__ = Traced.__hash__
