@@ -76,7 +76,8 @@ def test_operators_refuse_what_is_not_a_real_number(other):
 
 def test_a_value_of_a_value_says_how_to_get_its_number():
     with pytest.raises(
-        TypeError, match=r"Value takes real numbers, got Value\(.*\) of type Value; its number is v\.data"
+        TypeError,
+        match=r"Value takes real numbers, got Value\(.*\) of type Value: it is one already; stop_gradient\(v\) is its number",
     ):
         Value(Value(2.0))
 
@@ -223,15 +224,23 @@ def test_a_topological_order_puts_every_node_after_its_parents_once():
 # --- comparisons, conversion, text ------------------------------------------------------------------------------------
 
 
-def test_order_goes_by_value_equality_and_hash_by_identity():
+def test_comparisons_go_by_number_and_the_hash_by_identity():
     a, b = Value(1.0), Value(1.0)
     assert a <= b
     assert not a < b
     assert a < 2
     assert 2 > a >= np.float32(1)
-    assert a != b
-    assert a == a
+    assert a == b == 1 == a
+    assert (a != b) == False  # noqa: E712
+    assert a != 2.0
     assert len({a, b}) == 2
+    assert a in [b]
+    assert a != "1"
+    assert a != None  # noqa: E711
+    nan = Value(math.nan)
+    assert nan != nan
+    assert not any([nan == nan, nan < 1.0, nan >= 1.0])
+    assert Value(0.0) == -0.0
     assert not Value(0.0)
     assert Value(0.1)
 
@@ -243,8 +252,10 @@ def test_a_value_never_becomes_a_float_by_itself(cut):
 
 
 def test_the_refusal_says_what_to_do_instead():
-    with pytest.raises(TypeError, match=r"take v\.data for the number, or the function of tinygrad_vi, exp\(v\)"):
+    with pytest.raises(TypeError, match=r"write exp\(v\) of tinygrad_vi for math\.exp\(v\)"):
         math.exp(Value(1.0))
+    with pytest.raises(TypeError, match=r"np\.zeros\(n, dtype=object\) for an array that Values are put into"):
+        np.zeros(2)[0] = Value(1.0)
 
 
 def test_repr_and_format():
@@ -288,7 +299,8 @@ def test_object_arrays_of_values():
     assert [v.data for v in W @ np.array([5.0, 6.0])] == [17.0, 39.0]
     assert [v.data for v in np.array([5.0, 6.0]) * x[0]] == [25.0, 30.0]
     assert [v.data for v in x[0] * np.array([5.0, 6.0])] == [25.0, 30.0]
-    assert np.maximum(x[0], x[1]) is x[1]
+    larger = np.maximum(x[0], x[1])
+    assert (larger.op.name, larger.parents, larger.data) == ("maximum", (x[0], x[1]), 6.0)
     assert [v.data for v in np.abs(-x)] == [5.0, 6.0]
 
 

@@ -542,10 +542,10 @@ def _nesting(x: Any) -> str:
 def _array(entries: Sequence[Any], shape: tuple[int, ...]) -> Any:
     import numpy as np  # the caller's argument was an array, so NumPy is there
 
+    from tinygrad_vi.arrays import array_of
+
     if not any(hasattr(entry, "__len__") or isinstance(entry, (Value, tuple)) for entry in entries):
         return np.array(entries, dtype=float).reshape(shape)
     if all(isinstance(entry, np.ndarray) and entry.shape == entries[0].shape for entry in entries):
         return np.stack(entries).reshape(*shape, *entries[0].shape)  # rows of a Jacobian
-    array = np.empty(len(entries), dtype=object)
-    array[:] = entries
-    return array.reshape(shape)
+    return array_of(entries, shape)

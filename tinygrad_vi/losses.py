@@ -237,7 +237,7 @@ def cross_entropy(logits: Any, target: Any) -> Any:
                 f"cross_entropy takes the number of a class or probabilities that add up to 1, got "
                 f"{[_number(t) for t in target]}"
             )
-        if [t for t in weights if not (_is_number(t) and t == 0.0)] == [1.0]:  # one class for certain
+        if all(map(_is_number, weights)) and [t for t in weights if t != 0.0] == [1.0]:  # one class for certain
             return cross_entropy(logits, weights.index(1.0))
         if is_softmax(logits):
             _warn_twice("cross_entropy", "softmax")

@@ -302,7 +302,11 @@ def number(x: Any, wanted_by: str) -> float:
         several = isinstance(x, (list, tuple)) or hasattr(x, "shape")
         hint = ": apply it to each entry, or use the NumPy function on an object array" if several else ""
         takes = "real numbers" if wanted_by == "Value" else "numbers or Values"
-        hint = "; its number is v.data, or stop_gradient(v) to go on computing" if hasattr(x, "record") else hint
+        hint = (
+            ": it is one already; stop_gradient(v) is its number, taken for a constant"
+            if hasattr(x, "record")
+            else hint
+        )
         raise TypeError(f"{wanted_by} takes {takes}, got {_brief(x)} of type {type(x).__name__}{hint}")
     try:
         found = float(x)
@@ -953,6 +957,20 @@ def _checked(x: float, ok: float) -> float:
     return x
 
 
-#: no row of the table: it stands in the records of functions that are being compiled, and nowhere else
+#: no rows of the table: they stand in the records of functions that are being compiled, and nowhere else
 CHECKED = _operation("<checked>", _checked, (1.0, 0.0), "x where y >= 0, else an error.", symbol="✓", arity=2,
                     domain="y >= 0")  # fmt: skip
+
+
+def _compared(name: str, sign: str, latex: str, compare: Callable[[float, float], bool]) -> Operation:
+    return _operation(name, lambda x, y: 1.0 if compare(x, y) else 0.0, (0.0, 0.0),
+                      f"1 where x {sign} y, else 0; 0 where one of them is NaN.  Derivative 0, at the jump too.",
+                      symbol=sign, text=f"({{0}} {sign} {{1}})", latex=rf"\left[{{0}} {latex} {{1}}\right]",
+                      arity=2)  # fmt: skip
+
+
+LESS = _compared("less", "<", "<", operator.lt)
+LESS_EQUAL = _compared("less_equal", "<=", r"\le", operator.le)
+EQUAL = _compared("equal", "==", "=", operator.eq)
+#: what may stand in a record without being found by its name
+NAMELESS = frozenset({CHECKED, LESS, LESS_EQUAL, EQUAL})

@@ -92,6 +92,10 @@ class Tape:
         """The number of the node's row: 1-n to 0 for inputs, 1, 2, ... for operations; None for a constant."""
         return self._number.get(node)
 
+    def is_input(self, node: Value | None) -> bool:
+        """Whether it is one of the inputs, and not merely a Value of the same number."""
+        return any(node is x for x in self.inputs)
+
     def name(self, node: Value) -> str:
         """The name of the node's row, ``v₁``; for a constant its number."""
         number = self.number(node)

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
+from functools import cache
 from numbers import Real
 from threading import local
 from types import FrameType
@@ -27,6 +28,7 @@ from weakref import ref
 
 from tinygrad_vi import modes, ops
 from tinygrad_vi.ops import DomainError, Function, Operation, domain_error, number
+from tinygrad_vi.truth import FALSE, TRUE, Truth
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.derivation import Derivation
@@ -53,6 +55,7 @@ UNRECORDED = _Unrecorded()
 
 #: the settings of `modes.recording` that are open, in any thread: none, most of the time
 _switched = modes.recording.open
+_traced_somewhere = modes.tracing.open
 _is_recording = modes.recording.get
 
 
@@ -79,10 +82,12 @@ def being_traced() -> bool:
 
 
 def _ask_condition() -> None:
-    if modes.tracing.open and being_traced():
+    if _traced_somewhere and being_traced():
         raise TypeError(
             "a traced Value cannot be a condition: only the branch taken in this one run would be compiled. Write "
-            "where(c, x, y) for `x if c > 0 else y`, and maximum, minimum for max, min"
+            "where(c, x, y) for `x if c else y`, c being a comparison such as a > 0 or a != 0; (a > 0) & (b > 0), |, ~ "
+            "for and, or, not and for a < b < c; maximum, minimum for max, min; tinygrad_vi.arrays.array(xs) for "
+            "np.array(xs) where NumPy compares entries"
         )
 
 
@@ -234,6 +239,7 @@ def _operator(function: Function) -> tuple[Callable[[Value, Any], Value], Callab
     def forward(self: Value, other: Any) -> Value:
         if not isinstance(other, Value):
             if not isinstance(other, (float, int, Real)):  # float first: asking the abstract class is slow
+                _advice(other, op.symbol)
                 return NotImplemented  # type: ignore[no-any-return]
             other = Value(other)
         x, y = self.data, other.data
@@ -246,7 +252,10 @@ def _operator(function: Function) -> tuple[Callable[[Value, Any], Value], Callab
             return _failed(op, (self, other))
 
     def reflected(self: Value, other: Any) -> Value:
-        return forward(Value(other), self) if isinstance(other, (float, int, Real)) else NotImplemented
+        if isinstance(other, (float, int, Real)):
+            return forward(Value(other), self)
+        _advice(other, op.symbol)
+        return NotImplemented  # type: ignore[no-any-return]
 
     return forward, reflected
 
@@ -271,14 +280,46 @@ def _method(function: Function) -> Callable[[Value], Value]:
     return method
 
 
-def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[[Value, Any], bool]:
-    def method(self: Value, other: Any) -> bool:
-        _ask_condition()
+def _comparison(
+    compare: Callable[[float, float], bool], op: Operation, swapped: bool = False
+) -> Callable[[Value, Any], Any]:
+    """``x < y`` by number; while a function is traced a `Condition`, by the row of the comparison."""
+
+    def method(self: Value, other: Any) -> Any:
         if isinstance(other, Value):
-            return compare(self.data, other.data)
-        return bool(compare(self.data, other)) if isinstance(other, Real) else NotImplemented
+            y = other.data
+        elif isinstance(other, (float, int, Real)):
+            y = other if other.__class__ is float else number(other, "a comparison")
+        else:
+            return NotImplemented
+        if _traced_somewhere and being_traced():
+            return _condition(op, other, self) if swapped else _condition(op, self, other)
+        return TRUE if compare(self.data, y) else FALSE
 
     return method
+
+
+def _condition(op: Operation, *operands: Any) -> Condition:
+    found: Any = Value.record(op, *operands)
+    found.__class__ = Condition  # from Traced
+    return found  # type: ignore[no-any-return]
+
+
+@cache
+def _arrays() -> Any:
+    """The room that imports NumPy; NumPy asks for it."""
+    from tinygrad_vi import arrays
+
+    return arrays
+
+
+def _advice(other: Any, sign: str) -> None:
+    """Say what to write where an operand has no arithmetic and could not bring it."""
+    if isinstance(other, (list, tuple)):
+        raise TypeError(
+            f"a Value {sign} a {type(other).__name__} has no meaning: write [v {sign} x for x in xs], or make an array "
+            f"of it, v {sign} np.array(xs)"
+        )
 
 
 class Value:
@@ -287,9 +328,10 @@ class Value:
     data: the number, a float.  grad: d(output)/d(this), filled by `backward`.  op, parents, local_grads: the operation
     that made it, its operands and the partial derivative by each; None and () for a leaf.  label: a name for people.
 
-    Operators take Values, ints, floats and NumPy scalars on either side.  ``<``, ``<=``, ``>``, ``>=`` and truth go by
-    the number; ``==`` and hash by identity, so that Values can be keys.  A Value never turns into a float by itself:
-    ``math.exp(v)`` fails loudly instead of cutting the graph.  Attributes of your own (``p.momentum = 0.0``) are fine.
+    Operators take Values, ints, floats and NumPy scalars on either side.  Comparisons, ``==`` among them, and truth go
+    by the number; while a function is traced, comparisons are conditions for `where`.  The hash goes by identity, so
+    that Values can be keys.  A Value never turns into a float by itself: ``math.exp(v)`` fails loudly instead of cutting
+    the graph.  Attributes of your own (``p.momentum = 0.0``) are fine.
 
     Raises TypeError for what is not a real number.
 
@@ -381,7 +423,7 @@ class Value:
                 else:
                     for parent, partial in zip(parents, node.local_grads, strict=True):
                         parent.grad += partial * adjoint
-            if before.count(0.0) < len(before):  # 0 plus what flowed in is there already
+            if {*map(type, before)} != ONLY_FLOATS or before.count(0.0) < len(before):  # 0 + what flowed in is there
                 _set_grads(leaves, [g + leaf.grad for leaf, g in zip(leaves, before, strict=True)])
         except BaseException:  # Ctrl-C too
             _set_grads(leaves, before)
@@ -403,6 +445,7 @@ class Value:
         if isinstance(exponent, Value):
             return Value.record(ops.pow_.operation, self, exponent)
         if not isinstance(exponent, Real):
+            _advice(exponent, "**")
             return NotImplemented
         return Value.record(ops.power(number(exponent, "an exponent")), self)
 
@@ -414,16 +457,14 @@ class Value:
             return Value.record(ops.pow_.operation, base, self)
         return Value.record(ops.exponential(base), self)
 
-    __lt__ = _comparison(operator.lt)
-    __le__ = _comparison(operator.le)
-    __gt__ = _comparison(operator.gt)
-    __ge__ = _comparison(operator.ge)
+    __lt__, __le__ = _comparison(operator.lt, ops.LESS), _comparison(operator.le, ops.LESS_EQUAL)
+    __gt__ = _comparison(operator.gt, ops.LESS, swapped=True)
+    __ge__ = _comparison(operator.ge, ops.LESS_EQUAL, swapped=True)
+    __eq__ = _comparison(operator.eq, ops.EQUAL)  # of something else than a number: False
 
-    def __eq__(self, other: object) -> bool:
-        """Whether it is the very same node: Values are told apart by what they are, not by their numbers."""
-        if self is not other:
-            _ask_condition()
-        return self is other
+    def __ne__(self, other: object) -> Any:
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else ~equal
 
     __hash__ = object.__hash__
 
@@ -431,13 +472,36 @@ class Value:
         _ask_condition()
         return self.data != 0.0
 
+    def _no_condition(self, other: Any = None) -> NoReturn:  # noqa: ARG002
+        raise TypeError(
+            f"&, |, ^ and ~ combine conditions, and {_named(self)} is a number. They bind tighter than a comparison: "
+            "write (x > 0) & (y > 0) and not x > 0 & y > 0; for a number that is not 0 write x != 0"
+        )
+
+    __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __invert__ = _no_condition
+
     def __float__(self) -> NoReturn:
         if tracer_here.get() is not None:
             refuse_in_a_trace("is not turned into a float")
         raise TypeError(
-            "a Value is not turned into a float, which would cut the graph: take v.data for the number, "
-            "or the function of tinygrad_vi, exp(v) and not math.exp(v)"
+            "a Value is not turned into a float, which would cut the graph without a word: write exp(v) of tinygrad_vi "
+            "for math.exp(v), np.zeros(n, dtype=object) for an array that Values are put into, stop_gradient(v) to "
+            "compute with the number alone; outside of what is differentiated the number is v.data"
         )
+
+    # -- NumPy ---------------------------------------------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """What NumPy's elementwise functions mean, ``np.exp(v)``, ``array * v``: see `tinygrad_vi.arrays`."""
+        return _arrays().elementwise(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+        """What NumPy's other functions mean, ``np.where(v > 0, v, 0)``: see `tinygrad_vi.arrays`."""
+        return _arrays().function_of_arrays(function, inputs, options)
+
+    def conjugate(self) -> Value:
+        """The number itself, as it is real: ``np.var`` asks for it."""
+        return self
 
     # every operation of one operand is a method too: v.tanh() is tanh(v)
     exp, expm1, log, log1p = _method(ops.exp), _method(ops.expm1), _method(ops.log), _method(ops.log1p)
@@ -563,7 +627,7 @@ class Value:
 def _kind(node: Value) -> type[Value]:
     """Its class, whatever another thread that traces it has made of that for the while."""
     kind = type(node)
-    return Value if kind in (Guarded, Traced) else kind
+    return Value if kind in (Guarded, Traced, Condition) else kind
 
 
 def _rebuilt(
@@ -674,6 +738,44 @@ class Traced(Value):
     __eq__ = Value.__eq__
 
 
+def _truth_of(other: Any) -> Any:
+    """A condition, or what has one: True, False; None for a number."""
+    if isinstance(other, (Condition, Truth, bool)):
+        return other
+    return bool(other) if getattr(getattr(other, "dtype", None), "kind", "") == "b" and other.shape == () else None
+
+
+def _combined(combine: Callable[[Any, Any], Any]) -> Callable[[Condition, Any], Any]:
+    def method(self: Condition, other: Any) -> Any:
+        truth = _truth_of(other)
+        if truth is None:
+            self._no_condition() if isinstance(other, Value) else None
+            return NotImplemented
+        found = combine(self, truth)
+        found.__class__ = Condition
+        return found
+
+    return method
+
+
+class Condition(Traced):
+    """A comparison while a function is traced: 1 where it holds, else 0; for `where`, ``&``, ``|`` and ``~``."""
+
+    __slots__ = ()
+    __hash__ = Traced.__hash__
+
+    __and__ = __rand__ = _combined(lambda x, y: x * y)  # type: ignore[assignment]
+    __or__ = __ror__ = _combined(lambda x, y: ops.maximum(x, y))  # type: ignore[assignment]
+    __xor__ = __rxor__ = _combined(lambda x, y: Value.record(ops.EQUAL, Value.record(ops.EQUAL, x, y), 0.0))  # type: ignore[assignment]
+
+    def __invert__(self) -> Condition:  # type: ignore[override]
+        return _condition(ops.EQUAL, self, 0.0)
+
+    def __index__(self) -> int:  # (a, b)[x > 0]
+        _ask_condition()
+        return int(self.data)
+
+
 _HERE = globals()
 _own_number = Value.__dict__["data"].__get__
 _set_own_number = Value.__dict__["data"].__set__
@@ -721,7 +823,7 @@ def _numbers_at_the_point(nodes: Iterable[Value]) -> list[float]:
 
 
 ONLY_VALUES, ONLY_FLOATS = {Value}, {float}
-VALUES = {Value, Guarded, Traced}
+VALUES = {Value, Guarded, Traced, Condition}
 
 
 def _text_number(x: Value) -> float:

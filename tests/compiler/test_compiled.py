@@ -669,7 +669,7 @@ def test_equality_is_a_condition(condition):
     step = compile(lambda x, t: w[0] * x if condition(t) else w[1] * x, w)
     with pytest.raises(TypeError, match="cannot be a condition"):
         step(step.theta, [0.5], [1.0])
-    assert w[0] == w[0]
+    assert w[0] == w[0].data
     assert w[0] != w[1]
 
 

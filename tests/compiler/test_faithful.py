@@ -648,7 +648,7 @@ ADVICE = {  # what is refused, what its error says to write, and that
     "a key": (
         lambda w, x: w[0] * {0.5: 2.0}.get(x, 3.0),
         "where(c, x, y)",
-        lambda w, x: w[0] * where(1e-9 - abs(x - 0.5), 2.0, 3.0),
+        lambda w, x: w[0] * where(x == 0.5, 2.0, 3.0),
     ),
 }  # fmt: skip
 

@@ -284,7 +284,7 @@ def test_draw_dot_draws_the_whole_network():
 #: how the data are given to our own MLP
 INPUTS = {
     "Values": [[Value(a) for a in x] for x in XS],
-    # "plain floats": XS,  # as the lecture types it
+    "plain floats": XS,  # as the lecture types it
 }
 
 

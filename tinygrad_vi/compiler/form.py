@@ -557,7 +557,7 @@ def from_record(
     known: dict[Value, Expression] = {}
     for node in order:
         assert node.op is not None  # it stands in a topological order, so it was recorded
-        if not (node.op.in_table or node.op is ops.CHECKED):
+        if not (node.op.in_table or node.op in ops.NAMELESS):
             raise TypeError(
                 f"a compiled function finds an operation by its name, and {node.op.name!r} does not lead to this one: "
                 "another one was made since. Give each a name of its own: @operation(name=..., partials=...)"

@@ -68,7 +68,7 @@ unfused: Any = kept(fastmath=False, error_model="numpy", nogil=True)
 
 (DIV, POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH,
  TANH, SECH, BELL, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
- LOGSUMEXP, STOP_GRADIENT) = CODES.values()  # fmt: skip
+ LOGSUMEXP, STOP_GRADIENT, LESS, LESS_EQUAL, EQUAL) = CODES.values()  # fmt: skip
 
 
 @loops
@@ -295,6 +295,12 @@ def value(op, x, x1, x2, c):
         return x if x <= x1 or x != x else x1
     if op == WHERE:
         return (x1 if x > 0.0 else x2) if x == x else x
+    if op == LESS:
+        return 1.0 if x < x1 else 0.0
+    if op == LESS_EQUAL:
+        return 1.0 if x <= x1 else 0.0
+    if op == EQUAL:
+        return 1.0 if x == x1 else 0.0
     if op == POW:
         return x**x1
     if op == TAN:

@@ -144,6 +144,10 @@ WRITTEN: dict[str, tuple[str, int, int]] = {
     "leaky_relu": ("leaky_relu({}, {c})", CALL, SUM),
     "maximum": ("np.maximum({}, {})", CALL, SUM),
     "minimum": ("np.minimum({}, {})", CALL, SUM),
+    **{
+        name: (f"np.where({{}} {sign} {{}}, 1.0, 0.0)", CALL, SUM)
+        for name, sign in (("less", "<"), ("less_equal", "<="), ("equal", "=="))
+    },
     "pow": ("{} ** {}", POWER, CALL),
     "power": ("{} ** {c}", POWER, CALL),
     "relu": ("np.maximum({}, 0)", CALL, SUM),

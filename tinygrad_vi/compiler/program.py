@@ -26,6 +26,7 @@ Output = tuple[float, int]
 DEFINED = frozenset({
     "neg", "add", "sub", "mul", "dot", "atan", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus", "silu", "gelu",
     "step", "relu", "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
+    "less", "less_equal", "equal",
 })  # fmt: skip
 #: operations that have derivatives wherever they have a value
 SMOOTH = DEFINED | {"div", "exp", "exponential", "log", "log1p", "sin", "cos", "tan", "total"}

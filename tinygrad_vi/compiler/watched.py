@@ -33,8 +33,11 @@ from tinygrad_vi.value import Value
 
 #: so many entries are looked through, in all
 MOST = 100_000
-#: so many are compared by identity at each call; longer lists entry by entry, which is faster, by ==
+#: so many numbers are compared by identity at each call; longer lists entry by entry, which is faster, by ==
 FEW = 256
+
+#: and of lists in lists so many levels
+DEEP = 10
 
 #: objects of Python's own that hold what users put there
 HOLDERS = (SimpleNamespace, Namespace, UserDict, UserList, ChainMap, Enum)
@@ -104,6 +107,7 @@ class _Snapshot:
         walk = _Walk(function, parameters, written)
         self.held = {id(x): (x, [*map(id, _entries(x))]) for x in walk.views}
         self.contents, self.kept, self.values, self.complete = walk.contents, walk.kept, walk.values, walk.complete
+        self.values_met = walk.values_met
         self.drawn = random_state() if walk.draws else None
         #: (get, from what, what it gave): compared by ==, or by identity where == says too little
         self.equal: list[tuple[Callable[[Any], Any], Any, Any]] = []
@@ -129,7 +133,8 @@ class _Snapshot:
         """Watch what ``get`` gives of x; without it the entries of x."""
         known = x if get is None else get(x)
         entries = _entries(known)
-        if len(entries) <= FEW and any(map(_told_by_identity, entries)):
+        by_identity = self.values_met and any(map(_holds_values, entries))
+        if by_identity or (len(entries) <= FEW and any(map(_is_zero, entries))):
             self.identical.append((get or _itself, x, tuple(entries)))
         elif get is None:
             self.containers.append(x)
@@ -160,9 +165,16 @@ class _Snapshot:
         return True
 
 
-def _told_by_identity(x: Any) -> bool:
-    """Values of one number, and 0.0 and -0.0, are equal and not the same."""
-    return isinstance(x, Value) or (x.__class__ in (int, float) and x == 0)
+def _holds_values(x: Any, depth: int = 0) -> bool:
+    """Whether it is, or holds, Values, which are equal where they have one number, and not the same."""
+    if isinstance(x, (list, tuple, dict, deque)) and depth < DEEP:
+        return any(_holds_values(entry, depth + 1) for entry in _entries(x))
+    return isinstance(x, Value)
+
+
+def _is_zero(x: Any) -> bool:
+    """0.0 and -0.0 are equal and not the same."""
+    return x.__class__ in (int, float) and bool(x == 0)
 
 
 def _contents_of(cells: list[CellType]) -> list[Any]:
@@ -214,6 +226,7 @@ class _Walk:
         self.values: list[Value] = []
         self.complete = True
         self.draws = False
+        self.values_met = False
         self.cells: list[CellType] = []
         self.globals: dict[int, tuple[dict[str, Any], list[str]]] = {}
         self.views: list[Any] = []
@@ -238,6 +251,7 @@ class _Walk:
         if isinstance(x, GETTERS):
             return
         if isinstance(x, Value):
+            self.values_met = True
             if not x.parents and x not in self.parameters:
                 self.values.append(x)
         elif isinstance(x, FUNCTIONS):

@@ -110,8 +110,10 @@ def _nudged(tape: Tape) -> list[float]:
     def output(moved: Value, by: float) -> float:
         data = {node: node.data for node in tape}
         data[moved] += by
-        rest = list(tape)
-        for node in rest[rest.index(moved) + 1 :]:
+        rest = iter(tape)
+        while next(rest) is not moved:  # and not ==, which goes by the number
+            pass
+        for node in rest:
             if node.op is not None:
                 data[node] = node.op.value(*[data.get(parent, parent.data) for parent in node.parents])
         return data[tape.output]

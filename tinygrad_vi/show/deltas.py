@@ -144,7 +144,7 @@ class _Gathering:
     @staticmethod
     def _squared(w: Value, x: Value) -> bool:
         """Whether x is made of w, as in a penalty 0.1*w*w."""
-        return x.op is not None and x.op.name == "mul" and w in x.parents
+        return x.op is not None and x.op.name == "mul" and any(p is w for p in x.parents)
 
     def _scaled(self, operands: Sequence[Value]) -> dict[Any, frozenset[Value]]:
         """A part of a sum times or over a constant, until the sum is complete."""
@@ -195,7 +195,7 @@ class _Gathering:
             return self._complete[key]
         weights, bias = key
         if not weights:  # nothing is connected, and the bias is the sum
-            return [bias] * any(bias in node.parents for node in self.order)
+            return [bias] * any(p is bias for node in self.order for p in node.parents)
         without = [node for node in self._partial[key] if self.gathered[node][key] - {bias} == {*weights}]
         if not without and self._partial[key]:
             raise NoSumError(

@@ -160,7 +160,7 @@ class _Circuit:
         operands = dict.fromkeys([*(v for gate in self.gates for v in gate.parents), *outputs])
         leaves = [v for v in operands if not v.parents]
         labelled = any(v.label for v in leaves)
-        self.constants = {v for v in leaves if labelled and not v.label and v not in outputs}
+        self.constants = {v for v in leaves if labelled and not v.label}.difference(outputs)
         self.values = [*leaves, *self.gates]
         taken = {v.label for v in leaves}
         self.placeholder = next((c for c in ("x", "u", "s", "t") if c not in taken), "·")

@@ -200,7 +200,7 @@ class _Sketch:
         self.local, self.roles, self.digits = local, roles, digits
 
     def _reached_from(self, start: Value) -> set[Value]:
-        if start not in self.nodes:
+        if start not in {*self.nodes}:
             raise ValueError(f"cannot highlight {start!r}: it is not in the graph")
         reached = {start}
         for node in self.nodes:

@@ -139,13 +139,13 @@ class _Sketch:
     def _draw_row(self, graph: Digraph, row: Value) -> None:
         name, formula, _ = self.write.computation(row)
         value = self.write.number(row.data).text
-        unnamed = row in self.tape.inputs and not row.label
+        unnamed = self.tape.is_input(row) and not row.label
         written = shorten(formula.text, LONGEST_TEXT)
         lines = [f"{name.text} = {value}"] if unnamed else [f"{name.text} = {written}", f"= {value}"]
         terms = self.trace.terms.get(row, ())
         found = f"{self.derivative(row).text} = {self.write.contributions(terms, self.trace[row]).text}"
         last = row is self.tape.output
-        colors = OUTPUT if last else LEAF if row in self.tape.inputs else RESULT
+        colors = OUTPUT if last else LEAF if self.tape.is_input(row) else RESULT
         style = {"shape": "box", "style": "filled,rounded", "fillcolor": colors[0], "color": colors[1]}
         _draw(graph, self.ids[row], [*[(line, TEXT) for line in lines], (found, self.color)], **style,
               peripheries="2" if last else "1")  # fmt: skip

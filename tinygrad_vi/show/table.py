@@ -141,7 +141,7 @@ def _adjoint_table(trace: Trace, digits: int) -> Table:
             rule = write.output_seed(BAR)
         name, formula, _ = write.computation(node)
         adjoint = [write.adjoint(node), rule or EMPTY, write.factors(terms), write.contributions(terms, trace[node])]
-        if node in tape.inputs:
+        if tape.is_input(node):
             adjoint[0] = write.equal(write.seed(BAR, node), adjoint[0])
         rows.append([name, formula, write.number(node.data), *adjoint])
     end = tape.output
@@ -298,7 +298,7 @@ class TraceWriter(FormulaWriter):
 
     def computation(self, node: Value) -> list[Symbol]:
         """The row's name, its formula, and the formula with numbers."""
-        if node.op is None or node in self.tape.inputs:
+        if node.op is None or self.tape.is_input(node):
             return [self.name(node), self.label(node), EMPTY]
         formula, with_numbers = self.formula(node)
         return [self.name(node), formula, with_numbers or EMPTY]

@@ -1,0 +1,320 @@
+"""Arrays of Values: what NumPy's functions mean on them.
+
+NumPy runs over an array of objects by asking each object for a method, and decides some things by ``if``: ``np.where``,
+``np.maximum``, every comparison.  So arrays that this package hands out are of a class of their own, which NumPy lets
+decide what its functions do (NEP 13 and NEP 18): they apply the operations of the table entry by entry.  The same holds
+where a Value itself is an operand, ``np.exp(v)``.
+
+An array that the user makes, ``np.array([v, w])``, is NumPy's own: sums, products and functions work on it too, but in
+``np.maximum`` the first of equal entries takes the whole gradient, and while a function is traced what compares entries
+is refused.  `array` makes one of this class out of it.
+
+This module imports NumPy; it is opened when NumPy, or an array, asks for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_vi import ops
+from tinygrad_vi.value import Condition, Value, dot, of_the_engine
+
+
+class ValueArray(np.ndarray):
+    """An array of Values (and numbers) of any shape, on which NumPy's functions mean what they say."""
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return elementwise(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+        return function_of_arrays(function, inputs, options)
+
+    def dot(self, other: Any, out: Any = None) -> Any:
+        """``np.dot(self, other)``."""
+        return np.dot(self, other, out=out)
+
+
+def array(entries: Any) -> Any:
+    """The array of Values that nested lists, or an array of NumPy's, hold.
+
+    >>> v = array([Value(2.0), Value(-1.0)])
+    >>> np.maximum(v, 0.0).sum()
+    Value(data=2.0, grad=0.0)
+    """
+    return np.array(entries, dtype=object).view(ValueArray)
+
+
+def array_of(entries: Sequence[Any], shape: tuple[int, ...]) -> Any:
+    """An array of this shape of entries in order, whatever they are."""
+    found = np.empty(len(entries), dtype=object)
+    found[:] = entries
+    return found.reshape(shape).view(ValueArray)
+
+
+# --- What the names of NumPy mean -------------------------------------------------------------------------------------
+
+#: NumPy's name and ours, where they differ
+_RENAMED = {
+    "absolute": "abs_", "fabs": "abs_", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
+    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "rint": "round",
+}  # fmt: skip
+_SAME = (
+    "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh",
+    "sign", "floor", "ceil", "trunc", "hypot", "logaddexp", "maximum", "minimum",
+)  # fmt: skip
+
+
+def _heaviside(x: Any, at_0: Any) -> Any:
+    return ops.where(x == 0.0, at_0, ops.step(x))
+
+
+def _invert(condition: Any) -> Any:
+    return not condition if isinstance(condition, (bool, np.bool_)) else ~condition
+
+
+#: what a function of NumPy does to numbers and Values
+MEANING: dict[str, Callable[..., Any]] = {
+    **{numpys: getattr(ops, ours) for numpys, ours in _RENAMED.items() if hasattr(ops, ours)},
+    **{name: getattr(ops, name) for name in _SAME if hasattr(ops, name)},
+    "square": lambda x: x**2,
+    "reciprocal": lambda x: 1.0 / x,
+    "exp2": lambda x: 2.0**x,
+    "float_power": operator.pow,
+    "conjugate": lambda x: x,
+    "radians": lambda x: x * (math.pi / 180.0),
+    "deg2rad": lambda x: x * (math.pi / 180.0),
+    "degrees": lambda x: x * (180.0 / math.pi),
+    "rad2deg": lambda x: x * (180.0 / math.pi),
+    "heaviside": _heaviside,
+    "clip": lambda x, low, high: ops.minimum(ops.maximum(x, low), high),
+}
+#: the same for what gives True or False, or a condition while a function is traced
+ASKING: dict[str, Callable[..., Any]] = {
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+    "equal": operator.eq,
+    "not_equal": operator.ne,
+    "isnan": lambda x: x != x,
+    "isfinite": lambda x: abs(x) < math.inf,
+    "isinf": lambda x: abs(x) == math.inf,
+    "bitwise_and": operator.and_,
+    "bitwise_or": operator.or_,
+    "bitwise_xor": operator.xor,
+    "invert": _invert,
+    "logical_and": lambda x, y: (x != 0) & (y != 0),
+    "logical_or": lambda x, y: (x != 0) | (y != 0),
+    "logical_xor": lambda x, y: (x != 0) ^ (y != 0),
+    "logical_not": lambda x: x == 0,
+}
+#: what NumPy's own loop over objects does rightly, by the operators of Python
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "floor_divide": operator.floordiv,
+    "remainder": operator.mod,
+    "divmod": divmod,
+    "power": operator.pow,
+    "negative": operator.neg,
+    "positive": operator.pos,
+}
+ALL = {**MEANING, **ASKING, **OPERATORS}
+#: a reduction along an axis, of a list of entries
+REDUCING: dict[str, Callable[[list[Any]], Any]] = {
+    "add": ops.total,
+    "logaddexp": ops.logsumexp,
+    **{name: functools.partial(functools.reduce, MEANING[name]) for name in ("maximum", "minimum")},
+    **{name: functools.partial(functools.reduce, ASKING[name]) for name in ("logical_and", "logical_or")},
+}
+
+
+def elementwise(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """What an elementwise function of NumPy gives where Values are among the entries.
+
+    Raises TypeError for a function that has no counterpart among the operations, and where Values are to be written
+    into an array of floats.
+    """
+    name = ufunc.__name__
+    if method == "__call__" and not options and (numbers := _numbers(inputs)) is not None:  # np.float64(2.0) * v
+        return _meaning(name)(*numbers)
+    out = options.get("out")
+    if out is not None:
+        options = {**options, "out": tuple([_base(x) for x in out])}
+        if any(x.dtype != object for x in options["out"]):
+            raise TypeError(
+                f"an array of {out[0].dtype} cannot hold Values, which have a record: make it with dtype=object, "
+                "np.zeros(n, dtype=object), or write a = a + v for a += v"
+            )
+    bases = [_base(x) for x in inputs]
+    if name == "matmul" and method == "__call__" and not options:
+        return _wrapped(_matmul(*bases))
+    plainly = not {"out", "initial", "where"} & options.keys() and options.get("dtype") in (None, object)
+    if method == "reduce" and name in REDUCING and plainly:
+        kept = bool(options.get("keepdims"))
+        return _wrapped(_reduced(REDUCING[name], np.asarray(bases[0]), options.get("axis", 0), kept, name))
+    # NumPy's own loop does what Python's operators do, and faster
+    run = ufunc if name in OPERATORS or name == "matmul" else np.frompyfunc(_meaning(name), ufunc.nin, 1)
+    found = getattr(run, method)(*bases, **options)
+    if name in ASKING and out is None:
+        found = _asked(found)
+    return _wrapped(found) if out is None else out[0] if ufunc.nout == 1 else out
+
+
+def _meaning(name: str) -> Callable[..., Any]:
+    try:
+        return ALL[name]
+    except KeyError:
+        raise TypeError(
+            f"np.{name} has no counterpart among the operations of tinygrad_vi, so it cannot take Values"
+        ) from None
+
+
+def _numbers(inputs: Sequence[Any]) -> list[Any] | None:
+    """Operands of which none is an array; NumPy's numbers as Python's, whose operators do not ask NumPy again."""
+    found = []
+    for x in inputs:
+        if not isinstance(x, (Value, float, int)) or isinstance(x, np.generic):  # np.float64 is a float
+            if isinstance(x, (list, tuple)) or getattr(x, "shape", ()) != ():
+                return None
+            x = x.item() if isinstance(x, (np.generic, np.ndarray)) else x
+            x = ops.number(x, "an operation") if isinstance(x, np.generic) else x  # longdouble
+        found.append(x)
+    return found
+
+
+def _base(x: Any) -> Any:
+    """An array of NumPy's own class, whose loops do not come back here."""
+    if isinstance(x, Value):
+        return np.array(x, dtype=object)
+    return x.view(np.ndarray) if isinstance(x, ValueArray) else x
+
+
+def _wrapped(x: Any) -> Any:
+    if isinstance(x, tuple):
+        return tuple(map(_wrapped, x))
+    if not isinstance(x, np.ndarray) or x.dtype != object:
+        return x
+    return x.item() if x.ndim == 0 else x.view(ValueArray)
+
+
+def _asked(found: Any) -> Any:
+    """Answers as bools, where none is a condition of a traced function."""
+    if not isinstance(found, np.ndarray):
+        return found
+    return found if any(isinstance(x, Value) for x in found.flat) else found.astype(bool)
+
+
+def _reduced(reduce: Callable[[list[Any]], Any], x: Any, axis: Any, keepdims: bool, name: str) -> Any:
+    axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
+    gone = sorted({operator.index(k) % x.ndim for k in axes}) if x.ndim else []
+    stay = [k for k in range(x.ndim) if k not in gone]
+    if name != "add" and 0 in [x.shape[k] for k in gone]:
+        raise ValueError(f"the {name} of no numbers has no value: the array has the shape {x.shape}")
+    rows = x.transpose(*stay, *gone).reshape(*[x.shape[k] for k in stay], math.prod([x.shape[k] for k in gone]))
+    found = np.empty(rows.shape[:-1], dtype=object)
+    for place in np.ndindex(found.shape):
+        found[place] = reduce(rows[place].tolist())
+    return found.reshape([1 if k in gone else x.shape[k] for k in range(x.ndim)]) if keepdims else found
+
+
+def _matmul(a: Any, b: Any) -> Any:
+    """The product of two vectors or matrices: each entry one `dot`, a node and not 2 n."""
+    a, b = np.asarray(a), np.asarray(b)
+    if not (1 <= a.ndim <= 2 and 1 <= b.ndim <= 2 and a.shape[-1] == b.shape[0]):
+        return np.matmul(a, b)  # of more axes, or an error that NumPy explains
+    rows = a.reshape(-1, a.shape[-1]).tolist()
+    columns = b.T.reshape(-1, b.shape[0]).tolist()
+    found = np.empty((len(rows), len(columns)), dtype=object)
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            found[i, j] = dot(row, column)
+    return found.reshape(a.shape[:-1] + b.shape[1:])
+
+
+# --- Functions that are not elementwise -------------------------------------------------------------------------------
+
+
+def function_of_arrays(function: Any, inputs: Iterable[Any], options: Mapping[str, Any]) -> Any:
+    """What another function of NumPy gives: most are made of elementwise ones, and NumPy's own text does.
+
+    Raises TypeError, with what NumPy says, for one that asks for floats, such as ``np.linalg.solve``.
+    """
+    inputs = [_lifted(x) for x in inputs]
+    options = {name: _lifted(x) for name, x in options.items()}
+    rule = FUNCTIONS.get(function)
+    if rule is not None:
+        return _wrapped(rule(*inputs, **options))
+    try:
+        found = np.ndarray.__array_function__(_NONE, function, (ValueArray,), tuple(inputs), options)
+    except TypeError as error:
+        if _is_ours(error):
+            raise
+        raise TypeError(
+            f"np.{function.__name__} does not take Values: {error}. It works where it is made of the operations of "
+            "tinygrad_vi; write it with them, with sums, products and np.where"
+        ) from error
+    return _wrapped(found)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether this package raised it, and says what to write."""
+    trail = error.__traceback__
+    while trail is not None and trail.tb_next is not None:
+        trail = trail.tb_next
+    return trail is not None and of_the_engine(trail.tb_frame)
+
+
+_NONE: Any = np.empty(0, dtype=object).view(ValueArray)
+
+
+def _lifted(x: Any) -> Any:
+    if isinstance(x, Value):
+        return np.array(x, dtype=object).view(ValueArray)
+    return type(x)(map(_lifted, x)) if type(x) in (list, tuple) else x
+
+
+def _where(condition: Any, *choices: Any) -> Any:
+    if not choices:
+        return np.nonzero(condition)
+    return np.frompyfunc(_chosen, 3, 1)(_base(condition), *map(_base, choices))
+
+
+def _chosen(condition: Any, x: Any, y: Any) -> Any:
+    if isinstance(condition, Condition):
+        return ops.where(condition, x, y)
+    if isinstance(condition, Value):
+        return ops.where(condition != 0.0, x, y)  # NumPy: what is not 0 holds
+    return x if condition else y
+
+
+def _dot(a: Any, b: Any, out: Any = None) -> Any:
+    a, b = _base(a), _base(b)
+    if out is not None or np.ndim(a) > 2 or np.ndim(b) > 2:
+        return np.dot(a, b, out=out)
+    return np.multiply(a, b) if np.ndim(a) == 0 or np.ndim(b) == 0 else _matmul(a, b)
+
+
+def _select(conditions: Sequence[Any], choices: Sequence[Any], default: Any = 0) -> Any:
+    if len(conditions) != len(choices):
+        raise ValueError(f"np.select takes a choice for each condition, got {len(conditions)} and {len(choices)}")
+    for condition, choice in zip(reversed(conditions), reversed(choices), strict=True):
+        default = _where(condition, choice, default)
+    return default
+
+
+def _count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    return np.sum(np.not_equal(x, 0), axis=axis, keepdims=keepdims)
+
+
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.where: _where, np.select: _select, np.dot: _dot, np.count_nonzero: _count_nonzero,
+}  # fmt: skip
