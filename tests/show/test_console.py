@@ -85,16 +85,18 @@ def test_plain_letters(text, plainly):
 
 @pytest.mark.parametrize("form", ["rounded_outline", "pipe", "unsafehtml", "latex_raw"])
 def test_tables_are_drawn_as_tabulate_draws_them(y, form):
-    sheet = Sheet("words", cells("đầu", "second head"), [cells("một hai ba bốn năm" + " sáu" * 20, "x"), cells("中文", "b")])
+    sheet = Sheet(
+        "words", cells("đầu", "second head"), [cells("một hai ba bốn năm" + " sáu" * 20, "x"), cells("中文", "b")]
+    )
     tables = [Tape(y).adjoint().table(), Tape(y).tangent().table(digits=12), sheet]
+    texts = {
+        "rounded_outline": lambda table, cell: sheet._wrapped(cell).text if table is sheet else cell.text,
+        "pipe": lambda table, cell: cell.text.replace("*", "\\*"),
+        "unsafehtml": lambda table, cell: cell.text,
+        "latex_raw": lambda table, cell: f"${cell.latex}$" if cell.text else "",
+    }
     for table in tables:
-        texts = {
-            "rounded_outline": lambda cell: sheet._wrapped(cell).text if table is sheet else cell.text,
-            "pipe": lambda cell: cell.text.replace("*", "\\*"),
-            "unsafehtml": lambda cell: cell.text,
-            "latex_raw": lambda cell: f"${cell.latex}$" if cell.text else "",
-        }
-        rows = [[texts[form](cell) for cell in row] for row in (table.headers, *table.rows)]
+        rows = [[texts[form](table, cell) for cell in row] for row in (table.headers, *table.rows)]
         judge = tabulate(rows[1:], rows[0], tablefmt=form, disable_numparse=True)
         ours = {
             "rounded_outline": table.to_text,
