@@ -9,7 +9,7 @@ from tinygrad_vi import Value
 
 
 def test_sanity_check():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'tinygrad_vi[peers]'")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
     x = Value(-4.0)
     z = 2 * x + 2 + x
@@ -35,7 +35,7 @@ def test_sanity_check():
 
 
 def test_more_ops():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'tinygrad_vi[peers]'")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
     a = Value(-4.0)
     b = Value(2.0)
