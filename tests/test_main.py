@@ -174,6 +174,7 @@ def test_a_quick_demo_prints_trains_and_makes_one_page_of_its_pictures(tmp_path)
     assert "warning" not in done.stderr.lower()
 
 
+@pytest.mark.slow
 def test_the_demo_speaks_vietnamese(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path), "--quick", "--language", "vi"]) == 0
     out = capsys.readouterr().out
@@ -203,6 +204,7 @@ def test_the_demo_says_what_it_needs_before_it_trains(tmp_path, monkeypatch, cap
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_demo_learns_its_three_tasks(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out

@@ -87,6 +87,7 @@ def assert_close(got, expected, scale):
 # --- the tests --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(SAME_EVERY_TIME, max_examples=200)
 @given(programs(200))
 def test_forward_and_reverse_mode_agree(drawn):
@@ -98,6 +99,7 @@ def test_forward_and_reverse_mode_agree(drawn):
     assert_close([tangent], [product(gradient, direction)], [product(scale, map(abs, direction))])
 
 
+@pytest.mark.slow
 @settings(SAME_EVERY_TIME, max_examples=200)
 @given(programs(200))
 def test_gradients_and_second_derivatives_agree_with_pytorch(drawn):
@@ -105,6 +107,7 @@ def test_gradients_and_second_derivatives_agree_with_pytorch(drawn):
     assert_engines_agree(by_torch, *drawn)
 
 
+@pytest.mark.slow
 @settings(SAME_EVERY_TIME, max_examples=15)
 @given(programs(20))
 def test_gradients_and_second_derivatives_agree_with_jax(drawn):

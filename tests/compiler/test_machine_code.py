@@ -275,6 +275,7 @@ print(sum(f.stats.cache_hits.values()))
 """
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_once_do_not_meet(mini):
     root = Path(machine_code.__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(mini.parent), str(root)]), "NUMBA_CACHE_DIR": ""}

@@ -96,6 +96,7 @@ def test_the_example_of_its_readme_prints_the_same_numbers():
     assert f"{b.grad:.4f}" == "645.5773"
 
 
+@pytest.mark.slow
 def test_its_demo_notebook_starts_at_its_numbers_and_learns():
     """The notebook's cells, with their imports changed; plots and prints left out."""
     import random
