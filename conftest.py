@@ -1,7 +1,7 @@
 """Two suites: ``pytest`` is the quick one, ``pytest --rest`` runs what it leaves out.  Both use all cores.
 
 The quick suite runs every test that is not marked ``slow``, with some of its cases where it has many.  Whoever names
-files or tests gets all that is in them, one after the other.
+files or tests (a path, ``-k``, ``-m``) gets all that is meant, one after the other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def suite(config: pytest.Config) -> str:
     if config.option.rest:
         return "rest"
-    return "named" if config.args_source is pytest.Config.ArgsSource.ARGS else "quick"
+    by_name = config.args_source is pytest.Config.ArgsSource.ARGS or config.option.keyword or config.option.markexpr
+    return "named" if by_name else "quick"
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at its options
