@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import sklearn.datasets
 
 from tinygrad_vi import ShapeError, data
 
@@ -50,6 +51,13 @@ def test_study_hours_follow_their_rule():
     X, y = data.study_hours()
     assert y == [int(learn + 0.5 * sleep >= 8) for learn, sleep in X]
     assert sum(y) == 10
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 100])
+@pytest.mark.parametrize(("noise", "seed"), [(0.0, 0), (0.1, 1), (0.3, 12345)])
+def test_moons_are_those_of_scikit_learn_to_the_last_bit(n, noise, seed):
+    X, y = sklearn.datasets.make_moons(n_samples=n, noise=noise, random_state=seed)
+    assert data.moons(n, noise, seed) == (X.tolist(), y.tolist())
 
 
 def test_moons_and_digits():

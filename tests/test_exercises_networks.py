@@ -136,6 +136,7 @@ def test_seed_B20():
         agrees(name, [sizes[layer.n_outputs], sizes[layer.n_inputs]])
 
 
+@pytest.mark.slow
 def test_seed_B21():
     xs = [math.pi * (k / 20 - 1) for k in range(41)]
     errors = []

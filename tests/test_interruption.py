@@ -145,6 +145,7 @@ def test_an_interruption_at_any_line_leaves_a_whole_step_and_the_rest_can_be_tra
     assert seen == set(range(STEPS + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 def test_an_interruption_at_any_instruction_as_well(compiled):
     problem = Problem("Adam", compiled)

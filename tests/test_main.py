@@ -4,7 +4,10 @@ import subprocess
 import sys
 
 import pytest
+from course.glossary import violations
 
+import tinygrad_vi
+from tinygrad_vi import demo
 from tinygrad_vi.__main__ import main
 
 BOOK = ["trace", "log(x1) + x1*x2 - sin(x2)", "x1=2", "x2=5"]
@@ -142,25 +145,66 @@ def test_the_module_runs_as_a_command():
     assert done.returncode == 0
     assert "x̄2 = v̄₀" in done.stdout
     assert run("trace", "log(x)", "x=-1").returncode == 2
-    for help in (run("--help"), run("trace", "--help"), run("demo", "--help"), run("--version")):
+    for help in (run("--help"), run("trace", "--help"), run("demo", "--help")):
         assert help.returncode == 0
         assert "tinygrad_vi" in help.stdout
+    assert run("--version").stdout == f"tinygrad_vi {tinygrad_vi.__version__}\n"
 
 
-def test_a_quick_demo_prints_trains_draws_and_says_which_files_it_wrote(tmp_path):
+PICTURES = [
+    *("adding.png", "adding_loss.png", "moons_boundary.png", "moons_gradients.png", "moons_loss.png"),
+    *("neuron.svg", "study_boundary.png", "study_loss.png", "study_network.svg"),
+]
+
+
+def test_a_quick_demo_prints_trains_and_makes_one_page_of_its_pictures(tmp_path):
     done = run("demo", "--out", str(tmp_path / "out"), "--quick", "--seed", "0")
     assert done.returncode == 0
-    files = sorted(tmp_path.glob("out/*"))
-    assert [f.name for f in files] == [
-        *("adding.png", "adding_loss.png", "moons_boundary.png", "moons_gradients.png", "moons_loss.png"),
-        *("neuron.png", "neuron.svg", "study_boundary.png", "study_loss.png", "study_network.png", "study_network.svg"),
-    ]
-    assert all(str(f) in done.stdout and f.stat().st_size > 5000 for f in files)
+    files = {f.name: f for f in tmp_path.glob("out/*")}
+    assert sorted(files) == sorted(["index.html", "neuron.html", *PICTURES])
+    assert all(f.stat().st_size > 5000 for f in files.values())
+    page = files["index.html"].read_text(encoding="utf-8")
+    assert sorted(re.findall(r'<img src="([^"]+)" alt="[^"]+">', page)) == sorted(PICTURES)
+    assert re.findall(r'href="([^"]+)"', page) == ["neuron.html"]
+    assert "//" not in page  # it needs no network
+    assert f"Wrote {files['index.html']}" in done.stdout
     assert done.stdout.count("Forward mode") == done.stdout.count("Reverse mode") == 1
+    assert re.search(r"ms node by node, \d+ µs compiled, [\d,]+ times as fast", done.stdout)
     assert done.stderr.count("100%") >= 3
     assert "warning" not in done.stderr.lower()
 
 
+@pytest.mark.slow
+def test_the_demo_speaks_vietnamese(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path), "--quick", "--language", "vi"]) == 0
+    out = capsys.readouterr().out
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert '<html lang="vi">' in page
+    for text in ("Ranh giới quyết định", "nhanh gấp", "mạng nơ-ron hồi tiếp"):
+        assert text in page
+    assert "số giờ học và giờ ngủ -> thi đỗ: đúng" in out
+
+
+def test_the_demo_says_the_same_in_both_languages_and_in_the_words_of_the_glossary():
+    english, vietnamese = demo.words()["en"], demo.words()["vi"]
+    assert english.keys() == vietnamese.keys()
+    for name, text in english.items():
+        assert sorted(re.findall(r"{\w+}", text)) == sorted(re.findall(r"{\w+}", vietnamese[name]))
+    assert violations(" ".join(vietnamese.values())) == []
+
+
+def test_the_demo_says_what_it_needs_before_it_trains(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "find_spec", lambda package: None)
+    monkeypatch.setattr(demo, "which", lambda program: None)
+    assert main(["demo", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "tinygrad_vi demo: the demo draws: pip install graphviz pygraphviz matplotlib\n",
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
 def test_the_demo_learns_its_three_tasks(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out

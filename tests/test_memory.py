@@ -165,6 +165,7 @@ print((tracemalloc.get_traced_memory()[0] - before) / count)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("operator", "saved"),
     [
@@ -214,6 +215,7 @@ del y, w, x
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "program",
     [

@@ -765,6 +765,7 @@ def test_biases_of_cells_may_be_shared_values():
     assert cell.predict([[1.0]]) == [[1.5]]
 
 
+@pytest.mark.slow
 def test_modules_may_be_nested_as_deep_as_they_like():
     class Wrap(nn.Module):
         def __init__(self, inner):

@@ -36,6 +36,7 @@ def test_it_was_built_from_its_text(source):
     assert [(c.cell_type, c.source) for c in committed.cells] == [(c.cell_type, c.source) for c in told.cells]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the machinery that runs notebooks, not of ours
 def test_it_runs_and_prints_what_is_committed(path):

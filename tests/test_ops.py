@@ -254,6 +254,39 @@ POW_DOMAIN = "x > 0, or x = 0 and y >= 0, or x < 0 and an integer y"
 @pytest.mark.parametrize(
     ("compute", "text"),
     [
+        (lambda V: 1.0 / V(0.0, "x"), "a1 / a2 needs a2 != 0, got a1 = 1.0, a2 = 0.0 (node 'x')"),
+        (lambda V: V(1.0, "x") / V(0.0, "y"), "x / y needs y != 0, got x = 1.0 (node 'x'), y = 0.0 (node 'y')"),
+        (lambda V: V(1.0, "y") / V(0.0, "x"), "a1 / a2 needs a2 != 0, got a1 = 1.0 (node 'y'), a2 = 0.0 (node 'x')"),
+        (
+            lambda V: V(1.0, "a2") / V(0.0, "x"),
+            "aa1 / aa2 needs aa2 != 0, got aa1 = 1.0 (node 'a2'), aa2 = 0.0 (node 'x')",
+        ),
+        (
+            lambda V: V(-2.0, "y") ** V(0.5, "w"),
+            "a1 ** a2 needs a1 > 0, or a1 = 0 and a2 >= 0, or a1 < 0 and an integer a2, got a1 = -2.0 (node 'y'), "
+            "a2 = 0.5 (node 'w')",
+        ),
+        (
+            lambda V: V(-2.0, "y") ** V(3.0, "x"),
+            "a1 ** a2 has no finite derivative at a1 = -2.0 (node 'y'), a2 = 3.0 (node 'x'); for a base below 0 write "
+            "the exponent as a plain number, a1 ** 3; inside no_grad() it still has its value",
+        ),
+        (
+            lambda V: ops.total([V(1e308, "x2"), V(1e308, "x1"), 1.0, 1.0, 1.0]),
+            "a1 + a2 + ... + a5 overflows a float, got a1 = 1e+308 (node 'x2'), a2 = 1e+308 (node 'x1'), a3 = 1.0, "
+            "... (5 operands)",
+        ),
+    ],
+)
+def test_the_label_of_one_operand_is_never_the_name_of_another(compute, text):
+    with pytest.raises(DomainError) as error:
+        compute(Value)
+    assert str(error.value) == text
+
+
+@pytest.mark.parametrize(
+    ("compute", "text"),
+    [
         (lambda z: ops.log(z(-1.0)), "log(x) needs x > 0, got x = -1.0 (node 'z')"),
         (lambda z: ops.log(z(0.0)), "log(x) needs x > 0, got x = 0.0 (node 'z')"),
         (lambda z: ops.log1p(z(-1.0)), "log1p(x) needs x > -1, got x = -1.0 (node 'z')"),

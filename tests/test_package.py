@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,22 @@ def test_the_examples_of_contributing_run() -> None:
     result = doctest.testfile(str(ROOT / "CONTRIBUTING.md"), module_relative=False)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+def test_errors_about_missing_packages_name_packages_that_an_extra_brings() -> None:
+    # not "tinygrad_vi[draw]", which pip knows only where the package came from an index
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    brought = set(re.findall(r'"([a-z-]+)(?:\[\w+\])?>=', project)) | {"numpy"}
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tinygrad_vi").rglob("*.py")]
+    named = {
+        name for text in sources for line in re.findall(r"pip install ([a-z][a-z -]*)", text) for name in line.split()
+    }
+    assert {"matplotlib", "pygraphviz", "scikit-learn"} <= named <= brought
+    assert not any("pip install" in text and "tinygrad_vi[" in text for text in sources)
+
+
+def test_the_command_and_the_version_are_those_of_the_project() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert 'tinygrad-vi = "tinygrad_vi.__main__:main"' in project
+    assert re.fullmatch(r"\d+\.\d+\.\d+", tinygrad_vi.__version__)
+    assert 'path = "tinygrad_vi/__init__.py"' in project

@@ -12,12 +12,13 @@ NAMED = sorted(set(re.findall(r"`((?:\w+/)*test_\w+\.py(?:::\w+)?)`", PAGE)))
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_a_test_that_keeps_a_promise_exists(name):
+def test_a_test_that_keeps_a_promise_exists_and_is_in_the_quick_suite(name):
     file, _, function = name.partition("::")
     path = ROOT / "tests" / file
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    tests = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    assert function in tests if function else any(test.startswith("test_") for test in tests)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    quick = {f.name for f in functions if "pytest.mark.slow" not in map(ast.unparse, f.decorator_list)}
+    assert function in quick if function else any(test.startswith("test_") for test in quick)
 
 
 def test_each_promise_has_one():

@@ -11,7 +11,7 @@ from tinygrad_vi import Value, ops
 from tinygrad_vi.tape import tangents
 from tinygrad_vi.value import adjoints, topological_order
 
-REASON = "{0} is not installed: pip install 'tinygrad_vi[peers]'"
+REASON = "{0} is not installed: pip install {1}"
 
 
 def test_the_steps_use_every_operation_of_the_table():
@@ -87,6 +87,7 @@ def assert_close(got, expected, scale):
 # --- the tests --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(SAME_EVERY_TIME, max_examples=200)
 @given(programs(200))
 def test_forward_and_reverse_mode_agree(drawn):
@@ -98,17 +99,19 @@ def test_forward_and_reverse_mode_agree(drawn):
     assert_close([tangent], [product(gradient, direction)], [product(scale, map(abs, direction))])
 
 
+@pytest.mark.slow
 @settings(SAME_EVERY_TIME, max_examples=200)
 @given(programs(200))
 def test_gradients_and_second_derivatives_agree_with_pytorch(drawn):
-    pytest.importorskip("torch", reason=REASON.format("PyTorch"))
+    pytest.importorskip("torch", reason=REASON.format("PyTorch", "torch"))
     assert_engines_agree(by_torch, *drawn)
 
 
+@pytest.mark.slow
 @settings(SAME_EVERY_TIME, max_examples=15)
 @given(programs(20))
 def test_gradients_and_second_derivatives_agree_with_jax(drawn):
-    pytest.importorskip("jax", reason=REASON.format("JAX"))
+    pytest.importorskip("jax", reason=REASON.format("JAX", "jax"))
     assert_engines_agree(by_jax, *drawn)
 
 

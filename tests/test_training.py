@@ -537,6 +537,7 @@ def test_a_loss_without_a_graph_or_of_other_values_is_refused():
 # --- real tasks -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_digits_are_read():
     X, y = data.digits()
     X_train, y_train, X_test, y_test = data.split(X, y, test=0.2, seed=0)
@@ -547,6 +548,7 @@ def test_digits_are_read():
     assert accuracy(model, X_test, y_test) >= 0.95
 
 
+@pytest.mark.slow
 def test_a_recurrent_network_learns_the_parity_of_its_inputs_so_far():
     X, y = data.parity(200, length=8, seed=0)
     model = nn.RNN(nn.GRUCell(1, 4, seed=0), nn.Layer(4, 1, "identity", init="xavier", seed=1))

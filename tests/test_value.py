@@ -429,6 +429,7 @@ def test_a_copied_graph_is_independent_and_complete(duplicate):
     assert len(topological_order([twin])) == len(topological_order([y]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "duplicate", [copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))], ids=["deepcopy", "pickle"]
 )

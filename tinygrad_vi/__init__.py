@@ -3,6 +3,8 @@
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+__version__ = "0.1.0"
+
 from tinygrad_vi.derivatives import GradientError as GradientError
 from tinygrad_vi.derivatives import grad as grad
 from tinygrad_vi.derivatives import gradcheck as gradcheck

@@ -11,10 +11,10 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
+from tinygrad_vi import __version__
 from tinygrad_vi.course.launch import add_course_command
 from tinygrad_vi.derivatives import hessian
 from tinygrad_vi.expression import FUNCTIONS, ExpressionError, evaluate
@@ -72,9 +72,10 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m tinygrad_vi", description="Scalar automatic differentiation: see every derivative."
+        prog="tinygrad-vi" if Path(sys.argv[0]).stem == "tinygrad-vi" else "python -m tinygrad_vi",
+        description="Scalar automatic differentiation: see every derivative.",
     )
-    parser.add_argument("--version", action="version", version=f"tinygrad_vi {_version()}")
+    parser.add_argument("--version", action="version", version=f"tinygrad_vi {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     trace = commands.add_parser(
@@ -97,13 +98,14 @@ def _parser() -> argparse.ArgumentParser:
     trace.set_defaults(run=run_trace)
 
     demo = commands.add_parser(
-        "demo", help="a neuron and its derivatives, then three networks that learn, with pictures"
+        "demo", help="a neuron and its derivatives, then three networks that learn, with pictures on one page"
     )
     demo.add_argument(
         "--out", type=_path, default=Path("tinygrad_vi_demo"), help="folder to write to (default: %(default)s)"
     )
     demo.add_argument("--seed", type=int, default=1, help="seed of the initial weights (default: %(default)s)")
     demo.add_argument("--quick", action="store_true", help="a fraction of the epochs: does everything run?")
+    demo.add_argument("--language", choices=LANGUAGES, default="en", help="of what it says (default: %(default)s)")
     demo.set_defaults(run=run_demo)
 
     add_course_command(commands)
@@ -114,7 +116,7 @@ def run_demo(options: argparse.Namespace) -> None:
     """The ``demo`` command."""
     from tinygrad_vi.demo import demo
 
-    demo(options.out, seed=options.seed, quick=options.quick)
+    demo(options.out, seed=options.seed, quick=options.quick, language=options.language)
 
 
 def run_trace(options: argparse.Namespace) -> None:
@@ -188,13 +190,6 @@ def _positive(text: str) -> int:
     if digits < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return digits
-
-
-def _version() -> str:
-    try:
-        return version("tinygrad_vi")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 if __name__ == "__main__":

@@ -338,14 +338,29 @@ def xor() -> tuple[list[Row], list[int]]:
 
 
 def moons(n: int = 100, noise: float = 0.1, seed: int | None = 0) -> tuple[list[Row], list[int]]:
-    """Two interleaving half circles, classes 0 and 1: scikit-learn's ``make_moons``.
+    """Two interleaving half circles, classes 0 and 1: the very points of scikit-learn's ``make_moons``.
+
+    noise: the standard deviation of what is added to each coordinate.  Needs NumPy, whose random numbers they are.
 
     >>> X, y = moons(50)
     >>> len(X), len(X[0]), sorted(set(y))
     (50, 2, [0, 1])
     """
-    X, y = _sklearn().make_moons(n_samples=n, noise=noise, random_state=plain_seed(seed))
-    return X.tolist(), y.tolist()
+    try:
+        import numpy as np
+    except ImportError:
+        raise ImportError("this data set needs the package numpy: pip install numpy") from None
+    whole_number(n, "the number of points")
+    random_state = np.random.RandomState(plain_seed(seed))  # its numbers stay the same in all versions of NumPy
+    outer, inner = np.linspace(0, np.pi, n // 2), np.linspace(0, np.pi, n - n // 2)
+    X = np.vstack([
+        np.column_stack([np.cos(outer), np.sin(outer)]),
+        np.column_stack([1 - np.cos(inner), 1 - np.sin(inner) - 0.5]),
+    ])  # fmt: skip
+    order = np.arange(n)
+    random_state.shuffle(order)
+    X = X[order] + random_state.normal(scale=noise, size=X.shape)
+    return X.tolist(), (order >= n // 2).astype(int).tolist()
 
 
 def digits() -> tuple[list[Row], list[int]]:
@@ -396,5 +411,5 @@ def _sklearn() -> Any:
     try:
         import sklearn.datasets
     except ImportError:
-        raise ImportError('this data set needs the package scikit-learn: pip install "tinygrad_vi[data]"') from None
+        raise ImportError("this data set needs the package scikit-learn: pip install scikit-learn") from None
     return sklearn.datasets

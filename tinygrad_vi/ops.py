@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache, wraps
+from itertools import chain, count
 from numbers import Real
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -345,9 +347,12 @@ def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:
     Traceback (most recent call last):
     tinygrad_vi.ops.DomainError: log(x) needs x > 0, got x = -1.0
     """
-    names = _operand_names(len(operands))
     xs = [getattr(operand, "data", operand) for operand in operands]
     labels = [getattr(operand, "label", "") for operand in operands]
+    usual = _operand_names(len(operands))
+    names = _names_unlike(labels, usual)
+    renamed = dict(zip(usual, names, strict=True))
+    domain = re.sub(r"\b[a-z]\b", lambda name: renamed.get(name[0], name[0]), op.domain)
     shown = [
         f"{name} = {x!r}" + (f" (node {label!r})" if label else "")
         for name, x, label in zip(names, xs, labels, strict=True)
@@ -359,12 +364,11 @@ def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:
     except OverflowError:
         return DomainError(f"{call} overflows a float, got {got}")
     except (ArithmeticError, ValueError) as error:
-        return DomainError(
-            f"{call} needs {op.domain}, got {got}" if op.domain else f"{call} failed, got {got}: {error}"
-        )
+        return DomainError(f"{call} needs {domain}, got {got}" if domain else f"{call} failed, got {got}: {error}")
     return DomainError(
         f"{call} has no finite derivative at {got}"
-        + "; for a base below 0 write the exponent as a plain number, x ** 3" * (op.name == "pow" and xs[0] < 0.0)
+        + f"; for a base below 0 write the exponent as a plain number, {names[0]} ** 3"
+        * (op.name == "pow" and xs[0] < 0.0)
         + "; inside no_grad() it still has its value"
     )
 
@@ -416,6 +420,16 @@ def _docstring(op: Operation) -> str:
 
 def _operand_names(count: int) -> list[str]:
     return {1: ["x"], 2: ["x", "y"], 3: ["c", "x", "y"]}.get(count) or [f"x{i}" for i in range(1, count + 1)]
+
+
+def _names_unlike(labels: Sequence[str], names: list[str]) -> list[str]:
+    """The names of operands, or others where the label of one operand is the name of another: a1 / a2."""
+    others = ([f"{'a' * k}{i}" for i in range(1, len(names) + 1)] for k in count(1))
+    for tried in chain([names], others):
+        places = {name: i for i, name in enumerate(tried)}
+        if all(places.get(label, i) == i for i, label in enumerate(labels)):
+            return tried
+    raise AssertionError("there are more names than labels")
 
 
 def _tuple(x: Any) -> tuple[float, ...]:

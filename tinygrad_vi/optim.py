@@ -739,9 +739,8 @@ def _import(module: str, wanted_by: str) -> Any:
     try:
         return import_module(module)
     except ImportError:
-        raise ImportError(
-            f'{wanted_by} needs the package {module.partition(".")[0]}: pip install "tinygrad_vi[optimize]"'
-        ) from None
+        package = module.partition(".")[0]
+        raise ImportError(f"{wanted_by} needs the package {package}: pip install {package}") from None
 
 
 def _leaves(parameters: Iterable[Value]) -> list[Value]:

@@ -165,6 +165,7 @@ def depends(f, at, n):
 MANY = settings(SAME_EVERY_TIME, max_examples=250)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("copies", [1, 3], ids=["without structure", "with structure"])
 def test_random_programs(backend, copies):
@@ -449,6 +450,7 @@ def test_results_do_not_depend_on_the_number_of_threads(N, monkeypatch):
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("numba") is None, reason="it is the native back end's text")
 def test_the_kernel_runs_as_plain_python_too():
     program = """

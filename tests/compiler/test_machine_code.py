@@ -49,7 +49,8 @@ def mini(tmp_path, monkeypatch):
 def forget():
     for name in [name for name in sys.modules if name.partition(".")[0] == "mini"]:
         del sys.modules[name]
-    for cached in (machine_code._digest, machine_code._text, machine_code._say_once_that_nothing_is_kept):
+    said = machine_code._say_once_that_it_is_compiled, machine_code._say_once_that_nothing_is_kept
+    for cached in (machine_code._digest, machine_code._text, *said):
         cached.cache_clear()
     importlib.invalidate_caches()
 
@@ -80,6 +81,17 @@ def test_code_is_compiled_once_and_read_again(mini):
     assert run() == (RIGHT, False)
     assert run() == (RIGHT, True)
     assert code(mini).is_file()
+
+
+def test_it_is_said_when_code_is_compiled_and_only_then(mini, capfd):
+    assert run() == (RIGHT, False)
+    said = "tinygrad_vi: preparing the kernel (it is compiled once on a machine, which takes some seconds) ...\n"
+    assert capfd.readouterr() == ("", said)
+    assert run() == (RIGHT, True)
+    assert capfd.readouterr() == ("", "")
+    edit(mini, "constants", "SCALE = 2.0", "SCALE = 3.0")
+    run()
+    assert capfd.readouterr() == ("", said)
 
 
 @pytest.mark.parametrize(("module", "old", "new", "right"), [
@@ -263,6 +275,7 @@ print(sum(f.stats.cache_hits.values()))
 """
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_once_do_not_meet(mini):
     root = Path(machine_code.__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(mini.parent), str(root)]), "NUMBA_CACHE_DIR": ""}

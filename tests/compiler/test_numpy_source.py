@@ -61,6 +61,7 @@ def test_every_operation(name, mapped):
             assert found.reshape(want.shape) == pytest.approx(want, rel=1e-12, abs=1e-14)
 
 
+@pytest.mark.slow
 def test_random_programs():
     @SAME_EVERY_TIME
     @given(programs(60))

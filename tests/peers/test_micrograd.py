@@ -9,7 +9,7 @@ from tinygrad_vi import Value
 
 
 def test_sanity_check():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'tinygrad_vi[peers]'")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
     x = Value(-4.0)
     z = 2 * x + 2 + x
@@ -35,7 +35,7 @@ def test_sanity_check():
 
 
 def test_more_ops():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'tinygrad_vi[peers]'")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
     a = Value(-4.0)
     b = Value(2.0)
@@ -96,6 +96,7 @@ def test_the_example_of_its_readme_prints_the_same_numbers():
     assert f"{b.grad:.4f}" == "645.5773"
 
 
+@pytest.mark.slow
 def test_its_demo_notebook_starts_at_its_numbers_and_learns():
     """The notebook's cells, with their imports changed; plots and prints left out."""
     import random

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-pytest.importorskip("tabulate", reason="the benchmarks print tables: pip install 'tinygrad_vi[bench]'")
-pytest.importorskip("tqdm", reason="the benchmarks show their progress: pip install 'tinygrad_vi[bench]'")
-pytest.importorskip("sklearn", reason="the benchmarks take data from scikit-learn: pip install 'tinygrad_vi[bench]'")
+pytest.importorskip("tabulate", reason="the benchmarks print tables: pip install tabulate")
+pytest.importorskip("tqdm", reason="the benchmarks show their progress: pip install tqdm")
+pytest.importorskip("sklearn", reason="the benchmarks take data from scikit-learn: pip install scikit-learn")
 
 from benchmarks import gpt, names, peers, programs
 from tinygrad_vi import Value

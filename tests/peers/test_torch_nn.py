@@ -10,7 +10,7 @@ from mpmath import mp, mpf
 
 from tinygrad_vi import Value, losses, nn, optim, softmax, total
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'tinygrad_vi[peers]'")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 F = torch.nn.functional
 
 

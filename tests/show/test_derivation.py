@@ -565,6 +565,7 @@ def test_long_lines_are_broken_between_products_and_factors():
     assert whole.count("∂") == 2 * 14 + 2
 
 
+@pytest.mark.slow
 def test_a_long_chain_is_factored_and_a_screen_shows_its_ends():
     x = y = Value(0.5, "x")
     for _ in range(5000):

@@ -326,6 +326,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_clipped_in_any_kind_of_film(kind):
     model, loss, X, y = KINDS[kind]()
@@ -439,12 +440,14 @@ def test_stills_are_the_strip(tmp_path):
     assert film.save(tmp_path / "a.png").read_bytes() == film.strip().save(tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_equal_trainings_give_equal_files(tmp_path):
     for suffix in ("gif", "svg", "png"):
         one, other = (filmed(1).save(tmp_path / f"{k}.{suffix}", progress=False).read_bytes() for k in "ab")
         assert one == other
 
 
+@pytest.mark.slow
 def test_notebooks_show_the_film_and_static_pages_the_strip():
     film = filmed(epochs=3)
     bundle = film._repr_mimebundle_()
@@ -458,6 +461,7 @@ def test_notebooks_show_the_film_and_static_pages_the_strip():
     assert max(len(bundle["text/html"]), len(bundle["image/png"])) < 300_000
 
 
+@pytest.mark.slow
 def test_the_files_of_a_whole_film_are_small():
     """Forty frames of a boundary that moves all the time."""
     model, loss, X, y = two_moons()

@@ -400,6 +400,7 @@ def test_inputs_too_large_for_a_curve_have_none(open_page):
     assert walker.page.locator("#curve").get_attribute("hidden") is not None
 
 
+@pytest.mark.slow
 def test_nothing_in_the_graph_is_cut_off_even_in_a_wide_font(open_page):
     for language, digits in (("vi", 4), ("en", 4), ("vi", 9), ("vi", 17)):
         walker = open_page(everything(), one_font=True, language=language, digits=digits)
@@ -418,6 +419,7 @@ def numbers_in(text):
     return [float(x) for x in re.findall(r"(?<![\w₀-₉])-?\d[\d.]*(?:e-?\d+)?", text)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("digits", [1, 2, 4])
 def test_every_line_of_the_page_is_true_to_its_digits(open_page, digits):
     rng, checked = random.Random(digits), 0
@@ -544,6 +546,7 @@ def test_numbers_are_written_as_python_writes_them(open_page):
         assert found == [write_number(x, digits) for x in numbers]
 
 
+@pytest.mark.slow
 def test_the_page_and_the_engine_agree_on_fifty_random_graphs(open_page):
     for seed in range(50):
         pick = random.Random(seed)

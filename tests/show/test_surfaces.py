@@ -390,6 +390,7 @@ def test_the_default_surface_is_bishops(tmp_path):
     assert_good(plot, tmp_path)
 
 
+@pytest.mark.slow
 def test_any_function_of_two_values(tmp_path):
     plot = error_surface(lambda a, b: (a - 1) ** 2 + 3 * (b + 0.5) ** 2, point=(0.0, 1.0), w1=(-2, 3), w2=(-2, 2))
     assert plot.minima == [pytest.approx((1.0, -0.5), abs=1e-5)]
@@ -474,6 +475,7 @@ def test_descents_of_ones_own():
         assert_nothing_clipped(runs.figure)
 
 
+@pytest.mark.slow
 def test_columns_are_runs_of_fit(tmp_path):
     loss, [w, b], X, y = line(n=32)
     runs = batch_columns(loss, [w, b], X, y, batch_sizes=(1, 8, None), learning_rate=0.05, epochs=3, seed=5)
@@ -525,6 +527,7 @@ def test_what_cannot_be_compared_says_so():
     assert [p.data for p in parameters] == [-1.0, 2.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "picture", [descents, batch_columns, error_surface, lambda: quadratic(H), lambda: loss_landscape(*line())]
 )

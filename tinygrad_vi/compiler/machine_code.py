@@ -97,6 +97,7 @@ class _Kept(NullCache):
             warnings.warn(
                 f"{spoilt}: the code is compiled again, which takes some seconds", RuntimeWarning, stacklevel=2
             )
+        _say_once_that_it_is_compiled()
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -158,6 +159,12 @@ def _users_caches() -> Path | None:
         return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
     except RuntimeError:  # a user without a home
         return None
+
+
+@cache
+def _say_once_that_it_is_compiled() -> None:
+    text = "tinygrad_vi: preparing the kernel (it is compiled once on a machine, which takes some seconds) ..."
+    print(text, file=sys.stderr, flush=True)
 
 
 @cache

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
-from threading import RLock, Timer
+from threading import RLock
 from time import perf_counter
 from typing import Any
 
@@ -72,7 +71,7 @@ class Native:
             if len(self.stores) > 8:  # so many batch sizes keep their arrays
                 self.stores.clear()
             self.stores[N] = self._new_store(N)
-            with _announced(kernel.step):
+            with _alone(kernel.step):
                 return self._run(theta, arrays, N)
 
     def _run(self, theta: Any, arrays: Sequence[Any], N: int) -> tuple[Any, float]:
@@ -94,7 +93,7 @@ class Native:
                 store.calls += 1
                 store.alone = min(store.alone, perf_counter() - start)
         else:
-            with _announced(kernel.after):  # the last of the three that it calls
+            with _alone(kernel.after):  # the last of the three that it calls
                 self._on_threads(threads, theta, store, mapped_out, out)
             checksum = float(out.sum())
         return (mapped_out, float(np.vdot(mapped_out, mapped_out))) if t.mapped else (out, checksum)
@@ -156,17 +155,6 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-@contextmanager
-def _announced(function: Any) -> Iterator[None]:
-    """Say what takes so long, when the first call of the kernel does.  No process is forked meanwhile."""
-    if getattr(function, "signatures", True):
-        yield
-        return
-    text = "tinygrad_vi: preparing the kernel (it is compiled once on a machine, which takes some seconds) ..."
-    timer = Timer(1.5, lambda: print(text, file=sys.stderr, flush=True))
-    timer.start()
-    try:
-        with compiling:
-            yield
-    finally:
-        timer.cancel()
+def _alone(function: Any) -> AbstractContextManager[Any]:
+    """No process is forked while the first call compiles the function, or reads its machine code."""
+    return nullcontext() if getattr(function, "signatures", True) else compiling

@@ -13,6 +13,7 @@ from tinygrad_vi.course.data import Exercise, Part, UnknownName, find, find_erra
 from tinygrad_vi.course.diagnose import Finding, diagnose
 from tinygrad_vi.course.solved import remember
 from tinygrad_vi.course.tables import COLORS, GREEN, GREY, RED, box, show
+from tinygrad_vi.show.console import printable
 
 WIDTH = 100  # of a line in a terminal
 
@@ -60,7 +61,7 @@ class Verdict:
     def __repr__(self) -> str:
         self.shown = True
         lines = [f"{line.mark or ' '} {line.text}" for line in self._lines()]
-        return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in lines)
+        return printable("\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in lines))
 
     def _repr_html_(self) -> str:
         self.shown = True

@@ -38,9 +38,7 @@ def course(folder: str | Path = DEFAULT_FOLDER, open_browser: bool = True) -> Pa
         print(f'Mở bài học: cd "{folder}" rồi python -m jupyterlab')
         return folder
     if find_spec("jupyterlab") is None:
-        raise ImportError(
-            f'bài học đã chép vào {folder}, nhưng chưa có JupyterLab: pip install "tinygrad_vi[notebooks]"'
-        )
+        raise ImportError(f"bài học đã chép vào {folder}, nhưng chưa có JupyterLab: pip install jupyterlab ipykernel")
     print("Đang mở JupyterLab; bấm Ctrl-C ở đây để đóng.")
     environment = {**os.environ, "PYTHONPATH": _python_path()}
     subprocess.run([sys.executable, "-m", "jupyterlab"], cwd=folder, env=environment, check=False)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tinygrad_vi.course.answers import flat, shape, written_shape
 from tinygrad_vi.course.data import Exercise, Part, find
 from tinygrad_vi.course.tables import BLUE, box
+from tinygrad_vi.show.console import printable
 
 _asked: Counter[str] = Counter()
 
@@ -22,7 +23,8 @@ class Note:
     paragraphs: tuple[str, ...]
 
     def __repr__(self) -> str:
-        return "\n".join([self.heading, *(textwrap.fill(p, 100, subsequent_indent="  ") for p in self.paragraphs)])
+        lines = [self.heading, *(textwrap.fill(p, 100, subsequent_indent="  ") for p in self.paragraphs)]
+        return printable("\n".join(lines))
 
     def _repr_html_(self) -> str:
         rows = "".join(f'<div style="margin: 2px 0">{html.escape(p)}</div>' for p in self.paragraphs)

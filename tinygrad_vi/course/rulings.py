@@ -18,6 +18,7 @@ from tinygrad_vi.course.answers import flat, fold, read, shape
 from tinygrad_vi.course.data import Erratum, errata, find_erratum
 from tinygrad_vi.course.tables import BLUE, Sheet, box, cells, show
 from tinygrad_vi.derivatives import flatten, jacobian, numerical_gradient
+from tinygrad_vi.show.console import printable
 from tinygrad_vi.show.formula import write_number
 
 PRINTED, CORRECTED = "Bài giảng in", "Bản sửa"
@@ -113,8 +114,8 @@ class Ruling:
     def __repr__(self) -> str:
         self.shown = True
         before, after = self._words()
-        table = [replace(self.table, title="").to_text().strip("\n")] if self.duels else []
-        return "\n".join([self.title, *before, *table, *after])
+        table = [replace(self.table, title="").printed(None).strip("\n")] if self.duels else []
+        return printable("\n".join([self.title, *before, *table, *after]))
 
     def _repr_html_(self) -> str:
         self.shown = True

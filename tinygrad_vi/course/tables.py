@@ -37,7 +37,7 @@ class Sheet(Table):
         return table
 
     def __str__(self) -> str:
-        return self.to_text()
+        return self.printed(None)
 
     __repr__ = __str__
 

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from tinygrad_vi import ops
 from tinygrad_vi.ops import whole_number
+from tinygrad_vi.show.console import printable
 from tinygrad_vi.show.formula import (
     DOTS,
     Symbol,
@@ -172,7 +173,7 @@ class Derivation:
         return "\n".join(line for part in _Writer(self, max_rows).parts() for line in part.latex("\n$$", "$$\n"))
 
     def __str__(self) -> str:
-        return self.to_text(MAX_ROWS)
+        return printable(self.to_text(MAX_ROWS))
 
     __repr__ = __str__
 

@@ -161,7 +161,7 @@ def new_digraph(**graph_attributes: str) -> Digraph:
     try:
         from graphviz import Digraph
     except ImportError:
-        raise ImportError('drawing needs the package graphviz: pip install "tinygrad_vi[draw]"') from None
+        raise ImportError("drawing needs the package graphviz: pip install graphviz pygraphviz") from None
     text = {"fontname": FONT, "fontsize": f"{FONT_SIZE:g}", "fontcolor": TEXT}
     return Digraph(
         graph_attr={"bgcolor": "white", "charset": "UTF-8", **graph_attributes},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tinygrad_vi.nn import counted
 from tinygrad_vi.ops import number
+from tinygrad_vi.show.console import BAR, DOT
 from tinygrad_vi.show.formula import Symbol
 from tinygrad_vi.show.graph import (
     FONT,
@@ -22,7 +23,7 @@ from tinygrad_vi.show.graph import (
     new_digraph,
     shorten,
 )
-from tinygrad_vi.show.table import BAR, DOT, TraceWriter
+from tinygrad_vi.show.table import TraceWriter
 from tinygrad_vi.tape import Tape, Term, Trace
 from tinygrad_vi.value import Value, check_unchanged
 

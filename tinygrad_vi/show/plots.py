@@ -100,7 +100,7 @@ def new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ImportError('plots need the package matplotlib: pip install "tinygrad_vi[plots]"') from None
+        raise ImportError("plots need the package matplotlib: pip install matplotlib") from None
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -39,4 +39,4 @@ def _renderer(form: str, dots_per_inch: int) -> list[str]:
         return [dot, f"-T{form}", *([f"-Gdpi={dots_per_inch}"] if form == "png" else [])]
     if find_spec("pygraphviz"):
         return [sys.executable, "-c", PYGRAPHVIZ, form, str(dots_per_inch)]
-    raise ImportError('drawing needs Graphviz: pip install "tinygrad_vi[draw]" brings it along')
+    raise ImportError("drawing needs Graphviz, which a package brings along: pip install pygraphviz")

@@ -44,7 +44,7 @@ def _numpy() -> Any:
     try:
         import numpy
     except ImportError:
-        raise ImportError('plots need the package numpy: pip install "tinygrad_vi[plots]"') from None
+        raise ImportError("plots need the package matplotlib: pip install matplotlib") from None
     return numpy
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_vi.once import once
+from tinygrad_vi.show.console import printable
 from tinygrad_vi.show.formula import Symbol, write_number
 from tinygrad_vi.show.plots import Plot, _figure
 from tinygrad_vi.show.table import Table, escape_latex
@@ -40,7 +41,7 @@ class Report(ABC):
         return self.plot.save(path)
 
     def __repr__(self) -> str:
-        return "\n".join([str(self.table), *self.remarks])
+        return printable("\n".join([str(self.table), *self.remarks]))
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle, sizes = self.plot._repr_mimebundle_()

@@ -241,9 +241,7 @@ class Algebra:
         try:
             self.sympy: Any = import_module("sympy")
         except ImportError:
-            raise ImportError(
-                'symbolic differentiation needs the package sympy: pip install "tinygrad_vi[symbolic]"'
-            ) from None
+            raise ImportError("symbolic differentiation needs the package sympy: pip install sympy") from None
         self.formulas = _formulas(self.sympy, self.number)
 
     def number(self, x: float) -> Any:

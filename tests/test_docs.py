@@ -1,0 +1,35 @@
+"""The page of sharp bits, and the check of the links of the API reference."""
+
+import doctest
+import re
+from pathlib import Path
+
+from docs.build import broken_links
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_example_of_the_sharp_bits_runs():
+    found = doctest.testfile(str(ROOT / "docs/sharp_bits.md"), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert found.attempted > 20
+    assert found.failed == 0
+
+
+def test_the_readmes_lead_to_the_sharp_bits():
+    for readme in ("README.md", "README.vi.md"):
+        assert "docs/sharp_bits.md" in re.findall(r"\]\(([^)#]+)\)", (ROOT / readme).read_text(encoding="utf-8"))
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path):
+    (tmp_path / "room").mkdir()
+    (tmp_path / "index.html").write_text(
+        '<a href="room/a.html#here">1</a> <a href="room/a.html#gone">2</a> <a href="#top">3</a> <p id="top">'
+        '<a href="room/b.html">4</a> <script src="search.js"></script> <a href="//elsewhere/x">5</a>'
+    )
+    (tmp_path / "room/a.html").write_text('<h1 id="here"><a href="../index.html#top">up</a><a name="%41" href="#A">')
+    assert broken_links(tmp_path) == [
+        "index.html: room/a.html#gone",
+        "index.html: room/b.html",
+        "index.html: search.js",
+        "room/a.html: #A",
+    ]
