@@ -80,7 +80,7 @@ def being_traced() -> bool:
 
 def _ask_condition() -> None:
     if modes.tracing.open and being_traced():
-        raise TypeError(
+        raise _noted(
             "a traced Value cannot be a condition: only the branch taken in this one run would be compiled. Write "
             "where(c, x, y) for `x if c > 0 else y`, and maximum, minimum for max, min"
         )
@@ -123,13 +123,22 @@ def of_the_engine(frame: FrameType) -> bool:
     return known
 
 
-def refuse_in_a_trace(what: str) -> NoReturn:
-    """Raise the error for a traced Value that would leave the record."""
-    raise TypeError(
+def refuse_in_a_trace(what: str, noted: bool = True) -> NoReturn:
+    """Raise the error for a traced Value that would leave the record; noted, unless eager code raises there too."""
+    text = (
         f"a traced Value {what}: the function is run once, and what it decides by one example's number would hold for "
         "all. Write where(c, x, y) for a choice, maximum and minimum for a bound, take(table, i) for a look-up, and "
         "stop_gradient(v) for a number to compute with but not to differentiate"
     )
+    raise _noted(text) if noted else TypeError(text)
+
+
+def _noted(text: str) -> TypeError:
+    """The error of a refusal, which the tracer raises again if the function catches it and goes another way."""
+    error, tracer = TypeError(text), tracer_here.get()
+    if tracer is not None:
+        tracer.refusal = tracer.refusal or error
+    return error
 
 
 # --- Recording --------------------------------------------------------------------------------------------------------
@@ -416,7 +425,7 @@ class Value:
 
     def __float__(self) -> NoReturn:
         if tracer_here.get() is not None:
-            refuse_in_a_trace("is not turned into a float")
+            refuse_in_a_trace("is not turned into a float", noted=False)  # nor is any other
         raise TypeError(
             "a Value is not turned into a float, which would cut the graph: take v.data for the number, "
             "or the function of tinygrad_vi, exp(v) and not math.exp(v)"

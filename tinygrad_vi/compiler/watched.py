@@ -272,16 +272,23 @@ class _Walk:
             self.waiting += [table[name] for name in known]
             if "random" in names and any(isinstance(table[name], ModuleType) for name in known):
                 self.draws = True  # np.random
-            held = [table[name] for name in known] + [_cell(cell) for cell in cells]
-            for module in [v for v in held if isinstance(v, ModuleType) and not _foreign(v.__name__)]:  # config.rate
-                inner, more = self.globals.setdefault(id(vars(module)), (vars(module), []))
-                found = [name for name in names if name in inner and name not in more]
-                more += found
-                self.waiting += [inner[name] for name in found]
+            self.waiting.append(vars(x))  # f.rate
+            imported = [sys.modules.get(name) for name in names if name not in known]  # import config, inside of it
+            self._modules([*[table[name] for name in known], *[_cell(cell) for cell in cells], *imported], names)
         else:
             self._from(x.__module__)
         for table_id in [key for key, (_, listed) in self.globals.items() if not listed]:
             del self.globals[table_id]
+
+    def _modules(self, held: list[Any], names: list[str]) -> None:
+        """What a function reads of the user's modules that it holds, by the names that it uses: config.rate."""
+        modules = [x for x in held if isinstance(x, ModuleType) and not _foreign(x.__name__)]
+        for module in modules:
+            inner, listed = self.globals.setdefault(id(vars(module)), (vars(module), []))
+            found = [inner[name] for name in names if name in inner]
+            listed += [name for name in names if name in inner and name not in listed]
+            self.waiting += found
+            modules += [x for x in found if isinstance(x, ModuleType) and not _foreign(x.__name__) and x not in modules]
 
     def _container(self, x: Any) -> None:
         if id(x) in self.written:
