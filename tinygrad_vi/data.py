@@ -180,17 +180,18 @@ def numbers_only(X: Any, name: str) -> Any:
         raise TypeError(f"examples come as a list or an array, one entry for each, got {X!r:.60}")
     if not hasattr(X, "dtype"):
         X = X if isinstance(X, (list, tuple)) else list(X)
-    _numbers_only(X, name)
+    check_numbers(X, name)
     return X
 
 
-def _numbers_only(x: Any, place: str) -> None:
+def check_numbers(x: Any, place: str) -> None:
+    """TypeError for what is no number, nor a list or an array of numbers."""
     if x.__class__ is float or x.__class__ is int:
         return
     if isinstance(x, (list, tuple)):
         for i, entry in enumerate(x):
             if entry.__class__ is not float:  # the quick question first
-                _numbers_only(entry, f"{place}[{i}]")
+                check_numbers(entry, f"{place}[{i}]")
         return
     if hasattr(x, "dtype"):
         if hasattr(x, "mask"):
@@ -201,7 +202,7 @@ def _numbers_only(x: Any, place: str) -> None:
         if kind in NO_NUMBERS:
             raise TypeError(f"{place} holds {NO_NUMBERS[kind]}, and data are numbers")
         if kind == "O":
-            _numbers_only(x.tolist(), place)
+            check_numbers(x.tolist(), place)
         return
     if not isinstance(x, (Real, Value)):
         text = isinstance(x, (str, bytes))

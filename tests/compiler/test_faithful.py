@@ -1266,6 +1266,32 @@ def test_all_doors_refuse_the_same_data(name):
     assert w[0].data == 0.3
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", [name for name in BAD if name != "a sparse matrix"])
+def test_parameters_and_directions_are_refused_as_data_are(name, backend):
+    bad, text = BAD[name]
+    text = "dict|set|text" if text == "list or an array" else text
+    w = [Value(0.3), Value(0.2), Value(0.1)]
+    step = compile(lambda x: w[0] * x + w[1] * w[2] * x, w, backend=backend)
+    by_first = compile(lambda v: v[0] * v[1] * v[2], backend=backend)
+    assert step.grad(step.theta, [1.0]).tolist() == [1.0, 0.1, 0.2]
+    assert by_first.grad([3.0, 2.0, 5.0]).tolist() == [10.0, 15.0, 6.0]
+    for call in (
+        lambda: step(bad, [1.0]),
+        lambda: step.value_and_grad(bad, [1.0]),
+        lambda: step.jvp(step.theta, bad, [1.0]),
+        lambda: step.hvp(step.theta, bad, [1.0]),
+        lambda: step.hessian(bad, [1.0]),
+        lambda: step.assign(bad),
+        lambda: by_first(bad),
+        lambda: by_first.hessian(bad),
+        lambda: by_first.jvp([1.0, 2.0, 3.0], bad),
+    ):
+        with pytest.raises(TypeError, match=text):
+            call()
+    assert [p.data for p in w] == [0.3, 0.2, 0.1]
+
+
 @pytest.mark.parametrize("bad", [[1.0, math.nan, 2.0], [1.0, math.inf, 2.0], np.array([1.0, np.nan, 2.0]), []])
 def test_both_fits_refuse_gaps_and_no_examples(bad):
     w = [Value(0.3)]
