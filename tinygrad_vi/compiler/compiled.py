@@ -90,8 +90,8 @@ def compile(
     verify: whether the first answer to each question is compared with the function itself; see `Compiled.verify`.
 
     A compiled function gives what the function gives, or says why not.  While it is traced a Value refuses to be read
-    (``v.data``, ``float(v)``), compared, hashed or copied; under ``no_grad`` it records a `stop_gradient`.  A second
-    trace, on another example and with the parameters moved, must record the same.  What it reads elsewhere is watched:
+    (``v.data``, ``float(v)``), compared, hashed or copied, also where the function catches the error; under ``no_grad``
+    it records a `stop_gradient`.  A second trace, on another example and with the parameters moved, must record the same.  What it reads elsewhere is watched:
     captured Values, closures, globals, attributes, entries of lists, dicts and arrays, a module's mode; when something
     changes, it is traced again.
 

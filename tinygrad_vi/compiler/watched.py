@@ -2,8 +2,8 @@
 
     the numbers of captured Values                            compared at each call
     its closure, the globals it names, and those of the       compared at each call, by identity: what they hold, the
-    functions that it calls; attributes of objects; entries   entries of lists, dicts and sets, attributes, through
-    of lists, dicts and sets; NumPy arrays                    functions, partials, methods and objects of the user
+    functions that it calls; attributes of objects and        entries of lists, dicts and sets, attributes, through
+    functions; entries of lists, dicts, sets, NumPy arrays    functions, partials, methods and objects of the user
     attributes of modules, ``training`` among them            a token that changes whenever an attribute of any module
                                                               is set: then everything is looked through again
 
