@@ -89,11 +89,11 @@ def compile(
     depend on it, to the last bit.
     verify: whether the first answer to each question is compared with the function itself; see `Compiled.verify`.
 
-    A compiled function gives what the function gives, or says why not.  While it is traced a Value refuses to be read
-    (``v.data``, ``float(v)``), compared, hashed or copied, also where the function catches the error; under ``no_grad``
-    it records a `stop_gradient`.  A second trace, on another example and with the parameters moved, must record the same.  What it reads elsewhere is watched:
-    captured Values, closures, globals, attributes, entries of lists, dicts and arrays, a module's mode; when something
-    changes, it is traced again.
+    A compiled function gives what the function gives, or says why not.  While it is traced a Value refuses to be
+    read (``v.data``, ``float(v)``), compared, hashed or copied, also where the function catches the error; under
+    ``no_grad`` it records a `stop_gradient`.  A second trace, on another example and with the parameters moved,
+    must record the same.  What it reads elsewhere is watched: captured Values, closures, globals, attributes,
+    entries of lists, dicts and arrays, a module's mode; when something changes, it is traced again.
 
     What cannot be checked.  The function is run when it is traced and not at each call: what it does on the side
     (printing, writing files) is not done at each call.  Not watched: what it reads through C code, generators, files,
