@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from tinygrad_vi import ShapeError, data
+from tinygrad_vi import ShapeError, data, training
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,30 @@ def test_a_seed_shuffles_always_the_same_way():
     first, again, other = (data.minibatches(range(50), batch_size=7, seed=seed) for seed in (1, 1, 2))
     assert first == again != other
     assert data.minibatches(range(4), batch_size=2) == [([0, 1], None), ([2, 3], None)]
+
+
+@pytest.mark.parametrize("bad", [{0: [1.0], 1: [2.0]}, {1.0, 2.0}, b"12", "12"])
+def test_what_has_no_order_or_is_no_list_is_refused(bad):
+    """A dictionary would give its keys, a set its entries in any order, bytes their codes."""
+    for call in (
+        lambda: data.to_lists(bad),
+        lambda: data.minibatches(bad),
+        lambda: data.split(bad, [0, 1]),
+        lambda: data.split([0, 1], bad),
+        lambda: data.standardize(bad),
+        lambda: training.accuracy(lambda x: x, bad, [0, 1]),
+        lambda: training.accuracy(lambda x: x, [1.0, 2.0], bad),
+    ):
+        with pytest.raises(TypeError, match="examples come as a list"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "rows", [[{0: 1.0}, {0: 3.0}], [["1"], ["3"]], [b"1", b"3"], np.ma.masked_array([[1.0], [3.0]], [[True], [False]])]
+)
+def test_only_numbers_are_standardized(rows):
+    with pytest.raises(TypeError, match=r"data are numbers|masked"):
+        data.standardize(rows)
 
 
 def test_arrays_become_lists():

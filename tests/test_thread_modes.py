@@ -114,6 +114,32 @@ def test_a_suspended_generator_does_not_switch_for_those_who_called_it():
     assert slope() == 4.0
 
 
+def test_a_context_manager_of_ones_own_passes_the_switch_on_to_the_generator_that_uses_it():
+    class Quiet:
+        def __enter__(self) -> None:
+            self.inner = no_grad()
+            self.inner.__enter__()
+
+        def __exit__(self, *error: object) -> None:
+            self.inner.__exit__(*error)
+
+    def predictions() -> Iterator[float]:
+        with Quiet():
+            yield slope()
+            yield slope()
+        yield slope()
+
+    running = predictions()
+    assert next(running) is None
+    assert slope() == 4.0
+    assert next(running) is None
+    assert slope() == 4.0
+    assert next(running) == 4.0
+    with Quiet():
+        assert slope() is None
+    assert slope() == 4.0
+
+
 def test_a_generator_closed_by_another_thread_leaves_nothing_behind():
     def predictions() -> Iterator[float]:
         with no_grad():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, TypeVar
@@ -150,12 +150,12 @@ def standardize(X: Sequence[Sequence[float]]) -> tuple[list[Row], Row, Row]:
     """Every column shifted and scaled to mean 0 and standard deviation 1; also the means and standard deviations.
 
     A column that is the same everywhere, or differs by no more than the rounding of its numbers, is only shifted: its
-    deviation counts as 0.
+    deviation counts as 0.  Raises TypeError for what holds anything but numbers.
 
     >>> standardize([[1.0, 7.0], [3.0, 7.0]])
     ([[-1.0, 0.0], [1.0, 0.0]], [2.0, 7.0], [1.0, 0.0])
     """
-    rows = to_lists(X)
+    rows = to_lists(numbers_only(X, "X"))
     check_examples(rows, None)
     columns = list(zip(*rows, strict=True))
     # of a column that is the same everywhere rounding would leave a deviation
@@ -175,11 +175,18 @@ def _deviation(column: Sequence[float], mean: float) -> float:
     return math.hypot(*[x - mean for x in column]) / math.sqrt(len(column))  # whatever their size
 
 
+#: they can be iterated over, but a dictionary gives its keys, a set no order, and a text or bytes are one thing
+NO_LISTS = (str, bytes, bytearray, Mapping, Set)
+
+
 def to_lists(X: Any) -> Any:
-    """A list of lists, whatever came: NumPy array, tuple, range, data frame."""
+    """A list of lists, whatever came: NumPy array, tuple, range, data frame.
+
+    Raises TypeError for what is no list of examples, such as a dictionary.
+    """
     X = X.to_numpy() if hasattr(X, "to_numpy") else X
     X = X.tolist() if hasattr(X, "tolist") else X
-    if not isinstance(X, Iterable) or isinstance(X, str):
+    if not isinstance(X, Iterable) or isinstance(X, NO_LISTS):
         raise TypeError(f"examples come as a list or an array, one entry for each, got {X!r:.60}")
     return [row.tolist() if hasattr(row, "tolist") else row for row in X]
 
@@ -214,21 +221,22 @@ def numbers_only(X: Any, name: str) -> Any:
     X = X.to_numpy() if hasattr(X, "to_numpy") else X
     if hasattr(X, "toarray"):
         raise TypeError(f"{name} is a sparse matrix: give {name}.toarray()")
-    if isinstance(X, (str, bytes, dict, set, frozenset)) or not (isinstance(X, Iterable) or hasattr(X, "dtype")):
+    if isinstance(X, NO_LISTS) or not (isinstance(X, Iterable) or hasattr(X, "dtype")):
         raise TypeError(f"examples come as a list or an array, one entry for each, got {X!r:.60}")
     if not hasattr(X, "dtype"):
         X = X if isinstance(X, (list, tuple)) else list(X)
-    _numbers_only(X, name)
+    check_numbers(X, name)
     return X
 
 
-def _numbers_only(x: Any, place: str) -> None:
+def check_numbers(x: Any, place: str) -> None:
+    """TypeError for what is no number, nor a list or an array of numbers."""
     if x.__class__ is float or x.__class__ is int:
         return
     if isinstance(x, (list, tuple)):
         for i, entry in enumerate(x):
             if entry.__class__ is not float:  # the quick question first
-                _numbers_only(entry, f"{place}[{i}]")
+                check_numbers(entry, f"{place}[{i}]")
         return
     if hasattr(x, "dtype"):
         if hasattr(x, "mask"):
@@ -239,7 +247,7 @@ def _numbers_only(x: Any, place: str) -> None:
         if kind in NO_NUMBERS:
             raise TypeError(f"{place} holds {NO_NUMBERS[kind]}, and data are numbers")
         if kind == "O":
-            _numbers_only(x.tolist(), place)
+            check_numbers(x.tolist(), place)
         return
     if not isinstance(x, (Real, Value)):
         text = isinstance(x, (str, bytes))

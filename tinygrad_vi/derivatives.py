@@ -108,6 +108,7 @@ def vjp(f: F, *primals: Any) -> tuple[Any, F]:
         wanted, got = _nesting(call.outputs_nesting([0.0] * len(numbers))), _nesting(weights)
         if wanted != got:
             raise ShapeError(f"the result is nested like {wanted:.60}, its weights like {got:.60}")
+        numbers = [weight if isinstance(weight, Value) else number(weight, "a weight") for weight in numbers]
         if call.create_graph or differentiating() or any(isinstance(weight, Value) for weight in numbers):
             check_unchanged(call.order)  # rules would be applied to Values that may have changed since the call
         seeds: dict[Value, Any] = {}

@@ -194,9 +194,12 @@ class Switch(ContextDecorator, Generic[T]):
 def _caller() -> FrameType | None:
     """The frame of the ``with``, or of the call of a decorated function."""
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None and frame.f_globals.get("__name__") == "contextlib":  # an ExitStack, a decorator
-        frame = frame.f_back
+    while frame is not None and (frame.f_code.co_name in PASSING_ON or frame.f_globals.get("__name__") == "contextlib"):
+        frame = frame.f_back  # an ExitStack, a decorator, a context manager around this one
     return frame
+
+
+PASSING_ON = {"__enter__", "__exit__", "__aenter__", "__aexit__"}
 
 
 def _is_suspended_at_will(frame: FrameType | None) -> bool:

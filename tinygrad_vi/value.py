@@ -83,7 +83,7 @@ def being_traced() -> bool:
 
 def _ask_condition() -> None:
     if _traced_somewhere and being_traced():
-        raise TypeError(
+        raise _noted(
             "a traced Value cannot be a condition: only the branch taken in this one run would be compiled. Write "
             "where(c, x, y) for `x if c else y`, c being a comparison such as a > 0 or a != 0; (a > 0) & (b > 0), |, ~ "
             "for and, or, not and for a < b < c; maximum, minimum for max, min; tinygrad_vi.arrays.array(xs) for "
@@ -128,13 +128,22 @@ def of_the_engine(frame: FrameType) -> bool:
     return known
 
 
-def refuse_in_a_trace(what: str) -> NoReturn:
-    """Raise the error for a traced Value that would leave the record."""
-    raise TypeError(
+def refuse_in_a_trace(what: str, noted: bool = True) -> NoReturn:
+    """Raise the error for a traced Value that would leave the record; noted, unless eager code raises there too."""
+    text = (
         f"a traced Value {what}: the function is run once, and what it decides by one example's number would hold for "
         "all. Write where(c, x, y) for a choice, maximum and minimum for a bound, take(table, i) for a look-up, and "
         "stop_gradient(v) for a number to compute with but not to differentiate"
     )
+    raise _noted(text) if noted else TypeError(text)
+
+
+def _noted(text: str) -> TypeError:
+    """The error of a refusal, which the tracer raises again if the function catches it and goes another way."""
+    error, tracer = TypeError(text), tracer_here.get()
+    if tracer is not None:
+        tracer.refusal = tracer.refusal or error
+    return error
 
 
 # --- Recording --------------------------------------------------------------------------------------------------------
@@ -330,7 +339,7 @@ class Value:
 
     Operators take Values, ints, floats and NumPy scalars on either side.  Comparisons, ``==`` among them, and truth go
     by the number; while a function is traced, comparisons are conditions for `where`.  The hash goes by identity, so
-    that Values can be keys.  A Value never turns into a float by itself: ``math.exp(v)`` fails loudly instead of cutting
+    that Values can be keys.  A Value never turns into a float by itself: ``math.exp(v)`` fails loudly and does not cut
     the graph.  Attributes of your own (``p.momentum = 0.0``) are fine.
 
     Raises TypeError for what is not a real number.
@@ -482,7 +491,7 @@ class Value:
 
     def __float__(self) -> NoReturn:
         if tracer_here.get() is not None:
-            refuse_in_a_trace("is not turned into a float")
+            refuse_in_a_trace("is not turned into a float", noted=False)  # nor is any other
         raise TypeError(
             "a Value is not turned into a float, which would cut the graph without a word: write exp(v) of tinygrad_vi "
             "for math.exp(v), np.zeros(n, dtype=object) for an array that Values are put into, stop_gradient(v) to "

@@ -4,6 +4,7 @@ The judge is the function itself, run by the eager engine on each row, as `fit` 
 """
 
 import array
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -135,6 +136,22 @@ def caught(w, x):
         return base(w, x) * 5.0
 
 
+def caught_where_no_row_shows(w, x):
+    try:
+        if x[0] > 1e6:
+            return w[0] * x[1]
+    except TypeError:
+        pass
+    return base(w, x)
+
+
+def read_where_no_row_shows(w, x):
+    with contextlib.suppress(Exception):
+        if x[0].data > 1e6:
+            return w[0] * x[1]
+    return base(w, x)
+
+
 def drawing():
     generator = random.Random(0)
     return lambda w, x: base(w, x) * (2.0 if generator.random() < 1e-9 else 3.0)
@@ -256,6 +273,8 @@ REFUSED = {
     "another thread": own_thread,
     "what was computed before": computed_before,
     "an exception that is caught": caught,
+    "a condition whose refusal is caught": caught_where_no_row_shows,
+    "a number whose refusal is caught": read_where_no_row_shows,
     "a counter object": counter_object,
     "an iterator that changes later": later,
     "numpy's random": lambda w, x: base(w, x) * np.random.default_rng().normal(),
@@ -498,6 +517,33 @@ def changing(kind):
         config = types.ModuleType("our_own_config")
         config.rate = 2.0
         return lambda w, x: base(w, x) * config.rate, lambda: setattr(config, "rate", config.rate + 1.0)
+    if kind == "a module that is imported inside":
+        config = sys.modules["our_own_inner_config"] = types.ModuleType("our_own_inner_config")
+        config.rate = 2.0
+
+        def f(w, x):
+            import our_own_inner_config
+
+            return base(w, x) * our_own_inner_config.rate
+
+        return f, lambda: setattr(config, "rate", config.rate + 1.0)
+    if kind == "a module of a package":
+        package, config = types.ModuleType("our_own"), types.ModuleType("our_own.config")
+        package.config, config.rate = config, 2.0
+        return lambda w, x: base(w, x) * package.config.rate, lambda: setattr(config, "rate", config.rate + 1.0)
+    if kind == "an attribute of a function":
+
+        def f(w, x):
+            return base(w, x) * f.rate
+
+        f.rate = 2.0
+        return f, lambda: setattr(f, "rate", f.rate + 1.0)
+    if kind == "an attribute of a function that appears":
+
+        def f(w, x):
+            return base(w, x) * getattr(f, "rate", 2.0)
+
+        return f, lambda: setattr(f, "rate", getattr(f, "rate", 2.0) + 1.0)
     if kind == "a function that is replaced":
         box = types.SimpleNamespace(f=tanh)
         return lambda w, x: base(w, x) * box.f(x[0]), lambda: setattr(box, "f", exp)
@@ -512,6 +558,8 @@ CHANGED = [
     "a closure of a function that it calls", "a partial", "a method", "an object that is called", "slots", "an array",
     "an array of Values", "a module's attribute", "a module in eval mode, in training", "the weights of a frozen module",
     "the layers of a module", "a module of Python", "a function that is replaced",
+    "a module that is imported inside", "a module of a package", "an attribute of a function",
+    "an attribute of a function that appears",
     "an attribute of a module's class", "an inherited attribute", "a property", "a cached function",
     "a key that appears", "an attribute that appears", "a global that appears", "an attribute that is computed",
     "an array of Python", "a chain of dictionaries", "a context variable", "Values that change places",
@@ -519,7 +567,16 @@ CHANGED = [
     "a compiled function inside", "a module's own list", "a module's own switch",
 ]  # fmt: skip
 
+
+def number_or_value(w, x):
+    try:
+        return base(w, x) * float(w[0])
+    except TypeError:  # as in eager code
+        return base(w, x) * w[0]
+
+
 SAME = {
+    "an exception that eager code raises too": number_or_value,
     "stop_gradient": lambda w, x: base(w, x) * stop_gradient(base(w, x)),
     "detach": lambda w, x: base(w, x) * base(w, x).detach(),
     "no_grad": lambda w, x: base(w, x) * without_gradient(lambda: base(w, x) * w[0]),
@@ -1208,6 +1265,32 @@ def test_all_doors_refuse_the_same_data(name):
         with pytest.raises(TypeError, match=text):
             call()
     assert w[0].data == 0.3
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", [name for name in BAD if name != "a sparse matrix"])
+def test_parameters_and_directions_are_refused_as_data_are(name, backend):
+    bad, text = BAD[name]
+    text = "dict|set|text" if text == "list or an array" else text
+    w = [Value(0.3), Value(0.2), Value(0.1)]
+    step = compile(lambda x: w[0] * x + w[1] * w[2] * x, w, backend=backend)
+    by_first = compile(lambda v: v[0] * v[1] * v[2], backend=backend)
+    assert step.grad(step.theta, [1.0]).tolist() == [1.0, 0.1, 0.2]
+    assert by_first.grad([3.0, 2.0, 5.0]).tolist() == [10.0, 15.0, 6.0]
+    for call in (
+        lambda: step(bad, [1.0]),
+        lambda: step.value_and_grad(bad, [1.0]),
+        lambda: step.jvp(step.theta, bad, [1.0]),
+        lambda: step.hvp(step.theta, bad, [1.0]),
+        lambda: step.hessian(bad, [1.0]),
+        lambda: step.assign(bad),
+        lambda: by_first(bad),
+        lambda: by_first.hessian(bad),
+        lambda: by_first.jvp([1.0, 2.0, 3.0], bad),
+    ):
+        with pytest.raises(TypeError, match=text):
+            call()
+    assert [p.data for p in w] == [0.3, 0.2, 0.1]
 
 
 @pytest.mark.parametrize("bad", [[1.0, math.nan, 2.0], [1.0, math.inf, 2.0], np.array([1.0, np.nan, 2.0]), []])

@@ -35,7 +35,7 @@ from tinygrad_vi.compiler.trace import (
     trace,
 )
 from tinygrad_vi.compiler.watched import Captured, Leaves
-from tinygrad_vi.data import Table, as_table, as_values
+from tinygrad_vi.data import Table, as_table, as_values, check_numbers
 from tinygrad_vi.derivatives import differentiable, flatten
 from tinygrad_vi.modes import predicting
 from tinygrad_vi.nn import counted
@@ -89,11 +89,11 @@ def compile(
     depend on it, to the last bit.
     verify: whether the first answer to each question is compared with the function itself; see `Compiled.verify`.
 
-    A compiled function gives what the function gives, or says why not.  While it is traced a Value refuses to be read
-    (``v.data``, ``float(v)``), compared, hashed or copied; under ``no_grad`` it records a `stop_gradient`.  A second
-    trace, on another example and with the parameters moved, must record the same.  What it reads elsewhere is watched:
-    captured Values, closures, globals, attributes, entries of lists, dicts and arrays, a module's mode; when something
-    changes, it is traced again.
+    A compiled function gives what the function gives, or says why not.  While it is traced a Value refuses to be
+    read (``v.data``, ``float(v)``), compared, hashed or copied, also where the function catches the error; under
+    ``no_grad`` it records a `stop_gradient`.  A second trace, on another example and with the parameters moved,
+    must record the same.  What it reads elsewhere is watched: captured Values, closures, globals, attributes,
+    entries of lists, dicts and arrays, a module's mode; when something changes, it is traced again.
 
     What cannot be checked.  The function is run when it is traced and not at each call: what it does on the side
     (printing, writing files) is not done at each call.  Not watched: what it reads through C code, generators, files,
@@ -293,7 +293,8 @@ class Compiled:
     def hessian(self, theta: ArrayLike, *data: ArrayLike) -> Array:
         """The Hessian of the mean, of shape (P, P): P products with unit vectors."""
         np = self._np
-        P = np.asarray(theta, dtype=float).size
+        self._only_numbers(theta)
+        P = np.size(theta)
         columns = [self._ask("curvature", theta, data, unit)[0] for unit in np.eye(P)]
         matrix: Array = np.stack(columns, axis=1)
         return matrix
@@ -393,6 +394,7 @@ class Compiled:
     ) -> tuple[Any, tuple[int, ...], _Traced]:
         np = self._np
         tables = self._tables(data)
+        self._only_numbers(theta)
         traced = self._prepare(theta, tables)
         arrays = [table.numbers for table in tables]
         P = traced.program.parameters
@@ -442,7 +444,13 @@ class Compiled:
             tables.append(table)
         return tables
 
+    def _only_numbers(self, theta: Any, name: str = "theta") -> None:
+        """Refuse what NumPy would read as numbers, such as text and dates, and a mask, which would be lost."""
+        if theta.__class__ is not self._np.ndarray or theta.dtype.kind not in "fiub":
+            check_numbers(theta, name)
+
     def _vector(self, theta: ArrayLike, P: int, name: str = "theta") -> Array:
+        self._only_numbers(theta, name)
         numbers = self._np.ascontiguousarray(theta, dtype=float).reshape(-1)
         if len(numbers) != P:
             count = f"{P} number{'s' * (P > 1)}"

@@ -51,7 +51,7 @@ class Tracer:
     """Watches one run of a function.
 
     nodes: all that it records, in order.  lines: where in the user's code, if it was asked for.  read: the captured
-    Values whose numbers it read, with the numbers.
+    Values whose numbers it read, with the numbers.  refusal: the first of what it asked in vain.
     """
 
     def __init__(self, parameters: Iterable[Value], lines: bool) -> None:
@@ -59,6 +59,7 @@ class Tracer:
         self.nodes: list[Value] = []
         self.lines: list[str] | None = [] if lines else None
         self.read_numbers: dict[Value, float] = {}
+        self.refusal: TypeError | None = None
 
     def recorded(self, node: Value) -> None:
         """Take note of a node."""
@@ -133,6 +134,8 @@ def trace(
                 raise TypeError(
                     f"{error}: a traced Value cannot be an int; take(table, index) looks up entries"
                 ) from error
+            if tracer.refusal is not None:  # caught, by `except` or `suppress`
+                raise tracer.refusal
             if result is None:
                 raise TypeError(
                     "the function returned None, where numbers or Values are wanted: is a `return` missing?"

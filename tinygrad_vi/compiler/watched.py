@@ -2,8 +2,8 @@
 
     the numbers of captured Values                            compared at each call
     its closure, the globals it names, and those of the       compared at each call, by identity: what they hold, the
-    functions that it calls; attributes of objects; entries   entries of lists, dicts and sets, attributes, through
-    of lists, dicts and sets; NumPy arrays                    functions, partials, methods and objects of the user
+    functions that it calls; attributes of objects and        entries of lists, dicts and sets, attributes, through
+    functions; entries of lists, dicts, sets, NumPy arrays    functions, partials, methods and objects of the user
     attributes of modules, ``training`` among them            a token that changes whenever an attribute of any module
                                                               is set: then everything is looked through again
 
@@ -290,16 +290,23 @@ class _Walk:
             self.waiting += [table[name] for name in known]
             if "random" in names and any(isinstance(table[name], ModuleType) for name in known):
                 self.draws = True  # np.random
-            held = [table[name] for name in known] + [_cell(cell) for cell in cells]
-            for module in [v for v in held if isinstance(v, ModuleType) and not _foreign(v.__name__)]:  # config.rate
-                inner, more = self.globals.setdefault(id(vars(module)), (vars(module), []))
-                found = [name for name in names if name in inner and name not in more]
-                more += found
-                self.waiting += [inner[name] for name in found]
+            self.waiting.append(vars(x))  # f.rate
+            imported = [sys.modules.get(name) for name in names if name not in known]  # import config, inside of it
+            self._modules([*[table[name] for name in known], *[_cell(cell) for cell in cells], *imported], names)
         else:
             self._from(x.__module__)
         for table_id in [key for key, (_, listed) in self.globals.items() if not listed]:
             del self.globals[table_id]
+
+    def _modules(self, held: list[Any], names: list[str]) -> None:
+        """What a function reads of the user's modules that it holds, by the names that it uses: config.rate."""
+        modules = [x for x in held if isinstance(x, ModuleType) and not _foreign(x.__name__)]
+        for module in modules:
+            inner, listed = self.globals.setdefault(id(vars(module)), (vars(module), []))
+            found = [inner[name] for name in names if name in inner]
+            listed += [name for name in names if name in inner and name not in listed]
+            self.waiting += found
+            modules += [x for x in found if isinstance(x, ModuleType) and not _foreign(x.__name__) and x not in modules]
 
     def _container(self, x: Any) -> None:
         if id(x) in self.written:
