@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_vi import ops
+from tinygrad_vi.truth import Truth
 from tinygrad_vi.value import Condition, Value, dot, of_the_engine
 
 
@@ -145,7 +146,10 @@ def elementwise(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping
     """
     name = ufunc.__name__
     if method == "__call__" and not options and (numbers := _numbers(inputs)) is not None:  # np.float64(2.0) * v
-        return _meaning(name)(*numbers)
+        found = _meaning(name)(*numbers)
+        if isinstance(found, Truth) and any(isinstance(x, np.ndarray) for x in inputs):
+            return np.bool_(bool(found))  # of an array without axes: NumPy's own functions go on with it
+        return found
     out = options.get("out")
     if out is not None:
         options = {**options, "out": tuple([_base(x) for x in out])}
