@@ -408,7 +408,7 @@ def test_a_captured_value_that_another_of_the_same_number_replaces_is_noticed():
     assert step.grad(step.theta, [1.0]) == [2.0]
     held[0] = [p]
     assert step.grad(step.theta, [1.0]) == [4.0]
-    held[0][0] = Value(2.0)
+    held[0] = [Value(2.0)]
     assert step.grad(step.theta, [1.0]) == [2.0]
 
 
@@ -435,6 +435,7 @@ def test_arrays_of_values_stay_arrays_of_values():
         assert isinstance(found, ValueArray)
     assert (v > 0).dtype == bool
     assert np.allclose(Value(2.0), 2.0)
+    assert np.isclose(v, [1.0, -2.1]).tolist() == [True, False]
     assert np.array_equal(v, v.copy())
     assert isinstance(v.sum(), Value)
     total = v.sum()

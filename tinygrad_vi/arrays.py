@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 
 from tinygrad_vi import ops
-from tinygrad_vi.truth import Truth
 from tinygrad_vi.value import Condition, Value, dot, of_the_engine
 
 
@@ -146,10 +145,7 @@ def elementwise(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping
     """
     name = ufunc.__name__
     if method == "__call__" and not options and (numbers := _numbers(inputs)) is not None:  # np.float64(2.0) * v
-        found = _meaning(name)(*numbers)
-        if isinstance(found, Truth) and any(isinstance(x, np.ndarray) for x in inputs):
-            return np.bool_(bool(found))  # of an array without axes: NumPy's own functions go on with it
-        return found
+        return _meaning(name)(*numbers)
     out = options.get("out")
     if out is not None:
         options = {**options, "out": tuple([_base(x) for x in out])}
@@ -315,10 +311,15 @@ def _select(conditions: Sequence[Any], choices: Sequence[Any], default: Any = 0)
     return default
 
 
+def _isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    near = (np.abs(np.subtract(a, b)) <= atol + rtol * np.abs(b)) & np.isfinite(b) | np.equal(a, b)
+    return near | (np.isnan(a) & np.isnan(b)) if equal_nan else near
+
+
 def _count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     return np.sum(np.not_equal(x, 0), axis=axis, keepdims=keepdims)
 
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    np.where: _where, np.select: _select, np.dot: _dot, np.count_nonzero: _count_nonzero,
+    np.where: _where, np.select: _select, np.dot: _dot, np.count_nonzero: _count_nonzero, np.isclose: _isclose,
 }  # fmt: skip
