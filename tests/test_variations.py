@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_vi
-from tinygrad_vi import DomainError, Value, grad, no_grad, ops, value_and_grad
+from tinygrad_vi import DomainError, Value, grad, losses, no_grad, ops, value_and_grad
 from tinygrad_vi.arrays import ValueArray, array
 from tinygrad_vi.compiler import compile
 
@@ -402,11 +402,41 @@ def test_equal_values_are_told_apart_as_keys_and_found_by_number_in_lists():
     assert grad(lambda x: x * 10 if x == 2 else x)(2.0) == 10.0
 
 
+def test_a_captured_value_that_another_of_the_same_number_replaces_is_noticed():
+    p, held = Value(2.0), [[Value(2.0)]]
+    step = compile(lambda x: p * x * held[0][0], [p])
+    assert step.grad(step.theta, [1.0]) == [2.0]
+    held[0] = [p]
+    assert step.grad(step.theta, [1.0]) == [4.0]
+    held[0] = [Value(2.0)]
+    assert step.grad(step.theta, [1.0]) == [2.0]
+
+
+def test_pictures_and_tables_tell_equal_numbers_apart():
+    def texts(number):
+        x = Value(number, "x")
+        y = x * 1.0 + 0.0 * x  # all of the number of x
+        tape = tinygrad_vi.Tape(y, [x])
+        shown = [str(tape.table()), str(tape.adjoint()), str(tape.tangent({x: 1.0})), x.label]
+        return "\n".join(shown).replace(f"{number:g}", "#").replace(f"{number:.4f}", "#")
+
+    assert texts(7.0) == texts(8.0)
+    assert "v₀" in texts(7.0)
+    target = Value(1.0)  # as a loss of the number of its target is not the target
+    assert losses.cross_entropy([Value(0.0), Value(0.0)], [target, Value(0.0)]).parents != ()
+    loss = losses.cross_entropy([Value(3.0), Value(1.0)], [target, Value(0.0)])
+    loss.backward()
+    assert target.grad == pytest.approx(math.log1p(math.exp(-2.0)), rel=1e-14)  # as PyTorch's, 0.1269
+
+
 def test_arrays_of_values_stay_arrays_of_values():
     v = array([Value(1.0), Value(-2.0)])
     for found in (v * 2, 2 - v, np.exp(v), v[:1], np.where(v > 0, v, 0.0), v[None] @ np.ones((2, 1)), np.stack([v, v])):
         assert isinstance(found, ValueArray)
     assert (v > 0).dtype == bool
+    assert np.allclose(Value(2.0), 2.0)
+    assert np.isclose(v, [1.0, -2.1]).tolist() == [True, False]
+    assert np.array_equal(v, v.copy())
     assert isinstance(v.sum(), Value)
     total = v.sum()
     total.backward()

@@ -311,10 +311,15 @@ def _select(conditions: Sequence[Any], choices: Sequence[Any], default: Any = 0)
     return default
 
 
+def _isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    near = (np.abs(np.subtract(a, b)) <= atol + rtol * np.abs(b)) & np.isfinite(b) | np.equal(a, b)
+    return near | (np.isnan(a) & np.isnan(b)) if equal_nan else near
+
+
 def _count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     return np.sum(np.not_equal(x, 0), axis=axis, keepdims=keepdims)
 
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    np.where: _where, np.select: _select, np.dot: _dot, np.count_nonzero: _count_nonzero,
+    np.where: _where, np.select: _select, np.dot: _dot, np.count_nonzero: _count_nonzero, np.isclose: _isclose,
 }  # fmt: skip

@@ -339,8 +339,8 @@ class Value:
 
     Operators take Values, ints, floats and NumPy scalars on either side.  Comparisons, ``==`` among them, and truth go
     by the number; while a function is traced, comparisons are conditions for `where`.  The hash goes by identity, so
-    that Values can be keys.  A Value never turns into a float by itself: ``math.exp(v)`` fails loudly and does not cut
-    the graph.  Attributes of your own (``p.momentum = 0.0``) are fine.
+    that Values can be keys.  A Value never turns into a float by itself: ``math.exp(v)`` fails loudly instead of
+    cutting the graph.  Attributes of your own (``p.momentum = 0.0``) are fine.
 
     Raises TypeError for what is not a real number.
 

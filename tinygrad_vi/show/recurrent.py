@@ -131,7 +131,7 @@ class _Run:
                 if self.gradient[node]:
                     key = parent, place
                     self.parts[key] = self.parts.get(key, 0.0) + self.gradient[node] * partial
-        if any(error in y for y in self.y):  # the loss is an output itself
+        if any(error is v for y in self.y for v in y):  # the loss is an output itself
             self.parts[error, ("L", 0)] = 1.0
 
     def gradients(self, values: Sequence[Value]) -> list[float]:
