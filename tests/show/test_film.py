@@ -69,6 +69,7 @@ def frames_of(path):
 # --- recording --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("batch_size", [None, 7])
 def test_filming_changes_no_number(tmp_path, compiled, batch_size):
