@@ -499,6 +499,7 @@ def test_seed_B43():
     agrees("B43.do_chinh_xac", right)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shapes", "rate", "first", "last", "right"),
     [

@@ -302,6 +302,7 @@ def test_sequences_are_examples_but_their_steps_are_not():
     assert batch_of(losses.mse(model([wrapped(x) for x in sequences[0]]), 0.5), model.parameters()) is None
 
 
+@pytest.mark.slow
 def test_depth_is_no_limit():
     w = Value(0.5)
 
@@ -453,6 +454,7 @@ def test_random_graphs_are_folded_right_or_not_at_all():
     assert found > 5
 
 
+@pytest.mark.slow
 def test_random_programs_are_folded_right_or_not_at_all():
     outcomes = []
 

@@ -716,6 +716,7 @@ def test_labels_in_any_order(labels):
     assert gradient == pytest.approx(step.grad(step.theta, [0.5, 1.0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_deep_program(backend):
     def chain(x):

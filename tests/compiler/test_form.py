@@ -32,6 +32,7 @@ def as_tuple(x):
     return list(x) if isinstance(x, tuple) else [x]
 
 
+@pytest.mark.slow
 def test_random_programs_have_their_values_and_gradients():
     @SAME_EVERY_TIME
     @given(programs(60))

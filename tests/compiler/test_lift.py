@@ -66,6 +66,7 @@ def test_the_order_of_units_makes_no_difference():
     assert program(range(6)) == program([3, 1, 5, 0, 2, 4])
 
 
+@pytest.mark.slow
 def test_random_programs_stay_themselves():
     @SAME_EVERY_TIME
     @given(programs(80))

@@ -104,6 +104,7 @@ def test_training_lowers_the_loss():
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(peers.compiler() is None, reason="there is no compiler")
 @pytest.mark.parametrize("make", [gpt.compiled_gradient, gpt.compiled_gradient_by_length])
 def test_compiled_training_has_the_losses_of_the_eager_engine(make):

@@ -51,6 +51,7 @@ def test_missing_connections_are_zeros_and_weights_of_zero_are_blank():
     assert shown == pytest.approx([0.0, 0.0, 1.0], abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["en", "vi"])
 def test_the_cell_and_its_model_have_the_same_parts(language, tmp_path):
     plot = neuron_analogy(language)

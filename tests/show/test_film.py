@@ -69,6 +69,7 @@ def frames_of(path):
 # --- recording --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("batch_size", [None, 7])
 def test_filming_changes_no_number(tmp_path, compiled, batch_size):
@@ -98,6 +99,7 @@ def test_filming_draws_no_random_number_of_dropout():
     assert run(film=True) == run(film=False)
 
 
+@pytest.mark.slow
 def test_filming_leaves_parameters_and_gradients_as_they_are():
     film = filmed(epochs=3)
     for i, p in enumerate(film.parameters):
@@ -369,6 +371,7 @@ def test_the_strip_marks_its_moments():
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_gif_has_all_frames_and_none_is_blank(tmp_path):
     film = filmed(epochs=12, frames=4)
     path = film.save(tmp_path / "moons.GIF", seconds=4.0, progress=False)
@@ -432,6 +435,7 @@ def test_the_animated_svg_shows_each_frame_in_its_time(tmp_path):
     assert len(shared) > 10  # axes and points are kept once
 
 
+@pytest.mark.slow
 def test_stills_are_the_strip(tmp_path):
     film = filmed(epochs=3)
     for suffix, start in (("png", b"\x89PNG"), ("pdf", b"%PDF")):

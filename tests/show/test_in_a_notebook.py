@@ -65,6 +65,7 @@ def executed(tmp_path_factory):
     return dict(zip(CALLS, notebook.cells[1:], strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the machinery that runs notebooks, not of ours
 def test_it_shows_itself(executed, call):

@@ -111,6 +111,7 @@ def test_the_delta_of_the_hidden_unit_is_what_flows_back_to_it():
     assert deltas == pytest.approx([float(found["n2_0v"][0]) - 0.0, float(found["n2_1v"][0]) - 1.0], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_linear_classifier_has_a_template_for_each_class_and_a_hidden_layer_a_hundred():
     left, right = picture("S1-templates").figure.axes[:2]
     assert (len(left.images), len(right.images)) == (10, 100)

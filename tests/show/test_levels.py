@@ -103,6 +103,7 @@ def our_loss(n=100):
 # --- The network of micrograd's demo ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [micrograd_loss, our_loss])
 def test_a_hundred_examples_of_a_network_are_five_boxes_and_their_scalar_edges_are_counted(loss):
     drawing = loss().draw(level="layer")

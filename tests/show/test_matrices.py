@@ -87,6 +87,7 @@ def shape(text):
 # --- Shapes -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_every_box_has_the_shape_of_its_array_in_the_text_that_runs(name):
     make, example = PROGRAMS[name]

@@ -249,6 +249,7 @@ def calculated(line, known):
         assert known[name].shape == tuple(map(int, shape.split("×")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notation", ["rows", "columns"])
 def test_seed_B41_the_formulas_below_are_backpropagation(notation):
     """Figures 6.3 and 6.4: what they say is done in NumPy, with differences of the loss as the judge."""

@@ -521,6 +521,7 @@ def test_every_operation_of_the_table_is_computed_in_the_page_as_by_the_engine(o
         assert all(near(a, b) for a, b in zip(ours, theirs, strict=True)), (point, ours, theirs)
 
 
+@pytest.mark.slow
 def test_numbers_are_written_as_python_writes_them(open_page):
     numbers = [
         0.0,

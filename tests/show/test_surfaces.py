@@ -57,6 +57,7 @@ def assert_good(plot, tmp_path):
 # --- loss_landscape ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True])
 def test_two_parameters_are_their_own_plane(compiled, tmp_path):
     loss, parameters, X, y = line()
@@ -118,6 +119,7 @@ def test_random_directions_are_filter_normalised():
     assert any("filter-normalised" in text for text in words(plot.figure))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [["w0", "w1", "b"], ["height", "rate", "shift"], ["", "", ""]])
 def test_parameters_with_other_names_span_a_plane(labels):
     ws = [Value(x, label) for x, label in zip((1.0, -2.0, 0.5), labels, strict=True)]
@@ -153,6 +155,7 @@ def test_parameters_that_are_zero_have_directions_too():
     assert np.linalg.matrix_rank(plot.directions) == 2
 
 
+@pytest.mark.slow
 def test_the_principal_directions_are_those_of_scikit_learn(tmp_path):
     model, loss, X, y = network()
     path = ParameterPath(model)
@@ -264,6 +267,7 @@ def test_a_compiled_loss_may_hold_its_data():
 # --- quadratic --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_textbooks_quadratic(tmp_path):
     """Known by hand: the eigenvalues are 3 -+ sqrt 2; after 100 steps these are the distances."""
     eta_max = 2 / (3 + math.sqrt(2))
@@ -332,6 +336,7 @@ def test_a_divergence_far_beyond_floats_stays_in_the_picture(tmp_path):
     assert_good(plot, tmp_path)
 
 
+@pytest.mark.slow
 def test_learning_rates_are_chosen_around_the_largest_stable_one(tmp_path):
     plot = quadratic([[3.0, 0.0], [0.0, 1.0]])
     assert list(plot.paths) == pytest.approx([share * 2 / 3 for share in (0.22, 0.88, 1.0, 1.015)])
@@ -499,6 +504,7 @@ def test_columns_are_runs_of_fit(tmp_path):
     assert_good(runs, tmp_path)
 
 
+@pytest.mark.slow
 def test_default_columns(tmp_path):
     runs = batch_columns()
     single, mini, full = runs.losses.values()

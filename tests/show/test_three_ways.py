@@ -499,6 +499,7 @@ def test_all_three_ways_with_their_errors_by_mpmath():
     assert 1e-12 < errors["central differences"] < errors["forward differences"] < 1e-6
 
 
+@pytest.mark.slow
 def test_the_rows_of_the_lecture_function():
     found = three_ways()
     assert repr(found.rows) == repr(found.rows)
@@ -543,6 +544,7 @@ def test_formulas_of_a_large_function_are_not_made():
         expression_growth(lambda *xs: deep(list(xs)), *[0.1] * 8)
 
 
+@pytest.mark.slow
 def test_arguments_may_be_lists_and_arrays():
     found = three_ways(lambda v, b: (v * v).sum() * b, np.array([1.0, 2.0]), 3.0)
     assert found.rows[-1].estimate == 6.0
@@ -559,6 +561,7 @@ REPORTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REPORTS)
 def test_a_report_prints_shows_and_saves_itself(name, tmp_path):
     report = REPORTS[name]()
