@@ -36,10 +36,11 @@ from tinygrad_vi.compiler.trace import (
 )
 from tinygrad_vi.compiler.watched import Captured, Leaves
 from tinygrad_vi.data import Table, as_table, as_values
-from tinygrad_vi.derivatives import differentiable, flatten
+from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.modes import predicting
 from tinygrad_vi.nn import counted
 from tinygrad_vi.ops import DomainError, Operation, ShapeError, whole_number
+from tinygrad_vi.trees import flatten
 from tinygrad_vi.value import (
     Value,
     adjoints,

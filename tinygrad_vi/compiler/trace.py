@@ -27,9 +27,10 @@ from itertools import chain
 from threading import Lock
 from typing import Any
 
-from tinygrad_vi.derivatives import differentiable, flatten
+from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.modes import tracing
 from tinygrad_vi.ops import DomainError
+from tinygrad_vi.trees import flatten
 from tinygrad_vi.value import (
     Guarded,
     Traced,
