@@ -45,7 +45,6 @@ from tinygrad_vi.value import (
 
 F = Callable[..., Any]
 Argnums = int | Sequence[int] | None
-Names = Callable[[], list[str]]
 
 # --- First derivatives ------------------------------------------------------------------------------------------------
 
@@ -113,8 +112,8 @@ def _jvp(at: _Selected, tangents: Sequence[Any]) -> tuple[Any, Any]:
     numbers, tree = flatten(tuple(tangents), "tangents")
     if len(numbers) != len(call.inputs):
         raise ShapeError(f"f has {len(call.inputs)} inputs, but there are {len(numbers)} tangents for them")
-    if not tree.fits(call.arguments):
-        raise ShapeError(f"the arguments are nested like {call.arguments!s:.60}, their tangents like {tree!s:.60}")
+    if not tree.fits(wanted := flatten(at.chosen)[1]):
+        raise ShapeError(f"the arguments are nested like {wanted!s:.60}, their tangents like {tree!s:.60}")
     tangent = call.push_forward(dict(zip(call.inputs, numbers, strict=True)))
     return call.like_outputs(call.outputs), call.like_outputs(tangent)
 
@@ -241,7 +240,7 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None,
 
     def gradient(*arguments: Any, **named: Any) -> Any:
         point = _selected(f, argnums, arguments, named)
-        xs, nest = flatten(point.chosen, point.names)
+        xs, nest = flatten(point.given, point.called)
         keep_values = differentiating() or any(isinstance(x, Value) for x in xs)  # to be differentiated again
         numbers = [_number(x) for x in xs]
         xs = xs if keep_values else numbers
@@ -249,7 +248,7 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None,
         values: dict[tuple[int, float] | None, float] = {}  # None: at the point itself
 
         def moved(i: int, x: Any) -> Any:
-            return point(*nest.arguments([*xs[:i], x, *xs[i + 1 :]]))
+            return point.of(nest.arguments([*xs[:i], x, *xs[i + 1 :]]))
 
         def value(i: int, x: float) -> float:
             key = None if x == numbers[i] else (i, x)
@@ -279,7 +278,7 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None,
 
         steps = [trusted(i, x) for i, x in enumerate(numbers)]
         start = at(0, 0.0) if method == "forward" and xs else None
-        return point.unpacked(nest([_difference(at, i, start, h) for i, h in enumerate(steps)]))
+        return nest([_difference(at, i, start, h) for i, h in enumerate(steps)])
 
     return _like(gradient, f)
 
@@ -335,7 +334,7 @@ def _check(at: _Selected, name: str, order: int, tolerance: float) -> float:
         worst = max(worst, _compare(a, _along(at, i), at, name, i, tolerance))
     if order > 1:
         for i in range(len(automatic)):
-            component = _Selected(_component(grad(at), i), at.chosen, at.names)
+            component = _Selected(_component(grad(at), i), at.chosen, at.names, at.single)
             worst = max(worst, _check(component, f"d{name}/d({at.place(i)})", order - 1, tolerance))
     return worst
 
@@ -369,12 +368,12 @@ def _compare(a: float, along: Callable[[float], Value], at: _Selected, name: str
 
 def _along(at: _Selected, i: int) -> Callable[[float], Value]:
     """f of entry i alone, as a Value with its record: f may use methods of Values, such as x.relu()."""
-    xs, nest = flatten(at.chosen)
+    xs, nest = flatten(at.given)
     numbers = [_data(x) for x in xs]
 
     def along(x: float) -> Value:
         entries = nest.arguments([*numbers[:i], x, *numbers[i + 1 :]])
-        return _Call(_Selected(at, entries, at.names)).only_output()
+        return _Call(_Selected(at, (entries,) if at.single else entries, at.names, at.single)).only_output()
 
     return along
 
@@ -452,11 +451,11 @@ def differentiable() -> AbstractContextManager[None]:
 class _Selected:
     """A function of those arguments that are differentiated by, while the others keep what they were given.
 
-    chosen: what was given for them.  single: whether results are like the only one of them, and no tuple.  names: what
-    the arguments are called.  others: whatever else reaches the function.
+    chosen: what was given for them.  single: whether results are like the only one of them, and no tuple.  given: that
+    one, or all.  names: gives what they are called.  others: whatever else reaches the function.
     """
 
-    __slots__ = ("chosen", "f", "names", "others", "single")
+    __slots__ = ("chosen", "f", "given", "names", "others", "single")
 
     def __init__(
         self,
@@ -466,31 +465,35 @@ class _Selected:
         single: bool | None = None,
         others: Any = (),
     ) -> None:
-        self.f, self.chosen, self.names, self.others = f, chosen, names, others
+        self.f = f
+        self.chosen = chosen
+        self.names = names
+        self.others = others
         self.single = len(chosen) == 1 if single is None else single
+        self.given = chosen[0] if self.single else chosen
 
     def __call__(self, *chosen: Any) -> Any:
         return self.f(*chosen)
 
-    def unpacked(self, found: Any) -> Any:
-        """A result with one entry for each argument, as the user gets it."""
-        return found[0] if self.single else found
+    def of(self, given: Any) -> Any:
+        """The function of something like `given`."""
+        return self.f(given) if self.single else self.f(*given)
+
+    def called(self) -> str | list[str]:
+        """What the arguments are called."""
+        return self.names()[0] if self.single else self.names()
 
     def place(self, i: int) -> str:
         """What leaf i of the arguments is called."""
-        return place(self.chosen, i, self.names)
+        return place(self.given, i, self.called)
 
     def __str__(self) -> str:
         return ", ".join(map(repr, self.chosen))
 
 
 def _selected(f: F, argnums: Argnums, arguments: Sequence[Any], named: dict[str, Any]) -> _Selected:
-    def names() -> list[str]:
-        every = argument_names(f, len(arguments))
-        return every if argnums is None else [every[i] for i in places]
-
     if argnums is None and not named:
-        return _Selected(f, tuple(arguments), names)
+        return _Selected(f, tuple(arguments), lambda: argument_names(f, len(arguments)))
     places = _places(argnums, len(arguments))
 
     def of_the_chosen(*chosen: Any) -> Any:
@@ -498,6 +501,10 @@ def _selected(f: F, argnums: Argnums, arguments: Sequence[Any], named: dict[str,
         for i, x in zip(places, chosen, strict=True):
             every[i] = x
         return f(*every, **named)
+
+    def names() -> list[str]:
+        every = argument_names(f, len(arguments))
+        return [every[i] for i in places]
 
     chosen = tuple([arguments[i] for i in places])
     others = [x for i, x in enumerate(arguments) if i not in places], named
@@ -535,14 +542,15 @@ class _Call:
     """f called once on fresh Values, and the sweeps over what it recorded."""
 
     def __init__(self, at: _Selected, has_aux: bool = False) -> None:
-        xs, self.arguments = flatten(at.chosen, at.names)
+        xs, self.like_arguments = flatten(at.given, at.called)
         self.inputs = [_variable(x) for x in xs]
-        self.unpacked = at.unpacked
         # inside another derivative, results must themselves be differentiable
-        self.create_graph = differentiating() or any(isinstance(x, Value) for x in xs) or _holds_values(at.others)
-        values = self.arguments.arguments(self.inputs)
+        self.create_graph = differentiating() or any(isinstance(x, Value) for x in xs)
+        if at.others and not self.create_graph:
+            self.create_graph = bool(values_in(at.others))
+        values = self.like_arguments.arguments(self.inputs)
         with differentiable(), recording(True):  # a derivative inside no_grad() is still a derivative
-            result = at.f(*values)
+            result = at.of(values)
         self.aux: Any = None
         if has_aux:
             if not isinstance(result, (tuple, list)) or len(result) != 2:
@@ -550,7 +558,7 @@ class _Call:
             result, self.aux = result[0], with_numbers(result[1], self.result)
         ys, self.nest_outputs = flatten(result, "the result of f")
         self.outputs = [y if isinstance(y, Value) else Value(y) for y in ys]
-        self.single = self.nest_outputs == LEAF
+        self.single = self.nest_outputs is LEAF
         self.order = topological_order(self.outputs, self.inputs)
 
     def gradient(self, y: Value) -> Any:
@@ -600,9 +608,6 @@ class _Call:
             return x if isinstance(x, Value) else Value(x)
         return float(_data(x))
 
-    def like_arguments(self, numbers: Sequence[Any]) -> Any:
-        return self.unpacked(self.arguments(numbers))
-
     def like_outputs(self, numbers: Sequence[Any]) -> Any:
         return self.nest_outputs([self.result(x) for x in numbers])
 
@@ -614,7 +619,3 @@ def _data(x: Any) -> Any:
 def _variable(x: Any) -> Value:
     """A fresh Value to differentiate by; of a Value a copy, so that other uses of it do not count."""
     return x * 1.0 if isinstance(x, Value) else Value(x)
-
-
-def _holds_values(others: Any) -> bool:
-    return bool(others) and bool(values_in(others))

@@ -16,6 +16,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
+from functools import lru_cache
 from itertools import islice
 from numbers import Real
 from typing import Any
@@ -29,6 +30,8 @@ Container = tuple[int, Callable[[list[Any], Any, bool], Any], Any]
 QUICK = {float, *VALUES}
 NUMBERS = {int, *QUICK}
 NUMERIC = {int, float}
+#: gives the name of an argument, or those of several, whose tuple the tree is; asked only when there is an error
+Names = Callable[[], "str | list[str]"]
 
 
 class Tree:
@@ -92,10 +95,10 @@ class Tree:
 LEAF = Tree([1])
 
 
-def flatten(x: Any, of: Callable[[], list[str]] | str = "", *, numbers_only: bool = True) -> tuple[list[Any], Tree]:
+def flatten(x: Any, of: Names | str = "", *, numbers_only: bool = True) -> tuple[list[Any], Tree]:
     """The numbers and Values of a tree, in order, and its structure.
 
-    of: what errors call the tree, or what gives the names of its entries, where it is a tuple of arguments.
+    of: what errors call the tree, or what tells so.
     numbers_only: False to take anything that is no container for a leaf.
 
     Raises TypeError for what is no number, with its place, and ShapeError for a container that contains itself.
@@ -106,8 +109,13 @@ def flatten(x: Any, of: Callable[[], list[str]] | str = "", *, numbers_only: boo
     Traceback (most recent call last):
     TypeError: a derivative takes numbers or Values, got '2' of type str for params['scale'][1]
     """
-    if x.__class__ in QUICK:
+    kind = x.__class__
+    if kind in QUICK:
         return [x], LEAF
+    if (kind is tuple or kind is list) and x and QUICK.issuperset(map(type, x)):  # the usual ones, at once
+        return list(x), _flat(_list if kind is list else _tuple, len(x))
+    if kind.__name__ == "ndarray" and numbers_only and is_array(x) and x.dtype.char == "d":
+        return x.ravel().tolist(), _flat(_array, x.size, x.shape)
     leaves: list[Any] = []
     steps: list[Any] = []
     around: set[int] = set()  # containers that are open
@@ -140,10 +148,15 @@ def flatten(x: Any, of: Callable[[], list[str]] | str = "", *, numbers_only: boo
         stack += reversed(entries)
     if numbers_only and not NUMBERS.issuperset(map(type, leaves)):
         _check(x, leaves, of)
-    return leaves, Tree(steps)
+    return leaves, Tree(steps) if steps != [1] else LEAF
 
 
-def _check(x: Any, leaves: list[Any], of: Callable[[], list[str]] | str) -> None:
+@lru_cache(1000)
+def _flat(make: Any, n: int, detail: Any = None) -> Tree:
+    return Tree([n, (n, make, detail)])
+
+
+def _check(x: Any, leaves: list[Any], of: Names | str) -> None:
     """Raise the TypeError for the first leaf that is no number."""
     for i, leaf in enumerate(leaves):
         if isinstance(leaf, Value):
@@ -193,20 +206,19 @@ def with_numbers(x: Any, numbers: Callable[[Value], Any]) -> Any:
     return tree([numbers(leaf) if isinstance(leaf, Value) else leaf for leaf in leaves])
 
 
-def place(x: Any, i: int, of: Callable[[], list[str]] | str = "") -> str:
+def place(x: Any, i: int, of: Names | str = "") -> str:
     """How one writes leaf i of a tree: ``params['scale'][1]``."""
-    stack = [("", x, True)] if callable(of) else [(of, x, False)]
+    root = of() if callable(of) else of
+    stack = [*zip(root, x, strict=True)][::-1] if isinstance(root, list) else [(root, x)]
     while stack:
-        path, entry, whole = stack.pop()
+        path, entry = stack.pop()
         found = None if entry.__class__ in NUMBERS else _opened(entry)
         if found is None:
             if i == 0:
                 return path
             i -= 1
-        elif whole and callable(of):
-            stack += reversed([(name, v, False) for name, v in zip(of(), found[0], strict=True)])
         else:
-            stack += reversed([(path + key, v, False) for key, v in _keyed(*found)])
+            stack += reversed([(path + key, v) for key, v in _keyed(*found)])
     raise IndexError(i)
 
 
@@ -264,13 +276,16 @@ def _opened(
         return x, _tuple, getattr(type(x), "_make", None)
     if isinstance(x, dict):
         return list(x.values()), _dictionary, (type(x), tuple(x))
+    if is_array(x):
+        kind = x.dtype.kind
+        if not (kind == "O" or (plain_arrays and kind in "fiub")):
+            return None
+        flat = x.ravel()
+        if flat.ndim > 1:
+            raise TypeError("a np.matrix multiplies in a way of its own: give np.asarray(x), and @ for products")
+        return flat.tolist(), _array, x.shape
     if isinstance(x, (Real, str, type)):
         return None
-    if is_array(x):
-        if isinstance(x, sys.modules["numpy"].matrix):
-            raise TypeError("a np.matrix multiplies in a way of its own: give np.asarray(x), and @ for products")
-        taken = x.dtype.kind == "O" or (plain_arrays and x.dtype.kind in "fiub")
-        return (x.ravel().tolist(), _array, x.shape) if taken else None
     if plain_arrays and hasattr(x, "__array__") and hasattr(x, "ravel") and getattr(x, "shape", ()) != ():
         return _opened(x.__array__())  # of another library
     if hasattr(type(x), "__dataclass_fields__") and not hasattr(x, "parameters"):
@@ -324,13 +339,18 @@ def _record(inside: list[Any], detail: Any, initialised: bool) -> Any:
 def _array(inside: list[Any], shape: tuple[int, ...], initialised: bool) -> Any:  # noqa: ARG001
     import numpy as np  # the user's tree held an array, so NumPy is there
 
-    if NUMERIC.issuperset(map(type, inside)) or all(isinstance(v, Real) for v in inside):
-        return np.array(inside, dtype=float).reshape(shape)
-    if all(isinstance(v, np.ndarray) and v.shape == inside[0].shape for v in inside):
-        return np.stack(inside).reshape(*shape, *inside[0].shape)  # rows of a Jacobian
+    kinds = {*map(type, inside)}
+    if kinds <= NUMERIC:
+        found = np.array(inside, dtype=float)
+        return found if len(shape) == 1 else found.reshape(shape)
+    if kinds.isdisjoint(VALUES):
+        if all(isinstance(v, Real) for v in inside):
+            return np.array(inside, dtype=float).reshape(shape)
+        if all(isinstance(v, np.ndarray) and v.shape == inside[0].shape for v in inside):
+            return np.stack(inside).reshape(*shape, *inside[0].shape)  # rows of a Jacobian
     array = np.empty(len(inside), dtype=object)
     array[:] = inside
-    return array.reshape(shape)
+    return array if len(shape) == 1 else array.reshape(shape)
 
 
 def _text(inside: list[str], make: Any, detail: Any) -> str:
