@@ -198,7 +198,7 @@ def hvp(f: F, argnums: Argnums = None) -> F:
     def product(*arguments: Any, **named: Any) -> Any:
         if len(arguments) < 2:
             raise TypeError(f"hvp(f) takes the arguments of f and then a vector, got {len(arguments)} in all")
-        behind = 1 + max(_places(argnums, len(arguments) - 1))
+        behind = 1 + max(places_of(argnums, len(arguments) - 1))
         vector = arguments[behind]
         primals = (*arguments[:behind], *arguments[behind + 1 :])
         at = _selected(grad(f, argnums), argnums, primals, named)
@@ -494,7 +494,7 @@ class _Selected:
 def _selected(f: F, argnums: Argnums, arguments: Sequence[Any], named: dict[str, Any]) -> _Selected:
     if argnums is None and not named:
         return _Selected(f, tuple(arguments), lambda: argument_names(f, len(arguments)))
-    places = _places(argnums, len(arguments))
+    places = places_of(argnums, len(arguments))
 
     def of_the_chosen(*chosen: Any) -> Any:
         every = list(arguments)
@@ -512,7 +512,7 @@ def _selected(f: F, argnums: Argnums, arguments: Sequence[Any], named: dict[str,
     return _Selected(of_the_chosen, chosen, names, single, others)
 
 
-def _places(argnums: Argnums, count: int) -> list[int]:
+def places_of(argnums: Argnums, count: int) -> list[int]:
     """Which of so many arguments are differentiated by."""
     if argnums is None:
         return list(range(count))

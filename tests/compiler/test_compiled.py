@@ -336,8 +336,8 @@ def test_shapes_are_checked():
         step(step.theta, np.zeros((0, 2)), [])
     with pytest.raises(ShapeError, match="all of one shape"):
         step(step.theta, [[1.0, 2.0], [1.0]], [1.0, 2.0])
-    with pytest.raises(ShapeError, match="for one example"):
-        step(step.theta, [[1.0, 2.0]], 3.0)
+    with pytest.raises(TypeError, match=r"y is text, 'a'|y takes"):
+        step(step.theta, [[1.0, 2.0]], "a")
     assert step(step.theta, [[1.0, 2.0]], [1.0]) == 0.0
 
 
