@@ -336,7 +336,7 @@ def test_shapes_are_checked():
         step(step.theta, np.zeros((0, 2)), [])
     with pytest.raises(ShapeError, match="all of one shape"):
         step(step.theta, [[1.0, 2.0], [1.0]], [1.0, 2.0])
-    with pytest.raises(TypeError, match=r"y is text, 'a'|y takes"):
+    with pytest.raises(TypeError, match="examples come as a list or an array"):
         step(step.theta, [[1.0, 2.0]], "a")
     assert step(step.theta, [[1.0, 2.0]], [1.0]) == 0.0
 

@@ -38,9 +38,8 @@ class Arrangement:
         """The function as one of theta and the other arguments."""
 
         def arranged(theta: Any, *rows: Any) -> Any:
-            rest = iter(rows)
-            chosen = iter(self._chosen(theta))
-            return fn(*[next(chosen) if i in self.places else next(rest) for i in range(self.count)])
+            rest, chosen = iter(rows), dict(zip(self.places, self._chosen(theta), strict=True))
+            return fn(*[chosen[i] if i in chosen else next(rest) for i in range(self.count)])
 
         names = argument_names(fn, self.count)
         kind = inspect.Parameter.POSITIONAL_ONLY

@@ -1042,12 +1042,20 @@ class Compiled:
 
     def __reduce__(self) -> tuple[Any, ...]:
         name = getattr(self.fn, "__qualname__", "")
-        if "<" in name and not {"cloudpickle", "dill"} & sys.modules.keys():  # <lambda>, <locals>: those two save it
+        if "<" in name and not _pickled_by_value():  # <lambda>, <locals>
             raise PicklingError(
                 f"a compiled function is pickled with the name of its function, and {name} has none that another "
                 "process could import: write the function with def at the top of a module (or use cloudpickle)"
             )
         return Compiled, (self.fn, self.parameters, self.backend, self.threads, self._verifies, self.argnums)
+
+
+def _pickled_by_value() -> bool:
+    """Whether cloudpickle or dill asks, which save functions that have no name."""
+    frame = sys._getframe(1).f_back
+    while frame is not None and not frame.f_globals.get("__name__", "").startswith(("cloudpickle", "dill", "joblib")):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _suspects(checks: Sequence[Check], found: Any) -> set[int]:
