@@ -11,6 +11,7 @@ import pytest
 from tinygrad_vi import (
     ShapeError,
     Value,
+    compile,
     exp,
     grad,
     gradcheck,
@@ -21,6 +22,7 @@ from tinygrad_vi import (
     log,
     nn,
     numerical_gradient,
+    optim,
     sin,
     total,
     value_and_grad,
@@ -281,3 +283,18 @@ def test_values_among_anything():
 def test_the_readmes_function():
     f = lambda a, b: log(a) + a * b - sin(b)  # noqa: E731
     assert grad(f)(2.0, 5.0) == (5.5, 2.0 - math.cos(5.0))
+
+
+def test_parameters_come_in_trees_of_any_kind():
+    w, b, c = Value(1.0), Value(2.0), Value(3.0)
+    held = {"w": [w, (b,)], "more": Line(c, w)}
+    assert [id(p) for p in optim.SGD(held, 0.1).parameters] == [id(w), id(b), id(c)]
+    assert compile(lambda x: w * x, held, backend="numpy").theta.tolist() == [1.0, 2.0, 3.0]
+    assert optim.SGD(iter([w, b]), 0.1).parameters == [w, b]
+
+    class Model(nn.Module):
+        def __init__(self):
+            self.normal = Normal(w, [b])
+            self.line = Line(c, None)
+
+    assert Model().state_dict() == {"normal.mu": 1.0, "normal.scale": [2.0], "line.0": 3.0}

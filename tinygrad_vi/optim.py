@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import finite, shown, whole
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
+from tinygrad_vi.trees import leaves_of
 from tinygrad_vi.value import NOT_COMPUTED, Value, adjoints, dot, not_finite, recording, topological_order
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ State = tuple[float, ...]
 class Optimizer:
     """What all optimisers share.  A new one defines `state_names` and `update`.
 
-    parameters: the Values to move, or a Module.  learning_rate: a number of at least 0; it may be set between steps.
+    parameters: the Values to move, in a tree of any kind, or a Module.  learning_rate: a number of at least 0; it may
+    be set between steps.
     """
 
     #: the numbers kept for each parameter; they begin at 0
@@ -49,7 +51,7 @@ class Optimizer:
         if not isinstance(parameters, Iterable):
             hint = ": call it, model.parameters()" if callable(parameters) else ""
             raise TypeError(f"an optimiser takes a list of Values or a Module, got {parameters!r:.60}{hint}")
-        self.parameters: list[Value] = list(dict.fromkeys(parameters))
+        self.parameters: list[Value] = list(dict.fromkeys(leaves_of(parameters)))
         if not self.parameters:
             raise ValueError("an optimiser needs parameters to move, got none")
         for p in self.parameters:

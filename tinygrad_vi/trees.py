@@ -187,6 +187,15 @@ class _End:
         self.id, self.container = id, container
 
 
+def leaves_of(x: Iterable[Any]) -> list[Any]:
+    """What a tree, or any other iterable, is full of.
+
+    >>> leaves_of({"w": [1.0, 2.0], "b": 3.0}), leaves_of(iter("ab"))
+    ([1.0, 2.0, 3.0], ['a', 'b'])
+    """
+    return flatten(x if _opened(x) is not None else list(x), numbers_only=False)[0]
+
+
 def values_in(x: Any) -> list[Value]:
     """The Values of a tree that may hold anything else as well.
 

@@ -647,7 +647,7 @@ def test_the_representation_tells_its_state():
     [
         ([], "got none"),
         (w[0], r"write \[w\]"),
-        ([[w[0]]], "holds Values"),
+        ([[3.0]], "holds Values"),
         ([w[0] * 2], "leaves"),
         (3.0, "list of Values"),
     ],

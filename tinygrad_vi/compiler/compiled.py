@@ -43,7 +43,7 @@ from tinygrad_vi.derivatives import differentiable, places_of, value_and_grad
 from tinygrad_vi.modes import predicting
 from tinygrad_vi.nn import counted
 from tinygrad_vi.ops import DomainError, Operation, ShapeError, number, total, whole_number
-from tinygrad_vi.trees import Tree, argument_names, flatten, values_in
+from tinygrad_vi.trees import Tree, argument_names, flatten, leaves_of, values_in
 from tinygrad_vi.value import (
     Value,
     adjoints,
@@ -86,8 +86,8 @@ def compile(
     real example: arrays arrive as object arrays of Values, lists as lists, numbers as Values.
     A function without arguments, whose data stand in it, is a loss of all its examples: where it loops over them in
     scalar code, the batch is found.
-    params: the Values to differentiate by, a list or what ``model.parameters()`` gives.  Without them the first
-    argument of fn takes their place, ``compile(rosenbrock).grad(x)``; or all of them, where all are numbers:
+    params: the Values to differentiate by, in a tree of any kind, or what ``model.parameters()`` gives.  Without them
+    the first argument of fn takes their place, ``compile(rosenbrock).grad(x)``; or all of them, where all are numbers:
     ``compile(lambda a, b: log(a) + a * b).grad(2.0, 5.0)`` is a pair.
     argnums: without params, by which arguments: a place or a tuple of places, as in `grad`.  Such an argument is a
     number, an array, or a tree of them (a dictionary, a dataclass, ...), and results are nested like it.  All others
@@ -137,7 +137,7 @@ def _checked(params: Any) -> list[Value]:
             ": call it, model.parameters()" if callable(values) else ": write [w]" if isinstance(values, Value) else ""
         )
         raise TypeError(f"params is a list of Values, got {type(values).__name__}{hint}")
-    values = list(values)
+    values = leaves_of(values)
     for p in values:
         if not isinstance(p, Value):
             raise TypeError(f"params holds Values, got {p!r:.60} of type {type(p).__name__}")
