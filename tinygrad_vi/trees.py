@@ -212,7 +212,7 @@ def with_numbers(x: Any, numbers: Callable[[Value], Any]) -> Any:
     leaves, tree = flatten(x, numbers_only=False)
     if not any(isinstance(leaf, Value) for leaf in leaves):
         return x
-    return tree([numbers(leaf) if isinstance(leaf, Value) else leaf for leaf in leaves])
+    return tree.arguments([numbers(leaf) if isinstance(leaf, Value) else leaf for leaf in leaves])
 
 
 def place(x: Any, i: int, of: Names | str = "") -> str:

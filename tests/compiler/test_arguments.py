@@ -155,6 +155,9 @@ def test_what_an_arranged_function_reads_is_watched_and_its_errors_name_what_is_
         step({"a": "x"})
     with pytest.raises(TypeError, match="returns a number, or a list or an array of numbers"):
         compile(lambda x: {"a": x}, backend="numpy")(2.0)
+    with pytest.raises(TypeError, match="a static field of a dataclass that is compiled is compared by its hash"):
+        static(Curve(3.0, 0.0, [2]))
+    assert compile(readme, backend="numpy").grad(np.array(2.0), 5.0) == pytest.approx(grad(readme)(2.0, 5.0))
     with pytest.raises(ShapeError, match=r"the arguments are nested like \{'a': x\}, v like"):
         step.hvp({"a": 2.0}, [1.0])
     with pytest.raises(TypeError, match=r"bind it, compile\(functools.partial\(f, power=...\)\)"):
@@ -180,6 +183,10 @@ def test_values_go_through_a_compiled_function_or_are_refused():
     for inner in (product, lambda a: product.grad(a)[0] * a[0] / 2.0):
         outer = compile(lambda a, inner=inner: 2.0 * inner(a), backend="numpy")
         assert outer.grad([3.0, 2.0]).tolist() == [24.0, 18.0]
+    c = Value(2.0)
+    slope = compile(lambda p, x: p["w"] ** 2 * x, backend="numpy").grad({"w": 3.0}, c)["w"]
+    slope.backward()
+    assert (slope.data, c.grad) == (12.0, 6.0)
     w = [Value(2.0)]
     by_params = compile(lambda x: w[0] * x, w, backend="numpy")
     for call in (

@@ -13,6 +13,7 @@ from typing import Any
 
 from tinygrad_vi.ops import ShapeError
 from tinygrad_vi.trees import Tree, argument_names, flatten, is_array
+from tinygrad_vi.value import Value
 
 
 def is_number(x: Any) -> bool:
@@ -78,7 +79,7 @@ class Arrangement:
     def like(self, numbers: Any) -> Any:
         """Derivatives, whose last axis goes over theta, nested like the arguments: numbers as floats."""
         leaves = self._leaves(numbers)
-        return self.tree([x if is_array(x) else float(x) for x in leaves])
+        return self.tree([x if is_array(x) or isinstance(x, Value) else float(x) for x in leaves])
 
     def twice(self, matrix: Any) -> Any:
         """A Hessian, nested like the arguments, and each entry like them again."""
@@ -120,6 +121,10 @@ def arrange(
     given = chosen[0] if single else chosen
     numbers, _ = flatten(given, called)
     leaves, tree = flatten(given, numbers_only=False)
+    try:
+        hash(tree)
+    except TypeError as error:
+        raise TypeError(f"a static field of a dataclass that is compiled is compared by its hash: {error}") from None
     shapes = tuple([x.shape if is_array(x) else None for x in leaves])
     data = [x for i, x in enumerate(arguments) if i not in places]
     return Arrangement(tuple(places), len(arguments), single, tree, shapes), np.array(numbers, dtype=float), data

@@ -477,7 +477,8 @@ class Compiled:
 
     def _unusual(self, theta: Any) -> bool:
         """Whether the arguments are something else than an array of all parameters, and data."""
-        return theta.__class__ is not self._np.ndarray or theta.dtype.char != "d" or self.argnums is not None
+        usual = theta.__class__ is self._np.ndarray and theta.dtype.char == "d" and theta.ndim
+        return not usual or self.argnums is not None
 
     def _arrange(
         self, theta: Any, data: Sequence[Any], named: dict[str, Any]
