@@ -254,7 +254,7 @@ def test_the_check_catches_a_rule_wrong_by_a_thousandth_and_names_it():
     with pytest.raises(GradientError) as error:
         gradcheck(area)(3.0, 2.0)
     text = str(error.value)
-    assert text.startswith("area: the derivative by argument 0 at 3.0, 2.0 is 12.01")
+    assert text.startswith("area: the derivative by side at 3.0, 2.0 is 12.01")
     assert "by automatic and 12.0" in text or "by automatic and 11.99" in text
     assert "the operation square at 3.0 has the partial 6.00" in text
 
@@ -266,7 +266,7 @@ def test_the_check_of_order_two_catches_a_wrong_second_derivative():
         return Value.record(square, side)
 
     assert gradcheck(area)(3.0) < 1e-9
-    with pytest.raises(GradientError, match=r"darea/d\(argument 0\): the derivative by argument 0 at 3.0 is 2.002"):
+    with pytest.raises(GradientError, match=r"darea/d\(side\): the derivative by side at 3.0 is 2.002"):
         gradcheck(area, order=2)(3.0)
 
 
@@ -285,14 +285,14 @@ def test_the_check_of_order_three_catches_a_wrong_third_derivative():
         return Value.record(cube, side)
 
     assert gradcheck(volume, order=2)(2.0) < 1e-9
-    with pytest.raises(GradientError, match=r"ddvolume/d\(argument 0\)/d\(argument 0\): .* is 6.00[56]"):
+    with pytest.raises(GradientError, match=r"ddvolume/d\(side\)/d\(side\): .* is 6.00[56]"):
         gradcheck(volume, order=3)(2.0)
 
 
 def test_the_check_at_a_kink_says_that_no_operation_is_wrong():
     with pytest.raises(GradientError, match=r"is there a kink, or does f use \.data\?"):
         gradcheck(lambda x: x.data * x)(3.0)
-    with pytest.raises(GradientError, match="entry 1"):
+    with pytest.raises(GradientError, match=r"the derivative by x\[1\] at"):
         gradcheck(lambda x: relu(x[1]) + x[0])([1.0, 0.0])
 
 
@@ -349,7 +349,7 @@ def test_bad_input_says_what_was_wrong():
         grad(sqrt)(0.0)
 
 
-def test_lists_nested_beyond_reason_are_refused_with_a_sentence():
+def test_lists_are_nested_as_deep_as_one_likes_but_not_in_themselves():
     def first(v):
         while isinstance(v, list):
             v = v[0]
@@ -363,11 +363,16 @@ def test_lists_nested_beyond_reason_are_refused_with_a_sentence():
 
     looped = []
     looped.append(looped)
+    entered = {}
+    entered["again"] = [entered]
     for derivative in (grad, hessian, jacobian, numerical_gradient, lambda f: lambda at: jvp(f, (at,), (at,))):
-        for x in (nested(101), nested(900), nested(5000), looped):
-            with pytest.raises(ShapeError, match=r"nested more than 100 deep: does one contain itself\?"):
+        for x, kind in ((looped, "list"), (entered, "dict")):
+            with pytest.raises(ShapeError, match=f"a {kind} contains itself, so its numbers have no end"):
                 derivative(first)(x)
-    assert first(grad(first)(nested(90))) == 36.0
+    for depth in (101, 5000):
+        assert first(grad(first)(nested(depth))) == 36.0
+        assert jvp(first, (nested(depth),), (nested(depth),)) == (9.0, 18.0)
+        assert first(numerical_gradient(first)(nested(depth))) == pytest.approx(36.0)
 
 
 def test_a_pull_back_does_not_mix_recorded_numbers_with_changed_ones():

@@ -80,9 +80,7 @@ def test_the_examples_where_one_step_for_all_was_wrong():
 
 @pytest.mark.parametrize("f", [math.floor, lambda x: float(x > 2.0), lambda x: math.sin(1e20 * x)])
 def test_a_jump_and_noise_have_no_numerical_gradient(f):
-    with pytest.raises(
-        DomainError, match=r"argument 0 at 2\.0 cannot be told from differences: the steps do not agree"
-    ):
+    with pytest.raises(DomainError, match=r"by x at 2\.0 cannot be told from differences: the steps do not agree"):
         numerical_gradient(f)(2.0)
 
 

@@ -68,6 +68,7 @@ if _TYPE_CHECKING:
     from tinygrad_vi import optim as optim
     from tinygrad_vi.compiler.compiled import Compiled as Compiled
     from tinygrad_vi.compiler.compiled import compile as compile
+    from tinygrad_vi.compiler.vmap import vmap as vmap
     from tinygrad_vi.training import History as History
     from tinygrad_vi.training import TrainingError as TrainingError
     from tinygrad_vi.training import accuracy as accuracy
@@ -78,6 +79,7 @@ _LATER = {
     **dict.fromkeys(("nn", "losses", "optim", "data", "training", "show", "compiler", "course"), ""),
     **dict.fromkeys(("fit", "accuracy", "History", "TrainingError"), "training"),
     **dict.fromkeys(("compile", "Compiled"), "compiler.compiled"),
+    "vmap": "compiler.vmap",
 }
 
 

@@ -1,11 +1,18 @@
 """Derivatives of functions: what `Value.backward` does for one graph, done for a function and left nowhere behind.
 
-Every function here takes a function ``f`` written in scalar code.  Its arguments are numbers, nested lists or tuples of
-numbers, or NumPy arrays; f gets the same nesting filled with Values, and results keep it:
+Every function here takes a function ``f`` written in scalar code.  Its arguments are numbers, or lists, tuples,
+dictionaries, named tuples, dataclasses and NumPy arrays of numbers, nested as one likes: see `tinygrad_vi.trees`.  f
+meets the same nesting filled with Values, and results keep it:
 
     grad(f)([x1, x2])      ->  [df/dx1, df/dx2]              one argument: nested like the argument
     grad(f)(x1, x2)        ->  (df/dx1, df/dx2)              several: a tuple, one entry for each
+    grad(f)({"a": x1})     ->  {"a": df/dx1}
     jacobian(f)([x1, x2])  ->  [[df1/dx1, df1/dx2], ...]     nested like the result of f, then like the arguments
+
+By default every positional argument is differentiated by.  ``argnums``, as in JAX, says by which: ``argnums=0`` by the
+first, with a result like it; ``argnums=(0, 2)`` by two, with a tuple of two.  The other arguments, and all keywords,
+reach f as they are, whatever they are.  ``has_aux=True`` is for an f that returns a pair: what is to be differentiated,
+and something else, which is handed on: ``grad(f, has_aux=True)(x)`` is (gradient, aux).
 
 They compose: ``grad(grad(f))`` is the second derivative.  Inside another derivative, or given Values, they return
 Values.  The derivatives of f with respect to what it merely closes over are not taken.
@@ -17,12 +24,14 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from operator import index
 from typing import Any
 
 from tinygrad_vi import modes
 from tinygrad_vi.differences import corner, plain, slope, trusted_step
 from tinygrad_vi.ops import DomainError, ShapeError, number, whole_number
 from tinygrad_vi.tape import tangents
+from tinygrad_vi.trees import LEAF, argument_names, flatten, place, values_in, with_numbers
 from tinygrad_vi.value import (
     Value,
     adjoints,
@@ -35,37 +44,53 @@ from tinygrad_vi.value import (
 )
 
 F = Callable[..., Any]
+Argnums = int | Sequence[int] | None
 
 # --- First derivatives ------------------------------------------------------------------------------------------------
 
 
-def grad(f: F) -> F:
+def grad(f: F, argnums: Argnums = None, has_aux: bool = False) -> F:
     """The gradient of a function with one result, by one reverse sweep: x -> (df/dx1, ..., df/dxn).
 
-    Raises TypeError when f returns something other than one number (use `jacobian`), DomainError when the result or a
-    derivative is infinite or NaN.
+    argnums, has_aux: see the module.  Raises TypeError when f returns something other than one number (use `jacobian`)
+    and for an argument that holds something else than numbers; DomainError when the result or a derivative is infinite
+    or NaN; ValueError for an argnums that is no argument.
 
     >>> grad(lambda x, y: x * x * y)(3.0, 2.0)
     (12.0, 9.0)
     >>> grad(grad(lambda x: x**3))(2.0)
     12.0
+    >>> loss = lambda p, x, power=1: (p["slope"] * x + p["offset"]) ** power
+    >>> grad(loss, argnums=0)({"slope": 2.0, "offset": 1.0}, 3.0, power=2)
+    {'slope': 42.0, 'offset': 14.0}
     """
-    return lambda *arguments: value_and_grad(f)(*arguments)[1]
+
+    def gradient(*arguments: Any, **named: Any) -> Any:
+        call = _Call(_selected(f, argnums, arguments, named), has_aux)
+        found = call.gradient(call.only_output())
+        return (found, call.aux) if has_aux else found
+
+    return _like(gradient, f)
 
 
-def value_and_grad(f: F) -> F:
+def value_and_grad(f: F, argnums: Argnums = None, has_aux: bool = False) -> F:
     """The value and the gradient of a function with one result, for the price of one reverse sweep.
+
+    With has_aux: ((value, aux), gradient).
 
     >>> value_and_grad(lambda w: w[0] * w[1])([3.0, 2.0])
     (6.0, [2.0, 3.0])
+    >>> value_and_grad(lambda x: (x * x, "seen"), has_aux=True)(3.0)
+    ((9.0, 'seen'), 6.0)
     """
 
-    def both(*arguments: Any) -> tuple[Any, Any]:
-        call = _Call(f, arguments)
+    def both(*arguments: Any, **named: Any) -> tuple[Any, Any]:
+        call = _Call(_selected(f, argnums, arguments, named), has_aux)
         y = call.only_output()
-        return call.result(y), call.like_arguments(call.pull_back({y: 1.0}))
+        value = call.result(y)
+        return (value, call.aux) if has_aux else value, call.gradient(y)
 
-    return both
+    return _like(both, f)
 
 
 def jvp(f: F, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -79,13 +104,16 @@ def jvp(f: F, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any
     """
     if not isinstance(primals, (list, tuple)) or not isinstance(tangents, (list, tuple)):
         raise TypeError("jvp takes the arguments and their tangents as sequences: jvp(f, (x,), (v,))")
-    call = _Call(f, primals)
-    numbers, _ = flatten(tangents)
+    return _jvp(_selected(f, None, primals, {}), tangents)
+
+
+def _jvp(at: _Selected, tangents: Sequence[Any]) -> tuple[Any, Any]:
+    call = _Call(at)
+    numbers, tree = flatten(tuple(tangents), "tangents")
     if len(numbers) != len(call.inputs):
         raise ShapeError(f"f has {len(call.inputs)} inputs, but there are {len(numbers)} tangents for them")
-    wanted, got = _nesting(primals), _nesting(tangents)
-    if wanted != got:
-        raise ShapeError(f"the arguments are nested like {wanted:.60}, their tangents like {got:.60}")
+    if not tree.fits(wanted := flatten(at.chosen)[1]):
+        raise ShapeError(f"the arguments are nested like {wanted!s:.60}, their tangents like {tree!s:.60}")
     tangent = call.push_forward(dict(zip(call.inputs, numbers, strict=True)))
     return call.like_outputs(call.outputs), call.like_outputs(tangent)
 
@@ -99,16 +127,14 @@ def vjp(f: F, *primals: Any) -> tuple[Any, F]:
     >>> value, pull_back([1.0, 0.0])
     ([6.0, 5.0], (2.0, 3.0))
     """
-    call = _Call(f, primals)
+    call = _Call(_selected(f, None, primals, {}))
 
     def pull_back(weights: Any) -> Any:
-        numbers, _ = flatten(weights)
+        numbers, tree = flatten(weights, "weights")
         if len(numbers) != len(call.outputs):
             raise ShapeError(f"f has {len(call.outputs)} results, but there are {len(numbers)} weights for them")
-        wanted, got = _nesting(call.outputs_nesting([0.0] * len(numbers))), _nesting(weights)
-        if wanted != got:
-            raise ShapeError(f"the result is nested like {wanted:.60}, its weights like {got:.60}")
-        numbers = [weight if isinstance(weight, Value) else number(weight, "a weight") for weight in numbers]
+        if not tree.fits(call.nest_outputs):
+            raise ShapeError(f"the result is nested like {call.nest_outputs!s:.60}, its weights like {tree!s:.60}")
         if call.create_graph or differentiating() or any(isinstance(weight, Value) for weight in numbers):
             check_unchanged(call.order)  # rules would be applied to Values that may have changed since the call
         seeds: dict[Value, Any] = {}
@@ -119,54 +145,66 @@ def vjp(f: F, *primals: Any) -> tuple[Any, F]:
     return call.like_outputs(call.outputs), pull_back
 
 
-def jacobian(f: F) -> F:
+def jacobian(f: F, argnums: Argnums = None, has_aux: bool = False) -> F:
     """All first derivatives of a function with any number of results.
 
-    Takes one reverse sweep for each result, or one forward sweep for each input where these are fewer.
+    Takes one reverse sweep for each result, or one forward sweep for each input where these are fewer.  With has_aux:
+    (jacobian, aux).
 
     >>> jacobian(lambda x, y: [x * y, x + y, y])(3.0, 2.0)
     [(2.0, 3.0), (1.0, 1.0), (0.0, 1.0)]
+    >>> jacobian(lambda p: {"area": p["a"] * p["b"]})({"a": 3.0, "b": 2.0})
+    {'area': {'a': 2.0, 'b': 3.0}}
     """
 
-    def matrix(*arguments: Any) -> Any:
-        call = _Call(f, arguments)
+    def matrix(*arguments: Any, **named: Any) -> Any:
+        call = _Call(_selected(f, argnums, arguments, named), has_aux)
         if len(call.inputs) < len(call.outputs):
             columns = [call.push_forward({x: 1.0}) for x in call.inputs]
             rows = [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in call.outputs]
         else:
             rows = [call.pull_back({y: 1.0}) for y in call.outputs]
-        return call.outputs_nesting([call.like_arguments(row) for row in rows])
+        found = call.nest_outputs([call.like_arguments(row) for row in rows])
+        return (found, call.aux) if has_aux else found
 
-    return matrix
+    return _like(matrix, f)
 
 
 # --- Second derivatives -----------------------------------------------------------------------------------------------
 
 
-def hessian(f: F) -> F:
-    """All second derivatives of a function with one result: the Jacobian of its gradient.
+def hessian(f: F, argnums: Argnums = None, has_aux: bool = False) -> F:
+    """All second derivatives of a function with one result: the Jacobian of its gradient.  With has_aux: (H, aux).
 
     >>> hessian(lambda x, y: x * x * y)(3.0, 2.0)
     ((4.0, 6.0), (6.0, 0.0))
     """
-    return jacobian(grad(f))
+    return jacobian(grad(f, argnums, has_aux), argnums, has_aux)
 
 
-def hvp(f: F) -> F:
+def hvp(f: F, argnums: Argnums = None) -> F:
     """The Hessian times a vector without the Hessian, by a forward sweep over the reverse sweep.
 
-    The last argument is the vector, nested like the gradient.  ``hvp(f)`` fits SciPy's ``hessp``.
+    The vector, nested like the gradient, stands behind the last argument that is differentiated by: so it is the last
+    of all, and ``hvp(f, argnums=0)(x, v, *data)`` fits SciPy's ``hessp`` with ``args``, as ``hvp(f)`` does without.
     (B. Pearlmutter, *Fast exact multiplication by the Hessian*, 1994.)
 
     >>> hvp(lambda w: w[0] * w[0] * w[1])([3.0, 2.0], [1.0, 0.0])
     [4.0, 6.0]
+    >>> hvp(lambda w, power: w**power, argnums=0)(3.0, 1.0, 2)
+    2.0
     """
 
-    def product(*arguments: Any) -> Any:
+    def product(*arguments: Any, **named: Any) -> Any:
         if len(arguments) < 2:
             raise TypeError(f"hvp(f) takes the arguments of f and then a vector, got {len(arguments)} in all")
-        *primals, vector = arguments
-        return jvp(grad(f), primals, [vector] if len(primals) == 1 else vector)[1]
+        behind = 1 + max(places_of(argnums, len(arguments) - 1))
+        vector = arguments[behind]
+        primals = (*arguments[:behind], *arguments[behind + 1 :])
+        at = _selected(grad(f, argnums), argnums, primals, named)
+        if not at.single and not isinstance(vector, (list, tuple)):
+            raise TypeError(f"the vector has an entry for each argument, as the gradient has, got {vector!r:.60}")
+        return _jvp(at, [vector] if at.single else vector)[1]
 
     return product
 
@@ -179,7 +217,7 @@ CENTRAL_STEP = 2.0**-17
 CONFIRMING = {FORWARD_STEP: 2.0**6, CENTRAL_STEP: 2.0**-6}  # how many times as long the second step is
 
 
-def numerical_gradient(f: F, method: str = "central", step: float | None = None) -> F:
+def numerical_gradient(f: F, method: str = "central", step: float | None = None, argnums: Argnums = None) -> F:
     """The gradient by finite differences: evaluations on floats, about half or two thirds of the digits.
 
     method "forward": (f(x + h) - f(x)) / h, error O(h).  "central": (f(x + h) - f(x - h)) / (2h), error O(h*h).
@@ -200,8 +238,9 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None)
     if step is not None and not 0.0 < step < math.inf:
         raise ValueError(f"step must be positive and finite, got {step}")
 
-    def gradient(*arguments: Any) -> Any:
-        xs, nest = flatten(_one_or_all(arguments))
+    def gradient(*arguments: Any, **named: Any) -> Any:
+        point = _selected(f, argnums, arguments, named)
+        xs, nest = flatten(point.given, point.called)
         keep_values = differentiating() or any(isinstance(x, Value) for x in xs)  # to be differentiated again
         numbers = [_number(x) for x in xs]
         xs = xs if keep_values else numbers
@@ -209,8 +248,7 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None)
         values: dict[tuple[int, float] | None, float] = {}  # None: at the point itself
 
         def moved(i: int, x: Any) -> Any:
-            entries = nest([*xs[:i], x, *xs[i + 1 :]])
-            return f(entries) if len(arguments) == 1 else f(*entries)
+            return point.of(nest.arguments([*xs[:i], x, *xs[i + 1 :]]))
 
         def value(i: int, x: float) -> float:
             key = None if x == numbers[i] else (i, x)
@@ -233,7 +271,7 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None)
             if h is None:
                 at(i, 0.0)  # f may have no value here, and then says why
                 raise DomainError(
-                    f"the derivative by {_place(arguments, i)} at {_at(arguments)} cannot be told from differences: "
+                    f"the derivative by {point.place(i)} at {point} cannot be told from differences: "
                     "the steps do not agree. Give a step of your own, numerical_gradient(f, step=h), or take grad(f)"
                 )
             return h
@@ -242,7 +280,7 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None)
         start = at(0, 0.0) if method == "forward" and xs else None
         return nest([_difference(at, i, start, h) for i, h in enumerate(steps)])
 
-    return gradient
+    return _like(gradient, f)
 
 
 def _number(x: Any) -> float:
@@ -264,7 +302,7 @@ class GradientError(AssertionError):
     """Automatic and numerical derivatives disagree."""
 
 
-def gradcheck(f: F, order: int = 1, tolerance: float = 1e-6) -> F:
+def gradcheck(f: F, order: int = 1, tolerance: float = 1e-6, argnums: Argnums = None) -> F:
     """Compare the derivatives of f, up to ``order``, with central differences; return the largest difference.
 
     The difference is relative to max(1, |derivative|).  A derivative that is not that of the usual step is compared
@@ -283,29 +321,27 @@ def gradcheck(f: F, order: int = 1, tolerance: float = 1e-6) -> F:
         raise ValueError(f"tolerance must be positive, got {tolerance}")
     name = getattr(f, "__name__", repr(f))
 
-    def check(*arguments: Any) -> float:
-        return _check(f, name, arguments, order, tolerance)
+    def check(*arguments: Any, **named: Any) -> float:
+        return _check(_selected(f, argnums, arguments, named), name, order, tolerance)
 
     return check
 
 
-def _check(f: F, name: str, arguments: tuple[Any, ...], order: int, tolerance: float) -> float:
-    automatic, _ = flatten(grad(f)(*arguments))
+def _check(at: _Selected, name: str, order: int, tolerance: float) -> float:
+    automatic, _ = flatten(grad(at)(*at.chosen))
     worst = 0.0
     for i, a in enumerate(map(_data, automatic)):
-        worst = max(worst, _compare(a, _along(f, arguments, i), f, name, arguments, i, tolerance))
+        worst = max(worst, _compare(a, _along(at, i), at, name, i, tolerance))
     if order > 1:
         for i in range(len(automatic)):
-            component = _component(grad(f), i)
-            worst = max(worst, _check(component, f"d{name}/d({_place(arguments, i)})", arguments, order - 1, tolerance))
+            component = _Selected(_component(grad(at), i), at.chosen, at.names, at.single)
+            worst = max(worst, _check(component, f"d{name}/d({at.place(i)})", order - 1, tolerance))
     return worst
 
 
-def _compare(
-    a: float, along: Callable[[float], Value], f: F, name: str, arguments: tuple[Any, ...], i: int, tolerance: float
-) -> float:
+def _compare(a: float, along: Callable[[float], Value], at: _Selected, name: str, i: int, tolerance: float) -> float:
     """The difference between an automatic derivative and the differences; an error where they exclude it."""
-    x = _data(flatten(_one_or_all(arguments))[0][i])
+    x = _data(flatten(at.chosen)[0][i])
     unit = 2.0 ** (math.frexp(max(1.0, abs(x)))[1] - 1)
     try:
         n = _difference(lambda _, h: along(x + h).data, i, None, CENTRAL_STEP * unit)
@@ -316,13 +352,13 @@ def _compare(
         if found is not None and found.told and found.excludes(a, tolerance):
             difference = abs(a - found.estimate) / max(1.0, abs(found.estimate))
             raise GradientError(
-                f"{name}: the derivative by {_place(arguments, i)} at {_at(arguments)} is {a!r} by automatic and "
+                f"{name}: the derivative by {at.place(i)} at {at} is {a!r} by automatic and "
                 f"{found.estimate!r} by numerical differentiation (relative difference {difference:.2g}); "
-                f"{_suspect(f, arguments, _measured(along), x, a)}"
+                f"{_suspect(at, _measured(along), x, a)}"
             )
         if found is None or not 4.0 * found.error <= max(1e-3 * abs(a), 1e-3 * abs(found.estimate), tolerance):
             raise DomainError(
-                f"{name}: the derivative by {_place(arguments, i)} at {_at(arguments)} was not checked, since it "
+                f"{name}: the derivative by {at.place(i)} at {at} was not checked, since it "
                 "cannot be told from differences: no steps agree. Is there a jump or a kink near by, or is too much "
                 "rounded? Check at another point"
             )
@@ -330,14 +366,14 @@ def _compare(
     return float(abs(a - n) / max(1.0, abs(n)))
 
 
-def _along(f: F, arguments: tuple[Any, ...], i: int) -> Callable[[float], Value]:
+def _along(at: _Selected, i: int) -> Callable[[float], Value]:
     """f of entry i alone, as a Value with its record: f may use methods of Values, such as x.relu()."""
-    xs, nest = flatten(_one_or_all(arguments))
+    xs, nest = flatten(at.given)
     numbers = [_data(x) for x in xs]
 
     def along(x: float) -> Value:
-        entries = nest([*numbers[:i], x, *numbers[i + 1 :]])
-        return _Call(f, (entries,) if len(arguments) == 1 else entries).only_output()
+        entries = nest.arguments([*numbers[:i], x, *numbers[i + 1 :]])
+        return _Call(_Selected(at, (entries,) if at.single else entries, at.names, at.single)).only_output()
 
     return along
 
@@ -370,32 +406,18 @@ def _component(gradient: F, i: int) -> F:
     return lambda *arguments: flatten(gradient(*arguments))[0][i]
 
 
-def _place(arguments: tuple[Any, ...], i: int) -> str:
-    """Which argument entry i of the flattened arguments belongs to."""
-    for k, argument in enumerate(arguments):
-        size = len(flatten(argument)[0])
-        if i < size:
-            return f"argument {k}" + (f", entry {i}" if size > 1 else "")
-        i -= size
-    raise IndexError(i)
-
-
-def _at(arguments: tuple[Any, ...]) -> str:
-    return ", ".join(repr(argument) for argument in arguments)
-
-
-def _suspect(f: F, arguments: tuple[Any, ...], measured: Callable[[float], Any], x: float, a: float) -> str:
+def _suspect(at: _Selected, measured: Callable[[float], Any], x: float, a: float) -> str:
     """Who is to blame: an operation whose stored partials differences exclude, a kink, or nothing that is recorded."""
     kinks = []
-    for node in topological_order(_Call(f, arguments).outputs):
+    for node in topological_order(_Call(at).outputs):
         assert node.op is not None
         xs = [parent.data for parent in node.parents]
-        for i, (stored, at) in enumerate(zip(node.local_grads, xs, strict=True)):
+        for i, (stored, operand) in enumerate(zip(node.local_grads, xs, strict=True)):
             alone = plain(partial(_moved, node.op.value, xs, i))
-            found = slope(alone, at)
+            found = slope(alone, operand)
             if found is None or not found.told or not found.excludes(stored):
                 continue  # right, or too near the edge of its domain to move
-            sides = corner(alone, at)
+            sides = corner(alone, operand)
             if sides is not None and min(sides) <= stored <= max(sides):
                 kinks.append(f"the operation {node.op.name} at {', '.join(map(repr, xs))}")
                 continue
@@ -426,26 +448,129 @@ def differentiable() -> AbstractContextManager[None]:
     return modes.differentiable.set(True)
 
 
+class _Selected:
+    """A function of those arguments that are differentiated by, while the others keep what they were given.
+
+    chosen: what was given for them.  single: whether results are like the only one of them, and no tuple.  given: that
+    one, or all.  names: gives what they are called.  others: whatever else reaches the function.
+    """
+
+    __slots__ = ("chosen", "f", "given", "names", "others", "single")
+
+    def __init__(
+        self,
+        f: F,
+        chosen: tuple[Any, ...],
+        names: Callable[[], list[str]],
+        single: bool | None = None,
+        others: Any = (),
+    ) -> None:
+        self.f = f
+        self.chosen = chosen
+        self.names = names
+        self.others = others
+        self.single = len(chosen) == 1 if single is None else single
+        self.given = chosen[0] if self.single else chosen
+
+    def __call__(self, *chosen: Any) -> Any:
+        return self.f(*chosen)
+
+    def of(self, given: Any) -> Any:
+        """The function of something like `given`."""
+        return self.f(given) if self.single else self.f(*given)
+
+    def called(self) -> str | list[str]:
+        """What the arguments are called."""
+        return self.names()[0] if self.single else self.names()
+
+    def place(self, i: int) -> str:
+        """What leaf i of the arguments is called."""
+        return place(self.given, i, self.called)
+
+    def __str__(self) -> str:
+        return ", ".join(map(repr, self.chosen))
+
+
+def _selected(f: F, argnums: Argnums, arguments: Sequence[Any], named: dict[str, Any]) -> _Selected:
+    if argnums is None and not named:
+        return _Selected(f, tuple(arguments), lambda: argument_names(f, len(arguments)))
+    places = places_of(argnums, len(arguments))
+
+    def of_the_chosen(*chosen: Any) -> Any:
+        every = list(arguments)
+        for i, x in zip(places, chosen, strict=True):
+            every[i] = x
+        return f(*every, **named)
+
+    def names() -> list[str]:
+        every = argument_names(f, len(arguments))
+        return [every[i] for i in places]
+
+    chosen = tuple([arguments[i] for i in places])
+    others = [x for i, x in enumerate(arguments) if i not in places], named
+    single = len(chosen) == 1 if argnums is None else not isinstance(argnums, (tuple, list))
+    return _Selected(of_the_chosen, chosen, names, single, others)
+
+
+def places_of(argnums: Argnums, count: int) -> list[int]:
+    """Which of so many arguments are differentiated by."""
+    if argnums is None:
+        return list(range(count))
+    places = []
+    for given in argnums if isinstance(argnums, (tuple, list)) else (argnums,):
+        if isinstance(given, bool) or not hasattr(given, "__index__"):
+            raise TypeError(
+                f"argnums is the place of an argument, 0 for the first, or a tuple of places, got {argnums!r}"
+            )
+        i = index(given)
+        if not -count <= i < count:
+            got = f"{count} positional argument{'s' * (count != 1)}"
+            raise ValueError(f"argnums={argnums!r} names no argument: f was called with {got}")
+        places.append(i % count)
+    if len({*places}) < len(places) or not places:
+        raise ValueError(f"argnums={argnums!r} should name each argument once, and at least one")
+    return places
+
+
+def _like(derivative: F, f: F) -> F:
+    """A derivative takes the arguments of its function: who asks for its signature gets that."""
+    derivative.__wrapped__ = f  # type: ignore[attr-defined]
+    return derivative
+
+
 class _Call:
     """f called once on fresh Values, and the sweeps over what it recorded."""
 
-    def __init__(self, f: F, arguments: Sequence[Any]) -> None:
-        xs, nest = flatten(_one_or_all(arguments))
+    def __init__(self, at: _Selected, has_aux: bool = False) -> None:
+        xs, self.like_arguments = flatten(at.given, at.called)
         self.inputs = [_variable(x) for x in xs]
-        self.nest_arguments = nest
         # inside another derivative, results must themselves be differentiable
         self.create_graph = differentiating() or any(isinstance(x, Value) for x in xs)
-        values = nest(self.inputs)
+        if at.others and not self.create_graph:
+            self.create_graph = bool(values_in(at.others))
+        values = self.like_arguments.arguments(self.inputs)
         with differentiable(), recording(True):  # a derivative inside no_grad() is still a derivative
-            result = f(values) if len(arguments) == 1 else f(*values)
-        ys, self.outputs_nesting = flatten(result)
+            result = at.of(values)
+        self.aux: Any = None
+        if has_aux:
+            if not isinstance(result, (tuple, list)) or len(result) != 2:
+                raise TypeError(f"with has_aux=True f returns a pair (result, anything else), got {result!r:.60}")
+            result, self.aux = result[0], with_numbers(result[1], self.result)
+        ys, self.nest_outputs = flatten(result, "the result of f")
         self.outputs = [y if isinstance(y, Value) else Value(y) for y in ys]
-        self.single = len(ys) == 1 and ys[0] is result
+        self.single = self.nest_outputs is LEAF
         self.order = topological_order(self.outputs, self.inputs)
+
+    def gradient(self, y: Value) -> Any:
+        """The derivatives of one output, nested like the arguments."""
+        return self.like_arguments(self.pull_back({y: 1.0}))
 
     def only_output(self) -> Value:
         if not self.single:
-            raise TypeError(f"f must return one number, got {len(self.outputs)} in a sequence: use jacobian")
+            raise TypeError(
+                f"f must return one number, got {len(self.outputs)} in a sequence: use jacobian, or has_aux=True for a "
+                "pair (number, anything else)"
+            )
         y = self.outputs[0]
         check_recorded(y)
         if not math.isfinite(y.data):
@@ -483,11 +608,8 @@ class _Call:
             return x if isinstance(x, Value) else Value(x)
         return float(_data(x))
 
-    def like_arguments(self, numbers: Sequence[Any]) -> Any:
-        return self.nest_arguments(numbers)
-
     def like_outputs(self, numbers: Sequence[Any]) -> Any:
-        return self.outputs_nesting([self.result(x) for x in numbers])
+        return self.nest_outputs([self.result(x) for x in numbers])
 
 
 def _data(x: Any) -> Any:
@@ -497,56 +619,3 @@ def _data(x: Any) -> Any:
 def _variable(x: Any) -> Value:
     """A fresh Value to differentiate by; of a Value a copy, so that other uses of it do not count."""
     return x * 1.0 if isinstance(x, Value) else Value(x)
-
-
-def _one_or_all(arguments: Sequence[Any]) -> Any:
-    return arguments[0] if len(arguments) == 1 else tuple(arguments)
-
-
-#: lists in lists in lists: nobody nests numbers deeper, but a list may contain itself
-MAX_DEPTH = 100
-
-
-def flatten(x: Any, depth: int = 0) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
-    """The numbers of a nested structure, and the function that nests as many others the same way.
-
-    Raises TypeError for what is no number, ShapeError for lists nested more than MAX_DEPTH deep.
-    """
-    if depth > MAX_DEPTH:
-        raise ShapeError(f"lists are nested more than {MAX_DEPTH} deep: does one contain itself? Give a flat list")
-    if isinstance(x, (list, tuple)):
-        parts = [flatten(entry, depth + 1) for entry in x]
-        sizes = [len(numbers) for numbers, _ in parts]
-
-        def nest(numbers: Sequence[Any]) -> Any:
-            rest = iter(numbers)
-            entries = [inner([next(rest) for _ in range(n)]) for (_, inner), n in zip(parts, sizes, strict=True)]
-            return entries if isinstance(x, list) else getattr(x, "_make", tuple)(entries)  # or a namedtuple
-
-        return [entry for numbers, _ in parts for entry in numbers], nest
-    if hasattr(x, "ravel") and getattr(x, "shape", ()) != ():
-        if x.dtype != object:
-            return list(x.ravel().tolist()), lambda numbers: _array(numbers, x.shape)
-        entries, nest_entries = flatten(list(x.ravel()), depth + 1)  # which may be nested themselves
-        return entries, lambda numbers: _array(nest_entries(numbers), x.shape)
-    if not isinstance(x, Value):
-        number(x, "a derivative")  # raises the TypeError
-    return [x], lambda numbers: numbers[0]
-
-
-def _nesting(x: Any) -> str:
-    """How numbers are nested, as "[x, [x, x]]"; tuples and arrays count as lists."""
-    x = x.tolist() if hasattr(x, "tolist") else x
-    return f"[{', '.join(map(_nesting, x))}]" if isinstance(x, (list, tuple)) else "x"
-
-
-def _array(entries: Sequence[Any], shape: tuple[int, ...]) -> Any:
-    import numpy as np  # the caller's argument was an array, so NumPy is there
-
-    from tinygrad_vi.arrays import array_of
-
-    if not any(hasattr(entry, "__len__") or isinstance(entry, (Value, tuple)) for entry in entries):
-        return np.array(entries, dtype=float).reshape(shape)
-    if all(isinstance(entry, np.ndarray) and entry.shape == entries[0].shape for entry in entries):
-        return np.stack(entries).reshape(*shape, *entries[0].shape)  # rows of a Jacobian
-    return array_of(entries, shape)

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_vi import modes, ops
 from tinygrad_vi.data import random_numbers
-from tinygrad_vi.derivatives import MAX_DEPTH
 from tinygrad_vi.files import finite, read_json, shown, whole, write_json
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
+from tinygrad_vi.trees import entries
 from tinygrad_vi.value import NOT_COMPUTED, Value, being_traced, dot
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ Activation = str | Callable[[Any], Any]
 Initializer = str | Callable[[Any, int, int], float]
 
 FILE_FORMAT = "tinygrad_vi model"
+#: lists in lists in lists: nobody nests parameters deeper, but a list may contain itself
+MAX_DEPTH = 100
 
 # --- Activations and initial weights ----------------------------------------------------------------------------------
 
@@ -322,13 +324,10 @@ def _map(f: Callable[[Value], float], values: Any) -> Any:
 
 
 def _entries(x: Any) -> Iterable[tuple[str, Any]]:
-    """What a container holds, by name."""
+    """What a module or a container holds, by name."""
     if isinstance(x, Module) or (is_dataclass(x) and not isinstance(x, type)):
         return [(name, v) for name, v in _attributes(x).items() if not name.startswith("_")]
-    if isinstance(x, dict):
-        return [(str(key), v) for key, v in x.items()]
-    x = x.tolist() if getattr(x, "dtype", "") == "object" else x
-    return [(str(i), v) for i, v in enumerate(x)] if isinstance(x, (list, tuple)) else []
+    return entries(x)
 
 
 def _attributes(x: Any) -> dict[str, Any]:

@@ -24,10 +24,11 @@ from dataclasses import is_dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.derivatives import MAX_DEPTH, differentiable
+from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import finite, shown, whole
 from tinygrad_vi.nn import Module, parameters_in
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
+from tinygrad_vi.trees import leaves_of
 from tinygrad_vi.value import NOT_COMPUTED, Value, adjoints, dot, not_finite, recording, topological_order
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Optimizer:
     state_names: tuple[str, ...] = ()
 
     def __init__(self, parameters: Any, learning_rate: float) -> None:
-        self.parameters: list[Value] = leaves_of(parameters, "an optimiser")
+        self.parameters: list[Value] = parameters_of(parameters, "an optimiser")
         self.learning_rate = at_least(learning_rate, 0.0, "the learning rate")
         self.steps = 0
         self.state: list[State] = [(0.0,) * len(self.state_names) for _ in self.parameters]
@@ -396,12 +397,13 @@ def _fraction(x: Any, what: str) -> float:
 # --- Which parameters, and how large a gradient -----------------------------------------------------------------------
 
 
-def leaves_of(parameters: Any, who: str) -> list[Value]:
-    """The Values of a Module or of containers, each once; TypeError for anything else in these, ValueError for none."""
-    found = parameters_in(parameters) if hasattr(parameters, "parameters") else _flat(parameters)
-    if found is None:
-        hint = ": call it, model.parameters()" if callable(parameters) else ""
-        raise TypeError(f"{who} takes a list of Values or a Module, got {parameters!r:.60}{hint}")
+def parameters_of(x: Any, who: str) -> list[Value]:
+    """The Values of a Module or of a tree, each once; TypeError for anything else in these, ValueError for none."""
+    if isinstance(x, (str, bytes, Value)) or not (isinstance(x, (Module, Iterable)) or is_dataclass(x)):
+        hint = ": call it, model.parameters()" if callable(x) else ""
+        raise TypeError(f"{who} takes a list of Values or a Module, got {x!r:.60}{hint}")
+    leaves = [x] if isinstance(x, Module) else leaves_of(x)  # type: ignore[arg-type]
+    found = [v for leaf in leaves for v in (parameters_in(leaf) if isinstance(leaf, Module) else [leaf])]
     for p in found:
         if not isinstance(p, Value):
             raise TypeError(f"{who} moves Values, got {p!r:.60} of type {type(p).__name__}")
@@ -410,19 +412,6 @@ def leaves_of(parameters: Any, who: str) -> list[Value]:
     if not found:
         raise ValueError(f"{who} needs parameters to move, got none")
     return list(dict.fromkeys(found))
-
-
-def _flat(x: Any, depth: int = 0) -> list[Any] | None:
-    """The entries of containers; None for what is none."""
-    if depth > MAX_DEPTH:
-        raise ShapeError(f"lists are nested more than {MAX_DEPTH} deep: does one contain itself? Give a flat list")
-    if isinstance(x, Module) or (is_dataclass(x) and not isinstance(x, type)):
-        return list(parameters_in(x))
-    x = x.values() if isinstance(x, Mapping) else x
-    if isinstance(x, (str, bytes, Value)) or not isinstance(x, Iterable):
-        return None
-    entries = [(entry, _flat(entry, depth + 1)) for entry in x]
-    return [v for entry, inner in entries for v in ([entry] if inner is None else inner)]
 
 
 def clip_grad_norm(parameters: Any, max_norm: float) -> float:
@@ -455,7 +444,7 @@ def clip_grad_value(parameters: Any, max_value: float) -> float:
 
 
 def _clipped(parameters: Any, clipping: Clipping) -> float:
-    leaves = [p for p in leaves_of(parameters, "clipping") if reached(p)]
+    leaves = [p for p in parameters_of(parameters, "clipping") if reached(p)]
     gradient = [_float(p.grad) for p in leaves]
     for i, g in enumerate(gradient):
         if not math.isfinite(g):

@@ -20,9 +20,9 @@ from functools import wraps
 from typing import Any, NoReturn
 
 from tinygrad_vi import modes, ops
-from tinygrad_vi.derivatives import _nesting, _one_or_all, flatten
 from tinygrad_vi.ops import DomainError, Function, Operation, ShapeError, number
 from tinygrad_vi.tape import SUBSCRIPTS
+from tinygrad_vi.trees import LEAF, Tree, flatten
 from tinygrad_vi.value import Value, being_traced, recording, tracer_here
 
 Rule = Callable[..., Any]
@@ -309,10 +309,11 @@ class _Call:
         self.constants = [None if isinstance(x, Value) else x for x in entries]
         numbers_alone = nest([0.0 if constant is None else constant for constant in self.constants])
         _, self.nest = flatten(numbers_alone)
-        self.entries_nesting = _nesting(_one_or_all(numbers_alone))
+        _, nest_one_or_all = flatten(numbers_alone[0] if len(numbers_alone) == 1 else numbers_alone)
         xs = tuple([v.data for v in operands])
         result, self.nest_results = self._run(xs)
-        self.results_nesting = _nesting(self.nest_results([0.0] * len(result)))
+        zeros = [0.0] * len(entries)
+        _, self.nest_slopes = flatten(self.nest_results([nest_one_or_all(zeros) for _ in result]))
         if modes.recording.get():
             self._slopes(xs)  # what is wrong with them is said by itself, and not taken for the end of a domain
         return self.nest_results([Value.record(self._row(k), *operands) for k in range(len(result))])
@@ -321,7 +322,7 @@ class _Call:
         rest: Iterator[Any] = iter(xs)
         return self.nest([next(rest) if constant is None else constant for constant in self.constants])
 
-    def _run(self, xs: tuple[float, ...]) -> tuple[list[float], Callable[[Sequence[Any]], Any]]:
+    def _run(self, xs: tuple[float, ...]) -> tuple[list[float], Tree]:
         result = self.function(*self._arguments(xs))
         if result is None:
             raise TypeError(f"{self.name} returned None, where numbers are wanted: is a `return` missing?")
@@ -349,16 +350,14 @@ class _Call:
 
     def _rows(self, found: Any) -> list[list[Any]]:
         """For each result the derivatives by the operands."""
-        wanted = self.results_nesting.replace("x", self.entries_nesting)
         try:
-            numbers, _ = flatten(found)
-            got = _nesting(found)
+            numbers, tree = flatten(found)
         except TypeError as error:
             raise TypeError(
-                f"the derivative of {self.name} is made of numbers nested like {wanted:.60}: {error}"
+                f"the derivative of {self.name} is made of numbers nested like {self.nest_slopes!s:.60}: {error}"
             ) from None
-        if got != wanted:
-            raise ShapeError(f"the derivative of {self.name} is nested like {wanted:.60}, got {got:.60}")
+        if not tree.fits(self.nest_slopes):
+            raise ShapeError(f"the derivative of {self.name} is nested like {self.nest_slopes!s:.60}, got {tree!s:.60}")
         n = len(self.constants)
         rows = [numbers[start : start + n] for start in range(0, len(numbers), n)]
         return [[p for p, constant in zip(row, self.constants, strict=True) if constant is None] for row in rows]
@@ -379,7 +378,7 @@ class _Call:
         def taught(out: Any, *operands: Any) -> tuple[Any, ...]:
             return _unwritten(name, out, operands) if _kind(out) is object else partials(out, *operands)
 
-        name = self.name if self.results_nesting == "x" else f"{self.name}[{k}]"
+        name = self.name if self.nest_results == LEAF else f"{self.name}[{k}]"
         return ops._operation(
             name, lambda *xs: self._results(xs)[k], partials, f"{name}, with a derivative of the user's own.",
             arity=self.constants.count(None), taught=taught, domain="",

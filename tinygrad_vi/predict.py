@@ -11,9 +11,9 @@ from typing import Any
 from tinygrad_vi.compiler.compiled import compile
 from tinygrad_vi.compiler.watched import Captured
 from tinygrad_vi.data import as_values, check_examples, numbers_only, rows_of, to_lists
-from tinygrad_vi.derivatives import flatten
 from tinygrad_vi.nn import Module, numbers_in, prediction
 from tinygrad_vi.ops import ShapeError
+from tinygrad_vi.trees import flatten
 from tinygrad_vi.value import no_grad
 
 #: examples from which on it pays to compile a model for one use: measured, networks small and large took 20 to 100

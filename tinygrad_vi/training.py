@@ -52,7 +52,7 @@ from tinygrad_vi.optim import (
     at_least,
     clip_grad_norm,
     clip_grad_value,
-    leaves_of,
+    parameters_of,
     reached,
     recorded_output,
 )
@@ -407,7 +407,7 @@ class _Objective:
     """The mean loss of examples, as a function of the parameters."""
 
     def __init__(self, loss: Loss, parameters: Any, penalty: Callable[[], Any] | None, clipping: Clipping) -> None:
-        self.parameters = leaves_of(parameters, "an optimiser")
+        self.parameters = parameters_of(parameters, "an optimiser")
         self.loss = loss
         self.penalty = penalty
         self.clipping = clipping

@@ -337,8 +337,8 @@ def test_shapes_are_checked():
         step(step.theta, np.zeros((0, 2)), [])
     with pytest.raises(ShapeError, match="all of one shape"):
         step(step.theta, [[1.0, 2.0], [1.0]], [1.0, 2.0])
-    with pytest.raises(ShapeError, match="for one example"):
-        step(step.theta, [[1.0, 2.0]], 3.0)
+    with pytest.raises(TypeError, match="examples come as a list or an array"):
+        step(step.theta, [[1.0, 2.0]], "a")
     assert step(step.theta, [[1.0, 2.0]], [1.0]) == 0.0
 
 
@@ -649,7 +649,7 @@ def test_the_representation_tells_its_state():
     [
         ([], "got none"),
         (w[0], r"write \[w\]"),
-        ([[w[0]]], "holds Values"),
+        ([[3.0]], "holds Values"),
         ([w[0] * 2], "leaves"),
         (3.0, "list of Values"),
     ],

@@ -13,10 +13,13 @@ elementary     exp, log, sin ... in plain arithmetic, which vector instructions 
 lanes          the inner loops in vector instructions
 kernel         the loops that run the tables
 native         their arrays, the blocks of the batch, the threads
+arguments      numbers, dictionaries, dataclasses as arguments: how they become theta and data
 compiled       compile() and what it returns
+vmap           a function of one example for all of them
 
 evaluate runs a form node by node: what tests compare the rest with.
 """
 
 from tinygrad_vi.compiler.compiled import Compiled as Compiled
 from tinygrad_vi.compiler.compiled import compile as compile
+from tinygrad_vi.compiler.vmap import vmap as vmap

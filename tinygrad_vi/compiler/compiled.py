@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 import math
 import random
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, partialmethod
 from importlib.util import find_spec
+from pickle import PicklingError
 from threading import RLock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi import modes
+from tinygrad_vi.compiler.arguments import Arrangement, arrange, bound, by_example, is_number, mapped
 from tinygrad_vi.compiler.batch import data_leaves, find_batch
 from tinygrad_vi.compiler.forks import give_lock
 from tinygrad_vi.compiler.form import ONE, SUM_KINDS, Expression, from_record
@@ -36,10 +39,11 @@ from tinygrad_vi.compiler.trace import (
 )
 from tinygrad_vi.compiler.watched import Captured, Leaves
 from tinygrad_vi.data import Table, as_table, as_values, check_numbers
-from tinygrad_vi.derivatives import differentiable, flatten
+from tinygrad_vi.derivatives import differentiable, places_of, value_and_grad
 from tinygrad_vi.modes import predicting
 from tinygrad_vi.nn import counted
-from tinygrad_vi.ops import DomainError, Operation, ShapeError, whole_number
+from tinygrad_vi.ops import DomainError, Operation, ShapeError, number, total, whole_number
+from tinygrad_vi.trees import Tree, argument_names, flatten, leaves_of, values_in
 from tinygrad_vi.value import (
     Value,
     adjoints,
@@ -70,6 +74,7 @@ def compile(
     fn: Callable[..., Any],
     params: Iterable[Value] | None = None,
     *,
+    argnums: int | Sequence[int] | None = None,
     backend: str = "auto",
     threads: int | None = None,
     verify: bool = True,
@@ -81,8 +86,12 @@ def compile(
     real example: arrays arrive as object arrays of Values, lists as lists, numbers as Values.
     A function without arguments, whose data stand in it, is a loss of all its examples: where it loops over them in
     scalar code, the batch is found.
-    params: the Values to differentiate by, a list or what ``model.parameters()`` gives.  Without them the first
-    argument of fn takes their place: ``compile(rosenbrock).grad(x)``.
+    params: the Values to differentiate by, in a tree of any kind, or what ``model.parameters()`` gives.  Without them
+    the first argument of fn takes their place, ``compile(rosenbrock).grad(x)``; or all of them, where all are numbers:
+    ``compile(lambda a, b: log(a) + a * b).grad(2.0, 5.0)`` is a pair.
+    argnums: without params, by which arguments: a place or a tuple of places, as in `grad`.  Such an argument is a
+    number, an array, or a tree of them (a dictionary, a dataclass, ...), and results are nested like it.  All others
+    are data: a table with an entry for each example, or a number, which is the same for all.
     backend: "native" runs one kernel of Numba loops, "numpy" the readable text in `source`, which needs only NumPy;
     "auto" takes the native one where Numba is installed.
     threads: 1 keeps the native kernel on one thread; by default a second one joins where it pays.  Results do not
@@ -116,7 +125,9 @@ def compile(
         raise TypeError(f"compile takes a function, got {fn!r:.60}")
     threads = None if threads is None else whole_number(threads, "threads")
     parameters = None if params is None else _checked(params)
-    return Compiled(fn, parameters, backend, threads, verify)
+    if parameters is not None and argnums is not None:
+        raise ValueError("params and argnums both say what to differentiate by: give one of them")
+    return Compiled(fn, parameters, backend, threads, verify, argnums)
 
 
 def _checked(params: Any) -> list[Value]:
@@ -126,7 +137,7 @@ def _checked(params: Any) -> list[Value]:
             ": call it, model.parameters()" if callable(values) else ": write [w]" if isinstance(values, Value) else ""
         )
         raise TypeError(f"params is a list of Values, got {type(values).__name__}{hint}")
-    values = list(values)
+    values = leaves_of(values)
     for p in values:
         if not isinstance(p, Value):
             raise TypeError(f"params holds Values, got {p!r:.60} of type {type(p).__name__}")
@@ -143,7 +154,7 @@ def _checked(params: Any) -> list[Value]:
 class _Traced:
     """A function for data of one shape: its program, what the user calls things, how its results are nested.
 
-    shape: of the results.  data: the data of a found batch, inputs by examples.  seconds: of each pass.
+    shape, nest: of the results.  data: the data of a found batch, inputs by examples.  seconds: of each pass.
     record: what was recorded.  leaves, captured: what else it depends on.  first: the example that it was traced on,
     while no other one has been seen; moved: whether it was traced again, with the parameters moved.  runners: what
     answers each question.  verified: the questions whose first answer was compared with the function's own.
@@ -155,6 +166,7 @@ class _Traced:
     recorded: int
     data: Any
     seconds: dict[str, float]
+    nest: Tree
     record: Record
     leaves: Leaves
     captured: Captured
@@ -186,6 +198,18 @@ class NotFinite(DomainError):
         super().__init__(text if example is None else f"example {example}: {text}")
 
 
+class GivenValues(TypeError):
+    """Values were given where a compiled function computes with numbers."""
+
+    def __init__(self, name: str, arguments: tuple[Any, ...] = ()) -> None:
+        self.arguments = arguments
+        super().__init__(
+            f"{name} holds Values, and this answer of a compiled function is made of numbers: it is not differentiated "
+            "through. Use the function that was compiled itself, or step(...) and step.grad(...) of a function whose "
+            "parameters are an argument, compile(lambda w, x: ...)"
+        )
+
+
 class Compiled:
     """A compiled function; `compile` makes it.
 
@@ -202,6 +226,10 @@ class Compiled:
     All raise ShapeError for data that do not fit each other, and DomainError where a result is infinite or NaN, or
     where the function itself raises: the first such example is named, with what the function says.  A value needs no
     derivatives, so where sqrt meets 0 ``step`` and ``each`` give what the function gives under `no_grad`.
+
+    Called with Values (in `grad`, or in another compiled function) ``step``, ``step.grad`` and ``step.value_and_grad``
+    of a function without params run the function itself, which is recorded: it is differentiated through, at the speed
+    of scalar code.  Whatever else is given Values raises TypeError.
     """
 
     def __init__(
@@ -211,6 +239,7 @@ class Compiled:
         backend: str,
         threads: int | None,
         verify: bool = True,
+        argnums: int | Sequence[int] | None = None,
     ) -> None:
         try:
             import numpy
@@ -218,6 +247,10 @@ class Compiled:
             raise ImportError("compile needs NumPy: pip install numpy") from None
         self._np = numpy
         self.fn, self.parameters, self.backend, self.threads = fn, parameters, backend, threads
+        self.argnums = argnums
+        #: the same function with its arguments arranged as theta and data, for each way in which they were given
+        self._arranged: dict[Arrangement, Compiled] = {}
+        self._recent: Compiled | None = None
         self._arguments = _argument_names(fn)
         self._any_number = "*" in self._arguments
         self._verifies = verify
@@ -249,49 +282,97 @@ class Compiled:
 
     # --- Values and derivatives
 
-    def __call__(self, theta: ArrayLike, *data: ArrayLike) -> Any:
+    def __call__(self, theta: Any, *data: Any, **named: Any) -> Any:
         """The mean over the examples: a float, or an array for a function with several results."""
-        found, _, traced = self._ask("value", theta, data)
+        try:
+            if named or self._unusual(theta):
+                core, _, theta, data = self._arrange(theta, data, named)
+                if core is not self:
+                    return core(theta, *data)
+            found, _, traced = self._ask("value", theta, data)
+        except GivenValues as given:
+            return self._recorded_mean(given)(*(given.arguments or (theta, *data)))
         return float(found[0]) if traced.shape == () else found.reshape(traced.shape)
 
-    def value_and_grad(self, theta: ArrayLike, *data: ArrayLike) -> tuple[float, Array]:
+    def value_and_grad(self, theta: Any, *data: Any, **named: Any) -> tuple[float, Any]:
         """The mean over the examples and its gradient, in the shape of theta."""
-        found, shape, _ = self._ask("value_and_gradient", theta, data)
-        return float(found[0]), found[1:] if len(shape) == 1 else found[1:].reshape(shape)
+        try:
+            if named or self._unusual(theta):
+                core, arrangement, theta, data = self._arrange(theta, data, named)
+                if arrangement is not None:
+                    value, gradient = core.value_and_grad(theta, *data)
+                    return value, arrangement.like(gradient)
+            found, shape, _ = self._ask("value_and_gradient", theta, data)
+        except GivenValues as given:
+            arguments = given.arguments or (theta, *data)
+            places, single = self._places(arguments)
+            by = places[0] if single else tuple(places)
+            return value_and_grad(self._recorded_mean(given), argnums=by)(*arguments)  # type: ignore[no-any-return]
+        if len(shape) == 1:
+            return float(found[0]), found[1:]
+        return float(found[0]), found[1:].reshape(shape) if shape else float(found[1])
 
-    def grad(self, theta: ArrayLike, *data: ArrayLike) -> Array:
+    def grad(self, theta: Any, *data: Any, **named: Any) -> Any:
         """The gradient of the mean."""
-        return self.value_and_grad(theta, *data)[1]
+        return self.value_and_grad(theta, *data, **named)[1]
 
-    def each(self, theta: ArrayLike, *data: ArrayLike) -> Array:
+    def each(self, theta: Any, *data: Any, **named: Any) -> Any:
         """The results of each example, of shape (N, *shape of the result); without data of one: (*shape)."""
+        if named or self._unusual(theta):
+            core, _, theta, data = self._arrange(theta, data, named)
+            if core is not self:
+                return core.each(theta, *data)
         found, _, traced = self._ask("each", theta, data)
         results: Array = found.T.reshape(-1, *traced.shape)
-        return results if data else results[0]
+        return results if mapped(data) else results[0]
 
-    def jacobian(self, theta: ArrayLike, *data: ArrayLike) -> Array:
+    def examples(self, data: Sequence[Any]) -> tuple[Array, Tree]:
+        """The results of each example of a function without parameters, (N, results), and the tree of those of one."""
+        found, _, traced = self._ask("each", self._np.zeros(0), data)
+        return found.T, traced.nest
+
+    def jacobian(self, theta: Any, *data: Any, **named: Any) -> Any:
         """The derivatives of each result by the parameters, for each example: (N, *shape of the result, P).
 
         Without data there is no axis for the examples.  Take residuals to `scipy.optimize.least_squares` with it.
         """
+        if named or self._unusual(theta):
+            core, arrangement, theta, data = self._arrange(theta, data, named)
+            if arrangement is not None:
+                return arrangement.like(core.jacobian(theta, *data))
         found, shape, traced = self._ask("jacobian", theta, data)
         rows: Array = found.T.reshape(-1, *traced.shape, *shape)
-        return rows if data else rows[0]
+        return rows if mapped(data) else rows[0]
 
-    def jvp(self, theta: ArrayLike, v: ArrayLike, *data: ArrayLike) -> tuple[Any, Any]:
+    def jvp(self, theta: Any, v: Any, *data: Any) -> tuple[Any, Any]:
         """The mean and its derivative along v: J v, in the shape of the result."""
+        if self._unusual(theta):
+            core, arrangement, theta, v, data = self._arrange_with_vector(theta, v, data)
+            if arrangement is not None:
+                return core.jvp(theta, v, *data)
         found, _, traced = self._ask("directional", theta, data, v)
         value, along = found.reshape(2, *traced.shape)
         return (float(value), float(along)) if traced.shape == () else (value, along)
 
-    def hvp(self, theta: ArrayLike, v: ArrayLike, *data: ArrayLike) -> Array:
-        """The product of the Hessian of the mean with v, as `scipy.optimize.minimize` takes it for ``hessp``."""
+    def hvp(self, theta: Any, v: Any, *data: Any) -> Any:
+        """The product of the Hessian of the mean with v, as `scipy.optimize.minimize` takes it for ``hessp``.
+
+        v stands behind the last argument that is differentiated by, as in `tinygrad_vi.hvp`.
+        """
+        if self._unusual(theta):
+            core, arrangement, theta, v, data = self._arrange_with_vector(theta, v, data)
+            if arrangement is not None:
+                return arrangement.like(core.hvp(theta, v, *data))
         found, shape, _ = self._ask("curvature", theta, data, v)
         product: Array = found.reshape(shape)
         return product
 
-    def hessian(self, theta: ArrayLike, *data: ArrayLike) -> Array:
+    def hessian(self, theta: Any, *data: Any, **named: Any) -> Any:
         """The Hessian of the mean, of shape (P, P): P products with unit vectors."""
+        if named or self._unusual(theta):
+            core, arrangement, theta, data = self._arrange(theta, data, named)
+            if arrangement is not None:
+                return arrangement.twice(core.hessian(theta, *data))
         np = self._np
         self._only_numbers(theta)
         P = np.size(theta)
@@ -312,6 +393,10 @@ class Compiled:
         True
         """
         rows = whole_number(rows, "rows")
+        if self._unusual(theta):
+            core, _, theta, data = self._arrange(theta, data, {})
+            if core is not self:
+                return core.verify(theta, *data, rows=rows)
         tables = self._tables(data)
         traced = self._prepare(theta, tables)
         if not (traced.leaves.same() and traced.captured.look_again()):
@@ -379,6 +464,8 @@ class Compiled:
         return f"<compiled {name}({', '.join(self._arguments)}): {by}, {self._backend}, {traced}>"
 
     def _known(self) -> _Traced:
+        if self._recent is not None:
+            return self._recent._known()
         if self._last is None and self.parameters is not None and not self._arguments:
             self._prepare(self.theta, [])
         if self._last is None:
@@ -386,6 +473,92 @@ class Compiled:
                 "nothing has been traced yet: call it once with data, step.value_and_grad(step.theta, X, Y)"
             )
         return self._traced[self._last]
+
+    # --- The arguments
+
+    def _unusual(self, theta: Any) -> bool:
+        """Whether the arguments are something else than an array of all parameters, and data."""
+        usual = theta.__class__ is self._np.ndarray and theta.dtype.char == "d" and theta.ndim
+        return not usual or self.argnums is not None
+
+    def _arrange(
+        self, theta: Any, data: Sequence[Any], named: dict[str, Any]
+    ) -> tuple[Compiled, Arrangement | None, Any, tuple[Any, ...]]:
+        """What answers, the arrangement if it is not this very function, theta and the data."""
+        self._recent = None
+        if self.parameters is not None:
+            if values_in(theta):
+                raise GivenValues("theta")
+            return self, None, theta, bound(self.fn, data, named) if named else tuple(data)
+        arguments = bound(self.fn, (theta, *data), named) if named else (theta, *data)
+        places, single = self._places(arguments)
+        if values_in([arguments[i] for i in places]):
+            raise GivenValues("theta", arguments)
+        if self.argnums is None and single and self._is_vector(arguments[0]):
+            return self, None, arguments[0], tuple(arguments[1:])
+        arrangement, numbers, rest = arrange(self.fn, arguments, places, single)
+        core = self._arranged.get(arrangement)
+        if core is None:
+            fn = arrangement.function(self.fn)
+            core = self._arranged[arrangement] = Compiled(fn, None, self.backend, self.threads, self._verifies)
+        self._recent = core
+        return core, arrangement, numbers, tuple(rest)
+
+    def _places(self, arguments: Sequence[Any]) -> tuple[list[int], bool]:
+        """The places of the arguments to differentiate by, and whether results are like the only one."""
+        if self.argnums is not None:
+            return places_of(self.argnums, len(arguments)), not isinstance(self.argnums, (tuple, list))
+        if len(arguments) > 1 and all(is_number(x) or isinstance(x, Value) for x in arguments):
+            return list(range(len(arguments))), False
+        return [0], True
+
+    def _is_vector(self, theta: Any) -> bool:
+        """Whether it is a number, an array, or a list that could be one."""
+        if isinstance(theta, dict) or hasattr(theta, "_fields"):
+            return False
+        if isinstance(theta, (list, tuple)):
+            try:
+                return self._np.asarray(theta).dtype.kind in "fiub"
+            except ValueError:  # rows of different lengths
+                return False
+        return hasattr(theta, "dtype") or isinstance(theta, (int, float))
+
+    def _arrange_with_vector(
+        self, theta: Any, v: Any, data: Sequence[Any]
+    ) -> tuple[Compiled, Arrangement | None, Any, Any, tuple[Any, ...]]:
+        """The same where a vector stands behind the last argument that is differentiated by."""
+        arguments = [theta, v, *data]
+        if self.argnums is not None:
+            behind = 1 + max(places_of(self.argnums, len(arguments) - 1))
+        elif self.parameters is None and len(arguments) > 2 and all(map(is_number, arguments[:-1])):
+            behind = len(arguments) - 1
+        else:
+            behind = 1
+        vector = arguments.pop(behind)
+        core, arrangement, theta, rest = self._arrange(arguments[0], arguments[1:], {})
+        if arrangement is not None:
+            vector = self._np.array(arrangement.vector(vector), dtype=float)
+        return core, arrangement, theta, vector, rest
+
+    def _recorded_mean(self, given: GivenValues) -> Callable[..., Any]:
+        """The mean over the examples, run by the function itself, which records: for Values."""
+        if self.parameters is not None:
+            raise given
+
+        def mean(*arguments: Any) -> Any:
+            places, _ = self._places(arguments)
+            names = argument_names(self.fn, len(arguments))
+            others = [i for i in range(len(arguments)) if i not in places]
+            found = []
+            with differentiable():
+                for row in by_example([arguments[i] for i in others], [names[i] for i in others]):
+                    example = dict(zip(others, row, strict=True))
+                    result = self.fn(*[example.get(i, x) for i, x in enumerate(arguments)])
+                    found.append(flatten(result, "the result"))
+            columns = zip(*[numbers for numbers, _ in found], strict=True)
+            return found[0][1]([total(column) / len(found) for column in columns])
+
+        return mean
 
     # --- Asking
 
@@ -429,19 +602,26 @@ class Compiled:
     def _tables(self, data: Sequence[Any]) -> list[Table]:
         names, ndarray = self._arguments_for(data), self._np.ndarray
         tables: list[Table] = []
-        count = 0
+        same: list[int] = []  # the places of numbers, which are the same for all examples
+        count, first = 0, ""
         for x, name in zip(data, names, strict=True):
             if x.__class__ is ndarray and x.dtype.char == "d" and x.ndim:  # the usual case, at once
                 table = Table(x, x.ndim > 1)
+            elif is_number(x):
+                same.append(len(tables))
+                tables.append(Table(self._np.array([number(x, name)]), arrays=False))
+                continue
             else:
                 table = self._table(x, name)
             if len(table.numbers) != count or not count:
                 if len(table.numbers) == 0:
                     raise ShapeError(f"there are no examples: {name} is empty")
-                if tables:
-                    raise ShapeError(f"{name} has {len(table.numbers)} examples, {names[0]} has {count}")
-                count = len(table.numbers)
+                if count:
+                    raise ShapeError(f"{name} has {len(table.numbers)} examples, {first} has {count}")
+                count, first = len(table.numbers), name
             tables.append(table)
+        for i in same:
+            tables[i].numbers = self._np.repeat(tables[i].numbers, count or 1)
         return tables
 
     def _only_numbers(self, theta: Any, name: str = "theta") -> None:
@@ -460,11 +640,12 @@ class Compiled:
     def _table(self, x: Any, name: str) -> Table:
         if isinstance(x, Table):
             return x
-        if isinstance(x, (int, float)) or getattr(x, "shape", None) == ():
-            raise ShapeError(
-                f"{name} should have an entry for each example, got the number {x!r}: give [{x!r}] for one example"
-            )
-        return as_table(x, name)
+        try:
+            return as_table(x, name)
+        except (TypeError, ShapeError):
+            if values_in(x):
+                raise GivenValues(name) from None
+            raise
 
     def _arguments_for(self, data: Sequence[Any]) -> list[str]:
         names = self._arguments if self.parameters is not None else self._arguments[1:]
@@ -523,7 +704,7 @@ class Compiled:
             found, parameters, inputs = self._once(theta, _example(tables, 0))
         captured.renew()  # what it keeps, such as a table of what it has computed, it has now
         recorded = topological_order(found.outputs)
-        if not self._depends(recorded, found.outputs, parameters):
+        if parameters and not self._depends(recorded, found.outputs, parameters):
             on = "its first argument" if self.parameters is None else "the parameters"
             raise ValueError(
                 f"the result does not depend on {on}: is it computed from these very Values, and outside of no_grad()?"
@@ -532,7 +713,12 @@ class Compiled:
         traced_at = perf_counter()
         numbers = self._vector(theta, len(parameters)).tolist()
         labels = [p.label for p in parameters] if self.parameters is not None else []
-        shape = np.shape(found.nest(range(len(found.outputs))))
+        shape = np.shape(found.nest([0.0] * len(found.outputs))) if parameters else (len(found.outputs),)
+        if parameters and (np.prod(shape, dtype=int) != len(found.outputs) or str(found.nest)[0] not in "x["):
+            raise TypeError(
+                f"a compiled function returns a number, or a list or an array of numbers; this result is nested like "
+                f"{found.nest!s:.60}: return a list, or take vmap(f) for the examples alone"
+            )
         folded = _fold_loop(found.outputs[0], recorded, parameters, numbers) if not tables and shape == () else None
         if folded is None:
             form, results = from_record(
@@ -554,7 +740,8 @@ class Compiled:
         leaves |= found.read
         traced = _Traced(
             program, Names(labels, arguments), shape, len(recorded), data, seconds,
-            record_of(found, parameters, recorded), Leaves(leaves), captured, _example(tables, 0, copy=True),
+            found.nest, record_of(found, parameters, recorded), Leaves(leaves), captured,
+            _example(tables, 0, copy=True),
         )  # fmt: skip
         start = perf_counter()
         self._trace_again(traced, theta, tables)
@@ -872,10 +1059,26 @@ class Compiled:
                 raise not_finite(y)
 
     def __deepcopy__(self, memo: Any) -> Compiled:  # the function knows these very parameters
-        return Compiled(self.fn, self.parameters, self.backend, self.threads, self._verifies)
+        return Compiled(self.fn, self.parameters, self.backend, self.threads, self._verifies, self.argnums)
+
+    __copy__ = partialmethod(__deepcopy__, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Compiled, (self.fn, self.parameters, self.backend, self.threads, self._verifies)
+        name = getattr(self.fn, "__qualname__", "")
+        if "<" in name and not _pickled_by_value():  # <lambda>, <locals>
+            raise PicklingError(
+                f"a compiled function is pickled with the name of its function, and {name} has none that another "
+                "process could import: write the function with def at the top of a module (or use cloudpickle)"
+            )
+        return Compiled, (self.fn, self.parameters, self.backend, self.threads, self._verifies, self.argnums)
+
+
+def _pickled_by_value() -> bool:
+    """Whether cloudpickle or dill asks, which save functions that have no name."""
+    frame = sys._getframe(1).f_back
+    while frame is not None and not frame.f_globals.get("__name__", "").startswith(("cloudpickle", "dill", "joblib")):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _suspects(checks: Sequence[Check], found: Any) -> set[int]:
@@ -953,6 +1156,8 @@ def _entry(x: Any, i: int) -> Any:
     """One entry of what was given as data, as the function itself meets it: whole numbers as they are."""
     if isinstance(x, Table):
         return x.as_given(i)
+    if is_number(x):
+        return as_values(x)
     x = x.to_numpy() if hasattr(x, "to_numpy") else x
     entry = x[i]
     return as_values(entry.item() if getattr(entry, "shape", None) == () else entry)

@@ -27,9 +27,10 @@ from itertools import chain
 from threading import Lock
 from typing import Any
 
-from tinygrad_vi.derivatives import differentiable, flatten
+from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.modes import tracing
 from tinygrad_vi.ops import DomainError
+from tinygrad_vi.trees import Tree, flatten
 from tinygrad_vi.value import (
     Guarded,
     Traced,
@@ -95,7 +96,7 @@ class Trace:
 
     inputs: list[Value]
     outputs: list[Value]
-    nest: Callable[[Sequence[Any]], Any]
+    nest: Tree
     nodes: list[Value] = field(default_factory=list)
     lines: list[str] | None = None
     read: Mapping[Value, float] = field(default_factory=dict)

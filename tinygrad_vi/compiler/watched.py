@@ -295,6 +295,8 @@ class _Walk:
             self._modules([*[table[name] for name in known], *[_cell(cell) for cell in cells], *imported], names)
         else:
             self._from(x.__module__)
+            if _of_the_package(x.__module__) and hasattr(x, "__wrapped__"):  # grad(f)
+                self.waiting.append(x.__wrapped__)
         for table_id in [key for key, (_, listed) in self.globals.items() if not listed]:
             del self.globals[table_id]
 

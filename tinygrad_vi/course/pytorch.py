@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from tinygrad_vi.derivatives import flatten
+from tinygrad_vi.trees import flatten
 from tinygrad_vi.value import Value, topological_order
 
 

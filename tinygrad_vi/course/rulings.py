@@ -17,9 +17,10 @@ from typing import Any
 from tinygrad_vi.course.answers import flat, fold, read, shape
 from tinygrad_vi.course.data import Erratum, errata, find_erratum
 from tinygrad_vi.course.tables import BLUE, Sheet, box, cells, show
-from tinygrad_vi.derivatives import flatten, jacobian, numerical_gradient
+from tinygrad_vi.derivatives import jacobian, numerical_gradient
 from tinygrad_vi.show.console import printable
 from tinygrad_vi.show.formula import write_number
+from tinygrad_vi.trees import flatten
 
 PRINTED, CORRECTED = "Bài giảng in", "Bản sửa"
 AUTOMATIC, NUMERICAL, DIRECT, PYTORCH = "Vi phân tự động", "Sai phân", "Tính trực tiếp", "PyTorch"

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from tinygrad_vi.derivatives import differentiable, flatten
+from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.once import once
 from tinygrad_vi.ops import log, number, sin, total
 from tinygrad_vi.show.formula import write_number
+from tinygrad_vi.trees import flatten
 from tinygrad_vi.value import Value, no_grad, recording
 
 F = Callable[..., Any]
