@@ -404,6 +404,8 @@ def parameters_of(x: Any, who: str) -> list[Value]:
         raise TypeError(f"{who} takes a list of Values or a Module, got {x!r:.60}{hint}")
     leaves = [x] if isinstance(x, Module) else leaves_of(x)  # type: ignore[arg-type]
     found = [v for leaf in leaves for v in (parameters_in(leaf) if isinstance(leaf, Module) else [leaf])]
+    if any(isinstance(p, Value) for p in found):
+        found = [p for p in found if not isinstance(p, str)]  # the name of a part, in a dataclass
     for p in found:
         if not isinstance(p, Value):
             raise TypeError(f"{who} moves Values, got {p!r:.60} of type {type(p).__name__}")
