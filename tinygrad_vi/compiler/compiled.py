@@ -90,8 +90,9 @@ def compile(
     the first argument of fn takes their place, ``compile(rosenbrock).grad(x)``; or all of them, where all are numbers:
     ``compile(lambda a, b: log(a) + a * b).grad(2.0, 5.0)`` is a pair.
     argnums: without params, by which arguments: a place or a tuple of places, as in `grad`.  Such an argument is a
-    number, an array, or a tree of them (a dictionary, a dataclass, ...), and results are nested like it.  All others
-    are data: a table with an entry for each example, or a number, which is the same for all.
+    number, an array, or a tree of them (a dictionary, a dataclass, ...), and results are nested like it; where it is
+    the first by default, a list of numbers gives an array.  All other arguments are data: a table with an entry for
+    each example, or a number, which is the same for all.
     backend: "native" runs one kernel of Numba loops, "numpy" the readable text in `source`, which needs only NumPy;
     "auto" takes the native one where Numba is installed.
     threads: 1 keeps the native kernel on one thread; by default a second one joins where it pays.  Results do not
@@ -455,11 +456,12 @@ class Compiled:
     def __repr__(self) -> str:
         name = getattr(self.fn, "__name__", type(self.fn).__name__)
         by = (
-            "derivatives by its first argument"
+            ("derivatives by its first argument" if self.argnums is None else f"argnums={self.argnums!r}")
             if self.parameters is None
             else counted(len(self.parameters), "parameter")
         )
-        traced = f"traced for {counted(len(self._traced), 'shape')}" if self._traced else "not traced yet"
+        count = sum(len(compiled._traced) for compiled in (self, *self._arranged.values()))
+        traced = f"traced for {counted(count, 'shape')}" if count else "not traced yet"
         return f"<compiled {name}({', '.join(self._arguments)}): {by}, {self._backend}, {traced}>"
 
     def _known(self) -> _Traced:
