@@ -246,7 +246,7 @@ class Compiled:
             import numpy
         except ImportError:
             raise ImportError("compile needs NumPy: pip install numpy") from None
-        self._np = numpy
+        self._np, self._ndarray, self._float = numpy, numpy.ndarray, numpy.dtype(float)
         self.fn, self.parameters, self.backend, self.threads = fn, parameters, backend, threads
         self.argnums = argnums
         #: the same function with its arguments arranged as theta and data, for each way in which they were given
@@ -309,9 +309,8 @@ class Compiled:
             places, single = self._places(arguments)
             by = places[0] if single else tuple(places)
             return value_and_grad(self._recorded_mean(given), argnums=by)(*arguments)  # type: ignore[no-any-return]
-        if len(shape) == 1:
-            return float(found[0]), found[1:]
-        return float(found[0]), found[1:].reshape(shape) if shape else float(found[1])
+        gradient = found[1:] if len(shape) == 1 else found[1:].reshape(shape) if shape else float(found[1])
+        return float(found[0]), gradient
 
     def grad(self, theta: Any, *data: Any, **named: Any) -> Any:
         """The gradient of the mean."""
@@ -479,8 +478,9 @@ class Compiled:
 
     def _unusual(self, theta: Any) -> bool:
         """Whether the arguments are something else than an array of all parameters, and data."""
-        usual = theta.__class__ is self._np.ndarray and theta.dtype.char == "d" and theta.ndim
-        return not usual or self.argnums is not None
+        if theta.__class__ is self._ndarray and theta.dtype is self._float and theta.ndim:
+            return self.argnums is not None
+        return True
 
     def _arrange(
         self, theta: Any, data: Sequence[Any], named: dict[str, Any]
@@ -620,8 +620,9 @@ class Compiled:
                     raise ShapeError(f"{name} has {len(table.numbers)} examples, {first} has {count}")
                 count, first = len(table.numbers), name
             tables.append(table)
-        for i in same:
-            tables[i].numbers = self._np.repeat(tables[i].numbers, count or 1)
+        if same:
+            for i in same:
+                tables[i].numbers = self._np.repeat(tables[i].numbers, count or 1)
         return tables
 
     def _vector(self, theta: ArrayLike, P: int, name: str = "theta") -> Array:
