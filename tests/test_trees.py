@@ -229,6 +229,10 @@ def test_refusals_name_the_argument_and_say_what_to_write():
     ):
         with pytest.raises(TypeError, match=text):
             call()
+    with pytest.raises(TypeError, match=r"by positional arguments, got params by name: write grad\(f\)\(x\)"):
+        grad(f)(params=1.0)
+    with pytest.raises(TypeError, match="by positional arguments, got none"):
+        grad(f, argnums=0)()
     for argnums, kind, text in (
         (2, ValueError, r"argnums=2 names no argument: f was called with 2 positional arguments"),
         (-3, ValueError, "names no argument"),

@@ -494,6 +494,9 @@ class _Selected:
 def _selected(f: F, argnums: Argnums, arguments: Sequence[Any], named: dict[str, Any]) -> _Selected:
     if argnums is None and not named:
         return _Selected(f, tuple(arguments), lambda: argument_names(f, len(arguments)))
+    if not arguments:
+        got = f"{', '.join(named)} by name" if named else "none"
+        raise TypeError(f"a derivative is by positional arguments, got {got}: write grad(f)(x)")
     places = places_of(argnums, len(arguments))
 
     def of_the_chosen(*chosen: Any) -> Any:

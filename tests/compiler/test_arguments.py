@@ -55,6 +55,7 @@ def test_several_numbers_are_all_differentiated_by_as_in_grad(backend):
     assert step.grad(a, b) == pytest.approx((1.0 / a + b, a - math.cos(b)), rel=1e-15)
     assert step(a, b) == pytest.approx(math.log(a) + a * b - math.sin(b), rel=1e-15)
     assert step.grad(a, b=b) == step.grad(a, b)
+    assert repr(step) == f"<compiled readme(a, b): derivatives by its first argument, {backend}, traced for 1 shape>"
     assert step.hessian(a, b) == ((pytest.approx(-0.25), 1.0), (1.0, pytest.approx(math.sin(b))))
     assert step.jacobian(a, b) == pytest.approx((1.0 / a + b, a - math.cos(b)))
     assert step.hvp(a, b, (1.0, 2.0)) == pytest.approx(hvp(readme)(a, b, (1.0, 2.0)))

@@ -90,8 +90,9 @@ def compile(
     the first argument of fn takes their place, ``compile(rosenbrock).grad(x)``; or all of them, where all are numbers:
     ``compile(lambda a, b: log(a) + a * b).grad(2.0, 5.0)`` is a pair.
     argnums: without params, by which arguments: a place or a tuple of places, as in `grad`.  Such an argument is a
-    number, an array, or a tree of them (a dictionary, a dataclass, ...), and results are nested like it.  All others
-    are data: a table with an entry for each example, or a number, which is the same for all.
+    number, an array, or a tree of them (a dictionary, a dataclass, ...), and results are nested like it; where it is
+    the first by default, a list of numbers gives an array.  All other arguments are data: a table with an entry for
+    each example, or a number, which is the same for all.
     backend: "native" runs one kernel of Numba loops, "numpy" the readable text in `source`, which needs only NumPy;
     "auto" takes the native one where Numba is installed.
     threads: 1 keeps the native kernel on one thread; by default a second one joins where it pays.  Results do not
@@ -245,7 +246,7 @@ class Compiled:
             import numpy
         except ImportError:
             raise ImportError("compile needs NumPy: pip install numpy") from None
-        self._np = numpy
+        self._np, self._ndarray, self._float = numpy, numpy.ndarray, numpy.dtype(float)
         self.fn, self.parameters, self.backend, self.threads = fn, parameters, backend, threads
         self.argnums = argnums
         #: the same function with its arguments arranged as theta and data, for each way in which they were given
@@ -308,9 +309,8 @@ class Compiled:
             places, single = self._places(arguments)
             by = places[0] if single else tuple(places)
             return value_and_grad(self._recorded_mean(given), argnums=by)(*arguments)  # type: ignore[no-any-return]
-        if len(shape) == 1:
-            return float(found[0]), found[1:]
-        return float(found[0]), found[1:].reshape(shape) if shape else float(found[1])
+        gradient = found[1:] if len(shape) == 1 else found[1:].reshape(shape) if shape else float(found[1])
+        return float(found[0]), gradient
 
     def grad(self, theta: Any, *data: Any, **named: Any) -> Any:
         """The gradient of the mean."""
@@ -456,11 +456,12 @@ class Compiled:
     def __repr__(self) -> str:
         name = getattr(self.fn, "__name__", type(self.fn).__name__)
         by = (
-            "derivatives by its first argument"
+            ("derivatives by its first argument" if self.argnums is None else f"argnums={self.argnums!r}")
             if self.parameters is None
             else counted(len(self.parameters), "parameter")
         )
-        traced = f"traced for {counted(len(self._traced), 'shape')}" if self._traced else "not traced yet"
+        count = sum(len(compiled._traced) for compiled in (self, *self._arranged.values()))
+        traced = f"traced for {counted(count, 'shape')}" if count else "not traced yet"
         return f"<compiled {name}({', '.join(self._arguments)}): {by}, {self._backend}, {traced}>"
 
     def _known(self) -> _Traced:
@@ -478,8 +479,9 @@ class Compiled:
 
     def _unusual(self, theta: Any) -> bool:
         """Whether the arguments are something else than an array of all parameters, and data."""
-        usual = theta.__class__ is self._np.ndarray and theta.dtype.char == "d" and theta.ndim
-        return not usual or self.argnums is not None
+        if theta.__class__ is self._ndarray and theta.dtype is self._float and theta.ndim:
+            return self.argnums is not None
+        return True
 
     def _arrange(
         self, theta: Any, data: Sequence[Any], named: dict[str, Any]
@@ -620,8 +622,9 @@ class Compiled:
                     raise ShapeError(f"{name} has {len(table.numbers)} examples, {first} has {count}")
                 count, first = len(table.numbers), name
             tables.append(table)
-        for i in same:
-            tables[i].numbers = self._np.repeat(tables[i].numbers, count or 1)
+        if same:
+            for i in same:
+                tables[i].numbers = self._np.repeat(tables[i].numbers, count or 1)
         return tables
 
     def _only_numbers(self, theta: Any, name: str = "theta") -> None:
