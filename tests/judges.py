@@ -217,7 +217,7 @@ def random_points(op, count, seed):
             y = _real(r)
             yield y * (r.uniform(-50, 50) if abs(y) < 1e306 else r.uniform(-1, 1)), y
         elif op.name == "atan2":  # the square of the distance, by which its slopes are divided, is to be a float
-            yield tuple([math.copysign(min(max(abs(x), 1e-150), 1e150), x) for x in (_real(r), _real(r))])
+            yield tuple([math.copysign(min(max(abs(x), 1e-100), 1e100), x) for x in (_real(r), _real(r))])
         elif op.name == "hypot":  # and here the square of the ratio, which is in its second derivatives
             x = _real(r)
             yield x, min(abs(x) * 10 ** r.uniform(-75, 75), 1e308) * r.choice((-1, 1))

@@ -11,14 +11,18 @@ from tinygrad_vi import (
     ShapeError,
     Value,
     compile,
+    digamma,
     grad,
     hard_tanh,
     hessian,
+    lgamma,
     log,
+    log_ndtr,
     log_sigmoid,
     log_softmax,
     logaddexp,
     mish,
+    ndtr,
     norm,
     prod,
     selu,
@@ -38,6 +42,14 @@ FUNCTIONS = {
     "xlogy": (xlogy, lambda x, y: x * mp.log(y), [(2.0, 3.0), (-1.5, 1e-9), (1e100, 0.5)]),
     "log(x, base)": (log, lambda x, b: mp.log(x) / mp.log(b), [(3.0, 2.5), (1e-9, 7.0)]),
     "log of base 2": (lambda x: log(x, 2), lambda x: mp.log(x) / mp.log(2), [(3.0,), (1e-9,)]),
+    "ndtr": (ndtr, mp.ncdf, [(x,) for x in (-37.0, -10.0, -1.0, -0.999, -0.4, 0.3, 2.5, 8.0)]),
+    "log_ndtr": (
+        log_ndtr,
+        lambda x: mp.log(mp.erfc(-x / mp.sqrt(2)) / 2),
+        [(x,) for x in (-1000.0, -100.0, -10.5, -10.0, -9.9, -3.0, -0.4, 0.3, 2.5, 12.0)],
+    ),
+    "lgamma": (lgamma, mp.loggamma, [(x,) for x in (1e-3, 0.3, 1.4616, 3.7, 9.9, 10.0, 10.1, 171.0, 1e10)]),
+    "digamma": (digamma, mp.digamma, [(x,) for x in (1e-3, 0.3, 1.3, 3.7, 9.9, 10.0, 10.1, 171.0, 1e10)]),
     "norm": (lambda *v: norm(v), lambda *v: mp.sqrt(sum(x * x for x in v)), [(3.0, -4.0, 1.0), (2e150, -1e150, 3e150)]),
     "prod": (lambda *v: prod(v), lambda *v: mp.fprod(v), [(2.0, -3.0, 4.0), (0.0, 3.0, 5.0)]),
     "log_softmax[0]": (
@@ -69,13 +81,14 @@ def right(g, at):
 def test_values_and_derivatives_are_right_to_their_last_digits(name, at):
     f, g, _ = FUNCTIONS[name]
     value, first, second = right(g, at)
-    assert f(*at) == pytest.approx(value, rel=3e-15, abs=0.0)
+    of_gamma = name in ("lgamma", "digamma")
+    assert f(*at) == pytest.approx(value, rel=3e-15, abs=1e-14 if of_gamma else 0.0)
     assert f(*map(Value, at)).data == f(*at)
     found = grad(f)(*at)
-    assert np.ravel(found) == pytest.approx(first, rel=1e-14, abs=0.0)
+    assert np.ravel(found) == pytest.approx(first, rel=1e-14, abs=1e-14 if of_gamma else 0.0)
     found = np.array(hessian(f)(*at), float).reshape(len(at), len(at))
     near = 1e-15 * max(abs(x) for row in second for x in row) if name in ("norm", "log_softmax[0]") else 0.0
-    assert found == pytest.approx(np.array(second), rel=2e-13, abs=near)
+    assert found == pytest.approx(np.array(second), rel=1e-12 if name == "log_ndtr" else 2e-13, abs=near)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "native"])
@@ -92,9 +105,11 @@ def test_compiled_they_give_the_same(name, backend):
         step = compile(shifted, shifts, backend=backend)
         columns = [np.array(column) for column in zip(*some, strict=True)]
         truths = [right(g, at) for at in some]
-        assert step.each(step.theta, *columns) == pytest.approx([value for value, _, _ in truths], rel=1e-14)
+        assert step.each(step.theta, *columns) == pytest.approx([value for value, _, _ in truths], rel=1e-14, abs=1e-14)
         slopes = [first for _, first, _ in truths]
-        assert step.jacobian(step.theta, *columns) == pytest.approx(np.array(slopes), rel=1e-13, abs=0.0)
+        assert step.jacobian(step.theta, *columns) == pytest.approx(
+            np.array(slopes), rel=1e-13, abs=1e-14 * (name == "lgamma")
+        )
 
 
 def test_what_floats_cannot_tell_apart_from_softmax_log_softmax_can():
@@ -103,6 +118,22 @@ def test_what_floats_cannot_tell_apart_from_softmax_log_softmax_can():
     assert log_softmax([5.0]) == [0.0]
     with pytest.raises(ShapeError, match="log_softmax needs at least one operand"):
         log_softmax([])
+
+
+def test_far_out_the_normal_distribution_function_has_its_limits():
+    assert [ndtr(x) for x in (-math.inf, -1e300, 1e300, math.inf)] == [0.0, 0.0, 1.0, 1.0]
+    assert [log_ndtr(x) for x in (-math.inf, 1e300, math.inf)] == [-math.inf, 0.0, 0.0]
+    assert grad(log_ndtr)(-1e8) == pytest.approx(1e8, rel=1e-15)
+    assert grad(grad(log_ndtr))(-1e8) == pytest.approx(-1.0, rel=1e-15)
+
+
+@pytest.mark.parametrize("x", [0.0, -0.5, -3.0])
+def test_the_gamma_function_is_for_positive_numbers(x):
+    for f in (lgamma, digamma):
+        with pytest.raises(DomainError, match=r"log\(x\) needs x > 0"):
+            f(Value(x, "a"))
+        with pytest.raises(DomainError, match=r"log\(x\) needs x > 0"):
+            f(x)
 
 
 def test_corners_and_errors():

@@ -27,6 +27,7 @@ from tinygrad_vi.ops import cbrt as cbrt
 from tinygrad_vi.ops import ceil as ceil
 from tinygrad_vi.ops import cos as cos
 from tinygrad_vi.ops import cosh as cosh
+from tinygrad_vi.ops import digamma as digamma
 from tinygrad_vi.ops import elu as elu
 from tinygrad_vi.ops import erf as erf
 from tinygrad_vi.ops import erfc as erfc
@@ -37,10 +38,12 @@ from tinygrad_vi.ops import gelu as gelu
 from tinygrad_vi.ops import hard_tanh as hard_tanh
 from tinygrad_vi.ops import hypot as hypot
 from tinygrad_vi.ops import leaky_relu as leaky_relu
+from tinygrad_vi.ops import lgamma as lgamma
 from tinygrad_vi.ops import log as log
 from tinygrad_vi.ops import log1p as log1p
 from tinygrad_vi.ops import log2 as log2
 from tinygrad_vi.ops import log10 as log10
+from tinygrad_vi.ops import log_ndtr as log_ndtr
 from tinygrad_vi.ops import log_sigmoid as log_sigmoid
 from tinygrad_vi.ops import log_softmax as log_softmax
 from tinygrad_vi.ops import logaddexp as logaddexp
@@ -48,6 +51,7 @@ from tinygrad_vi.ops import logsumexp as logsumexp
 from tinygrad_vi.ops import maximum as maximum
 from tinygrad_vi.ops import minimum as minimum
 from tinygrad_vi.ops import mish as mish
+from tinygrad_vi.ops import ndtr as ndtr
 from tinygrad_vi.ops import norm as norm
 from tinygrad_vi.ops import prod as prod
 from tinygrad_vi.ops import relu as relu
@@ -80,6 +84,7 @@ from tinygrad_vi.value import no_grad as no_grad
 if _TYPE_CHECKING:
     from tinygrad_vi import course as course
     from tinygrad_vi import data as data
+    from tinygrad_vi import distributions as distributions
     from tinygrad_vi import losses as losses
     from tinygrad_vi import nn as nn
     from tinygrad_vi import optim as optim
@@ -92,7 +97,7 @@ if _TYPE_CHECKING:
 
 #: the rooms above the engine, opened when they are first asked for: where each name lives
 _LATER = {
-    **dict.fromkeys(("nn", "losses", "optim", "data", "training", "show", "compiler", "course"), ""),
+    **dict.fromkeys(("nn", "losses", "distributions", "optim", "data", "training", "show", "compiler", "course"), ""),
     **dict.fromkeys(("fit", "accuracy", "History", "TrainingError"), "training"),
     **dict.fromkeys(("compile", "Compiled"), "compiler.compiled"),
 }

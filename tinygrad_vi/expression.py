@@ -34,7 +34,21 @@ FUNCTIONS.update({"abs": ops.abs_, "round": ops.round_, "pow": _power, "dot": do
 #: what people type beside the names of the table
 FUNCTIONS.update({"ln": ops.log, "max": ops.maximum, "min": ops.minimum, "arcsin": ops.asin, "arccos": ops.acos})
 FUNCTIONS.update(
-    {name: getattr(ops, name) for name in ("log_sigmoid", "logaddexp", "xlogy", "selu", "mish", "hard_tanh")}
+    {
+        name: getattr(ops, name)
+        for name in (
+            "lgamma",
+            "digamma",
+            "ndtr",
+            "log_ndtr",
+            "log_sigmoid",
+            "logaddexp",
+            "xlogy",
+            "selu",
+            "mish",
+            "hard_tanh",
+        )
+    }
 )
 FUNCTIONS.update({"norm": ops.norm, "prod": ops.prod})
 FUNCTIONS.update(

@@ -505,6 +505,7 @@ LOG2_E, LOG10_E = math.log2(math.e), math.log10(math.e)
 SQRT_HALF = math.sqrt(0.5)
 SQRT_HALF_REST = -4.833646656726457e-17  # sqrt(1/2) - SQRT_HALF
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+LOG_TWO_PI = math.log(2.0 * math.pi)
 ONE_OVER_SQRT_TWO_PI = 1.0 / math.sqrt(2.0 * math.pi)
 
 # --- The table --------------------------------------------------------------------------------------------------------
@@ -998,6 +999,91 @@ def hard_tanh(x: Any, low: float = -1.0, high: float = 1.0) -> Any:
     (-1.0, 0.5, 1.0)
     """
     return minimum(maximum(x, low), high)
+
+
+def ndtr(x: Any) -> Any:
+    """P(N <= x) for a standard normal N, with all digits in the left tail.  Derivative exp(-x*x/2)/sqrt(2*pi).
+
+    >>> ndtr(0.0), ndtr(-37.0)
+    (0.5, 5.725571222524577e-300)
+    """
+    right = x + 1.0
+    near, far = where(right, x, 0.0), where(right, -1.0, x)
+    # gelu(x) is x * ndtr(x), and brings back what rounding x * sqrt(1/2) takes from erfc
+    return where(right, 0.5 * erfc(-near * SQRT_HALF), gelu(far) / far)
+
+
+def log_ndtr(x: Any) -> Any:
+    """log(P(N <= x)) for a standard normal N, where the probability itself is 0 or 1 in floats, too.
+
+    Below -10 by the asymptotic series (Abramowitz and Stegun 26.2.12).  Derivative the inverse Mills ratio.
+
+    >>> round(log_ndtr(-100.0), 9), log_ndtr(9.0)
+    (-5005.524208694, -1.1285884059538405e-19)
+    """
+    middle = x + 10.0
+    far = where(middle, -10.0, x)
+    u, series = 1.0 / far / far, 1.0
+    for k in range(39, 0, -2):  # 1 - u + 3*u**2 - 15*u**3 + ...
+        series = 1.0 - k * (u * series)
+    tail = log(series) - log(-far) - 0.5 * LOG_TWO_PI - 0.5 * (far * far)
+    below = where(x, 0.0, where(middle, x, 0.0))
+    body = where(x, log1p(-ndtr(-where(x, x, 0.0))), log(ndtr(below)))
+    return where(middle, body, tail)
+
+
+#: B(2k) / (2k*(2k - 1)), the coefficients of Stirling's series
+STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400, 43867 / 244188)
+SHIFT = 10
+
+
+def lgamma(x: Any) -> Any:
+    """log(gamma(x)) for x > 0, to about 1e-14 of the larger of 1 and itself.  Derivative digamma(x).
+
+    Stirling's series from 10 on (DLMF 5.11.1); below, gamma(x) = gamma(x + 10) / (x*(x + 1)*...*(x + 9)).
+
+    Raises DomainError unless x > 0.
+
+    >>> round(lgamma(0.5), 12), round(lgamma(5.0), 12)
+    (0.572364942925, 3.178053830348)
+    """
+    y, small = _shifted(x)
+    r = 1.0 / y
+    series = STIRLING[-1]
+    for c in STIRLING[-2::-1]:
+        series = c + series * (r * r)
+    first, factors = log(small), small + 1.0
+    for k in range(2, SHIFT):
+        factors = factors * (small + float(k))
+    below = where(float(SHIFT) - x, log(factors) + first, 0.0)
+    return (y - 0.5) * log(y) - y + (0.5 * LOG_TWO_PI + series * r) - below
+
+
+def digamma(x: Any) -> Any:
+    """The derivative of `lgamma`, for x > 0, to about 1e-15 of the larger of 1 and itself.
+
+    The series of DLMF 5.11.2 from 10 on; below, digamma(x) = digamma(x + 10) - 1/x - 1/(x + 1) - ... - 1/(x + 9).  Its
+    own derivatives, trigamma and so on, follow from the table.
+
+    Raises DomainError unless x > 0.
+
+    >>> round(digamma(1.0), 12)
+    -0.577215664902
+    """
+    y, small = _shifted(x)
+    r = 1.0 / y
+    series = STIRLING[-1] * (2 * len(STIRLING) - 1)
+    for k in range(len(STIRLING) - 1, 0, -1):
+        series = STIRLING[k - 1] * (2 * k - 1) + series * (r * r)
+    nothing = 0.0 * log(small)  # which refuses what is not above 0
+    below = where(float(SHIFT) - x, total([1.0 / (small + float(k)) for k in range(SHIFT)]), nothing)
+    return log(y) - 0.5 * r - series * (r * r) - below
+
+
+def _shifted(x: Any) -> tuple[Any, Any]:
+    """Where the series is summed up; and x where that is moved by 10, elsewhere 1."""
+    below = float(SHIFT) - x
+    return where(below, x + float(SHIFT), x), where(below, x, 1.0)
 
 
 # --- Functions of lists -----------------------------------------------------------------------------------------------

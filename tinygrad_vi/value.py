@@ -476,6 +476,22 @@ class Value:
         """``log_sigmoid(v)``."""
         return ops.log_sigmoid(self)  # type: ignore[no-any-return]
 
+    def ndtr(self) -> Value:
+        """``ndtr(v)``."""
+        return ops.ndtr(self)  # type: ignore[no-any-return]
+
+    def log_ndtr(self) -> Value:
+        """``log_ndtr(v)``."""
+        return ops.log_ndtr(self)  # type: ignore[no-any-return]
+
+    def lgamma(self) -> Value:
+        """``lgamma(v)``."""
+        return ops.lgamma(self)  # type: ignore[no-any-return]
+
+    def digamma(self) -> Value:
+        """``digamma(v)``."""
+        return ops.digamma(self)  # type: ignore[no-any-return]
+
     def selu(self) -> Value:
         """``selu(v)``."""
         return ops.selu(self)  # type: ignore[no-any-return]
