@@ -52,6 +52,7 @@ CROSSES_ZERO = {
     "cos",
     "tan",
     "pow",
+    "atan2",
 }
 
 Truth = dict[tuple[int, ...], mpf]

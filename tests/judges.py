@@ -35,6 +35,21 @@ class Constant(sympy.Function):
         return sympy.Integer(0)
 
 
+class Floor(sympy.Function):
+    """The largest whole number not above x, of which SymPy is told that the derivative is 0."""
+
+    def fdiff(self, argindex=1):  # noqa: ARG002
+        return sympy.Integer(0)
+
+
+class Rounded(Floor):
+    """The whole number nearest to x, the even one of two."""
+
+
+def _sign(x):
+    return Piecewise((1, x > 0), (-1, x < 0), (0, True))
+
+
 #: name -> the operation as a formula of its operands, then of its row's constants
 DEFINITIONS = {
     "add": lambda x, y: x + y,
@@ -74,6 +89,21 @@ DEFINITIONS = {
     "elu": lambda x, alpha: Piecewise((x, x > 0), (alpha * (exp(x) - 1), True)),
     "abs": lambda x: Piecewise((x, x > 0), (-x, True)),
     "stop_gradient": Constant,
+    "mod": lambda x, y: x - y * Floor(x / y),
+    "floordiv": lambda x, y: Floor(x / y),
+    "log2": lambda x: log(x) / log(2),
+    "log10": lambda x: log(x) / log(10),
+    "cbrt": lambda x: Piecewise((x ** Rational(1, 3), x > 0), (-((-x) ** Rational(1, 3)), True)),
+    "hypot": lambda x, y: sqrt(x**2 + y**2),
+    "atan2": lambda x, y: sympy.atan2(x, y),
+    "asinh": sympy.asinh,
+    "acosh": sympy.acosh,
+    "atanh": sympy.atanh,
+    "softsign": lambda x: Piecewise((x / (1 + x), x > 0), (x / (1 - x), True)),
+    "sign": _sign,
+    "floor": Floor,
+    "ceil": lambda x: -Floor(-x),
+    "round": Rounded,
     "maximum": lambda x, y: Piecewise((x, x > y), (y, True)),
     "minimum": lambda x, y: Piecewise((x, x < y), (y, True)),
     "where": lambda c, x, y: Piecewise((x, c > 0), (y, True)),
@@ -94,7 +124,7 @@ def _evaluator(name, constants, count):
     f = DEFINITIONS[name](*xs, *map(Rational, constants))
     partials = {indices: reduce(sympy.diff, [xs[i] for i in indices], f) for indices in _indices(count)}
     swings = {indices: sum(abs(x * sympy.diff(g, x)) for x in xs) for indices, g in partials.items()}
-    modules = [{"erfc": _erfc, "Constant": lambda x: x}, "mpmath"]
+    modules = [{"erfc": _erfc, "Constant": lambda x: x, "Floor": mp.floor, "Rounded": mp.nint}, "mpmath"]
     return tuple(sympy.lambdify(xs, list(table.values()), modules, cse=True) for table in (partials, swings))
 
 
@@ -164,6 +194,10 @@ def _above_minus_one(r):
 
 DOMAINS = {
     "log": _positive,
+    "log2": _positive,
+    "log10": _positive,
+    "acosh": lambda r: 1 + max(_positive(r), 2**-52),
+    "atanh": _within_one,
     "sqrt": _positive,
     "log1p": _above_minus_one,
     "asin": _within_one,
@@ -179,6 +213,14 @@ def random_points(op, count, seed):
         if op.name == "pow":
             base = _positive(r)
             yield base, r.choice((r.uniform(-3, 3), r.uniform(-700, 700) / abs(math.log(base))))
+        elif op.name in ("mod", "floordiv"):  # the quotient is to be a float, and known to all its digits
+            y = _real(r)
+            yield y * (r.uniform(-50, 50) if abs(y) < 1e306 else r.uniform(-1, 1)), y
+        elif op.name == "atan2":  # the square of the distance, by which its slopes are divided, is to be a float
+            yield tuple([math.copysign(min(max(abs(x), 1e-100), 1e100), x) for x in (_real(r), _real(r))])
+        elif op.name == "hypot":  # and here the square of the ratio, which is in its second derivatives
+            x = _real(r)
+            yield x, min(abs(x) * 10 ** r.uniform(-75, 75), 1e308) * r.choice((-1, 1))
         else:
             root = op.name == "power" and not op.constants[0].is_integer()
             draw = DOMAINS.get(op.name, _positive if root else _real)
@@ -189,4 +231,5 @@ def ordinary_points(op):
     """Points where every engine keeps its accuracy: of magnitude 0.01 to 5, and not near the ends of a domain."""
     limit = 0.9 if DOMAINS.get(op.name) is _within_one else 5
     points = [*op.points, *random_points(op, 200, seed="ordinary")]
-    return [at for at in points if all(0.01 < abs(x) < limit for x in at)]
+    least = 1.01 if op.name == "acosh" else 0.01
+    return [at for at in points if all(least < abs(x) < limit for x in at)]

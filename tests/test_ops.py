@@ -32,6 +32,7 @@ CONDITIONED = {
     ("silu", 1), ("silu", 2),  # zeros at -1.28 and +-2.4
     ("gelu", 1), ("gelu", 2),  # zeros at -0.75 and +-1.41
     ("sech", 2),  # zeros at +-0.88
+    ("atan2", 2),  # zeros where |x| = |y|
     ("dot", 0), ("logsumexp", 0),  # terms of both signs
 }  # fmt: skip
 
@@ -181,6 +182,10 @@ CONVENTIONS = [  # row, operands, value, partials
     (ops.OPERATIONS["maximum"], (3.0, 3.0), 3.0, (0.5, 0.5)),
     (ops.OPERATIONS["minimum"], (3.0, 3.0), 3.0, (0.5, 0.5)),
     (ops.OPERATIONS["where"], (0.0, 2.0, 3.0), 3.0, (0.0, 0.0, 1.0)),
+    (ops.OPERATIONS["sign"], (0.0,), 0.0, (0.0,)),
+    (ops.OPERATIONS["floor"], (2.0,), 2.0, (0.0,)),
+    (ops.OPERATIONS["ceil"], (2.0,), 2.0, (0.0,)),
+    (ops.OPERATIONS["round"], (2.5,), 2.0, (0.0,)),
     (ops.power(0.0), (0.0,), 1.0, (0.0,)),
     (ops.OPERATIONS["pow"], (0.0, 0.0), 1.0, (0.0, 0.0)),
     (ops.OPERATIONS["pow"], (0.0, 2.0), 0.0, (0.0, 0.0)),

@@ -53,7 +53,7 @@ def test_every_public_name_has_a_docstring_of_its_own(name: str) -> None:
 
 
 def test_every_operation_can_be_reached_from_the_package() -> None:
-    operators = {"add", "sub", "mul", "div", "neg", "pow", "power", "abs"}
+    operators = {"add", "sub", "mul", "div", "mod", "floordiv", "neg", "pow", "power", "abs", "round"}
     assert set(ops.OPERATIONS) - operators - set(PUBLIC) == set()
 
 

@@ -131,7 +131,7 @@ def test_the_comparison_notices_a_rule_wrong_in_its_7th_digit(name):
     ours = by_us(program, at, direction)[0]
     assert_engines_agree(lambda *_: ours, program, at, direction)
     for i, (op, operands) in enumerate(program.instructions):
-        if op.name == "sub" and name in ("step", "where"):
+        if op.name == "sub" and name in ("step", "where", "sign", "floor", "ceil", "round", "floordiv"):
             continue  # it only shifts a condition, by which the derivative is 0
 
         def partials(out, *xs, op=op):

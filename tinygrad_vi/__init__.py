@@ -18,32 +18,56 @@ from tinygrad_vi.derivatives import vjp as vjp
 from tinygrad_vi.ops import DomainError as DomainError
 from tinygrad_vi.ops import ShapeError as ShapeError
 from tinygrad_vi.ops import acos as acos
+from tinygrad_vi.ops import acosh as acosh
 from tinygrad_vi.ops import asin as asin
+from tinygrad_vi.ops import asinh as asinh
 from tinygrad_vi.ops import atan as atan
+from tinygrad_vi.ops import atan2 as atan2
+from tinygrad_vi.ops import atanh as atanh
 from tinygrad_vi.ops import bell as bell
+from tinygrad_vi.ops import cbrt as cbrt
+from tinygrad_vi.ops import ceil as ceil
 from tinygrad_vi.ops import cos as cos
 from tinygrad_vi.ops import cosh as cosh
+from tinygrad_vi.ops import digamma as digamma
 from tinygrad_vi.ops import elu as elu
 from tinygrad_vi.ops import erf as erf
 from tinygrad_vi.ops import erfc as erfc
 from tinygrad_vi.ops import exp as exp
 from tinygrad_vi.ops import expm1 as expm1
+from tinygrad_vi.ops import floor as floor
 from tinygrad_vi.ops import gelu as gelu
+from tinygrad_vi.ops import hard_tanh as hard_tanh
+from tinygrad_vi.ops import hypot as hypot
 from tinygrad_vi.ops import leaky_relu as leaky_relu
+from tinygrad_vi.ops import lgamma as lgamma
 from tinygrad_vi.ops import log as log
 from tinygrad_vi.ops import log1p as log1p
+from tinygrad_vi.ops import log2 as log2
+from tinygrad_vi.ops import log10 as log10
+from tinygrad_vi.ops import log_ndtr as log_ndtr
+from tinygrad_vi.ops import log_sigmoid as log_sigmoid
+from tinygrad_vi.ops import log_softmax as log_softmax
+from tinygrad_vi.ops import logaddexp as logaddexp
 from tinygrad_vi.ops import logsumexp as logsumexp
 from tinygrad_vi.ops import maximum as maximum
 from tinygrad_vi.ops import minimum as minimum
+from tinygrad_vi.ops import mish as mish
+from tinygrad_vi.ops import ndtr as ndtr
+from tinygrad_vi.ops import norm as norm
+from tinygrad_vi.ops import prod as prod
 from tinygrad_vi.ops import relu as relu
 from tinygrad_vi.ops import sech as sech
+from tinygrad_vi.ops import selu as selu
 from tinygrad_vi.ops import semicircle as semicircle
 from tinygrad_vi.ops import sigmoid as sigmoid
+from tinygrad_vi.ops import sign as sign
 from tinygrad_vi.ops import silu as silu
 from tinygrad_vi.ops import sin as sin
 from tinygrad_vi.ops import sinh as sinh
 from tinygrad_vi.ops import softmax as softmax
 from tinygrad_vi.ops import softplus as softplus
+from tinygrad_vi.ops import softsign as softsign
 from tinygrad_vi.ops import sqrt as sqrt
 from tinygrad_vi.ops import step as step
 from tinygrad_vi.ops import stop_gradient as stop_gradient
@@ -52,6 +76,7 @@ from tinygrad_vi.ops import tan as tan
 from tinygrad_vi.ops import tanh as tanh
 from tinygrad_vi.ops import total as total
 from tinygrad_vi.ops import where as where
+from tinygrad_vi.ops import xlogy as xlogy
 from tinygrad_vi.own import custom_derivative as custom_derivative
 from tinygrad_vi.own import operation as operation
 from tinygrad_vi.tape import Tape as Tape
@@ -63,6 +88,7 @@ from tinygrad_vi.value import no_grad as no_grad
 if _TYPE_CHECKING:
     from tinygrad_vi import course as course
     from tinygrad_vi import data as data
+    from tinygrad_vi import distributions as distributions
     from tinygrad_vi import losses as losses
     from tinygrad_vi import nn as nn
     from tinygrad_vi import optim as optim
@@ -76,7 +102,7 @@ if _TYPE_CHECKING:
 
 #: the rooms above the engine, opened when they are first asked for: where each name lives
 _LATER = {
-    **dict.fromkeys(("nn", "losses", "optim", "data", "training", "show", "compiler", "course"), ""),
+    **dict.fromkeys(("nn", "losses", "distributions", "optim", "data", "training", "show", "compiler", "course"), ""),
     **dict.fromkeys(("fit", "accuracy", "History", "TrainingError"), "training"),
     **dict.fromkeys(("compile", "Compiled"), "compiler.compiled"),
     "vmap": "compiler.vmap",

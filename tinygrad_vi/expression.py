@@ -26,23 +26,45 @@ def _power(base: Any, exponent: Any) -> Any:
     return ops.pow_(base, exponent)
 
 
-_BINARY: dict[type, Any] = {ast.Add: ops.add, ast.Sub: ops.sub, ast.Mult: ops.mul, ast.Div: ops.div, ast.Pow: _power}
+_BINARY: dict[type, Any] = {ast.Add: ops.add, ast.Sub: ops.sub, ast.Mult: ops.mul, ast.Div: ops.div, ast.Pow: _power,
+                           ast.Mod: ops.mod, ast.FloorDiv: ops.floordiv}  # fmt: skip
 
 FUNCTIONS: dict[str, Any] = {name: getattr(ops, name, None) for name in ops.OPERATIONS}
-FUNCTIONS.update({"abs": ops.abs_, "pow": _power, "dot": dot})
+FUNCTIONS.update({"abs": ops.abs_, "round": ops.round_, "pow": _power, "dot": dot})
 #: what people type beside the names of the table
 FUNCTIONS.update({"ln": ops.log, "max": ops.maximum, "min": ops.minimum, "arcsin": ops.asin, "arccos": ops.acos})
+FUNCTIONS.update(
+    {
+        name: getattr(ops, name)
+        for name in (
+            "lgamma",
+            "digamma",
+            "ndtr",
+            "log_ndtr",
+            "log_sigmoid",
+            "logaddexp",
+            "xlogy",
+            "selu",
+            "mish",
+            "hard_tanh",
+        )
+    }
+)
+FUNCTIONS.update({"norm": ops.norm, "prod": ops.prod})
+FUNCTIONS.update(
+    {"arcsinh": ops.asinh, "arccosh": ops.acosh, "arctanh": ops.atanh, "arctan2": ops.atan2, "sgn": ops.sign}
+)
 FUNCTIONS.update({"arctan": ops.atan, "swish": ops.silu, "sum": ops.total})
 
 #: what people type in vain, and what to type instead
-INSTEAD = {"log10": "log(x)/log(10)", "log2": "log(x)/log(2)", "cot": "1/tan(x)", "sec": "1/cos(x)", "csc": "1/sin(x)"}
+INSTEAD = {"cot": "1/tan(x)", "sec": "1/cos(x)", "csc": "1/sin(x)"}
 INSTEAD.update(
-    {"tg": "tan(x)", "cotg": "1/tan(x)", "sh": "sinh(x)", "ch": "cosh(x)", "th": "tanh(x)", "sign": "x/abs(x)"}
+    {"tg": "tan(x)", "cotg": "1/tan(x)", "sh": "sinh(x)", "ch": "cosh(x)", "th": "tanh(x)", "lg": "log10(x)"}
 )
 
 TOO_DEEP = "the expression is nested too deeply; a sum of thousands of terms is written total(a, b, ...)"
 
-OF_LISTS = {"total", "sum", "logsumexp"}
+OF_LISTS = {"total", "sum", "logsumexp", "norm", "prod"}
 
 
 class ExpressionError(ValueError):

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
+from tinygrad_vi import ops
 from tinygrad_vi.ops import (
     OPERATIONS,
     DomainError,
@@ -260,14 +261,12 @@ def cross_entropy(logits: Any, target: Any) -> Any:
 
 
 def log_softmax(logits: Any) -> list[Any]:
-    """log(softmax(a)): a - logsumexp(a), for each a.  Jacobian: entry i by a_j is [i = j] - softmax(a)_j.
+    """`ops.log_softmax` of the logits of one example, which may be an array.
 
     >>> [round(x, 6) for x in log_softmax([2.0, 1.0, -1.0])]
     [-0.349012, -1.349012, -3.349012]
     """
-    logits = list(_plain(logits))
-    norm = logsumexp(logits)
-    return [a - norm for a in logits]
+    return ops.log_softmax(_plain(logits))
 
 
 def hinge(prediction: Any, target: Any) -> Any:

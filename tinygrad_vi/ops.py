@@ -28,7 +28,7 @@ from numbers import Real
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from tinygrad_vi import modes
+from tinygrad_vi import floats, modes
 
 Rule = Callable[..., Any]
 Writer = Callable[[Sequence[str]], str]
@@ -477,7 +477,9 @@ def _gelu(x: float) -> float:
     back to first order: erfc(z + d) = erfc(z) - d * 2/sqrt(pi) * exp(-z*z).
     """
     z = -x * SQRT_HALF
-    if not -40.0 < x < -1.0:
+    if x <= -40.0:
+        return -0.0
+    if not x < -1.0:
         return 0.5 * x * math.erfc(z)
     d = -x * SQRT_HALF_REST - _rounding_of_product(x, SQRT_HALF)
     return 0.5 * x * (math.erfc(z) - d * TWO_OVER_SQRT_PI * math.exp(-z * z))
@@ -523,9 +525,11 @@ def split(operands: Sequence[Any]) -> tuple[Any, Any, Any]:
     return operands[:n], operands[n:-1], operands[-1]
 
 
+LOG2_E, LOG10_E = math.log2(math.e), math.log10(math.e)
 SQRT_HALF = math.sqrt(0.5)
 SQRT_HALF_REST = -4.833646656726457e-17  # sqrt(1/2) - SQRT_HALF
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+LOG_TWO_PI = math.log(2.0 * math.pi)
 ONE_OVER_SQRT_TWO_PI = 1.0 / math.sqrt(2.0 * math.pi)
 
 # --- The table --------------------------------------------------------------------------------------------------------
@@ -541,12 +545,15 @@ ANYWHERE = (*TINY, *PLAIN, 0.0)
 pow_: Function
 abs_: Function
 where: Function
-log: Function
+log: Any
 bell: Function
 cos: Function
 semicircle: Function
 cosh: Function
 sech: Function
+sign: Function
+hypot: Function
+floordiv: Function
 
 # arithmetic
 add = row("add", operator.add, (1.0, 1.0), "x + y.  Partials 1, 1.",
@@ -581,18 +588,71 @@ pow_ = row(  # the bent exponent and the bent base only matter at 0**0 and 0**y:
     points=[(2.0, 3.0), (0.3, -1.7), (1e-100, 2.5), (1e100, -2.5), (7.0, 0.0), (1.0, 3.0), (5.0, 1.0)],
 )  # fmt: skip
 
+mod = row("mod", operator.mod, lambda out, x, y: (1.0, -floordiv(x, y)),
+          "x % y: what is left of x, with the sign of y.  Partials 1, -floor(x/y), at the jumps too.",
+          symbol="%", text="{0} % {1}", latex=r"{0} \bmod {1}", binds=2, arity=2, domain="y != 0",
+          points=[(7.5, 2.0), (-7.5, 2.0), (7.5, -2.0), (1e-300, 3e-301), (-3.0, 1e10)])  # fmt: skip
+floordiv = row("floordiv", operator.floordiv, (0.0, 0.0),
+               "x // y, the largest whole number not above x/y.  Partials 0, at the jumps too.",
+               symbol="//", text="{0} // {1}", latex=r"\left\lfloor\frac{{{0}}}{{{1}}}\right\rfloor", binds=2,
+               arity=2, domain="y != 0", points=[(7.5, 2.0), (-7.5, 2.0), (7.5, -2.0), (1e-300, 3e-301)])  # fmt: skip
+
 # exponentials and logarithms
 exp = row("exp", math.exp, lambda out, x: (out,), "e ** x.  Derivative e ** x.",
           latex="e^{{{0}}}", points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
 expm1 = row("expm1", math.expm1, lambda out, x: (exp(x),), "e**x - 1, exact near 0.  Derivative e ** x.",
             points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
-log = row("log", math.log, lambda out, x: (1.0 / x,), "The natural logarithm of x.  Derivative 1/x.",
-          latex=r"\ln\left({0}\right)", domain="x > 0", points=[1e-150, 1e-9, 0.3, 1.5, 7.0, 1e150])  # fmt: skip
+_log_row = row("log", math.log, lambda out, x: (1.0 / x,), "The natural logarithm of x.  Derivative 1/x.",
+               latex=r"\ln\left({0}\right)", domain="x > 0", points=[1e-150, 1e-9, 0.3, 1.5, 7.0, 1e150])  # fmt: skip
 log1p = row("log1p", math.log1p, lambda out, x: (1.0 / (1.0 + x),), "log(1 + x), exact near 0.  Derivative 1/(1 + x).",
             latex=r"\ln\left(1 + {0}\right)", domain="x > -1",
             points=[*TINY, -0.999, -0.4, 0.3, 7.0, 1e150])  # fmt: skip
+log2 = row("log2", math.log2, lambda out, x: (LOG2_E / x,),
+           "The logarithm of x to base 2, exact for powers of 2.  Derivative 1/(x*log(2)).",
+           taught=lambda out, x: (1.0 / (x * math.log(2.0)),),
+           latex=r"\log_2\left({0}\right)", domain="x > 0", points=[1e-150, 1e-9, 0.3, 1.5, 8.0, 1e150])  # fmt: skip
+log10 = row("log10", math.log10, lambda out, x: (LOG10_E / x,),
+            "The logarithm of x to base 10, exact for powers of 10.  Derivative 1/(x*log(10)).",
+            taught=lambda out, x: (1.0 / (x * math.log(10.0)),),
+            latex=r"\log_{{10}}\left({0}\right)", domain="x > 0",
+            points=[1e-150, 1e-9, 0.3, 1.5, 1000.0, 1e150])  # fmt: skip
 sqrt = row("sqrt", math.sqrt, lambda out, x: (0.5 / out,), "The square root of x.  Derivative 1/(2*sqrt(x)).",
            latex=r"\sqrt{{{0}}}", domain="x >= 0", points=[1e-150, 1e-9, 0.3, 2.0, 7.0, 1e150])  # fmt: skip
+
+cbrt = row("cbrt", floats.cbrt, lambda out, x: (1.0 / (3.0 * (out * out)),),
+           "The real cube root of x.  Derivative 1/(3*cbrt(x)**2).",
+           taught=lambda out, x: (1.0 / (3.0 * out**2),),
+           latex=r"\sqrt[3]{{{0}}}", points=[-1e150, -7.0, -1e-9, 1e-150, 0.3, 2.0, 8.0, 1e300])  # fmt: skip
+hypot = row("hypot", floats.hypot, lambda out, x, y: (_slope_of_hypot(out, x, y), _slope_of_hypot(out, y, x)),
+            "sqrt(x*x + y*y), the distance from the origin, of any size.  Partials x/hypot(x, y), y/hypot(x, y).",
+            taught=lambda out, x, y: (x / out, y / out),
+            latex=r"\sqrt{{\left({0}\right)^2 + \left({1}\right)^2}}", arity=2,
+            points=[(3.0, 4.0), (-0.4, 0.3), (1e-200, 3e-200), (-1e200, 1e100), (2.0, 0.0), (0.0, -2.0),
+                    (1e8, 1.0)])  # fmt: skip
+
+
+def _log(x: Any, base: Any = None) -> Any:
+    """The natural logarithm of x, or that to a base, log(x) / log(base).  Derivative 1/x, or 1/(x*log(base)).
+
+    Floats give a float; a Value among the operands gives a recorded Value.
+
+    Raises DomainError unless x > 0, base > 0 and base != 1.
+
+    >>> log(1.0), log(8.0, 2), log(1000.0, 10)
+    (0.0, 3.0, 3.0)
+    """
+    if base is None:
+        return _log_row(x)
+    if getattr(base, "data", base) == 1.0:
+        raise DomainError(f"log(x, base) needs a base > 0 other than 1, got base = {base!r}")
+    if not hasattr(base, "record") and base in (2.0, 10.0):
+        return log2(x) if base == 2.0 else log10(x)
+    return _log_row(x) / _log_row(base)
+
+
+log = _log  # it does more than its row, and stands for it
+log.operation, log.__name__, log.__qualname__ = _log_row.operation, "log", "log"
+
 
 # circular and hyperbolic functions
 sin = row("sin", math.sin, lambda out, x: (cos(x),), "The sine of x radians.  Derivative cos(x).",
@@ -622,6 +682,12 @@ atan = row("atan", math.atan, lambda out, x: (_slope_of_atan(x),),
            latex=r"\arctan\left({0}\right)",
            taught=lambda out, x: (1.0 / (1.0 + x**2),),
            points=[*ANYWHERE, -1e50, 1e50, -7e82, 1e160])  # fmt: skip
+atan2 = row("atan2", math.atan2, lambda out, x, y: _slopes_of_atan2(x, y),
+            "The angle of the point whose height is x and whose width is y.  Partials y/(x*x + y*y), -x/(x*x + y*y).",
+            taught=lambda out, x, y: (y / (x**2 + y**2), -x / (x**2 + y**2)),
+            latex=r"\operatorname{{atan2}}\left({0}, {1}\right)", arity=2,
+            points=[(3.0, 4.0), (0.3, -0.4), (-3.0, -2.0), (1e-200, 3e-200), (-1e150, 1e100), (0.0, 2.0),
+                    (-2.0, 0.0)])  # fmt: skip
 sinh = row("sinh", math.sinh, lambda out, x: (cosh(x),), "(e**x - e**-x) / 2.  Derivative cosh(x).",
            latex=r"\sinh\left({0}\right)", points=[*ANYWHERE, -700.0, 700.0])  # fmt: skip
 cosh = row("cosh", math.cosh, lambda out, x: (sinh(x),), "(e**x + e**-x) / 2.  Derivative sinh(x).",
@@ -632,6 +698,20 @@ tanh = row("tanh", math.tanh, lambda out, x: (sech(x) * sech(x),), "sinh(x) / co
            points=[*ANYWHERE, -300.0, -20.0, 20.0, 300.0])  # fmt: skip
 sech = row("sech", _sech, lambda out, x: (-out * tanh(x),), "1 / cosh(x).  Derivative -sech(x) * tanh(x).",
            points=[*ANYWHERE, -700.0, -20.0, 20.0, 700.0])  # fmt: skip
+
+asinh = row("asinh", math.asinh, lambda out, x: (1.0 / hypot(1.0, x),),
+            "The number whose sinh is x.  Derivative 1/sqrt(1 + x*x).",
+            taught=lambda out, x: (1.0 / sqrt(1.0 + x**2),),
+            latex=r"\operatorname{{arsinh}}\left({0}\right)", points=[*ANYWHERE, -1e150, 1e200])  # fmt: skip
+acosh = row("acosh", math.acosh, lambda out, x: (1.0 / (sqrt(x - 1.0) * sqrt(x + 1.0)),),
+            "The number of at least 0 whose cosh is x.  Derivative 1/sqrt(x*x - 1).",
+            taught=lambda out, x: (1.0 / sqrt(x**2 - 1.0),), domain="x >= 1",
+            latex=r"\operatorname{{arcosh}}\left({0}\right)", points=[1.0 + 1e-9, 1.5, 2.0, 4.6, 1e150])  # fmt: skip
+atanh = row("atanh", math.atanh, lambda out, x: (1.0 / (semicircle(x) * semicircle(x)),),
+            "The number whose tanh is x.  Derivative 1/(1 - x*x).",
+            taught=lambda out, x: (1.0 / (1.0 - x**2),), domain="-1 < x < 1",
+            latex=r"\operatorname{{artanh}}\left({0}\right)",
+            points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 1.0 - 1e-15])  # fmt: skip
 
 # the normal distribution's family
 bell = row("bell", _bell, lambda out, x: (-_within(x, 40.0) * out,),
@@ -655,7 +735,8 @@ sigmoid = row("sigmoid", _sigmoid, lambda out, x: (0.25 * sech(0.5 * x) * sech(0
               points=[*ANYWHERE, -700.0, -40.0, 40.0, 700.0])  # fmt: skip
 softplus = row("softplus", _softplus, lambda out, x: (sigmoid(x),), "log(1 + e**x).  Derivative sigmoid(x).",
                points=[*ANYWHERE, -700.0, -40.0, 40.0, 1e300])  # fmt: skip
-silu = row("silu", lambda x: x * _sigmoid(x), lambda out, x: (sigmoid(x) * (1.0 + _within(x, 800.0) * sigmoid(-x)),),
+silu = row("silu", lambda x: max(x, -1000.0) * _sigmoid(x) if x == x else x,
+           lambda out, x: (sigmoid(x) * (1.0 + _within(x, 800.0) * sigmoid(-x)),),
            "x * sigmoid(x), also called swish.  Derivative sigmoid(x) * (1 + x * sigmoid(-x)).",
            taught=lambda out, x: (sigmoid(x) * (1.0 + x * sigmoid(-x)),),
            symbol="SiLU", points=[*ANYWHERE, -700.0, -40.0, 40.0, 1e300])  # fmt: skip
@@ -672,6 +753,22 @@ relu = row("relu", lambda x: 0.0 if x <= 0.0 else x, lambda out, x: (step(x),), 
 abs_ = row("abs", abs, lambda out, x: (step(x) - step(-x),), "The magnitude of x.  Derivative the sign of x.",
            symbol="|·|", latex=r"\left|{0}\right|", corners={0.0: 0.0},
            taught=lambda out, x: (x / out,), points=[*PLAIN, *TINY, -1e300])  # fmt: skip
+
+softsign = row("softsign", lambda x: x / (1.0 + abs(x)), lambda out, x: (_square(1.0 / (1.0 + abs_(x))),),
+               "x / (1 + |x|).  Derivative 1/(1 + |x|)**2.",
+               latex=r"\frac{{{0}}}{{1 + \left|{0}\right|}}", domain="a finite x",
+               taught=lambda out, x: (1.0 / (1.0 + abs_(x)) ** 2,),
+               points=[*TINY, *PLAIN, -1e100, 1e100])  # fmt: skip
+sign = row("sign", floats.sign, (0.0,), "-1, 0 or 1, as x is below, at or above 0.  Derivative 0, at the jump too.",
+           latex=r"\operatorname{{sgn}}\left({0}\right)", corners={0.0: 0.0},
+           points=[*PLAIN, *TINY, -1e300])  # fmt: skip
+floor = row("floor", floats.floor, (0.0,), "The largest whole number not above x.  Derivative 0, at the jumps too.",
+            latex=r"\left\lfloor {0} \right\rfloor", corners={2.0: 0.0}, points=[*PLAIN, *TINY, 1e300])  # fmt: skip
+ceil = row("ceil", floats.ceil, (0.0,), "The smallest whole number not below x.  Derivative 0, at the jumps too.",
+           latex=r"\left\lceil {0} \right\rceil", corners={2.0: 0.0}, points=[*PLAIN, *TINY, 1e300])  # fmt: skip
+round_ = row("round", floats.rint, (0.0,),
+             "The whole number nearest to x, the even one of two.  Derivative 0, at the jumps too.",
+             corners={2.5: 0.0}, points=[*PLAIN, *TINY, 1e300])  # fmt: skip
 
 stop_gradient = row("stop_gradient", lambda x: x, (0.0,), "x, taken for a constant.  Derivative 0.",
                     symbol="stop", points=[*PLAIN, *TINY, 1e300])  # fmt: skip
@@ -721,6 +818,22 @@ def _slope_of_atan(x: Any) -> Any:
     far = abs_(x) - 1.0
     near_x, far_x = where(far, 0.0, x), where(far, x, 1.0)
     return where(far, (1.0 / far_x) / (1.0 / far_x + far_x), 1.0 / (1.0 + near_x * near_x))
+
+
+def _slope_of_hypot(out: Any, x: Any, y: Any) -> Any:
+    """x/out; where x is the larger one as sign(x) * sqrt(1 - (y/out)**2), whose own derivative does not cancel."""
+    larger = abs_(x) - abs_(y)
+    return where(larger, sign(x) * semicircle(where(larger, y, 0.0) / out), x / out)
+
+
+def _slopes_of_atan2(x: Any, y: Any) -> tuple[Any, Any]:
+    """y/(x*x + y*y) and -x/(x*x + y*y), without the squares, which may be no floats."""
+    out = hypot(x, y)
+    return (y / out) / out, -(x / out) / out
+
+
+def _square(x: Any) -> Any:
+    return x * x
 
 
 def _within(x: Any, limit: float) -> Any:
@@ -864,6 +977,141 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     return apply(_elu(number(alpha, "elu")), x)
 
 
+# --- Made of rows -----------------------------------------------------------------------------------------------------
+
+
+def log_sigmoid(x: Any) -> Any:
+    """log(sigmoid(x)) = -softplus(-x), exact in both tails.  Derivative sigmoid(-x).
+
+    >>> log_sigmoid(40.0), log_sigmoid(-1000.0)
+    (-4.248354255291589e-18, -1000.0)
+    """
+    return -softplus(-x)
+
+
+def xlogy(x: Any, y: Any) -> Any:
+    """x * log(y), and 0 where both are 0.  Partials log(y), x/y; both 0 where x and y are 0.
+
+    Raises DomainError unless y > 0, or x = y = 0.
+
+    >>> xlogy(2.0, 1.0), xlogy(0.0, 0.0)
+    (0.0, 0.0)
+    """
+    return x * log(where(abs_(x) + abs_(y), y, 1.0))
+
+
+def selu(x: Any) -> Any:
+    """s * elu(x, a) with s = 1.0507..., a = 1.6733...: layers keep mean 0 and variance 1 (Klambauer et al., 2017).
+
+    >>> round(selu(1.0), 6), round(selu(-1.0), 6)
+    (1.050701, -1.111331)
+    """
+    return 1.0507009873554804934193349852946 * elu(x, 1.6732632423543772848170429916717)
+
+
+def mish(x: Any) -> Any:
+    """x * tanh(softplus(x)) (Misra, 2019).
+
+    >>> round(mish(1.0), 6), mish(-math.inf)
+    (0.865098, -0.0)
+    """
+    return maximum(x, -1000.0) * tanh(softplus(x))  # where the second factor is 0, the first need not be infinite
+
+
+def hard_tanh(x: Any, low: float = -1.0, high: float = 1.0) -> Any:
+    """x between low and high, low below and high above.  Derivative 1 or 0; 1/2 at low and high, as of `maximum`.
+
+    >>> hard_tanh(-3.0), hard_tanh(0.5), hard_tanh(3.0)
+    (-1.0, 0.5, 1.0)
+    """
+    return minimum(maximum(x, low), high)
+
+
+def ndtr(x: Any) -> Any:
+    """P(N <= x) for a standard normal N, with all digits in the left tail.  Derivative exp(-x*x/2)/sqrt(2*pi).
+
+    >>> ndtr(0.0), ndtr(-37.0)
+    (0.5, 5.725571222524577e-300)
+    """
+    right = x + 1.0
+    near, far = where(right, x, 0.0), where(right, -1.0, x)
+    # gelu(x) is x * ndtr(x), and brings back what rounding x * sqrt(1/2) takes from erfc
+    return where(right, 0.5 * erfc(-near * SQRT_HALF), gelu(far) / far)
+
+
+def log_ndtr(x: Any) -> Any:
+    """log(P(N <= x)) for a standard normal N, where the probability itself is 0 or 1 in floats, too.
+
+    Below -10 by the asymptotic series (Abramowitz and Stegun 26.2.12).  Derivative the inverse Mills ratio.
+
+    >>> round(log_ndtr(-100.0), 9), log_ndtr(9.0)
+    (-5005.524208694, -1.1285884059538405e-19)
+    """
+    middle = x + 10.0
+    far = where(middle, -10.0, x)
+    u, series = 1.0 / far / far, 1.0
+    for k in range(39, 0, -2):  # 1 - u + 3*u**2 - 15*u**3 + ...
+        series = 1.0 - k * (u * series)
+    tail = log(series) - log(-far) - 0.5 * LOG_TWO_PI - 0.5 * (far * far)
+    below = where(x, 0.0, where(middle, x, 0.0))
+    body = where(x, log1p(-ndtr(-where(x, x, 0.0))), log(ndtr(below)))
+    return where(middle, body, tail)
+
+
+#: B(2k) / (2k*(2k - 1)), the coefficients of Stirling's series
+STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400, 43867 / 244188)
+SHIFT = 10
+
+
+def lgamma(x: Any) -> Any:
+    """log(gamma(x)) for x > 0, to about 1e-14 of the larger of 1 and itself.  Derivative digamma(x).
+
+    Stirling's series from 10 on (DLMF 5.11.1); below, gamma(x) = gamma(x + 10) / (x*(x + 1)*...*(x + 9)).
+
+    Raises DomainError unless x > 0.
+
+    >>> round(lgamma(0.5), 12), round(lgamma(5.0), 12)
+    (0.572364942925, 3.178053830348)
+    """
+    y, small = _shifted(x)
+    r = 1.0 / y
+    series = STIRLING[-1]
+    for c in STIRLING[-2::-1]:
+        series = c + series * (r * r)
+    first, factors = log(small), small + 1.0
+    for k in range(2, SHIFT):
+        factors = factors * (small + float(k))
+    below = where(float(SHIFT) - x, log(factors) + first, 0.0)
+    return (y - 0.5) * log(y) - y + (0.5 * LOG_TWO_PI + series * r) - below
+
+
+def digamma(x: Any) -> Any:
+    """The derivative of `lgamma`, for x > 0, to about 1e-15 of the larger of 1 and itself.
+
+    The series of DLMF 5.11.2 from 10 on; below, digamma(x) = digamma(x + 10) - 1/x - 1/(x + 1) - ... - 1/(x + 9).  Its
+    own derivatives, trigamma and so on, follow from the table.
+
+    Raises DomainError unless x > 0.
+
+    >>> round(digamma(1.0), 12)
+    -0.577215664902
+    """
+    y, small = _shifted(x)
+    r = 1.0 / y
+    series = STIRLING[-1] * (2 * len(STIRLING) - 1)
+    for k in range(len(STIRLING) - 1, 0, -1):
+        series = STIRLING[k - 1] * (2 * k - 1) + series * (r * r)
+    nothing = 0.0 * log(small)  # which refuses what is not above 0
+    below = where(float(SHIFT) - x, total([1.0 / (small + float(k)) for k in range(SHIFT)]), nothing)
+    return log(y) - 0.5 * r - series * (r * r) - below
+
+
+def _shifted(x: Any) -> tuple[Any, Any]:
+    """Where the series is summed up; and x where that is moved by 10, elsewhere 1."""
+    below = float(SHIFT) - x
+    return where(below, x + float(SHIFT), x), where(below, x, 1.0)
+
+
 # --- Functions of lists -----------------------------------------------------------------------------------------------
 
 
@@ -914,6 +1162,62 @@ def softmax(xs: Iterable[Any]) -> list[Any]:
     """
     xs = entries(xs, "softmax")
     return list(_softmax(logsumexp(xs), xs))
+
+
+def log_softmax(xs: Iterable[Any]) -> list[Any]:
+    """log(softmax(xs)): entry i is -logsumexp of all differences x[j] - x[i].
+
+    Exact where softmax rounds to 0 or 1, its derivatives too, by x[j] ``[i = j] - softmax(xs)[j]``; that takes a number
+    of operations that grows like the square of the length.  Raises ShapeError for an empty list.
+
+    >>> log_softmax([37.4, 0.0])
+    [-5.719872877313073e-17, -37.4]
+    """
+    xs = entries(xs, "log_softmax")
+    if not xs:
+        raise ShapeError("log_softmax needs at least one operand, got an empty list")
+    if len(xs) == 1:
+        return [0.0 * xs[0]]
+    return [-logsumexp([other - x if j != i else 0.0 for j, other in enumerate(xs)]) for i, x in enumerate(xs)]
+
+
+def logaddexp(x: Any, y: Any) -> Any:
+    """log(e**x + e**y), of any size: `logsumexp` of two.  Partials e**x / (e**x + e**y) and e**y / (e**x + e**y).
+
+    >>> logaddexp(1000.0, 1000.0)
+    1000.6931471805599
+    """
+    return _logsumexp_row(x, y)
+
+
+def norm(xs: Iterable[Any]) -> Any:
+    """The Euclidean length sqrt(x[0]**2 + x[1]**2 + ...), of any size.  Partials x[i] / norm(xs).
+
+    Raises ShapeError for an empty list, and DomainError where all x are Values of 0: there it has no derivative.
+
+    >>> norm([3.0, 4.0]), norm([1e200, 1e200])
+    (5.0, 1.414213562373095e+200)
+    """
+    xs = entries(xs, "norm")
+    if not xs:
+        raise ShapeError("norm needs at least one operand, got an empty list")
+    largest = abs_(xs[0])
+    for x in xs[1:]:
+        largest = maximum(largest, abs_(x))
+    scale = stop_gradient(where(largest, largest, 1.0))  # so that no square leaves the range
+    return scale * sqrt(total([(x / scale) ** 2.0 for x in xs]))
+
+
+def prod(xs: Iterable[Any]) -> Any:
+    """x[0] * x[1] * ...; the product of no factors is 1.  The partial by each is the product of the others.
+
+    >>> prod([2.0, 3.0, 4.0])
+    24.0
+    """
+    result: Any = 1.0
+    for i, x in enumerate(entries(xs, "prod")):
+        result = result * x if i else x
+    return result
 
 
 def take(table: Sequence[Any], index: Any) -> Any:

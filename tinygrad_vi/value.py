@@ -444,8 +444,26 @@ class Value:
     __sub__, __rsub__ = _operator(ops.sub)
     __mul__, __rmul__ = _operator(ops.mul)
     __truediv__, __rtruediv__ = _operator(ops.div)
+    __mod__, __rmod__ = _operator(ops.mod)
+    __floordiv__, __rfloordiv__ = _operator(ops.floordiv)
     __neg__ = _method(ops.neg)
     __abs__ = _method(ops.abs_)
+    __floor__, __ceil__ = _method(ops.floor), _method(ops.ceil)  # of math.floor and math.ceil
+
+    def __divmod__(self, other: Any) -> tuple[Value, Value]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Value, Value]:
+        return other // self, other % self
+
+    def __round__(self, digits: int | None = None) -> Value:
+        if digits is not None:
+            raise TypeError(
+                f"round(v) rounds a Value to a whole number; to show {digits!r} digits write f'{{v:.{digits!r}f}}', to "
+                f"compute with them round(v * {10**digits if isinstance(digits, int) else 100}) / "
+                f"{10**digits if isinstance(digits, int) else 100}"
+            )
+        return self.round()
 
     def __pos__(self) -> Value:
         return self
@@ -514,15 +532,67 @@ class Value:
 
     # every operation of one operand is a method too: v.tanh() is tanh(v)
     exp, expm1, log, log1p = _method(ops.exp), _method(ops.expm1), _method(ops.log), _method(ops.log1p)
+    log2, log10, cbrt = _method(ops.log2), _method(ops.log10), _method(ops.cbrt)
     sqrt, sin, cos, tan = _method(ops.sqrt), _method(ops.sin), _method(ops.cos), _method(ops.tan)
     asin, acos, atan = _method(ops.asin), _method(ops.acos), _method(ops.atan)
+    asinh, acosh, atanh = _method(ops.asinh), _method(ops.acosh), _method(ops.atanh)
     arcsin, arccos, arctan = asin, acos, atan  # the names NumPy asks an object for
+    arcsinh, arccosh, arctanh = asinh, acosh, atanh
     sinh, cosh, tanh = _method(ops.sinh), _method(ops.cosh), _method(ops.tanh)
     sech, bell = _method(ops.sech), _method(ops.bell)
     erf, erfc, sigmoid, softplus = _method(ops.erf), _method(ops.erfc), _method(ops.sigmoid), _method(ops.softplus)
     relu = _method(ops.relu)
     silu, gelu, step = _method(ops.silu), _method(ops.gelu), _method(ops.step)
+    softsign, sign = _method(ops.softsign), _method(ops.sign)
+    floor, ceil = _method(ops.floor), _method(ops.ceil)
+    round = rint = _method(ops.round_)
     stop_gradient = detach = _method(ops.stop_gradient)
+
+    def hypot(self, other: Any) -> Value:
+        """``hypot(v, other)``."""
+        return ops.hypot(self, other)  # type: ignore[no-any-return]
+
+    def atan2(self, other: Any) -> Value:
+        """``atan2(v, other)``: the angle of the point whose height is v and whose width is other."""
+        return ops.atan2(self, other)  # type: ignore[no-any-return]
+
+    arctan2 = atan2
+
+    def logaddexp(self, other: Any) -> Value:
+        """``logaddexp(v, other)``."""
+        return ops.logaddexp(self, other)  # type: ignore[no-any-return]
+
+    def log_sigmoid(self) -> Value:
+        """``log_sigmoid(v)``."""
+        return ops.log_sigmoid(self)  # type: ignore[no-any-return]
+
+    def ndtr(self) -> Value:
+        """``ndtr(v)``."""
+        return ops.ndtr(self)  # type: ignore[no-any-return]
+
+    def log_ndtr(self) -> Value:
+        """``log_ndtr(v)``."""
+        return ops.log_ndtr(self)  # type: ignore[no-any-return]
+
+    def lgamma(self) -> Value:
+        """``lgamma(v)``."""
+        return ops.lgamma(self)  # type: ignore[no-any-return]
+
+    def digamma(self) -> Value:
+        """``digamma(v)``."""
+        return ops.digamma(self)  # type: ignore[no-any-return]
+
+    def selu(self) -> Value:
+        """``selu(v)``."""
+        return ops.selu(self)  # type: ignore[no-any-return]
+
+    def mish(self) -> Value:
+        """``mish(v)``."""
+        return ops.mish(self)  # type: ignore[no-any-return]
+
+    def hard_tanh(self, low: float = -1.0, high: float = 1.0) -> Value:
+        """``hard_tanh(v, low, high)``."""
+        return ops.hard_tanh(self, low, high)  # type: ignore[no-any-return]
 
     def leaky_relu(self, slope: float = 0.01) -> Value:
         """``leaky_relu(v, slope)``."""

@@ -774,7 +774,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_an_operation_that_a_user_added_is_compiled_as_well(backend, monkeypatch):
     monkeypatch.setattr(ops, "OWN", {})
     softsign = ops.row(
-        "softsign", lambda x: x / (1.0 + abs(x)), lambda out, x: (1.0 / (1.0 + ops.abs_(x)) ** 2,), "x / (1 + |x|)."
+        "squash", lambda x: x / (1.0 + abs(x)), lambda out, x: (1.0 / (1.0 + ops.abs_(x)) ** 2,), "x / (1 + |x|)."
     )
     w = Value(2.0, "softsign")  # whatever she calls her parameters
     step = compile(lambda x: softsign(w * x) ** 2, params=[w], backend=backend)

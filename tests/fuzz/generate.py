@@ -10,6 +10,8 @@ from tinygrad_vi import ops
 from .programs import Node, Program, Step, on_floats, pruned
 
 UNARY = sorted(name for name, op in ops.OPERATIONS.items() if op.arity == 1)
+#: of two operands, and seldom in programs that people write
+BINARY = ("mod", "floordiv", "hypot", "atan2")
 BOUNDED = ("sigmoid", "tanh", "atan", "softplus", "relu", "exp", "erf", "sech")
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "softplus", "gelu", "silu", "erf", "elu", "leaky_relu", "atan", "sin")
 
@@ -116,7 +118,7 @@ class Builder:
         if kind == "unary":
             return self.emit(r.choice(UNARY), last, strict=strict)
         if kind == "infix":
-            op = r.choice(("add", "sub", "mul", "mul", "div", "div", "pow"))
+            op = r.choice(("add", "sub", "mul", "mul", "div", "div", "pow", *BINARY))
             pair = [last, self.any(constants=0.4 if op != "pow" else 0.0)]
             r.shuffle(pair)
             return self.emit(op, *pair, strict=strict)

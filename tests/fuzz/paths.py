@@ -16,7 +16,11 @@ from tinygrad_vi import Tape, Value, fit, hessian, hvp, jvp, no_grad, optim, val
 from . import programs
 
 #: what the text of a program may call
-NAMESPACE = {name: getattr(tinygrad_vi, name) for name in tinygrad_vi.__all__ if name != "abs"} | {"inf": float("inf")}
+NAMESPACE = (
+    {name: getattr(tinygrad_vi, name) for name in tinygrad_vi.__all__ if name != "abs"}
+    | {"round": round}
+    | {"inf": float("inf")}
+)
 RATE = 0.01
 
 

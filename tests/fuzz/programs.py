@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from tinygrad_vi import ops
 
-INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
+INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "mod": "%", "floordiv": "//"}
 #: functions of a list
 OF_LIST = ("total", "sum", "logsumexp")
 

@@ -245,7 +245,55 @@ def _exponential(base):
     return function
 
 
+def _log_to(base):
+    def function(x):
+        scale = mp.log(base)
+        return [d / scale for d in _log(x)]
+
+    return function
+
+
+def _cbrt(x):
+    if x == 0:
+        return mpf(0), mp.inf, mp.inf, mp.inf
+    y = mp.sign(x) * mp.cbrt(abs(x))
+    return y, y / (3 * x), -2 * y / (9 * x**2), 10 * y / (27 * x**3)
+
+
+def _asinh(x):
+    r = 1 / mp.sqrt(1 + x * x)
+    return mp.asinh(x), r, -x * r**3, (2 * x * x - 1) * r**5
+
+
+def _acosh(x):
+    if x < 1:
+        raise Undefined("acosh")
+    if x == 1:
+        return mpf(0), mp.inf, mp.inf, mp.inf
+    r = 1 / mp.sqrt((x - 1) * (x + 1))
+    return mp.acosh(x), r, -x * r**3, (2 * x * x + 1) * r**5
+
+
+def _atanh(x):
+    q = _within_one("atanh", x)
+    if q == 0:
+        raise Undefined("atanh")
+    return mp.atanh(x), 1 / q, 2 * x / q**2, (2 + 6 * x * x) / q**3
+
+
+def _softsign(x):
+    a, s = 1 + abs(x), mp.sign(x)
+    return x / a, 1 / a**2, -2 * s / a**3, 6 / a**4
+
+
 TABLE = {
+    "log2": _log_to(2),
+    "log10": _log_to(10),
+    "cbrt": _cbrt,
+    "asinh": _asinh,
+    "acosh": _acosh,
+    "atanh": _atanh,
+    "softsign": _softsign,
     "exp": _powers,
     "expm1": _expm1,
     "log": _log,
@@ -633,6 +681,21 @@ def _place(sheet, step, a, xs):
     if op == "stop_gradient":
         x = sheet.numbers[a[0]]
         return sheet._add(Number(x.v, x.ev, exact=x.exact))
+    if op == "sign":
+        way = sheet.sign([(1, a[0])], xs[0])
+        return sheet.linear([(0, a[0]), (1, sheet.leaf(way))])
+    if op in ("floor", "ceil", "round"):
+        return _whole(sheet, a, {"floor": mp.floor, "ceil": mp.ceil, "round": mp.nint}[op])
+    if op == "floordiv":
+        return _whole(sheet, a, mp.floor)
+    if op == "mod":
+        whole = _whole(sheet, a, mp.floor)
+        with mp.workdps(MANY_DIGITS):  # the product cancels all but the last digits of x
+            return sheet.linear([(1, a[0]), (-1, sheet.product(whole, a[1]))])
+    if op == "hypot":
+        return _root_of_squares(sheet, *a)
+    if op == "atan2":
+        return _angle(sheet, *a)
     if op in ("step", "relu", "leaky_relu", "elu", "abs"):
         return _bent(sheet, op, a[0], xs[0], *(step.constants or ((0.01,) if op == "leaky_relu" else (1.0,))))
     if op in ("maximum", "minimum"):
@@ -651,6 +714,55 @@ def _place(sheet, step, a, xs):
     if op in ("logsumexp", "softmax"):
         return _exponentials(sheet, op, a, step.constants)
     raise NotImplementedError(op)
+
+
+def _whole(sheet, a, rounding):
+    """A whole number near an operand, or a quotient of two: flat, but for jumps."""
+    x = sheet.numbers[a[0]]
+    v, error, exact = x.v, x.ev, x.exact
+    if len(a) == 2:
+        y = sheet.numbers[a[1]]
+        if y.v == 0:
+            raise Undefined("floordiv")
+        with mp.workdps(MANY_DIGITS):
+            v = x.v / y.v
+        error = (x.ev + abs(v) * y.ev) / abs(y.v)
+        exact = exact and y.exact
+    with mp.workdps(MANY_DIGITS):
+        found = rounding(v)
+        if not exact and not (rounding(v - 2 * error) == found == rounding(v + 2 * error)):
+            sheet.notes.add("near tie")
+    n = Number(found, sheet.u * abs(found), exact=exact and mpf(float(found)) == found)
+    for i in a:
+        n.edges.append((i, ZERO, ZERO))
+    return sheet._add(n)
+
+
+def _root_of_squares(sheet, i, k):
+    """hypot: larger * sqrt(1 + (smaller/larger)**2), of which no part leaves the range."""
+    x, y = sheet.numbers[i], sheet.numbers[k]
+    if x.v == 0 and y.v == 0:
+        sheet.notes.add("singular" if any(x.t.values()) or any(y.t.values()) else "may be refused")
+        return sheet.leaf(0)
+    if abs(x.v) < abs(y.v):
+        (i, x), (k, y) = (k, y), (i, x)
+    ratio = sheet.quotient(k, i)
+    root = sheet.function("sqrt", sheet.linear([(1, sheet.leaf(1)), (1, sheet.product(ratio, ratio))]))
+    return sheet.product(sheet.linear([(mp.sign(x.v), i)]), root)
+
+
+def _angle(sheet, i, k):
+    """atan2 of height i and width k: the arc tangent of the smaller over the larger, and a multiple of pi/2."""
+    x, y = sheet.numbers[i], sheet.numbers[k]
+    if x.v == 0 and y.v == 0:
+        sheet.notes.add("singular" if any(x.t.values()) or any(y.t.values()) else "may be refused")
+        return sheet.leaf(0)
+    flat = abs(x.v) <= abs(y.v)
+    turned = sheet.function("atan", sheet.quotient(i, k) if flat else sheet.quotient(k, i))
+    if y.v < 0 and abs(x.v) <= 2 * x.ev and not x.exact:
+        sheet.notes.add("near tie")
+    base = mp.atan2(x.v, y.v) - (1 if flat else -1) * sheet.numbers[turned].v
+    return sheet.linear([(1 if flat else -1, turned), (1, sheet.leaf(base))])
 
 
 def _rounded_once(sheet, a):

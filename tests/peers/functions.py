@@ -31,8 +31,12 @@ SHARED = [
     "abs",
     "maximum",
     "minimum",
+    "hypot",
+    "log2",
+    "log10",
 ]
-ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
+ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+           "atan2": "arctan2"}  # fmt: skip
 
 
 def torch_functions():
@@ -40,8 +44,15 @@ def torch_functions():
     from torch.nn import functional
 
     table = ARITHMETIC | {name: getattr(torch, ALIASES.get(name, name)) for name in [*SHARED, *ALIASES]}
-    table |= {name: getattr(functional, name) for name in ["softplus", "silu", "gelu", "relu", "leaky_relu", "elu"]}
+    table |= {
+        name: getattr(functional, name)
+        for name in ["softplus", "silu", "gelu", "relu", "leaky_relu", "elu", "softsign"]
+    }
+    table |= {name: getattr(torch, name) for name in ["sign", "floor", "ceil", "round"]}
     return table | {
+        "mod": torch.remainder,
+        "floordiv": lambda x, y: torch.floor(x / y),
+        "cbrt": lambda x: torch.sign(x) * torch.abs(x) ** (1 / 3),
         "sech": lambda x: 1 / torch.cosh(x),
         "bell": lambda x: torch.exp(-x * x / 2),
         "semicircle": lambda x: torch.sqrt(1 - x * x),
@@ -61,8 +72,13 @@ def jax_functions():
     from jax import numpy as jnp
 
     table = ARITHMETIC | {name: getattr(jnp, ALIASES.get(name, name)) for name in [*SHARED, *ALIASES]}
-    table |= {name: getattr(nn, name) for name in ["sigmoid", "softplus", "silu", "relu", "leaky_relu", "elu"]}
+    table |= {
+        name: getattr(nn, name) for name in ["sigmoid", "softplus", "silu", "relu", "leaky_relu", "elu", "soft_sign"]
+    }
+    table["softsign"] = table.pop("soft_sign")
+    table |= {name: getattr(jnp, name) for name in ["mod", "cbrt", "sign", "floor", "ceil", "round"]}
     return table | {
+        "floordiv": jnp.floor_divide,
         # with a float for the exponent JAX's second derivative of x**1 at 0 is NaN
         "power": lambda x, n: x ** (int(n) if float(n).is_integer() else n),
         "sech": lambda x: 1 / jnp.cosh(x),

@@ -32,6 +32,7 @@ import math
 
 import numpy as np
 
+from tinygrad_vi import floats
 from tinygrad_vi.compiler.machine_code import kept
 from tinygrad_vi.ops import SQRT_HALF, SQRT_HALF_REST, TWO_OVER_SQRT_PI
 
@@ -156,8 +157,8 @@ def sigmoid(x: float) -> float:
 
 @exact
 def silu(x: float) -> float:
-    """x * sigmoid(x)."""
-    return x * sigmoid(x)
+    """x * sigmoid(x), of which the second factor is 0 below -1000."""
+    return (-1000.0 if x < -1000.0 else x) * sigmoid(x)
 
 
 @unfused
@@ -290,6 +291,11 @@ def semicircle(x: float) -> float:
     return math.sqrt(square if square >= 0.0 else NAN)
 
 
+# --- The text of `floats`, as it is ----------------------------------------------------------------------------------
+
+cbrt = exact(floats.cbrt)
+
+
 # --- From the C library, one at a time --------------------------------------------------------------------------------
 # Python's `math` raises outside a domain, compiled `math` gives NaN: the conditions make them agree.
 
@@ -319,6 +325,42 @@ def atan(x: float) -> float:
 
 
 @exact
+def asinh(x: float) -> float:
+    """The number whose sinh is x."""
+    return math.asinh(x) if abs(x) > TINY else x
+
+
+@exact
+def acosh(x: float) -> float:
+    """The number of at least 0 whose cosh is x."""
+    return math.acosh(x) if x >= 1.0 else NAN
+
+
+@exact
+def atanh(x: float) -> float:
+    """The number whose tanh is x."""
+    return math.atanh(x) if abs(x) < 1.0 else NAN
+
+
+@exact
+def log2(x: float) -> float:
+    """The logarithm to base 2."""
+    return np.log2(x) if x >= 0.0 else NAN
+
+
+@exact
+def log10(x: float) -> float:
+    """The logarithm to base 10."""
+    return math.log10(x) if x >= 0.0 else NAN
+
+
+@exact
+def softsign(x: float) -> float:
+    """x / (1 + |x|)."""
+    return x / (1.0 + abs(x))
+
+
+@exact
 def erf(x: float) -> float:
     """2/sqrt(pi) * integral of exp(-t*t) over 0..x."""
     return math.erf(x)
@@ -334,7 +376,9 @@ def erfc(x: float) -> float:
 def gelu(x: float) -> float:
     """x * erfc(z)/2 with z = -x/sqrt(2), its rounding brought back to first order, as in `ops`."""
     z = -x * SQRT_HALF
-    if not -40.0 < x < -1.0:
+    if x <= -40.0:
+        return -0.0
+    if not x < -1.0:
         return 0.5 * x * math.erfc(z)
     # z - (-x * SQRT_HALF), exactly (T. J. Dekker, 1971): each factor is split into halves of 26 bits
     c = 134217729.0 * x

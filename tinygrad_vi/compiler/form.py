@@ -74,6 +74,7 @@ FEW = 8
 SMOOTH = {
     "exp", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "sech", "bell", "erf", "erfc", "sigmoid",
     "softplus", "silu", "gelu", "logsumexp", "exponential",
+    "asinh", "softsign",
 }  # fmt: skip
 #: of other maps the operands that decide which way it goes, where not all do
 DECIDING: dict[str, Callable[[list[Any]], list[Any]]] = {

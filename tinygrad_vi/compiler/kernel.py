@@ -68,7 +68,8 @@ unfused: Any = kept(fastmath=False, error_model="numpy", nogil=True)
 
 (DIV, POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH,
  TANH, SECH, BELL, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
- LOGSUMEXP, STOP_GRADIENT, LESS, LESS_EQUAL, EQUAL) = CODES.values()  # fmt: skip
+ LOGSUMEXP, STOP_GRADIENT, LESS, LESS_EQUAL, EQUAL, MOD, FLOORDIV, LOG2, LOG10, CBRT, HYPOT, ATAN2, ASINH, ACOSH, ATANH,
+ SOFTSIGN, SIGN, FLOOR, CEIL, ROUND) = CODES.values()  # fmt: skip
 
 
 @loops
@@ -331,6 +332,36 @@ def value(op, x, x1, x2, c):
         return el.log1p(x)
     if op == ELU:
         return c * el.expm1(x) if x <= 0.0 else x
+    if op == MOD:
+        return np.mod(x, x1)
+    if op == FLOORDIV:
+        return np.floor_divide(x, x1)
+    if op == LOG2:
+        return el.log2(x)
+    if op == LOG10:
+        return el.log10(x)
+    if op == CBRT:
+        return el.cbrt(x)
+    if op == HYPOT:
+        return math.hypot(x, x1)
+    if op == ATAN2:
+        return math.atan2(x, x1)
+    if op == ASINH:
+        return el.asinh(x)
+    if op == ACOSH:
+        return el.acosh(x)
+    if op == ATANH:
+        return el.atanh(x)
+    if op == SOFTSIGN:
+        return el.softsign(x)
+    if op == SIGN:
+        return np.sign(x)
+    if op == FLOOR:
+        return np.floor(x)
+    if op == CEIL:
+        return np.ceil(x)
+    if op == ROUND:
+        return np.rint(x)
     return el.silu(x)
 
 

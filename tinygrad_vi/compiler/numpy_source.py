@@ -138,9 +138,15 @@ WRITTEN: dict[str, tuple[str, int, int]] = {
     "acos": ("np.arccos({})", CALL, SUM),
     "asin": ("np.arcsin({})", CALL, SUM),
     "atan": ("np.arctan({})", CALL, SUM),
+    "acosh": ("np.arccosh({})", CALL, SUM),
+    "asinh": ("np.arcsinh({})", CALL, SUM),
+    "atan2": ("np.arctan2({}, {})", CALL, SUM),
+    "atanh": ("np.arctanh({})", CALL, SUM),
     "div": ("{} / {}", PRODUCT, POWER),
     "elu": ("elu({}, {c})", CALL, SUM),
     "exponential": ("{c} ** {}", POWER, CALL),
+    "floordiv": ("np.floor_divide({}, {})", CALL, SUM),  # -x // y is not -(x // y)
+    "hypot": ("np.hypot({}, {})", CALL, SUM),
     "leaky_relu": ("leaky_relu({}, {c})", CALL, SUM),
     "maximum": ("np.maximum({}, {})", CALL, SUM),
     "minimum": ("np.minimum({}, {})", CALL, SUM),
@@ -148,13 +154,33 @@ WRITTEN: dict[str, tuple[str, int, int]] = {
         name: (f"np.where({{}} {sign} {{}}, 1.0, 0.0)", CALL, SUM)
         for name, sign in (("less", "<"), ("less_equal", "<="), ("equal", "=="))
     },
+    "mod": ("np.mod({}, {})", CALL, SUM),
     "pow": ("{} ** {}", POWER, CALL),
     "power": ("{} ** {c}", POWER, CALL),
     "relu": ("np.maximum({}, 0)", CALL, SUM),
+    "round": ("np.rint({})", CALL, SUM),
     "stop_gradient": ("np.positive({})", CALL, SUM),
     **{
         name: (f"np.{name}({{}})", CALL, SUM)
-        for name in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh")
+        for name in (
+            "exp",
+            "expm1",
+            "log",
+            "log1p",
+            "sqrt",
+            "sin",
+            "cos",
+            "tan",
+            "sinh",
+            "cosh",
+            "tanh",
+            "log2",
+            "log10",
+            "cbrt",
+            "sign",
+            "floor",
+            "ceil",
+        )
     },
 }
 
@@ -178,8 +204,9 @@ DEFINITIONS = {
     "sigmoid": """e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)""",
     "silu": """e = np.exp(-np.abs(x))
-    return x * np.where(x >= 0, 1, e) / (1 + e)""",
+    return np.maximum(x, -1000) * np.where(x >= 0, 1, e) / (1 + e)""",
     "softplus": "return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))",
+    "softsign": "return x / (1 + np.abs(x))",
     "step": "return np.heaviside(x, 0)",
     "total": """for scale in 1, 2.0**-64:  # smaller where a sum on the way overflows
         high, low = scale * x, 0

@@ -27,9 +27,22 @@ DEFINED = frozenset({
     "neg", "add", "sub", "mul", "dot", "atan", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus", "silu", "gelu",
     "step", "relu", "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
     "less", "less_equal", "equal",
+    "asinh", "atan2", "cbrt", "sign", "floor", "ceil", "round",
 })  # fmt: skip
 #: operations that have derivatives wherever they have a value
-SMOOTH = DEFINED | {"div", "exp", "exponential", "log", "log1p", "sin", "cos", "tan", "total"}
+SMOOTH = DEFINED - {"atan2", "cbrt"} | {
+    "log2",
+    "log10",
+    "div",
+    "exp",
+    "exponential",
+    "log",
+    "log1p",
+    "sin",
+    "cos",
+    "tan",
+    "total",
+}
 #: operations that are infinite or NaN wherever their operand is, as sums and products are; `power` where n > 0
 PASSING = frozenset({"sqrt", "log", "sin", "cos", "abs"})
 

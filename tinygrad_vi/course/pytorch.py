@@ -42,13 +42,17 @@ def derivatives(f: Callable[..., Any], at: tuple[Any, ...]) -> Any:
 def _functions(torch: Any) -> Mapping[str, Callable[..., Any]]:
     """Name of an operation -> function(*operands, *constants of its row)."""
     same = ["exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh"]
+    same += ["asinh", "acosh", "atanh", "atan2", "hypot", "log2", "log10", "sign", "floor", "ceil", "round"]
     same += ["abs", "maximum", "minimum", "erf", "erfc", "sigmoid"]
-    neural = ["softplus", "silu", "gelu", "relu", "leaky_relu", "elu"]
+    neural = ["softplus", "silu", "gelu", "relu", "leaky_relu", "elu", "softsign"]
     return {
         **{name: getattr(torch, name) for name in same},
         **{name: getattr(torch.nn.functional, name) for name in neural},
         **{name: getattr(operator, name) for name in ["add", "sub", "mul", "neg", "pow"]},
         "div": operator.truediv,
+        "mod": torch.remainder,
+        "floordiv": torch.floor_divide,
+        "cbrt": lambda x: torch.sign(x) * torch.abs(x) ** (1.0 / 3.0),
         "stop_gradient": torch.detach,
         "power": operator.pow,
         "exponential": lambda x, base: base**x,

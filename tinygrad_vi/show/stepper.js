@@ -96,6 +96,12 @@ function bell(x) { // exp(-x*x/2), with what x*x rounds off brought back to firs
 }
 const sech = (x) => { const e = Math.exp(-Math.abs(x)); return (2 * e) / (1 + e * e); };
 
+function asinh(x) { // what Math.asinh gives loses digits near 0 in some browsers
+  const a = Math.abs(x), y = a > 1e8 ? Math.log(a) + Math.LN2 : Math.log1p(a + (a * a) / (1 + Math.sqrt(1 + a * a)));
+  return x < 0 ? -y : y;
+}
+const rint = (x) => { const a = Math.abs(x), y = a < 2 ** 52 ? a + 2 ** 52 - 2 ** 52 : a; return x < 0 ? -y : y; };
+
 const VALUE = {
   add: ([x, y]) => x + y, sub: ([x, y]) => x - y, mul: ([x, y]) => x * y, div: ([x, y]) => x / y, neg: ([x]) => -x,
   pow: ([x, y]) => Math.pow(x, y), power: ([x], [n]) => Math.pow(x, n), exponential: ([x], [base]) => Math.pow(base, x),
@@ -105,10 +111,21 @@ const VALUE = {
   semicircle: ([x]) => Math.sqrt((1 - x) * (1 + x)), sinh: ([x]) => Math.sinh(x), cosh: ([x]) => Math.cosh(x),
   tanh: ([x]) => Math.tanh(x), sech: ([x]) => sech(x), bell: ([x]) => bell(x), erf: ([x]) => erf(x), erfc: ([x]) => erfc(x),
   sigmoid: ([x]) => sigmoid(x), softplus: ([x]) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
-  silu: ([x]) => x * sigmoid(x), gelu: ([x]) => 0.5 * x * erfc(-x * Math.SQRT1_2),
+  silu: ([x]) => Math.max(x, -1000) * sigmoid(x),
+  gelu: ([x]) => (x <= -40 ? -0 : 0.5 * x * erfc(-x * Math.SQRT1_2)),
   step: ([x]) => (x > 0 ? 1 : x <= 0 ? 0 : x), relu: ([x]) => (x <= 0 ? 0 : x), abs: ([x]) => Math.abs(x),
   leaky_relu: ([x], [slope]) => (x <= 0 ? slope * x : x), elu: ([x], [alpha]) => (x <= 0 ? alpha * Math.expm1(x) : x),
   stop_gradient: ([x]) => x,
+  mod: ([x, y]) => { const r = x % y; return r !== 0 ? (r < 0 === y < 0 ? r : r + y) : y < 0 ? -0 : 0; },
+  floordiv: ([x, y]) => {
+    const r = x % y, q = (x - r) / y - (r !== 0 && r < 0 !== y < 0 ? 1 : 0), whole = Math.floor(q);
+    return q - whole > 0.5 ? whole + 1 : whole;
+  },
+  log2: ([x]) => Math.log2(x), log10: ([x]) => Math.log10(x), cbrt: ([x]) => Math.cbrt(x),
+  hypot: ([x, y]) => Math.hypot(x, y), atan2: ([x, y]) => Math.atan2(x, y), asinh: ([x]) => asinh(x),
+  acosh: ([x]) => { const d = x - 1; return d < 1e8 ? Math.log1p(d + Math.sqrt(d * (d + 2))) : Math.log(x) + Math.LN2; },
+  atanh: ([x]) => 0.5 * Math.sign(x) * Math.log1p((2 * Math.abs(x)) / (1 - Math.abs(x))), softsign: ([x]) => x / (1 + Math.abs(x)),
+  sign: ([x]) => Math.sign(x), floor: ([x]) => Math.floor(x), ceil: ([x]) => Math.ceil(x), round: ([x]) => rint(x),
   maximum: ([x, y]) => Math.max(x, y), minimum: ([x, y]) => Math.min(x, y), where: ([c, x, y]) => (c > 0 ? x : y),
   total: (xs) => sum(xs),
   dot: (xs) => {

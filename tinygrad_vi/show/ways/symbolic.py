@@ -10,6 +10,7 @@ from importlib import import_module
 from time import process_time
 from typing import Any
 
+from tinygrad_vi import ops
 from tinygrad_vi.nn import counted
 from tinygrad_vi.ops import Operation, whole_number
 from tinygrad_vi.show.formula import Symbol, write_number
@@ -21,6 +22,7 @@ from tinygrad_vi.value import Value, adjoints, recording, topological_order
 
 DEPTH = 10
 MAX_OPERATIONS = 20_000  # of a formula
+FLAT = ("step", "stop_gradient", "sign", "floor", "ceil", "round", "floordiv")  # whose derivative is 0
 SWELL = 4  # a derivative, written out, has about so many times the operations of its function
 DIGITS = 40  # of what is computed exactly
 
@@ -286,7 +288,7 @@ class Algebra:
 
     def program(self, symbols: Sequence[Any], formulas: Sequence[Any], modules: str = "math", cse: bool = True) -> F:
         """A function of numbers that gives a list, one number for each formula."""
-        step = {"step": lambda x: 1.0 if x > 0 else 0.0, "stop_gradient": lambda x: x}
+        step = {name: ops.OPERATIONS[name].value for name in FLAT}
         found: F = self.sympy.lambdify(list(symbols), list(formulas), [step, modules], cse=cse)
         return found
 
@@ -295,9 +297,9 @@ def _formulas(sympy: Any, exact: Callable[[float], Any]) -> dict[str, F]:
     """The operations of the table by name, as SymPy writes them, from their operands and the row's constants."""
     exp, log, sqrt = sympy.exp, sympy.log, sympy.sqrt
     # not `Piecewise`, which would try for seconds to prove which piece holds where
-    step = type("step", (sympy.Function,), {"fdiff": lambda self, argindex=1: sympy.Integer(0)})
-    stop_gradient = type("stop_gradient", (sympy.Function,), {"fdiff": lambda self, argindex=1: sympy.Integer(0)})
-    named = "exp log sqrt sin cos tan asin acos atan sinh cosh tanh sech erf erfc"
+    flat = {name: type(name, (sympy.Function,), {"fdiff": lambda self, argindex=1: sympy.Integer(0)}) for name in FLAT}
+    step = flat["step"]
+    named = "exp log sqrt sin cos tan asin acos atan sinh cosh tanh sech erf erfc asinh acosh atanh atan2"
 
     def sigmoid(x: Any) -> Any:
         return 1 / (1 + exp(-x))
@@ -329,9 +331,14 @@ def _formulas(sympy: Any, exact: Callable[[float], Any]) -> dict[str, F]:
         "softplus": lambda x: log(1 + exp(x)),
         "silu": lambda x: x * sigmoid(x),
         "gelu": lambda x: x * sympy.erfc(-x / sqrt(2)) / 2,
-        "step": step,
+        **flat,
         "relu": relu,
-        "stop_gradient": stop_gradient,
+        "mod": lambda x, y: x - y * flat["floordiv"](x, y),
+        "log2": lambda x: log(x) / log(2),
+        "log10": lambda x: log(x) / log(10),
+        "cbrt": lambda x: flat["sign"](x) * (relu(x) + relu(-x)) ** exact(1.0 / 3.0),
+        "hypot": lambda x, y: sqrt(x**2 + y**2),
+        "softsign": lambda x: x / (1 + relu(x) + relu(-x)),
         "leaky_relu": lambda x, slope: relu(x) - exact(slope) * relu(-x),
         "elu": lambda x, alpha: relu(x) + exact(alpha) * (exp(-relu(-x)) - 1),
         "abs": lambda x: relu(x) + relu(-x),

@@ -1,0 +1,135 @@
+"""Log-densities of the common distributions, for maximum likelihood: made of rows of the table.
+
+Each takes one number x and the parameters, floats or Values, and gives log p(x).  The names and parameters are those of
+`torch.distributions`.  Outside of the support the density is 0 and its logarithm no number: DomainError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tinygrad_vi.ops import (
+    LOG_TWO_PI,
+    DomainError,
+    abs_,
+    checked,
+    lgamma,
+    log,
+    log1p,
+    log_sigmoid,
+    minimum,
+    number,
+    round_,
+    softplus,
+)
+
+
+def normal(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
+    """-((x - loc)/scale)**2 / 2 - log(scale) - log(2*pi)/2.  Raises DomainError unless scale > 0.
+
+    >>> round(normal(1.0, 1.0, 2.0), 9)
+    -1.612085714
+    """
+    z = (x - loc) / scale
+    return -0.5 * (z * z) - log(scale) - 0.5 * LOG_TWO_PI
+
+
+def laplace(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
+    """-|x - loc|/scale - log(2*scale).  Raises DomainError unless scale > 0.
+
+    >>> round(laplace(1.0), 9)
+    -1.693147181
+    """
+    return -abs_(x - loc) / scale - log(2.0 * scale)
+
+
+def logistic(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
+    """log(sigmoid(z)) + log(sigmoid(-z)) - log(scale), z = (x - loc)/scale.  Raises DomainError unless scale > 0.
+
+    >>> round(logistic(0.0), 9)
+    -1.386294361
+    """
+    z = (x - loc) / scale
+    return log_sigmoid(z) + log_sigmoid(-z) - log(scale)
+
+
+def student_t(x: Any, df: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
+    """lgamma((df + 1)/2) - lgamma(df/2) - log(df*pi*scale**2)/2 - (df + 1)/2 * log(1 + z*z/df), z = (x - loc)/scale.
+
+    Raises DomainError unless df > 0 and scale > 0.
+
+    >>> round(student_t(0.0, 1.0), 9)
+    -1.144729886
+    """
+    z = (x - loc) / scale
+    spread = 0.5 * (log(df) + (LOG_TWO_PI - log(2.0))) + log(scale)
+    half = 0.5 * (df + 1.0)
+    return lgamma(half) - lgamma(0.5 * df) - spread - half * log1p(z * z / df)
+
+
+def exponential(x: Any, rate: Any = 1.0) -> Any:
+    """log(rate) - rate*x, for x >= 0.  Raises DomainError unless rate > 0 and x >= 0.
+
+    >>> round(exponential(3.0, 2.0), 9)
+    -5.306852819
+    """
+    return log(rate) - rate * _in_support(x, lambda x: x >= 0.0, lambda: x, "exponential takes x >= 0")
+
+
+def gamma(x: Any, concentration: Any, rate: Any = 1.0) -> Any:
+    """a*log(b) + (a - 1)*log(x) - b*x - lgamma(a), a the concentration and b the rate.
+
+    Raises DomainError unless x > 0, a > 0 and b > 0.
+
+    >>> round(gamma(1.0, 2.0, 3.0), 9)
+    -0.802775423
+    """
+    a, b = concentration, rate
+    return a * log(b) + (a - 1.0) * log(x) - b * x - lgamma(a)
+
+
+def beta(x: Any, a: Any, b: Any) -> Any:
+    """(a - 1)*log(x) + (b - 1)*log(1 - x) + lgamma(a + b) - lgamma(a) - lgamma(b).
+
+    Raises DomainError unless 0 < x < 1, a > 0 and b > 0.
+
+    >>> round(beta(0.5, 2.0, 2.0), 9)
+    0.405465108
+    """
+    return (a - 1.0) * log(x) + (b - 1.0) * log1p(-x) + lgamma(a + b) - lgamma(a) - lgamma(b)
+
+
+def bernoulli(x: Any, logits: Any) -> Any:
+    """x*log(p) + (1 - x)*log(1 - p) with p = sigmoid(logits), of any size, for x = 0 or 1: x*logits - softplus(logits).
+
+    Raises DomainError unless x is 0 or 1.
+
+    >>> round(bernoulli(1.0, 0.0), 9), bernoulli(0.0, -40.0)
+    (-0.693147181, -4.248354255291589e-18)
+    """
+    x = _in_support(x, lambda x: x in (0.0, 1.0), lambda: -abs_(x * (1.0 - x)), "bernoulli takes 0 or 1")
+    return -(x * softplus(-logits) + (1.0 - x) * softplus(logits))
+
+
+def poisson(x: Any, rate: Any) -> Any:
+    """x*log(rate) - rate - log(x!), for x = 0, 1, 2, ...  Raises DomainError unless rate > 0 and x is such a number.
+
+    >>> round(poisson(2.0, 3.0), 9)
+    -1.495922603
+    """
+    x = _in_support(
+        x,
+        lambda x: x >= 0.0 and x.is_integer(),
+        lambda: minimum(x, -abs_(x - round_(x))),
+        "poisson takes a whole number of at least 0",
+    )
+    return x * log(rate) - rate - lgamma(x + 1.0)
+
+
+def _in_support(x: Any, holds: Callable[[float], bool], margin: Callable[[], Any], wanted: str) -> Any:
+    """x, which has a density.  margin: at least 0 where that holds, for the check of a compiled function."""
+    found = number(getattr(x, "data", x), "a density")
+    if not holds(found):
+        raise DomainError(f"{wanted}, got {found!r}" + (f" (node {x.label!r})" if getattr(x, "label", "") else ""))
+    return checked(x, margin)
