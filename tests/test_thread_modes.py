@@ -253,7 +253,7 @@ def test_threads_that_predict_and_threads_that_train_do_not_meet():
 
     def predict(_: int) -> set[float]:
         found = {accuracy(net, X, t, threshold=0.1) for _ in range(10)}
-        return found | {net(X[0]) for _ in range(20)} | {slope()}
+        return found | {net(X[0]).data for _ in range(20)} | {net.predict(X[0]) for _ in range(20)} | {slope()}
 
     alone = train(0)
     expected = predict(0)
