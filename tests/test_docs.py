@@ -4,6 +4,8 @@ import doctest
 import re
 from pathlib import Path
 
+import pytest
+
 from docs.build import broken_links
 
 ROOT = Path(__file__).parents[1]
@@ -15,9 +17,21 @@ def test_every_example_of_the_sharp_bits_runs():
     assert found.failed == 0
 
 
-def test_the_readmes_lead_to_the_sharp_bits():
-    for readme in ("README.md", "README.vi.md"):
-        assert "docs/sharp_bits.md" in re.findall(r"\]\(([^)#]+)\)", (ROOT / readme).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", ["first_things.md", "first_things.vi.md"])
+def test_the_first_things_that_people_type_run_in_both_languages(name):
+    found = doctest.testfile(
+        str(ROOT / "docs" / name), module_relative=False, optionflags=doctest.ELLIPSIS, encoding="utf-8"
+    )
+    assert found.attempted > 20
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("readme", "first"), [("README.md", "first_things.md"), ("README.vi.md", "first_things.vi.md")]
+)
+def test_the_readmes_lead_to_the_pages(readme, first):
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / readme).read_text(encoding="utf-8"))
+    assert {"docs/sharp_bits.md", f"docs/{first}"} <= {*links}
 
 
 def test_a_link_that_leads_nowhere_is_found(tmp_path):
