@@ -10,7 +10,7 @@ from collections import defaultdict
 
 import pytest
 
-CASES = 3  # of each test function, in the quick suite
+CASES = 2  # of each test function, in the quick suite
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
