@@ -18,6 +18,7 @@ from difflib import get_close_matches
 from numbers import Real
 from operator import methodcaller
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_vi import modes, ops
@@ -355,6 +356,9 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
+_HOLDS_NOTHING = {float, int, bool, str, bytes, type(None), FunctionType, BuiltinFunctionType}
+
+
 def _walk(path: str, x: Any) -> list[tuple[str, Any]]:
     """Every leaf Value and every module of a container, each once, with the first path that leads to it."""
     found: list[tuple[str, Any]] = []
@@ -370,6 +374,8 @@ def _walk(path: str, x: Any) -> list[tuple[str, Any]]:
     stack = [(path, x, 0)]
     while stack:
         path, x, depth = stack.pop()
+        if x.__class__ in _HOLDS_NOTHING:  # nine attributes in ten
+            continue
         if isinstance(x, Value):
             if not x.parents:
                 take(path, x)
