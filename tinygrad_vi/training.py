@@ -584,14 +584,14 @@ class _CompiledObjective(_Objective):
         if captured is not None and captured.look_again() and captured.complete and len(flows) > 1:
             step = compile(self.penalty, self.parameters, backend=self.step.backend)
             with suppress(TypeError, ValueError):  # it cannot be compiled, and goes on as it is
-                step.value_and_grad(theta)
+                step.verify(theta)
                 self.penalty_step = step
         return value, gradient
 
     def _see_what_is_reached(self, examples: _Examples) -> None:
         if self.on_record is None:
             rows = [t.numbers[0] if t.arrays else t.numbers[0].tolist() for t in self._tables_of(examples)]
-            outputs = trace(self.step.fn, rows).outputs
+            outputs = trace(self.step.fn, rows, factor=lambda keep: 1.0 / keep).outputs
             self.on_record = {v for node in topological_order(outputs) for v in node.parents} | set(outputs)
 
     def _resting(self, optimizer: Optimizer) -> list[int]:
