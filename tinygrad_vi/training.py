@@ -584,7 +584,7 @@ class _CompiledObjective(_Objective):
         if captured is not None and captured.look_again() and captured.complete and len(flows) > 1:
             step = compile(self.penalty, self.parameters, backend=self.step.backend)
             with suppress(TypeError, ValueError):  # it cannot be compiled, and goes on as it is
-                step.verify(theta)
+                step.value_and_grad(theta)
                 self.penalty_step = step
         return value, gradient
 

@@ -595,7 +595,8 @@ class Compiled:
         np = self._np
         keeps = np.array(traced.keeps)
         shape = (len(tables[0].numbers) if tables else 1), len(keeps)
-        drawn = np.array([rng.random() for _ in range(shape[0] * shape[1])]).reshape(shape)
+        draw = rng.random
+        drawn = np.array([draw() for _ in range(shape[0] * shape[1])]).reshape(shape)
         return [*tables, _Mask(np.where(drawn < keeps, 1.0 / keeps, 0.0), arrays=True)]
 
     def _answer(
