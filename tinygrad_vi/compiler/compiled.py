@@ -577,7 +577,7 @@ class Compiled:
         return self._answer(what, *self._ready(theta, data), theta, data, v)
 
     def _ready(self, theta: ArrayLike, data: Sequence[ArrayLike]) -> tuple[_Traced, list[Table]]:
-        """The function for these data, and the inputs of its program: the data, and what `Dropout` draws for this call."""
+        """The function for these data, and the inputs of its program: the data, and the mask of this call."""
         tables = self._tables(data)
         self._only_numbers(theta)
         traced = self._prepare(theta, tables)
@@ -597,7 +597,7 @@ class Compiled:
         shape = (len(tables[0].numbers) if tables else 1), len(keeps)
         draw = rng.random
         drawn = np.array([draw() for _ in range(shape[0] * shape[1])]).reshape(shape)
-        return [*tables, _Mask(np.where(drawn < keeps, 1.0 / keeps, 0.0), arrays=True)]
+        return [*tables, _Mask(np.where(drawn < keeps, 1.0 / keeps, 0.0), arrays=True, given=traced.keeps)]
 
     def _answer(
         self,
@@ -1002,9 +1002,7 @@ class Compiled:
         gradient = [flows.get(p, 0.0) for p in parameters]
         return [*results, *gradient], [size, *[largest] * len(parameters)], again
 
-    def _eager(
-        self, theta: Any, rows: list[Any], factor: Callable[[float], float] | None
-    ) -> tuple[Any, list[Value]]:
+    def _eager(self, theta: Any, rows: list[Any], factor: Callable[[float], float] | None) -> tuple[Any, list[Value]]:
         with collector_paused(), recording(True), differentiable(), dropping.set(factor):
             if self.parameters is None:
                 numbers, nest = flatten(_like(theta))
@@ -1191,7 +1189,7 @@ def _example(tables: Sequence[Table], i: int, copy: bool = False) -> list[Any]:
 
 
 class _Mask(Table):
-    """What `Dropout` multiplies with: a row of factors for each example."""
+    """What `Dropout` multiplies with: a row of factors for each example.  given: their chances to be kept."""
 
     __slots__ = ()
 
@@ -1205,15 +1203,16 @@ def _factors(tables: Sequence[Table], i: int) -> Callable[[float], float] | None
     """What gives `Dropout` the factors of example i, one after the other; None where nothing was to be dropped."""
     if not tables or not isinstance(tables[-1], _Mask):
         return None
-    factors = iter(tables[-1].numbers[i].tolist())
+    factors = zip(tables[-1].given, tables[-1].numbers[i].tolist(), strict=True)
 
     def factor(keep: float) -> float:
-        for x in factors:
-            return float(x)
-        raise NotFaithful(
-            "the function cannot be compiled: run by itself it asks Dropout for more entries than when it was traced. "
-            "How many it drops must be the same for all examples"
-        )
+        traced, x = next(factors, (None, 0.0))
+        if traced != keep:
+            raise NotFaithful(
+                "the function cannot be compiled: run by itself it asks Dropout for other entries than when it was "
+                "traced. How many may be dropped, and with which chance, must be the same for all examples"
+            )
+        return float(x)
 
     return factor
 

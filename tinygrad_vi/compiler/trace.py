@@ -58,7 +58,9 @@ class Tracer:
     `Dropout` asked for, each made by ``factor`` of the chance to keep an entry; keeps: these chances.
     """
 
-    def __init__(self, parameters: Iterable[Value], lines: bool, factor: Callable[[float], float] | None) -> None:
+    def __init__(
+        self, parameters: Iterable[Value], lines: bool, factor: Callable[[float], float] | None = None
+    ) -> None:
         self.parameters = frozenset(parameters)
         self.factor = factor
         self.factors: list[Value] = []
