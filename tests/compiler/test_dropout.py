@@ -9,7 +9,22 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from tinygrad_vi import Value, compile, fit, hessian, log, losses, nn, optim, sqrt, vmap
+from tinygrad_vi import (
+    Value,
+    compile,
+    fit,
+    hessian,
+    log,
+    losses,
+    maximum,
+    minimum,
+    nn,
+    optim,
+    softmax,
+    sqrt,
+    vmap,
+    where,
+)
 from tinygrad_vi.compiler.trace import NotFaithful
 from tinygrad_vi.ops import DomainError
 
@@ -266,3 +281,37 @@ def test_the_hessian_of_scalar_code_at_the_same_seed():
     random.seed(8)
     found = compile(lambda w: sum(drop([w[0] ** 3, w[1] ** 2 * w[0]])), backend="numpy").hessian([1.5, 2.0])
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+HALF, THIRD = nn.Dropout(0.5), nn.Dropout(0.3)
+CORNERS = {
+    "ties of dropped entries": lambda w, x: (
+        maximum(*HALF([w[0] * x[0], w[1] * x[1]])) + minimum(*HALF([w[2] * x[0], w[1]]))
+    ),
+    "abs and where at 0": lambda w, x: (
+        sum(map(abs, HALF([w[0] * x[0], w[1]]))) + where(HALF([w[2]])[0] > 0, w[0], w[2])
+    ),
+    "relu at 0": lambda w, x: sum(v.relu() for v in HALF([w[0] * x[0], w[1] * x[1], w[2]])),
+    "cross entropy": lambda w, x: losses.cross_entropy(HALF([w[0] * x[0], w[1] * x[1], w[2]]), 1),
+    "dropped twice": lambda w, x: softmax(THIRD(HALF([w[0] * x[0], w[1] * x[1], w[2]])))[0].log(),
+    "dropped inputs": lambda w, x: sum(a * b for a, b in zip(HALF(x), w, strict=False)).tanh(),
+    "used thrice": lambda w, x: (lambda h: h[0] * h[1] + h[0] * w[2] + h[1] ** 3)(HALF([w[0] * x[0], w[1] * x[1]])),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", CORNERS)
+def test_at_the_corners_that_a_mask_leads_to(name, backend):
+    f, w = CORNERS[name], [Value(0.7), Value(-1.2), Value(0.4)]
+    step = compile(lambda x: f(w, x), w, backend=backend)
+    for seed in range(3):
+        random.seed(seed)
+        value, gradient = step.value_and_grad(step.theta, X)
+        random.seed(seed)
+        ys = [f(w, [Value(v) for v in x]) for x in X.tolist()]
+        for p in w:
+            p.grad = 0.0
+        for y in ys:
+            y.backward()
+        expected = [sum(y.data for y in ys), *[p.grad for p in w]]
+        np.testing.assert_allclose([value, *gradient], np.divide(expected, len(X)), rtol=1e-11, atol=1e-14)
