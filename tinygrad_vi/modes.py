@@ -227,8 +227,10 @@ predicting = Mode("predicting", False)
 tracing: Mode[Any] = Mode("tracing", None)
 #: the leaves to differentiate by, when others may lack a derivative (as sqrt does at 0); None: it is an error of any
 wanted: Mode[Any] = Mode("wanted", None)
+#: what gives `Dropout` the factor of an entry, as a function of the chance to keep it; None: it is drawn by chance
+dropping: Mode[Any] = Mode("dropping", None)
 
-ALL: tuple[Mode[Any], ...] = (recording, differentiable, predicting, tracing, wanted)
+ALL: tuple[Mode[Any], ...] = (recording, differentiable, predicting, tracing, wanted, dropping)
 
 
 def opened() -> list[tuple[Any, ...]]:

@@ -26,7 +26,7 @@ from tinygrad_vi.data import random_numbers
 from tinygrad_vi.files import finite, read_json, shown, whole, write_json
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.trees import entries
-from tinygrad_vi.value import NOT_COMPUTED, Value, being_traced, dot
+from tinygrad_vi.value import NOT_COMPUTED, Value, dot
 
 if TYPE_CHECKING:
     from tinygrad_vi.optim import Optimizer
@@ -841,7 +841,8 @@ def _per_layer(
 class Dropout(Module):
     """Each input is 0 with the chance p and divided by 1 - p otherwise, in training; in prediction nothing is done.
 
-    (Srivastava et al. 2014, in the inverted form.)  What is dropped is decided by the module `random`.
+    (Srivastava et al. 2014, in the inverted form.)  What is dropped is decided by the module `random`, entry by entry.
+    A compiled function draws anew at each call, for each example, the very numbers that the function itself would draw.
 
     >>> Dropout(0.5).eval()([1.0, 2.0])
     [1.0, 2.0]
@@ -856,17 +857,17 @@ class Dropout(Module):
         """The list with some entries dropped."""
         if not self.training or modes.predicting.get():
             return x
-        if being_traced():
-            raise TypeError(
-                "Dropout draws anew at each call, and a function is traced once: compile the model in eval() mode, or "
-                "train it without compile"
-            )
-        keep = 1.0 - self.p
-        return [v * (1.0 / keep) if random.random() < keep else v * 0.0 for v in x]
+        keep, factor = 1.0 - self.p, modes.dropping.get() or drawn_factor
+        return [v * factor(keep) for v in x]
 
     def describe(self) -> str:
         """``Dropout(0.5)``."""
         return f"Dropout({self.p:g})"
+
+
+def drawn_factor(keep: float, rng: Any = random) -> float:
+    """What `Dropout` multiplies an entry with, which is kept with this chance."""
+    return 1.0 / keep if rng.random() < keep else 0.0
 
 
 # --- Recurrent networks -----------------------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ def fit(
     parameters: Values, or a Module, which is then put in training mode for the while (`Dropout` drops).
     X, y: one entry for each example; lists or arrays, of numbers only.  The loss meets rows of an array as arrays.
     A compiled loss knows its parameters: ``fit(step, X, y)``, or ``fit(step)`` when its data stand in it.  It takes the
-    steps that the loss itself takes, whatever the options are.
+    steps that the loss itself takes, whatever the options are; `Dropout` drops the same entries.
     optimizer: Adam with the learning rate 0.01 by default.
     batch_size: None for all examples in one step (batch descent), 1 for single examples, m for mini-batches.
     seed: shuffles the examples anew in each epoch; None keeps their order.
@@ -591,7 +591,7 @@ class _CompiledObjective(_Objective):
     def _see_what_is_reached(self, examples: _Examples) -> None:
         if self.on_record is None:
             rows = [t.numbers[0] if t.arrays else t.numbers[0].tolist() for t in self._tables_of(examples)]
-            outputs = trace(self.step.fn, rows).outputs
+            outputs = trace(self.step.fn, rows, factor=lambda keep: 1.0 / keep).outputs
             self.on_record = {v for node in topological_order(outputs) for v in node.parents} | set(outputs)
 
     def _resting(self, optimizer: Optimizer) -> list[int]:

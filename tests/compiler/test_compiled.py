@@ -516,13 +516,6 @@ def test_fit_of_a_loss_that_loops_over_its_examples():
     assert p[0].data == pytest.approx(3.0)
 
 
-def test_dropout_is_not_compiled():
-    model = nn.Sequential(nn.Dropout(0.5)) if hasattr(nn, "Sequential") else nn.Dropout(0.5)
-    step = compile(lambda x: model([x * w[0], x])[0], w)
-    with pytest.raises(TypeError, match="Dropout draws anew"):
-        step(step.theta, [1.0])
-
-
 # --- What attacks found -----------------------------------------------------------------------------------------------
 
 

@@ -40,13 +40,14 @@ from tinygrad_vi.compiler.trace import (
 from tinygrad_vi.compiler.watched import Captured, Leaves
 from tinygrad_vi.data import Table, as_table, as_values, check_numbers
 from tinygrad_vi.derivatives import differentiable, places_of, value_and_grad
-from tinygrad_vi.modes import predicting
-from tinygrad_vi.nn import counted
+from tinygrad_vi.modes import dropping, predicting
+from tinygrad_vi.nn import counted, drawn_factor
 from tinygrad_vi.ops import DomainError, Operation, ShapeError, number, total, whole_number
 from tinygrad_vi.trees import Tree, argument_names, flatten, leaves_of, values_in
 from tinygrad_vi.value import (
     Value,
     adjoints,
+    being_traced,
     collector_paused,
     first_not_finite,
     not_finite,
@@ -104,6 +105,8 @@ def compile(
     ``no_grad`` it records a `stop_gradient`.  A second trace, on another example and with the parameters moved,
     must record the same.  What it reads elsewhere is watched: captured Values, closures, globals, attributes,
     entries of lists, dicts and arrays, a module's mode; when something changes, it is traced again.
+    What `Dropout` drops is drawn anew at each call, for each example, as the function itself would draw it: a mask,
+    which is one more input of the program.
 
     What cannot be checked.  The function is run when it is traced and not at each call: what it does on the side
     (printing, writing files) is not done at each call.  Not watched: what it reads through C code, generators, files,
@@ -159,6 +162,7 @@ class _Traced:
     record: what was recorded.  leaves, captured: what else it depends on.  first: the example that it was traced on,
     while no other one has been seen; moved: whether it was traced again, with the parameters moved.  runners: what
     answers each question.  verified: the questions whose first answer was compared with the function's own.
+    keeps: the chances of the entries of `Dropout` to be kept, in order; their factors are its last inputs.
     """
 
     program: Program
@@ -172,6 +176,7 @@ class _Traced:
     leaves: Leaves
     captured: Captured
     first: list[Any] | None
+    keeps: list[float]
     runners: dict[str, Callable[[Any, list[Any]], Any]] = field(default_factory=dict)
     verified: set[str] = field(default_factory=set)
     moved: bool = False
@@ -376,15 +381,17 @@ class Compiled:
         np = self._np
         self._only_numbers(theta)
         P = np.size(theta)
-        columns = [self._ask("curvature", theta, data, unit)[0] for unit in np.eye(P)]
+        traced, tables = self._ready(theta, data)  # one mask for all columns
+        columns = [self._answer("curvature", traced, tables, theta, data, unit)[0] for unit in np.eye(P)]
         matrix: Array = np.stack(columns, axis=1)
         return matrix
 
     def verify(self, theta: ArrayLike, *data: Any, rows: int = 3) -> float:
         """Run the function itself on some rows of the data, drawn by chance, and compare value and gradient.
 
-        The function is called as `fit` calls it, on Values: floats as Values, whole numbers as they are.  Returns the
-        largest difference, relative to the largest number on the way.  Raises NotFaithful, with the row and both
+        The function is called as `fit` calls it, on Values: floats as Values, whole numbers as they are; both with one
+        mask of `Dropout`, which is not drawn from the module `random`.  Returns the largest difference, relative to the
+        largest number on the way.  Raises NotFaithful, with the row and both
         numbers, when one is above 1e-6.
 
         >>> w = Value(0.5)
@@ -405,7 +412,7 @@ class Compiled:
         count = len(tables[0].numbers) if tables else 1
         chosen = random.Random(0).sample(range(count), min(rows, count))
         what = "value_and_gradient" if traced.shape == () else "each"
-        return self._compare(traced, what, theta, tables, data, chosen)
+        return self._compare(traced, what, theta, self._masked(traced, tables, random.Random(0)), data, chosen)
 
     # --- What it became
 
@@ -567,10 +574,41 @@ class Compiled:
     def _ask(
         self, what: str, theta: ArrayLike, data: Sequence[ArrayLike], v: ArrayLike | None = None
     ) -> tuple[Any, tuple[int, ...], _Traced]:
-        np = self._np
+        return self._answer(what, *self._ready(theta, data), theta, data, v)
+
+    def _ready(self, theta: ArrayLike, data: Sequence[ArrayLike]) -> tuple[_Traced, list[Table]]:
+        """The function for these data, and the inputs of its program: the data, and the mask of this call."""
         tables = self._tables(data)
         self._only_numbers(theta)
         traced = self._prepare(theta, tables)
+        return traced, self._masked(traced, tables, random) if traced.keeps else tables
+
+    def _masked(self, traced: _Traced, tables: list[Table], rng: Any) -> list[Table]:
+        """The tables, and one of the factors of `Dropout`, if there is any: drawn example by example, in its order."""
+        if not traced.keeps:
+            return tables
+        if being_traced():
+            raise TypeError(
+                "a compiled function with Dropout, called with numbers while another function is being traced, would "
+                "draw once for all: call the function itself that was compiled, or put its model in eval() mode"
+            )
+        np = self._np
+        keeps = np.array(traced.keeps)
+        shape = (len(tables[0].numbers) if tables else 1), len(keeps)
+        draw = rng.random
+        drawn = np.array([draw() for _ in range(shape[0] * shape[1])]).reshape(shape)
+        return [*tables, _Mask(np.where(drawn < keeps, 1.0 / keeps, 0.0), arrays=True, given=traced.keeps)]
+
+    def _answer(
+        self,
+        what: str,
+        traced: _Traced,
+        tables: list[Table],
+        theta: ArrayLike,
+        data: Sequence[ArrayLike],
+        v: ArrayLike | None = None,
+    ) -> tuple[Any, tuple[int, ...], _Traced]:
+        np = self._np
         arrays = [table.numbers for table in tables]
         P = traced.program.parameters
         numbers = self._vector(theta, P)
@@ -691,12 +729,13 @@ class Compiled:
 
     def _once(self, theta: Any, rows: Sequence[Any], *, lines: bool = False) -> tuple[Trace, list[Value], list[Value]]:
         """Trace the function at theta on one example: the trace, its parameters, its inputs."""
+        factor = _FactorsToCome()
         if self.parameters is None:
-            found = trace(self.fn, [_like(theta), *rows], lines=lines)
+            found = trace(self.fn, [_like(theta), *rows], lines=lines, factor=factor)
             P = int(self._np.size(theta))
             return found, found.inputs[:P], found.inputs[P:]
         with self._at(theta):  # as this call has them: domain errors must be its own
-            found = trace(self.fn, rows, self.parameters, lines=lines)
+            found = trace(self.fn, rows, self.parameters, lines=lines, factor=factor)
         return found, self.parameters, found.inputs
 
     def _trace(self, theta: ArrayLike, tables: list[Table]) -> _Traced:
@@ -722,7 +761,8 @@ class Compiled:
                 f"a compiled function returns a number, or a list or an array of numbers; this result is nested like "
                 f"{found.nest!s:.60}: return a list, or take vmap(f) for the examples alone"
             )
-        folded = _fold_loop(found.outputs[0], recorded, parameters, numbers) if not tables and shape == () else None
+        foldable = not tables and shape == () and not found.keeps
+        folded = _fold_loop(found.outputs[0], recorded, parameters, numbers) if foldable else None
         if folded is None:
             form, results = from_record(
                 found.outputs,
@@ -732,7 +772,10 @@ class Compiled:
             )
             program, data = Program(form, results, len(parameters), len(inputs)), None
             sizes = [int(np.prod(table.numbers.shape[1:], dtype=int)) for table in tables]
-            arguments = list(zip(_safe(self._arguments_for(tables)), sizes, strict=True))
+            names = self._arguments_for(tables)
+            if found.keeps:
+                names, sizes = [*names, "mask"], [*sizes, len(found.keeps)]
+            arguments = list(zip(_safe(names), sizes, strict=True))
         else:
             program, data = folded
             arguments = [("x", program.inputs)]
@@ -744,7 +787,7 @@ class Compiled:
         traced = _Traced(
             program, Names(labels, arguments), shape, len(recorded), data, seconds,
             found.nest, record_of(found, parameters, recorded), Leaves(leaves), captured,
-            _example(tables, 0, copy=True),
+            _example(tables, 0, copy=True), found.keeps,
         )  # fmt: skip
         start = perf_counter()
         self._trace_again(traced, theta, tables)
@@ -885,7 +928,7 @@ class Compiled:
         for i in rows:
             try:
                 asked = "value" if values_alone else what
-                expected, scales, again = self._itself(asked, theta, data, i)
+                expected, scales, again = self._itself(asked, theta, tables, data, i)
             except (DomainError, OverflowError):  # the compiled function says so in its own way
                 continue
             arrays = [table.numbers[i : i + 1] for table in tables] if traced.data is None else [traced.data]
@@ -896,7 +939,7 @@ class Compiled:
             found = found[:, 0] if found.ndim > 1 else found  # one example, or a batch found inside: all columns alike
             found = found[: len(expected)] if values_alone else found
             if len(found) != len(expected):
-                raise self._other(i if tables else None, f"{len(found)} numbers", f"{len(expected)}")
+                raise self._other(i if data else None, f"{len(found)} numbers", f"{len(expected)}")
             for k, (got, wanted, scale) in enumerate(zip(found.tolist(), expected, scales, strict=True)):
                 if not math.isfinite(wanted):
                     continue
@@ -904,7 +947,7 @@ class Compiled:
                 if not error <= 1e-6:
                     spread = max([abs(other[k] - wanted) for other in again()], default=0.0)
                     if not abs(got - wanted) <= 64.0 * spread:  # rounding does not explain it
-                        raise self._other(i if tables else None, repr(got), repr(wanted))
+                        raise self._other(i if data else None, repr(got), repr(wanted))
                 worst = max(worst, error)
         return worst
 
@@ -920,16 +963,19 @@ class Compiled:
         )
 
     def _itself(
-        self, what: str, theta: Any, data: Sequence[Any], i: int
+        self, what: str, theta: Any, tables: Sequence[Table], data: Sequence[Any], i: int
     ) -> tuple[list[float], list[float], Callable[[], list[list[float]]]]:
         """The function's own results on one example, and its gradient; for each the largest number on the way.
 
         And what gives some more of them, as they would be had each operation been rounded otherwise.
         """
         try:
-            y, parameters = self._eager(theta, [_entry(x, i) for x in data])
+            y, parameters = self._eager(theta, [_entry(x, i) for x in data], _factors(tables, i))
+        except NotFaithful:
+            raise
         except (TypeError, AttributeError):  # whole numbers and plain targets have no methods
-            y, parameters = self._eager(theta, [as_values(_floats(_entry(x, i))) for x in data])
+            rows = [as_values(_floats(_entry(x, i))) for x in data]
+            y, parameters = self._eager(theta, rows, _factors(tables, i))
         outputs = [v if isinstance(v, Value) else Value(v) for v in flatten(y)[0]]
         leaves: list[Value] = []
         order = topological_order(outputs, leaves=leaves)
@@ -956,8 +1002,8 @@ class Compiled:
         gradient = [flows.get(p, 0.0) for p in parameters]
         return [*results, *gradient], [size, *[largest] * len(parameters)], again
 
-    def _eager(self, theta: Any, rows: list[Any]) -> tuple[Any, list[Value]]:
-        with collector_paused(), recording(True), differentiable():
+    def _eager(self, theta: Any, rows: list[Any], factor: Callable[[float], float] | None) -> tuple[Any, list[Value]]:
+        with collector_paused(), recording(True), differentiable(), dropping.set(factor):
             if self.parameters is None:
                 numbers, nest = flatten(_like(theta))
                 parameters = [Value(x) for x in numbers]
@@ -975,7 +1021,7 @@ class Compiled:
         order = ORDER[what]
         arrays = [table.numbers for table in tables]
         if not tables:
-            self._try(order, theta, [], None)
+            self._try(order, theta, [], 0)
             return
         for start in range(0, len(arrays[0]), AT_ONCE):
             some = [array[start : start + AT_ONCE] for array in arrays]
@@ -983,18 +1029,18 @@ class Compiled:
                 runner = self._runner(traced, f"suspicions {order}")
                 found, _ = runner(numbers, some)
             for i in sorted(_suspects(runner.checks, found)):
-                self._try(order, theta, _example(tables, start + i), start + i)
+                self._try(order, theta, tables, start + i)
 
-    def _try(self, order: int, theta: ArrayLike, numbers: list[Any], example: int | None) -> None:
+    def _try(self, order: int, theta: ArrayLike, tables: list[Table], i: int) -> None:
         """Run the scalar code on one example, with as many derivatives, to hear what it raises."""
         try:
-            with self._run(order, theta, numbers):
+            with self._run(order, theta, tables, i):
                 pass
         except (ArithmeticError, ValueError) as error:
-            raise NotFinite(str(error), example) from error
+            raise NotFinite(str(error), i if _examples(tables) else None) from error
 
     @contextmanager
-    def _run(self, order: int, theta: ArrayLike, numbers: list[Any]) -> Iterator[list[Value]]:
+    def _run(self, order: int, theta: ArrayLike, tables: list[Table], i: int) -> Iterator[list[Value]]:
         """The results for one example, while the parameters are at theta; derivatives up to the order must exist."""
         if self.parameters is None:
             found, nest = flatten(_like(theta))
@@ -1004,7 +1050,7 @@ class Compiled:
         else:
             leaves, fn, at = self.parameters, self.fn, self._at(theta)
         with self._lock, at, recording(True), modes.wanted.set(leaves if order > 0 else ()):
-            outputs = trace(fn, numbers).outputs
+            outputs = trace(fn, _example(tables, i), factor=_factors(tables, i)).outputs
             if order > 1:
                 recorded = topological_order(outputs)
                 for y in outputs:
@@ -1026,10 +1072,10 @@ class Compiled:
             return ~np.isfinite(found[:-1] if runner.flagged else found).all(axis=0)
 
         if not arrays:
-            return self._explained(theta, [], None)
+            return self._explained(theta, tables, 0)
         if asked != "value_and_gradient" and bad(arrays).any():
             low = int(bad(arrays).argmax())
-            return self._explained(theta, _example(tables, low), low)
+            return self._explained(theta, tables, low)
         asked = "value_and_gradient" if traced.shape == () else "jacobian"
         low, high = 0, len(arrays[0])
         while high - low > 1:  # halve the batch until one example is left
@@ -1044,12 +1090,13 @@ class Compiled:
                     f"{named.get(what, 'the result')} is infinite or NaN, though the value and the gradient of each "
                     "example are finite"
                 )
-        return self._explained(theta, _example(tables, low), low)
+        return self._explained(theta, tables, low)
 
-    def _explained(self, theta: ArrayLike, numbers: list[Any], example: int | None) -> NotFinite:
+    def _explained(self, theta: ArrayLike, tables: list[Table], i: int) -> NotFinite:
         """The error for one example of which the function itself says nothing: it names what was lost first."""
+        example = i if _examples(tables) else None
         try:
-            with self._run(0, theta, numbers) as outputs:
+            with self._run(0, theta, tables, i) as outputs:
                 self._check(outputs)
         except (ArithmeticError, ValueError) as error:
             return NotFinite(str(error), example)
@@ -1137,8 +1184,50 @@ def _nested(numbers: Sequence[float], shape: tuple[int, ...]) -> Any:
 
 def _example(tables: Sequence[Table], i: int, copy: bool = False) -> list[Any]:
     """One example: arrays as arrays, lists as lists."""
-    rows = [table.numbers[i] if table.arrays else table.numbers[i].tolist() for table in tables]
+    rows = [table.numbers[i] if table.arrays else table.numbers[i].tolist() for table in _examples(tables)]
     return [row.copy() if hasattr(row, "copy") else row for row in rows] if copy else rows
+
+
+class _Mask(Table):
+    """What `Dropout` multiplies with: a row of factors for each example.  given: their chances to be kept."""
+
+    __slots__ = ()
+
+
+def _examples(tables: Sequence[Table]) -> list[Table]:
+    """The tables of the user's own data."""
+    return [table for table in tables if not isinstance(table, _Mask)]
+
+
+def _factors(tables: Sequence[Table], i: int) -> Callable[[float], float] | None:
+    """What gives `Dropout` the factors of example i, one after the other; None where nothing was to be dropped."""
+    if not tables or not isinstance(tables[-1], _Mask):
+        return None
+    factors = zip(tables[-1].given, tables[-1].numbers[i].tolist(), strict=True)
+
+    def factor(keep: float) -> float:
+        traced, x = next(factors, (None, 0.0))
+        if traced != keep:
+            raise NotFaithful(
+                "the function cannot be compiled: run by itself it asks Dropout for other entries than when it was "
+                "traced. How many may be dropped, and with which chance, must be the same for all examples"
+            )
+        return float(x)
+
+    return factor
+
+
+class _FactorsToCome:
+    """The factors that `Dropout` will draw next by chance: from a copy of the state, which itself stays."""
+
+    def __init__(self) -> None:
+        self.rng: random.Random | None = None
+
+    def __call__(self, keep: float) -> float:
+        if self.rng is None:
+            self.rng = random.Random()
+            self.rng.setstate(random.getstate())
+        return drawn_factor(keep, self.rng)
 
 
 def _another(first: Sequence[Any], tables: Sequence[Table]) -> int | None:

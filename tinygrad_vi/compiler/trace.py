@@ -12,6 +12,8 @@ for operation and bit for bit: `difference` finds the first that is not.  That s
 ``isinstance``, a counter, a number that the function changes.
 
 What the function reads elsewhere is a constant of the record, and watched: see `watched`.
+
+What `Dropout` draws is an input of the program: each factor that it multiplies with, in the order in which it asks.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from threading import Lock
 from typing import Any
 
 from tinygrad_vi.derivatives import differentiable
-from tinygrad_vi.modes import tracing
+from tinygrad_vi.modes import dropping, tracing
 from tinygrad_vi.ops import DomainError
 from tinygrad_vi.trees import Tree, flatten
 from tinygrad_vi.value import (
@@ -52,11 +54,17 @@ class Tracer:
     """Watches one run of a function.
 
     nodes: all that it records, in order.  lines: where in the user's code, if it was asked for.  read: the captured
-    Values whose numbers it read, with the numbers.  refusal: the first of what it asked in vain.
+    Values whose numbers it read, with the numbers.  refusal: the first of what it asked in vain.  factors: what
+    `Dropout` asked for, each made by ``factor`` of the chance to keep an entry; keeps: these chances.
     """
 
-    def __init__(self, parameters: Iterable[Value], lines: bool) -> None:
+    def __init__(
+        self, parameters: Iterable[Value], lines: bool, factor: Callable[[float], float] | None = None
+    ) -> None:
         self.parameters = frozenset(parameters)
+        self.factor = factor
+        self.factors: list[Value] = []
+        self.keeps: list[float] = []
         self.nodes: list[Value] = []
         self.lines: list[str] | None = [] if lines else None
         self.read_numbers: dict[Value, float] = {}
@@ -68,6 +76,18 @@ class Tracer:
         self.nodes.append(node)
         if self.lines is not None:
             self.lines.append(_users_line())
+
+    def dropping(self, keep: float) -> Value:
+        """The factor of an entry of `Dropout`: an input."""
+        if self.factor is None:
+            raise TypeError(
+                "Dropout draws anew at each call, so one run is not the function: put the model in eval() mode"
+            )
+        factor = Value(self.factor(keep))
+        factor.__class__ = Traced
+        self.factors.append(factor)
+        self.keeps.append(keep)
+        return factor
 
     def read(self, leaf: Value) -> None:
         """The user's code asks a leaf for its number: a parameter refuses, any other is watched."""
@@ -90,8 +110,9 @@ def _users_line() -> str:
 class Trace:
     """One run of a function: what went in, and what came out.
 
-    inputs: the Values its arguments were made of, in order.  outputs: the Values of its result; ``nest`` arranges as
-    many numbers like the result.  nodes, lines, read: what the `Tracer` saw.
+    inputs: the Values its arguments were made of, in order, and behind them the factors of `Dropout`.  outputs: the
+    Values of its result; ``nest`` arranges as many numbers like the result.  nodes, lines, read, keeps: what the
+    `Tracer` saw.
     """
 
     inputs: list[Value]
@@ -100,15 +121,21 @@ class Trace:
     nodes: list[Value] = field(default_factory=list)
     lines: list[str] | None = None
     read: Mapping[Value, float] = field(default_factory=dict)
+    keeps: list[float] = field(default_factory=list)
 
 
 def trace(
-    f: Callable[..., Any], example: Sequence[Any], parameters: Iterable[Value] = (), *, lines: bool = False
+    f: Callable[..., Any],
+    example: Sequence[Any],
+    parameters: Iterable[Value] = (),
+    *,
+    lines: bool = False,
+    factor: Callable[[float], float] | None = None,
 ) -> Trace:
     """Run f on one example: its arguments are numbers, or nested lists or arrays of them.
 
     parameters: leaves that f may compute with, but whose numbers it may not ask for.  lines: keep the line of the
-    user's code for each node.
+    user's code for each node.  factor: gives the factors of `Dropout`; without it Dropout is refused.
 
     Raises TypeError when f uses a Value as a condition, a float, a key or an index, or when it returns something else
     than numbers.
@@ -119,12 +146,13 @@ def trace(
     """
     numbers, nest_arguments = flatten(tuple(example))
     inputs = [Value(x) for x in numbers]
-    tracer = Tracer(parameters, lines)
+    tracer = Tracer(parameters, lines, factor)
     for x in inputs:
         x.__class__ = Traced
     try:
         with ExitStack() as stack:
-            for context in (recording(True), differentiable(), tracing.set(f), _here(tracer)):
+            modes = (recording(True), differentiable(), tracing.set(f), dropping.set(tracer.dropping), _here(tracer))
+            for context in modes:
                 stack.enter_context(context)
             try:
                 result = f(*nest_arguments(inputs))
@@ -144,9 +172,10 @@ def trace(
             results, nest = flatten(result)
             outputs = [y if isinstance(y, Value) else Value(y) for y in results]
     finally:
-        for node in (*inputs, *tracer.nodes):  # from now on they are Values like any other
+        for node in (*inputs, *tracer.factors, *tracer.nodes):  # from now on they are Values like any other
             node.__class__ = Value
-    return Trace(inputs, outputs, nest, tracer.nodes, tracer.lines, tracer.read_numbers)
+    inputs += tracer.factors
+    return Trace(inputs, outputs, nest, tracer.nodes, tracer.lines, tracer.read_numbers, tracer.keeps)
 
 
 @contextmanager
@@ -211,6 +240,7 @@ class Record:
     arities: list[int]
     operands: list[int]
     constants: bytes
+    keeps: list[float]
 
 
 def record_of(found: Trace, parameters: Sequence[Value], order: Sequence[Value] | None = None) -> Record:
@@ -221,7 +251,7 @@ def record_of(found: Trace, parameters: Sequence[Value], order: Sequence[Value] 
     operands = [*chain.from_iterable(parents), *found.outputs]
     places = [place.get(v, -1) for v in operands]
     constants = array("d", [v.data for v, i in zip(operands, places, strict=True) if i < 0])
-    return Record([node.op for node in order], [*map(len, parents)], places, constants.tobytes())
+    return Record([node.op for node in order], [*map(len, parents)], places, constants.tobytes(), found.keeps)
 
 
 def difference(first: Trace, second: Trace, parameters: Sequence[Value]) -> str:
@@ -235,6 +265,8 @@ def difference(first: Trace, second: Trace, parameters: Sequence[Value]) -> str:
         longer = operations if len(operations) > len(others) else others
         line = longer[min(len(operations), len(others))][1]
         return f"It takes {len(operations)} operations for the one and {len(others)} for the other, the next at {line}"
+    if first.keeps != second.keeps:
+        return f"Dropout draws {len(first.keeps)} times for the one and {len(second.keeps)} times for the other"
     different = [(a, b) for a, b in zip(results, other_results, strict=False) if a != b]
     return f"It returns {different[0][0]} for the one and {different[0][1]} for the other" if different else ""
 

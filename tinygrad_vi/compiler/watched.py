@@ -27,6 +27,7 @@ from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodT
 from typing import Any
 
 from tinygrad_vi import nn
+from tinygrad_vi.modes import predicting
 from tinygrad_vi.nn import Module
 from tinygrad_vi.ops import Operation
 from tinygrad_vi.value import Value
@@ -365,6 +366,7 @@ class _Walk:
         if foreign and callable(x):  # functools.cache(f), np.vectorize(f)
             self.waiting += [f for f in getattr(x, "__dict__", {}).values() if isinstance(f, FUNCTIONS)]
         self.complete &= not foreign and state is None  # what foreign objects hold is theirs
+        self.complete &= not (isinstance(x, nn.Dropout) and x.training and not predicting.get())
         if foreign and not _of_the_package(kind.__module__):
             return
         attributes = getattr(x, "__dict__", None)
