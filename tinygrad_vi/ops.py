@@ -682,8 +682,9 @@ atan = row("atan", math.atan, lambda out, x: (_slope_of_atan(x),),
            latex=r"\arctan\left({0}\right)",
            taught=lambda out, x: (1.0 / (1.0 + x**2),),
            points=[*ANYWHERE, -1e50, 1e50, -7e82, 1e160])  # fmt: skip
-atan2 = row("atan2", math.atan2, lambda out, x, y: _slopes_of_atan2(x, y),
-            "The angle of the point whose height is x and whose width is y.  Partials y/(x*x + y*y), -x/(x*x + y*y).",
+atan2 = row("atan2", lambda x, y: math.atan2(x + 0.0, y), lambda out, x, y: _slopes_of_atan2(x, y),
+            "The angle of the point whose height is x and whose width is y; a height of -0.0 is one of 0.0.  Partials "
+            "y/(x*x + y*y), -x/(x*x + y*y).",
             taught=lambda out, x, y: (y / (x**2 + y**2), -x / (x**2 + y**2)),
             latex=r"\operatorname{{atan2}}\left({0}, {1}\right)", arity=2,
             points=[(3.0, 4.0), (0.3, -0.4), (-3.0, -2.0), (1e-200, 3e-200), (-1e150, 1e100), (0.0, 2.0),

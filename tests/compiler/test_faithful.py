@@ -248,8 +248,6 @@ REFUSED = {
     "a float": lambda w, x: base(w, x) * float(x[0]),
     "an int": lambda w, x: base(w, x) * int(x[0]),
     "math.exp": lambda w, x: base(w, x) * math.exp(x[0]),
-    "math.floor": lambda w, x: base(w, x) * math.floor(x[0]),
-    "round": lambda w, x: base(w, x) * round(x[0]),
     "a set": lambda w, x: base(w, x) * (2.0 if x[0] in {0.5, 1.0} else 3.0),
     "a dictionary": lambda w, x: base(w, x) * {0.5: 2.0}.get(x[0], 3.0),
     "a counter": lambda w, x: base(w, x) * float(max(Counter(x).values())),

@@ -14,6 +14,7 @@ from mpmath import mp, mpf
 from tinygrad_vi import (
     Value,
     atan,
+    atan2,
     bell,
     compile,
     dot,
@@ -623,3 +624,10 @@ def test_a_loop_that_became_a_batch_has_one_result(backend):
     assert close(float(found.each([0.5])), mpmath.fsum(right) / 3, 1e-14)
     slope = mpmath.fsum([k * (1 - t * t) for k, t in zip((1, 2, 3), right, strict=True)]) / 3
     assert close(float(found.jacobian([0.5])[0]), slope, 1e-14)
+
+
+def test_no_sign_of_a_zero_decides_the_angle(backend):
+    w = Value(1.0)
+    step = compile(lambda x, m: atan2((w * x) * m, -1.0), [w], backend=backend, verify=False)
+    assert [step([1.0], [x], [0.0]) for x in (-1.0, 1.0)] == [math.pi, math.pi]
+    assert atan2(-0.0, -1.0) == atan2(Value(-0.0), -1.0).data == math.pi
