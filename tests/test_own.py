@@ -211,8 +211,26 @@ def test_an_if_on_numbers_keeps_its_branch_in_eager_second_derivatives():
         lambda x: max(x, 0.0) ** 3
     )
     assert (grad(grad(ramp))(2.0), grad(grad(ramp))(-2.0)) == (12.0, 0.0)
-    with pytest.raises(TypeError, match=r"no number here that could be compared\)"):
+    with pytest.raises(TypeError, match=r"no number here that could be a condition\)"):
         compile(lambda p: ramp(p[0]), backend="numpy").grad([2.0])
+
+
+@pytest.mark.parametrize(("rule", "value", "slope", "second"), [
+    (lambda out, x: where(x > 0.0, 3.0 * x * x, 0.0), lambda x: max(x, 0.0) ** 3,
+     lambda x: 3.0 * max(x, 0.0) ** 2, lambda x: 6.0 * max(x, 0.0)),
+    (lambda out, x: where((x >= -1.0) & (x < 1.0), 2.0 * x, 0.0), lambda x: x * x if -1.0 <= x < 1.0 else 1.0,
+     lambda x: 2.0 * x if -1.0 <= x < 1.0 else 0.0, lambda x: 2.0 if -1.0 <= x < 1.0 else 0.0),
+    (lambda out, x: where((1.0 < x) | (out == 0.0), 1.0, x), lambda x: x if x > 1.0 else 0.0 if x <= 0.0 else x * x / 2,
+     lambda x: 1.0 if x > 1.0 or x <= 0.0 else x, lambda x: 1.0 if 0.0 < x <= 1.0 else 0.0),
+    (lambda out, x: (x > 0.0) * 2.0 * x, lambda x: max(x, 0.0) ** 2,
+     lambda x: 2.0 * max(x, 0.0), lambda x: 2.0 if x > 0.0 else 0.0),
+])  # fmt: skip
+def test_a_rule_may_choose_by_a_comparison_on_every_path(rule, value, slope, second):
+    bent = operation(partials=rule, name="bent_of")(value)
+    compiled = compile(lambda x: bent(x) * 1.0)
+    for x in (-2.0, -0.5, 0.5, 2.0):
+        assert (grad(bent)(x), grad(grad(bent))(x)) == (slope(x), second(x))
+        assert (compiled(x), compiled.grad(x), float(compiled.hessian(x)[0][0])) == (value(x), slope(x), second(x))
 
 
 def test_threads_may_take_second_derivatives_at_once():
