@@ -220,7 +220,7 @@ def test_an_if_on_numbers_keeps_its_branch_in_eager_second_derivatives():
      lambda x: 3.0 * max(x, 0.0) ** 2, lambda x: 6.0 * max(x, 0.0)),
     (lambda out, x: where((x >= -1.0) & (x < 1.0), 2.0 * x, 0.0), lambda x: x * x if -1.0 <= x < 1.0 else 1.0,
      lambda x: 2.0 * x if -1.0 <= x < 1.0 else 0.0, lambda x: 2.0 if -1.0 <= x < 1.0 else 0.0),
-    (lambda out, x: where((1.0 < x) | (out == 0.0), 1.0, x), lambda x: x if x > 1.0 else 0.0 if x <= 0.0 else x * x / 2,
+    (lambda out, x: where((x > 1.0) | (out == 0.0), 1.0, x), lambda x: x if x > 1.0 else 0.0 if x <= 0.0 else x * x / 2,
      lambda x: 1.0 if x > 1.0 or x <= 0.0 else x, lambda x: 1.0 if 0.0 < x <= 1.0 else 0.0),
     (lambda out, x: (x > 0.0) * 2.0 * x, lambda x: max(x, 0.0) ** 2,
      lambda x: 2.0 * max(x, 0.0), lambda x: 2.0 if x > 0.0 else 0.0),

@@ -521,7 +521,8 @@ class Question(Formula):
     @classmethod
     def ask(cls, op: Operation, *operands: Any) -> Question:
         """Compare, or combine what was compared."""
-        return cls(cls.record(op, *[x if isinstance(x, Formula) else number(x, "a comparison") for x in operands]).inner)
+        known = [x if isinstance(x, Formula) else number(x, "a comparison") for x in operands]
+        return cls(cls.record(op, *known).inner)
 
     def __and__(self, other: Question) -> Question:
         return self.ask(ops.mul.operation, self, other)
