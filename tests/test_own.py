@@ -567,3 +567,22 @@ def test_compiled_it_is_refused_with_what_to_do_instead():
 
 def test_the_package_needs_nothing_for_it():
     assert {"operation", "custom_derivative"} <= set(dir(sys.modules["tinygrad_vi"]))
+
+
+def test_a_solver_inside_may_take_gradients_of_its_own():
+    """The root of x**3 + x = a by Newton's method with `grad` and compiled derivatives; da/dx = 3*x**2 + 1."""
+    compiled = compile(lambda x, a: x**3 + x - a, argnums=0)
+
+    def newton(a, slope):
+        x = 1.0
+        for _ in range(50):
+            x -= (x**3 + x - a) / slope(x, a)
+        assert type(x) is float
+        return x
+
+    for slope in (grad(lambda x, a: x**3 + x - a, argnums=0), compiled.grad):
+        rule = lambda x, a: 1.0 / (3.0 * x * x + 1.0)  # noqa: E731
+        whole = custom_derivative(rule)(lambda a: newton(a, slope))  # noqa: B023
+        one = operation(partials=rule, name="root_of")(lambda a: newton(a, slope))  # noqa: B023
+        for root in (whole, one):
+            assert grad(lambda a: a * root(a))(10.0) == pytest.approx(2.0 + 10.0 / 13.0, rel=1e-14)  # noqa: B023

@@ -72,7 +72,11 @@ def operation(
         rule = _Rule(called, partials, arity)
 
         def value(*xs: float) -> float:
-            y = function(*xs)
+            if modes.differentiable.get():  # what it does inside is its own: a solver may take gradients
+                with modes.differentiable.set(False):
+                    y = function(*xs)
+            else:
+                y = function(*xs)
             return y if y.__class__ is float else _result(y, called)
 
         made = ops.row(
@@ -323,7 +327,8 @@ class _Call:
         return self.nest([next(rest) if constant is None else constant for constant in self.constants])
 
     def _run(self, xs: tuple[float, ...]) -> tuple[list[float], Tree]:
-        result = self.function(*self._arguments(xs))
+        with modes.differentiable.set(False):  # what it does inside is its own: a solver may take gradients
+            result = self.function(*self._arguments(xs))
         if result is None:
             raise TypeError(f"{self.name} returned None, where numbers are wanted: is a `return` missing?")
         numbers, nest = flatten(result)
