@@ -314,6 +314,7 @@ def test_vmap_says_what_is_wrong():
     (lambda w: vmap(lambda x: w * x)(np.array([1.0, 2.0])).sum(), lambda w, y: w * y, 12.0),
     (lambda w: vmap(grad(lambda x: w * x * x))(np.array([1.0, 2.0])).sum(), lambda w, y: y, 6.0),
     (lambda w: vmap(lambda x, a: w * x + a)([1.0, 2.0], 5.0)[1], lambda w, y: y * y, 36.0),
+    (lambda w: vmap(lambda p: w * p["x"] * p["a"])({"x": [1.0, 2.0], "a": 5.0}).sum(), lambda w, y: y, 15.0),
 ])  # fmt: skip
 def test_inside_a_derivative_a_value_of_the_surroundings_is_differentiated_by(inner, outer, slope):
     """Derivatives by hand, at w = 2."""

@@ -157,14 +157,15 @@ def _recorded(f: Callable[..., Any], arguments: Sequence[Any], axes: Sequence[in
     import numpy as np
 
     places = [i for i, axis in enumerate(axes) if axis == 0]
-    if any(_is_record(arguments[i]) for i in places):
-        raise TypeError(
-            "columns by name are not mapped over inside a derivative, or with Values among the arguments: give arrays"
-        )
+    parts = {i: [x for _, x in entries(arguments[i])] if _is_record(arguments[i]) else [arguments[i]] for i in places}
     results = []
     with differentiable():
-        for row in by_example([arguments[i] for i in places], [names[i] for i in places]):
-            example = dict(zip(places, row, strict=True))
+        for row in by_example([x for i in places for x in parts[i]], [names[i] for i in places for _ in parts[i]]):
+            rest = iter(row)
+            example = {}
+            for i in places:
+                found = [next(rest) for _ in parts[i]]
+                example[i] = _with(arguments[i], found) if _is_record(arguments[i]) else found[0]
             results.append(flatten(f(*[example.get(i, x) for i, x in enumerate(arguments)]), "the result"))
     matrix = np.empty((len(results), len(results[0][0])), dtype=object)
     for i, (numbers, _) in enumerate(results):
