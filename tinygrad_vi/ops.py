@@ -795,13 +795,13 @@ _where_row = row("where", lambda c, x, y: (x if c > 0.0 else y) if c == c else c
 
 
 @wraps(_where_row)
-def _choose(c: Any, x: Any, y: Any) -> Any:
-    if c.__class__ is int and c in (-1, -2):
+def _choose(*operands: Any) -> Any:
+    if operands and operands[0].__class__ is int and operands[0] in (-1, -2):
         raise TypeError(
-            f"where({c}, x, y): Python's ~ makes -1 of False and -2 of True, neither of which is above 0: for "
-            "where(~c, x, y) write where(c, y, x), which plain numbers and Values understand, and c > 0 for a number c"
+            f"where({operands[0]}, x, y): Python's ~ makes -1 of False and -2 of True, neither of which is above 0: "
+            "for where(~c, x, y) write where(c, y, x), which numbers and Values understand, and c > 0 for a number c"
         )
-    return apply(_where_row.operation, c, x, y)
+    return apply(_where_row.operation, *operands)
 
 
 where = _choose
