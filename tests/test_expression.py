@@ -41,6 +41,7 @@ def test_every_operation_can_be_called_by_name():
     [
         ("__import__('os')", "unknown function '__import__'"),
         ("x.data", "not allowed in an expression: x.data"),
+        ("where(x > 1, x, -x)", "x > 1; a choice is written where(a - b, x, y), which is x where a > b"),
         ("x.__class__.__mro__", "not allowed in an expression: x.__class__.__mro__"),
         ("tanh.__globals__", "not allowed in an expression: tanh.__globals__"),
         ("foo(x)", "unknown function 'foo'"),

@@ -211,8 +211,26 @@ def test_an_if_on_numbers_keeps_its_branch_in_eager_second_derivatives():
         lambda x: max(x, 0.0) ** 3
     )
     assert (grad(grad(ramp))(2.0), grad(grad(ramp))(-2.0)) == (12.0, 0.0)
-    with pytest.raises(TypeError, match=r"no number here that could be compared\)"):
+    with pytest.raises(TypeError, match=r"no number here that could be a condition\)"):
         compile(lambda p: ramp(p[0]), backend="numpy").grad([2.0])
+
+
+@pytest.mark.parametrize(("rule", "value", "slope", "second"), [
+    (lambda out, x: where(x > 0.0, 3.0 * x * x, 0.0), lambda x: max(x, 0.0) ** 3,
+     lambda x: 3.0 * max(x, 0.0) ** 2, lambda x: 6.0 * max(x, 0.0)),
+    (lambda out, x: where((x >= -1.0) & (x < 1.0), 2.0 * x, 0.0), lambda x: x * x if -1.0 <= x < 1.0 else 1.0,
+     lambda x: 2.0 * x if -1.0 <= x < 1.0 else 0.0, lambda x: 2.0 if -1.0 <= x < 1.0 else 0.0),
+    (lambda out, x: where((x > 1.0) | (out == 0.0), 1.0, x), lambda x: x if x > 1.0 else 0.0 if x <= 0.0 else x * x / 2,
+     lambda x: 1.0 if x > 1.0 or x <= 0.0 else x, lambda x: 1.0 if 0.0 < x <= 1.0 else 0.0),
+    (lambda out, x: (x > 0.0) * 2.0 * x, lambda x: max(x, 0.0) ** 2,
+     lambda x: 2.0 * max(x, 0.0), lambda x: 2.0 if x > 0.0 else 0.0),
+])  # fmt: skip
+def test_a_rule_may_choose_by_a_comparison_on_every_path(rule, value, slope, second):
+    bent = operation(partials=rule, name="bent_of")(value)
+    compiled = compile(lambda x: bent(x) * 1.0)
+    for x in (-2.0, -0.5, 0.5, 2.0):
+        assert (grad(bent)(x), grad(grad(bent))(x)) == (slope(x), second(x))
+        assert (compiled(x), compiled.grad(x), float(compiled.hessian(x)[0][0])) == (value(x), slope(x), second(x))
 
 
 def test_threads_may_take_second_derivatives_at_once():
@@ -549,3 +567,22 @@ def test_compiled_it_is_refused_with_what_to_do_instead():
 
 def test_the_package_needs_nothing_for_it():
     assert {"operation", "custom_derivative"} <= set(dir(sys.modules["tinygrad_vi"]))
+
+
+def test_a_solver_inside_may_take_gradients_of_its_own():
+    """The root of x**3 + x = a by Newton's method with `grad` and compiled derivatives; da/dx = 3*x**2 + 1."""
+    compiled = compile(lambda x, a: x**3 + x - a, argnums=0)
+
+    def newton(a, slope):
+        x = 1.0
+        for _ in range(50):
+            x -= (x**3 + x - a) / slope(x, a)
+        assert type(x) is float
+        return x
+
+    for slope in (grad(lambda x, a: x**3 + x - a, argnums=0), compiled.grad):
+        rule = lambda x, a: 1.0 / (3.0 * x * x + 1.0)  # noqa: E731
+        whole = custom_derivative(rule)(lambda a: newton(a, slope))  # noqa: B023
+        one = operation(partials=rule, name="root_of")(lambda a: newton(a, slope))  # noqa: B023
+        for root in (whole, one):
+            assert grad(lambda a: a * root(a))(10.0) == pytest.approx(2.0 + 10.0 / 13.0, rel=1e-14)  # noqa: B023

@@ -98,6 +98,7 @@ SCALAR = [
     "np.heaviside(x, 0.5) * x",
     "np.maximum(x, 0) + np.minimum(x, 1)",
     "np.maximum(x, x**2) + np.minimum(2 * x, x)",
+    "(np.rint(1.3 * x) + np.trunc(1.3 * x)) * x",
     "np.clip(x, -1, 1) * 3",
     "np.clip(x, None, 1) * x",
     "np.select([x > 1, x > 0], [x**2, 3 * x], -x)",
@@ -197,6 +198,8 @@ ARRAYS = [
     "np.sqrt(np.mean(v**2)) + np.square(v).sum()",
     "np.exp(-0.5 * (v - w) @ (v - w))",
     "np.polyval(np.array([1.0, 2.0, 3.0]), v).sum() + np.trapezoid(v)",
+    "np.vectorize(lambda a: a * a + 1)(v) @ w + v.astype(float) @ w",
+    "np.rint(3 * v) @ v + np.trunc(7 * v) @ v",
     "np.ones(3) @ v + (np.zeros_like(v) + v).sum() + np.ones_like(v) @ v",
     "np.tile(v, 2).sum() + np.repeat(v, 2).sum() + np.array_split(v, 3)[1].sum() + np.atleast_2d(v).sum()",
     "sum(v) + sum(x * x for x in v) + len(v) * v[0] + v.shape[0] * v.sum() + v.size * v[1]",
@@ -299,7 +302,14 @@ REFUSED = {
     "~x": "for a number that is not 0 write x != 0",
     "Value(x)": r"it is one already; stop_gradient\(v\) is its number",
     "np.linalg.det(np.outer(A[0], A[1]) * x)": "does not take Values",
-    "np.fmax(x, 1.0)": r"np\.fmax has no counterpart among the operations of tinygrad_vi",
+    "np.linalg.det(np.outer(A[0], A[1]) * x) ": r"^np\.linalg\.det does",
+    "np.fmax(x, 1.0)": r"np\.fmax has no counterpart among the operations of tinygrad_vi.* write it with .*@operation",
+    "np.linalg.norm(x * A[0], 3)": r"np\.linalg\.norm does not take Values: .*write it with",
+    "np.cov(x * A)": r"np\.cov does not take Values: .*write it with",
+    "np.quantile(x * A[0], 0.3)": r"np\.quantile does not take Values: .*write it with",
+    "np.copyto(x * A[0], 0.0, where=np.array([x, x]))": r"np\.copyto does not take Values: ",
+    "where(~(2.0 > 3.0), x, -x)": r"where\(-1, x, y\): .* write where\(c, y, x\)",
+    "where(~(2.0 > 1.0), 1.0, 2.0)": r"where\(-2, x, y\): .* write where\(c, y, x\)",
     "np.maximum(np.array([x, 'a'], dtype=object), x)": "takes real numbers, got 'a'",
     "x % [2]": "unsupported operand|has no meaning",
 }  # fmt: skip
@@ -307,7 +317,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_dead_ends_say_what_to_write(text):
-    f = eval(f"lambda x: {text}", {"np": np, "A": np.array(A), "math": math, "operator": operator, "Value": Value})
+    names = {"np": np, "A": np.array(A), "math": math, "operator": operator, "Value": Value, "where": tinygrad_vi.where}
+    f = eval(f"lambda x: {text}", names)
     with pytest.raises(TypeError, match=REFUSED[text]):
         f(Value(2.0))
 

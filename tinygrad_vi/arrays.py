@@ -39,6 +39,10 @@ class ValueArray(np.ndarray):
         """``np.dot(self, other)``."""
         return np.dot(self, other, out=out)
 
+    def astype(self, dtype: Any, *args: Any, **options: Any) -> Any:
+        """A copy for float64, which Values are; else what NumPy says."""
+        return self.copy() if np.dtype(dtype) == np.float64 else super().astype(dtype, *args, **options)
+
 
 def array(entries: Any) -> Any:
     """The array of Values that nested lists, or an array of NumPy's, hold.
@@ -62,11 +66,11 @@ def array_of(entries: Sequence[Any], shape: tuple[int, ...]) -> Any:
 #: NumPy's name and ours, where they differ
 _RENAMED = {
     "absolute": "abs_", "fabs": "abs_", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
-    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "rint": "round",
+    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "rint": "round_",
 }  # fmt: skip
 _SAME = (
     "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh",
-    "sign", "floor", "ceil", "trunc", "hypot", "logaddexp", "maximum", "minimum",
+    "sign", "floor", "ceil", "hypot", "logaddexp", "maximum", "minimum",
 )  # fmt: skip
 
 
@@ -80,8 +84,9 @@ def _invert(condition: Any) -> Any:
 
 #: what a function of NumPy does to numbers and Values
 MEANING: dict[str, Callable[..., Any]] = {
-    **{numpys: getattr(ops, ours) for numpys, ours in _RENAMED.items() if hasattr(ops, ours)},
-    **{name: getattr(ops, name) for name in _SAME if hasattr(ops, name)},
+    **{numpys: getattr(ops, ours) for numpys, ours in _RENAMED.items()},
+    **{name: getattr(ops, name) for name in _SAME},
+    "trunc": lambda x: ops.where(x < 0.0, ops.ceil(x), ops.floor(x)),
     "square": lambda x: x**2,
     "reciprocal": lambda x: 1.0 / x,
     "exp2": lambda x: 2.0**x,
@@ -144,7 +149,8 @@ def elementwise(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping
     into an array of floats.
     """
     name = ufunc.__name__
-    if method == "__call__" and not options and (numbers := _numbers(inputs)) is not None:  # np.float64(2.0) * v
+    plain = method == "__call__" and not options
+    if plain and not _of_objects(ufunc) and (numbers := _numbers(inputs)) is not None:  # np.float64(2.0) * v
         return _meaning(name)(*numbers)
     out = options.get("out")
     if out is not None:
@@ -162,7 +168,8 @@ def elementwise(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping
         kept = bool(options.get("keepdims"))
         return _wrapped(_reduced(REDUCING[name], np.asarray(bases[0]), options.get("axis", 0), kept, name))
     # NumPy's own loop does what Python's operators do, and faster
-    run = ufunc if name in OPERATORS or name == "matmul" else np.frompyfunc(_meaning(name), ufunc.nin, 1)
+    runs = name in OPERATORS or name == "matmul" or _of_objects(ufunc)
+    run = ufunc if runs else np.frompyfunc(_meaning(name), ufunc.nin, 1)
     found = getattr(run, method)(*bases, **options)
     if name in ASKING and out is None:
         found = _asked(found)
@@ -174,8 +181,15 @@ def _meaning(name: str) -> Callable[..., Any]:
         return ALL[name]
     except KeyError:
         raise TypeError(
-            f"np.{name} has no counterpart among the operations of tinygrad_vi, so it cannot take Values"
+            f"np.{name} has no counterpart among the operations of tinygrad_vi, so it cannot take Values: write it "
+            "with arithmetic, np.where and the functions of tinygrad_vi, or make it one, with its derivative: "
+            "@operation(partials=...)"
         ) from None
+
+
+def _of_objects(ufunc: Any) -> bool:
+    """Whether it is a function of Python, made by ``np.vectorize`` or ``np.frompyfunc``."""
+    return {*"".join(ufunc.types)} <= {"O", "-", ">"}
 
 
 def _numbers(inputs: Sequence[Any]) -> list[Any] | None:
@@ -255,22 +269,23 @@ def function_of_arrays(function: Any, inputs: Iterable[Any], options: Mapping[st
         return _wrapped(rule(*inputs, **options))
     try:
         found = np.ndarray.__array_function__(_NONE, function, (ValueArray,), tuple(inputs), options)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         if _is_ours(error):
             raise
+        name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
         raise TypeError(
-            f"np.{function.__name__} does not take Values: {error}. It works where it is made of the operations of "
+            f"{name} does not take Values: {error}. It works where it is made of the operations of "
             "tinygrad_vi; write it with them, with sums, products and np.where"
         ) from error
     return _wrapped(found)
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Whether this package raised it, and says what to write."""
-    trail = error.__traceback__
+    """Whether this package raised it, and says what to write; NumPy's C code leaves no frame behind the caller's."""
+    here = trail = error.__traceback__
     while trail is not None and trail.tb_next is not None:
         trail = trail.tb_next
-    return trail is not None and of_the_engine(trail.tb_frame)
+    return trail is not None and trail is not here and of_the_engine(trail.tb_frame)
 
 
 _NONE: Any = np.empty(0, dtype=object).view(ValueArray)

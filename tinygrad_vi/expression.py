@@ -133,7 +133,9 @@ def _walk(node: ast.expr, variables: Mapping[str, Any]) -> Any:
             if name not in FUNCTIONS:
                 raise ExpressionError(f"unknown function {name!r}{_suggest(name, FUNCTIONS)}")
             return _call(name, [_walk(argument, variables) for argument in arguments])
-    raise ExpressionError(f"not allowed in an expression: {_excerpt(node)}")
+    instead = "; a choice is written where(a - b, x, y), which is x where a > b, else y"
+    hint = instead if isinstance(node, (ast.Compare, ast.IfExp)) else ""
+    raise ExpressionError(f"not allowed in an expression: {_excerpt(node)}{hint}")
 
 
 def _chain(node: ast.expr, variables: Mapping[str, Any]) -> Any:

@@ -544,7 +544,7 @@ ANYWHERE = (*TINY, *PLAIN, 0.0)
 # rows that rules refer to before their turn comes
 pow_: Function
 abs_: Function
-where: Function
+where: Any
 log: Any
 bell: Function
 cos: Function
@@ -787,12 +787,25 @@ minimum = row("minimum", lambda x, y: x if x <= y or x != x else y, lambda out, 
               role="min: router", corners={(3.0, 3.0): (0.5, 0.5)},
               taught=lambda out, x, y: (step(y - x), step(x - y)),
               points=[(2.0, 3.0), (3.0, 2.0), (-1e300, 1e-300)])  # fmt: skip
-where = row("where", lambda c, x, y: (x if c > 0.0 else y) if c == c else c,
-            lambda out, c, x, y: (0.0, where(c, 1.0, 0.0), where(c, 0.0, 1.0)),
-            "x where c > 0 and y elsewhere; NaN where c is.  The gradient flows to the chosen one, c gets 0.",
-            latex=r"\begin{{cases}}{1} & {0} > 0\\{2} & \text{{else}}\end{{cases}}", arity=3,
-            corners={(0.0, 2.0, 3.0): (0.0, 0.0, 1.0)},
-            points=[(1.0, 2.0, 3.0), (-1.0, 2.0, 3.0), (1e-300, 2.0, 3.0)])  # fmt: skip
+_where_row = row("where", lambda c, x, y: (x if c > 0.0 else y) if c == c else c,
+                 lambda out, c, x, y: (0.0, where(c, 1.0, 0.0), where(c, 0.0, 1.0)),
+                 "x where c > 0 and y elsewhere; NaN where c is.  The gradient flows to the chosen one, c gets 0.",
+                 latex=r"\begin{{cases}}{1} & {0} > 0\\{2} & \text{{else}}\end{{cases}}", arity=3,
+                 corners={(0.0, 2.0, 3.0): (0.0, 0.0, 1.0)},
+                 points=[(1.0, 2.0, 3.0), (-1.0, 2.0, 3.0), (1e-300, 2.0, 3.0)])  # fmt: skip
+
+
+@wraps(_where_row)
+def _choose(*operands: Any) -> Any:
+    if operands and operands[0].__class__ is int and operands[0] in (-1, -2):
+        raise TypeError(
+            f"where({operands[0]}, x, y): Python's ~ makes -1 of False and -2 of True, neither of which is above 0: "
+            "for where(~c, x, y) write where(c, y, x), which numbers and Values understand, and c > 0 for a number c"
+        )
+    return apply(_where_row.operation, *operands)
+
+
+where = _choose
 
 # any number of operands in one node
 _total_row = row("total", _total, lambda out, *xs: (1.0,) * len(xs),

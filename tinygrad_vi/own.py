@@ -72,7 +72,11 @@ def operation(
         rule = _Rule(called, partials, arity)
 
         def value(*xs: float) -> float:
-            y = function(*xs)
+            if modes.differentiable.get():  # what it does inside is its own: a solver may take gradients
+                with modes.differentiable.set(False):
+                    y = function(*xs)
+            else:
+                y = function(*xs)
             return y if y.__class__ is float else _result(y, called)
 
         made = ops.row(
@@ -323,7 +327,8 @@ class _Call:
         return self.nest([next(rest) if constant is None else constant for constant in self.constants])
 
     def _run(self, xs: tuple[float, ...]) -> tuple[list[float], Tree]:
-        result = self.function(*self._arguments(xs))
+        with modes.differentiable.set(False):  # what it does inside is its own: a solver may take gradients
+            result = self.function(*self._arguments(xs))
         if result is None:
             raise TypeError(f"{self.name} returned None, where numbers are wanted: is a `return` missing?")
         numbers, nest = flatten(result)
@@ -492,8 +497,46 @@ class Formula:
     def __bool__(self) -> bool:
         raise TypeError("it has no number here that could be a condition")
 
-    def __eq__(self, other: object) -> bool:
-        raise TypeError("it has no number here that could be compared")
+    def __lt__(self, other: Any) -> Question:
+        return Question.ask(ops.LESS, self, other)
 
-    __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__
+    def __le__(self, other: Any) -> Question:
+        return Question.ask(ops.LESS_EQUAL, self, other)
+
+    def __gt__(self, other: Any) -> Question:
+        return Question.ask(ops.LESS, other, self)
+
+    def __ge__(self, other: Any) -> Question:
+        return Question.ask(ops.LESS_EQUAL, other, self)
+
+    def __eq__(self, other: object) -> Question:  # type: ignore[override]
+        return Question.ask(ops.EQUAL, self, other)
+
+    def __ne__(self, other: object) -> Question:  # type: ignore[override]
+        return ~(self == other)
+
     __hash__ = object.__hash__
+
+
+class Question(Formula):
+    """A comparison of formulas, 1 where it holds, else 0: for `where`, ``&``, ``|`` and ``~``, as that of Values is."""
+
+    __slots__ = ()
+
+    @classmethod
+    def ask(cls, op: Operation, *operands: Any) -> Question:
+        """Compare, or combine what was compared."""
+        known = [x if isinstance(x, Formula) else number(x, "a comparison") for x in operands]
+        return cls(cls.record(op, *known).inner)
+
+    def __and__(self, other: Question) -> Question:
+        return self.ask(ops.mul.operation, self, other)
+
+    def __or__(self, other: Question) -> Question:
+        return self.ask(ops.maximum.operation, self, other)
+
+    def __xor__(self, other: Question) -> Question:
+        return self.ask(ops.EQUAL, self.ask(ops.EQUAL, self, other), 0.0)
+
+    def __invert__(self) -> Question:
+        return self.ask(ops.EQUAL, self, 0.0)

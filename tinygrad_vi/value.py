@@ -132,8 +132,9 @@ def refuse_in_a_trace(what: str, noted: bool = True) -> NoReturn:
     """Raise the error for a traced Value that would leave the record; noted, unless eager code raises there too."""
     text = (
         f"a traced Value {what}: the function is run once, and what it decides by one example's number would hold for "
-        "all. Write where(c, x, y) for a choice, maximum and minimum for a bound, take(table, i) for a look-up, and "
-        "stop_gradient(v) for a number to compute with but not to differentiate"
+        "all. Write exp(v) of tinygrad_vi for math.exp(v), where(c, x, y) for a choice, maximum and minimum for a "
+        "bound, take(table, i) for a look-up, and stop_gradient(v) for a number to compute with but not to "
+        "differentiate"
     )
     raise _noted(text) if noted else TypeError(text)
 

@@ -301,3 +301,29 @@ def test_vmap_says_what_is_wrong():
         vmap(lambda p: p, **quick)({"q": {"a": [1.0]}})
     with pytest.raises(TypeError, match="vmap takes a function"):
         vmap(3.0)
+
+
+# --- Values that a function knows from elsewhere ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("inner", "outer", "slope"), [
+    (lambda w: compile(lambda x: w * x)(3.0), lambda w, y: y, 3.0),
+    (lambda w: compile(lambda x: w * x)(3.0), lambda w, y: w * y, 12.0),
+    (lambda w: compile(lambda x: w * w * x * x).grad(3.0), lambda w, y: y, 24.0),
+    (lambda w: compile(lambda x: w * w * x * x).value_and_grad(3.0)[1], lambda w, y: w * y, 72.0),
+    (lambda w: vmap(lambda x: w * x)(np.array([1.0, 2.0])).sum(), lambda w, y: w * y, 12.0),
+    (lambda w: vmap(grad(lambda x: w * x * x))(np.array([1.0, 2.0])).sum(), lambda w, y: y, 6.0),
+    (lambda w: vmap(lambda x, a: w * x + a)([1.0, 2.0], 5.0)[1], lambda w, y: y * y, 36.0),
+    (lambda w: vmap(lambda p: w * p["x"] * p["a"])({"x": [1.0, 2.0], "a": 5.0}).sum(), lambda w, y: y, 15.0),
+])  # fmt: skip
+def test_inside_a_derivative_a_value_of_the_surroundings_is_differentiated_by(inner, outer, slope):
+    """Derivatives by hand, at w = 2."""
+    f = lambda w: outer(w, inner(w))  # noqa: E731
+    assert grad(f)(2.0) == pytest.approx(slope, rel=1e-12)
+    assert jvp(f, (2.0,), (1.0,))[1] == pytest.approx(slope, rel=1e-12)
+
+
+def test_inside_a_derivative_what_is_constant_stays_an_array_of_floats():
+    seen = []
+    grad(lambda w: w * (seen.append(vmap(lambda x: x * x)([1.0, 2.0])) or 1.0))(2.0)
+    assert (seen[0].dtype, seen[0].tolist()) == (float, [1.0, 4.0])

@@ -39,7 +39,7 @@ from tinygrad_vi.compiler.trace import (
 )
 from tinygrad_vi.compiler.watched import Captured, Leaves
 from tinygrad_vi.data import Table, as_table, as_values, check_numbers
-from tinygrad_vi.derivatives import differentiable, places_of, value_and_grad
+from tinygrad_vi.derivatives import differentiable, differentiating, places_of, value_and_grad
 from tinygrad_vi.modes import dropping, predicting
 from tinygrad_vi.nn import counted, drawn_factor
 from tinygrad_vi.ops import DomainError, Operation, ShapeError, number, total, whole_number
@@ -291,6 +291,7 @@ class Compiled:
     def __call__(self, theta: Any, *data: Any, **named: Any) -> Any:
         """The mean over the examples: a float, or an array for a function with several results."""
         try:
+            self._leave_to_the_function(theta, data, named)
             if named or self._unusual(theta):
                 core, _, theta, data = self._arrange(theta, data, named)
                 if core is not self:
@@ -303,6 +304,7 @@ class Compiled:
     def value_and_grad(self, theta: Any, *data: Any, **named: Any) -> tuple[float, Any]:
         """The mean over the examples and its gradient, in the shape of theta."""
         try:
+            self._leave_to_the_function(theta, data, named)
             if named or self._unusual(theta):
                 core, arrangement, theta, data = self._arrange(theta, data, named)
                 if arrangement is not None:
@@ -548,6 +550,11 @@ class Compiled:
         if arrangement is not None:
             vector = self._np.array(arrangement.vector(vector), dtype=float)
         return core, arrangement, theta, vector, rest
+
+    def _leave_to_the_function(self, theta: Any, data: Sequence[Any], named: dict[str, Any]) -> None:
+        """Inside a derivative the function may know Values from elsewhere, ``lambda x: w * x``: let it record them."""
+        if self.parameters is None and differentiating():
+            raise GivenValues("theta", bound(self.fn, (theta, *data), named) if named else (theta, *data))
 
     def _recorded_mean(self, given: GivenValues) -> Callable[..., Any]:
         """The mean over the examples, run by the function itself, which records: for Values."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygrad_vi.compiler.arguments import Arrangement, bound, by_example, is_number
 from tinygrad_vi.compiler.compiled import Compiled
-from tinygrad_vi.derivatives import differentiable
+from tinygrad_vi.derivatives import differentiable, differentiating
 from tinygrad_vi.ops import ShapeError
 from tinygrad_vi.trees import LEAF, argument_names, entries, flatten, is_array, values_in
 
@@ -33,7 +33,8 @@ def vmap(
 
     ``vmap(grad(f, argnums=0))(a, b)`` is the derivative of each example by its own variable.  in_axes: None for an
     argument that is the same for all examples, whatever its shape; a tuple has an entry for each argument.  backend,
-    threads, verify: see `compile`, which says what f may do.  Given Values it runs f for each example, which records.
+    threads, verify: see `compile`, which says what f may do.  Given Values, or inside another derivative, it runs f for
+    each example, which records; else Values that f knows from elsewhere count as numbers.
 
     Raises ShapeError when the numbers of examples differ, DomainError where f does, and names the example.
 
@@ -52,7 +53,7 @@ def vmap(
         arguments = bound(f, arguments, named) if named else arguments
         axes = _axes(in_axes, len(arguments))
         names = argument_names(f, len(arguments))
-        if values_in(arguments):
+        if values_in(arguments) or differentiating():  # there f may know Values from elsewhere: lambda x: w * x
             return _recorded(f, arguments, axes, names)
         columns, data = [], []
         for x, axis, name in zip(arguments, axes, names, strict=True):
@@ -156,14 +157,17 @@ def _recorded(f: Callable[..., Any], arguments: Sequence[Any], axes: Sequence[in
     import numpy as np
 
     places = [i for i, axis in enumerate(axes) if axis == 0]
-    if any(_is_record(arguments[i]) for i in places):
-        raise TypeError("columns by name are not mapped over when there are Values among the arguments: give arrays")
+    parts = {i: [x for _, x in entries(arguments[i])] if _is_record(arguments[i]) else [arguments[i]] for i in places}
     results = []
     with differentiable():
-        for row in by_example([arguments[i] for i in places], [names[i] for i in places]):
-            example = dict(zip(places, row, strict=True))
+        for row in by_example([x for i in places for x in parts[i]], [names[i] for i in places for _ in parts[i]]):
+            rest = iter(row)
+            example = {}
+            for i in places:
+                found = [next(rest) for _ in parts[i]]
+                example[i] = _with(arguments[i], found) if _is_record(arguments[i]) else found[0]
             results.append(flatten(f(*[example.get(i, x) for i, x in enumerate(arguments)]), "the result"))
     matrix = np.empty((len(results), len(results[0][0])), dtype=object)
     for i, (numbers, _) in enumerate(results):
         matrix[i] = numbers
-    return _nested(results[0][1], matrix)
+    return _nested(results[0][1], matrix if values_in(matrix) else matrix.astype(float))
