@@ -62,11 +62,11 @@ def array_of(entries: Sequence[Any], shape: tuple[int, ...]) -> Any:
 #: NumPy's name and ours, where they differ
 _RENAMED = {
     "absolute": "abs_", "fabs": "abs_", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
-    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "rint": "round",
+    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "rint": "round_",
 }  # fmt: skip
 _SAME = (
     "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh",
-    "sign", "floor", "ceil", "trunc", "hypot", "logaddexp", "maximum", "minimum",
+    "sign", "floor", "ceil", "hypot", "logaddexp", "maximum", "minimum",
 )  # fmt: skip
 
 
@@ -80,8 +80,9 @@ def _invert(condition: Any) -> Any:
 
 #: what a function of NumPy does to numbers and Values
 MEANING: dict[str, Callable[..., Any]] = {
-    **{numpys: getattr(ops, ours) for numpys, ours in _RENAMED.items() if hasattr(ops, ours)},
-    **{name: getattr(ops, name) for name in _SAME if hasattr(ops, name)},
+    **{numpys: getattr(ops, ours) for numpys, ours in _RENAMED.items()},
+    **{name: getattr(ops, name) for name in _SAME},
+    "trunc": math.trunc,
     "square": lambda x: x**2,
     "reciprocal": lambda x: 1.0 / x,
     "exp2": lambda x: 2.0**x,
