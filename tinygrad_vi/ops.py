@@ -1015,6 +1015,22 @@ def xlogy(x: Any, y: Any) -> Any:
     return x * log(where(abs_(x) + abs_(y), y, 1.0))
 
 
+def exprel(x: Any) -> Any:
+    """(e**x - 1) / x, and 1 at x = 0: what is left of e**x - 1 when x is small.  Derivative (e**x - exprel(x)) / x.
+
+    Between -1 and 1 the power series x**k / (k + 1)!, so that no derivative cancels.
+
+    >>> exprel(0.0), round(exprel(1.0), 12), exprel(-math.inf)
+    (1.0, 1.718281828459, 0.0)
+    """
+    outside = abs_(x) - 1.0
+    small, large = where(outside, 0.0, x), where(outside, x, 1.0)
+    series = 1.0
+    for k in range(EXPREL_TERMS, 1, -1):  # 1 + x/2 * (1 + x/3 * (1 + ...))
+        series = 1.0 + small / float(k) * series
+    return where(outside, expm1(large) / large, series)
+
+
 def selu(x: Any) -> Any:
     """s * elu(x, a) with s = 1.0507..., a = 1.6733...: layers keep mean 0 and variance 1 (Klambauer et al., 2017).
 
@@ -1076,6 +1092,8 @@ def log_ndtr(x: Any) -> Any:
 #: B(2k) / (2k*(2k - 1)), the coefficients of Stirling's series
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400, 43867 / 244188)
 SHIFT = 10
+#: of `exprel`: what is left out is below 1e-26, and of the fourth derivative below 1e-20
+EXPREL_TERMS = 25
 
 
 def lgamma(x: Any) -> Any:

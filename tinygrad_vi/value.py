@@ -581,6 +581,10 @@ class Value:
         """``ndtr(v)``."""
         return ops.ndtr(self)  # type: ignore[no-any-return]
 
+    def exprel(self) -> Value:
+        """``exprel(v)``."""
+        return ops.exprel(self)  # type: ignore[no-any-return]
+
     def log_ndtr(self) -> Value:
         """``log_ndtr(v)``."""
         return ops.log_ndtr(self)  # type: ignore[no-any-return]
