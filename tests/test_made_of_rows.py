@@ -13,6 +13,7 @@ from tinygrad_vi import (
     Value,
     compile,
     digamma,
+    exprel,
     grad,
     hard_tanh,
     hessian,
@@ -39,6 +40,11 @@ FUNCTIONS = {
     "selu": (selu, lambda x: SCALE * (x if x > 0 else ALPHA * mp.expm1(x)), [(x,) for x in TAIL]),
     "mish": (mish, lambda x: x * mp.tanh(mp.log1p(mp.exp(x))), [(x,) for x in TAIL]),
     "hard_tanh": (hard_tanh, lambda x: max(min(x, mpf(1)), mpf(-1)), [(-3.0,), (0.3,), (2.0,)]),
+    "exprel": (
+        exprel,
+        lambda x: mp.expm1(x) / x if x else mpf(1),
+        [(x,) for x in (0.0, 1e-300, -1e-9, 0.4, -0.9, 1.0, -1.0, 1.0000001, -1.0000001, 30.0, -30.0, 700.0, -700.0)],
+    ),
     "logaddexp": (logaddexp, lambda x, y: mp.log(mp.exp(x) + mp.exp(y)), [(1.0, 2.0), (38.0, 0.0), (-500.0, -499.0)]),
     "xlogy": (xlogy, lambda x, y: x * mp.log(y), [(2.0, 3.0), (-1.5, 1e-9), (1e100, 0.5)]),
     "log(x, base)": (log, lambda x, b: mp.log(x) / mp.log(b), [(3.0, 2.5), (1e-9, 7.0)]),
@@ -124,6 +130,18 @@ def test_what_floats_cannot_tell_apart_from_softmax_log_softmax_can():
     assert log_softmax([5.0]) == [0.0]
     with pytest.raises(ShapeError, match="log_softmax needs at least one operand"):
         log_softmax([])
+
+
+@pytest.mark.parametrize("order", [3, 4, 5])
+def test_no_derivative_of_exprel_cancels(order):
+    """The one of order n at x is the integral of t**n * e**(t*x) over 0..1; near 0 that is 1/(n + 1) + x/(n + 2)."""
+    derivative = exprel
+    for _ in range(order):
+        derivative = grad(derivative)
+    for x in (0.0, 1e-12, -1e-5, 0.9, -1.0, -2.5, 3.0):
+        true = mp.quad(lambda t, x=x: t**order * mp.exp(t * x), [0, 1])
+        assert derivative(x) == pytest.approx(float(true), rel=1e-12)
+    assert exprel(-math.inf) == 0.0
 
 
 def test_far_out_the_normal_distribution_function_has_its_limits():

@@ -187,7 +187,6 @@ CONVENTIONS = [  # row, operands, value, partials
     (ops.OPERATIONS["ceil"], (2.0,), 2.0, (0.0,)),
     (ops.OPERATIONS["round"], (2.5,), 2.0, (0.0,)),
     (ops.power(0.0), (0.0,), 1.0, (0.0,)),
-    (ops.OPERATIONS["pow"], (0.0, 0.0), 1.0, (0.0, 0.0)),
     (ops.OPERATIONS["pow"], (0.0, 2.0), 0.0, (0.0, 0.0)),
 ]
 
@@ -225,6 +224,10 @@ def test_a_negative_zero_is_a_corner_too():
     ],
 )
 def test_integer_powers_by_a_constant_and_by_a_value(number, base, exponent, value, slope, curvature):
+    if number is Value and base == 0.0 and exponent < 2.0:  # there the derivative by the exponent is infinite
+        with pytest.raises(DomainError, match="an exponent that is a constant can be written as a plain number"):
+            hessian(lambda x: x ** number(exponent))(base)
+        return
     x = Value(base)
     y = x ** number(exponent)
     first = adjoints(topological_order([y]), {y: 1.0}, create_graph=True).get(x, 0.0)
@@ -236,7 +239,7 @@ def test_integer_powers_by_a_constant_and_by_a_value(number, base, exponent, val
 
 
 @pytest.mark.parametrize("zero", [0, 0.0, -0.0])
-@pytest.mark.parametrize(("exponent", "value"), [(0.5, 0.0), (1.0, 0.0), (1e-9, 0.0), (3.0, 0.0), (0.0, 1.0)])
+@pytest.mark.parametrize(("exponent", "value"), [(0.5, 0.0), (1.0, 0.0), (1e-9, 0.0), (3.0, 0.0)])
 def test_a_constant_base_0_has_derivative_0(zero, exponent, value):
     y = zero ** Value(exponent)
     assert (y.data, *y.local_grads) == (value, 0.0)
@@ -253,6 +256,7 @@ def test_a_negative_base_takes_any_constant_integer_exponent(n, value, slope):
 
 NO_SLOPE = "; inside no_grad() it still has its value"
 PLAIN_EXPONENT = "; for a base below 0 write the exponent as a plain number, x ** 3"
+CONSTANT_EXPONENT = "; an exponent that is a constant can be written as a plain number, x ** 3"
 POW_DOMAIN = "x > 0, or x = 0 and y >= 0, or x < 0 and an integer y"
 
 
@@ -351,6 +355,13 @@ def test_leaving_the_domain_says_what_was_wanted_and_what_came(compute, text):
             -8.0,
             f"x ** y has no finite derivative at x = -2.0, y = 3.0{PLAIN_EXPONENT}{NO_SLOPE}",
         ),
+        (
+            ops.OPERATIONS["pow"],
+            (0.0, 0.0),
+            1.0,
+            f"x ** y has no finite derivative at x = 0.0, y = 0.0{CONSTANT_EXPONENT}{NO_SLOPE}",
+        ),
+        (ops.exponential(0.0), (0.0,), 1.0, f"0 ** x has no finite derivative at x = 0.0{NO_SLOPE}"),
     ],
 )
 def test_a_missing_derivative_is_an_error_but_the_value_stays_within_reach(op, at, value, text):

@@ -35,6 +35,7 @@ from tinygrad_vi.ops import erf as erf
 from tinygrad_vi.ops import erfc as erfc
 from tinygrad_vi.ops import exp as exp
 from tinygrad_vi.ops import expm1 as expm1
+from tinygrad_vi.ops import exprel as exprel
 from tinygrad_vi.ops import floor as floor
 from tinygrad_vi.ops import gelu as gelu
 from tinygrad_vi.ops import hard_tanh as hard_tanh

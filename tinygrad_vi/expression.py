@@ -42,6 +42,7 @@ FUNCTIONS.update(
             "ndtr",
             "log_ndtr",
             "log_sigmoid",
+            "exprel",
             "logaddexp",
             "xlogy",
             "selu",

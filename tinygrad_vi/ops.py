@@ -369,6 +369,8 @@ def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:
         f"{call} has no finite derivative at {got}"
         + f"; for a base below 0 write the exponent as a plain number, {names[0]} ** 3"
         * (op.name == "pow" and xs[0] < 0.0)
+        + f"; an exponent that is a constant can be written as a plain number, {names[0]} ** 3"
+        * (op.name == "pow" and xs[0] == 0.0 and float(xs[1]).is_integer())
         + "; inside no_grad() it still has its value"
     )
 
@@ -543,6 +545,8 @@ ANYWHERE = (*TINY, *PLAIN, 0.0)
 
 # rows that rules refer to before their turn comes
 pow_: Function
+ceil: Function
+stop_gradient: Function
 abs_: Function
 where: Any
 log: Any
@@ -574,16 +578,13 @@ div = row("div", operator.truediv, _quotient_partials, "x / y.  Partials 1/y, -x
           points=[(2.0, 3.0), (-1e150, 1e-100), (1e-150, 1e60), (0.0, -4.0), (1e150, -1e100)])  # fmt: skip
 neg = row("neg", operator.neg, (-1.0,), "-x.  Derivative -1.",
           symbol="-", text="-{0}", latex="-{0}", binds=3, points=[2.0, -1e300])  # fmt: skip
-pow_ = row(  # the bent exponent and the bent base only matter at 0**0 and 0**y: there they keep 0*infinity away
+pow_ = row(  # the bent exponent only matters at 0**0: there it keeps 0*infinity away
     "pow", math.pow,
-    lambda out, x, y: (
-        y * pow_(x, where(abs_(x) + abs_(y), y - 1.0, 0.0)),
-        out * log(where(abs_(x), x, 1.0)),
-    ),
-    "x ** y.  Partials y * x**(y - 1) and x**y * log(x); the second is 0 at x = 0.",
+    lambda out, x, y: (y * pow_(x, where(abs_(x) + abs_(y), y - 1.0, 0.0)), _power_times_log(out, x, y)),
+    "x ** y.  Partials y * x**(y - 1) and x**y * log(x); the second is 0 at x = 0 < y.",
     symbol="**", text="{0} ** {1}", latex="{0}^{{{1}}}", binds=4, arity=2,
     domain="x > 0, or x = 0 and y >= 0, or x < 0 and an integer y",
-    corners={(0.0, 0.0): (0.0, 0.0), (0.0, 2.0): (0.0, 0.0)},
+    corners={(0.0, 2.0): (0.0, 0.0)},
     taught=lambda out, x, y: (y * x ** (y - 1.0), out * log(x)),
     points=[(2.0, 3.0), (0.3, -1.7), (1e-100, 2.5), (1e100, -2.5), (7.0, 0.0), (1.0, 3.0), (5.0, 1.0)],
 )  # fmt: skip
@@ -827,6 +828,19 @@ _logsumexp_row = row("logsumexp", _logsumexp, lambda out, *xs: _softmax(out, xs)
                      points=[(0.5, -1.5, 2.0), (1000.0, 999.0), (-1e5, -1e5 + 0.5), (3.0,)])  # fmt: skip
 
 
+def _power_times_log(out: Any, x: Any, y: Any) -> Any:
+    """x**y * log(x); at x = 0 the next lower power with a half, x**0.5 for x**1 * log(x), refused for y = 0.
+
+    At x = 0 the derivatives of the one are 0 or infinite where those of the other are, of every order: of order m by x
+    and any order by y, 0 for y > m, else infinite.
+    """
+    if out.__class__ is float and x != 0.0:
+        return out * log(x)
+    away = abs_(x)
+    half = stop_gradient(ceil(y) - 0.5 - y)
+    return where(away, out * log(where(away, x, 1.0)), pow_(where(away, 1.0, x), y + half))
+
+
 def _slope_of_atan(x: Any) -> Any:
     """1/(1 + x*x), far out as (1/x) / (1/x + x): there the square would overflow, and that of the sum even sooner."""
     far = abs_(x) - 1.0
@@ -919,17 +933,18 @@ def power(n: float) -> Operation:
 
 @_family
 def exponential(base: float) -> Operation:
-    """The row of ``base**x`` for a constant base, 0 or more.  Its derivative is base**x * log(base); for 0**x it is 0.
+    """The row of ``base**x`` for a constant base, 0 or more.  Its derivative is base**x * log(base).
 
-    `pow` asks for the derivative by the base too, which at 0**0.5 is infinite.
+    That of 0**x is 0 for x > 0; at x = 0, where 0**x falls from 1 to 0, there is none.  `pow` asks for the derivative
+    by the base too, which at 0**0.5 is infinite.
     """
     if not 0.0 <= base < math.inf:
         raise DomainError(f"base ** x needs a finite base of at least 0, got base = {base}")
     base += 0.0  # -0.0 is 0.0
     shown, latex = write_constant(base), latex_number(write_constant(base))
     bracketed = rf"\left({latex}\right)" if "^" in latex else latex
-    facts: dict[str, Any] = {"domain": "x >= 0", "corners": {0.0: 0.0}, "points": [0.3, 2.0, 30.0]}
-    rule: Rule | tuple[float, ...] = (0.0,)
+    facts: dict[str, Any] = {"domain": "x >= 0", "points": [0.3, 2.0, 30.0]}
+    rule: Rule | tuple[float, ...] = lambda out, x: (-out / x,)  # noqa: E731  # 0, and infinite at x = 0
     if base > 0.0:
         slope = math.log(base)
         rule = lambda out, x: (out * slope,)  # noqa: E731
@@ -1014,6 +1029,22 @@ def xlogy(x: Any, y: Any) -> Any:
     return x * log(where(abs_(x) + abs_(y), y, 1.0))
 
 
+def exprel(x: Any) -> Any:
+    """(e**x - 1) / x, and 1 at x = 0: what is left of e**x - 1 when x is small.  Derivative (e**x - exprel(x)) / x.
+
+    Between -1 and 1 the power series x**k / (k + 1)!, so that no derivative cancels.
+
+    >>> exprel(0.0), round(exprel(1.0), 12), exprel(-math.inf)
+    (1.0, 1.718281828459, 0.0)
+    """
+    outside = abs_(x) - 1.0
+    small, large = where(outside, 0.0, x), where(outside, x, 1.0)
+    series = 1.0
+    for k in range(EXPREL_TERMS, 1, -1):  # 1 + x/2 * (1 + x/3 * (1 + ...))
+        series = 1.0 + small / float(k) * series
+    return where(outside, expm1(large) / large, series)
+
+
 def selu(x: Any) -> Any:
     """s * elu(x, a) with s = 1.0507..., a = 1.6733...: layers keep mean 0 and variance 1 (Klambauer et al., 2017).
 
@@ -1075,6 +1106,8 @@ def log_ndtr(x: Any) -> Any:
 #: B(2k) / (2k*(2k - 1)), the coefficients of Stirling's series
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400, 43867 / 244188)
 SHIFT = 10
+#: of `exprel`: what is left out is below 1e-26, and of the fourth derivative below 1e-20
+EXPREL_TERMS = 25
 
 
 def lgamma(x: Any) -> Any:

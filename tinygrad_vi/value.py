@@ -451,6 +451,9 @@ class Value:
     __abs__ = _method(ops.abs_)
     __floor__, __ceil__ = _method(ops.floor), _method(ops.ceil)  # of math.floor and math.ceil
 
+    def __trunc__(self) -> Value:
+        return ops.where(self, self.floor(), self.ceil())  # type: ignore[no-any-return]
+
     def __divmod__(self, other: Any) -> tuple[Value, Value]:
         return self // other, self % other
 
@@ -553,6 +556,14 @@ class Value:
         """``hypot(v, other)``."""
         return ops.hypot(self, other)  # type: ignore[no-any-return]
 
+    def exp2(self) -> Value:
+        """``2**v``."""
+        return 2.0**self
+
+    def fabs(self) -> Value:
+        """``abs(v)``."""
+        return abs(self)
+
     def atan2(self, other: Any) -> Value:
         """``atan2(v, other)``: the angle of the point whose height is v and whose width is other."""
         return ops.atan2(self, other)  # type: ignore[no-any-return]
@@ -570,6 +581,10 @@ class Value:
     def ndtr(self) -> Value:
         """``ndtr(v)``."""
         return ops.ndtr(self)  # type: ignore[no-any-return]
+
+    def exprel(self) -> Value:
+        """``exprel(v)``."""
+        return ops.exprel(self)  # type: ignore[no-any-return]
 
     def log_ndtr(self) -> Value:
         """``log_ndtr(v)``."""

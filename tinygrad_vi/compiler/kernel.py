@@ -333,9 +333,10 @@ def value(op, x, x1, x2, c):
     if op == ELU:
         return c * el.expm1(x) if x <= 0.0 else x
     if op == MOD:
-        return np.mod(x, x1)
+        left = np.mod(x, x1)
+        return left if left != 0.0 else math.copysign(0.0, x1)
     if op == FLOORDIV:
-        return np.floor_divide(x, x1)
+        return x // x1  # np.floor_divide rounds the quotient first: 7 // 0.1 would be 70
     if op == LOG2:
         return el.log2(x)
     if op == LOG10:
