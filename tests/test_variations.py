@@ -10,9 +10,10 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from mpmath import mp, mpf
 
 import tinygrad_vi
-from tinygrad_vi import DomainError, Value, grad, losses, no_grad, value_and_grad
+from tinygrad_vi import DomainError, Value, grad, hessian, losses, no_grad, value_and_grad
 from tinygrad_vi.arrays import ValueArray, array
 from tinygrad_vi.compiler import compile
 
@@ -296,10 +297,10 @@ def test_what_is_left_of_a_quotient_is_that_of_python(backend):
     x, y = np.array(pairs).T.copy()
     for name, operation in (("//", operator.floordiv), ("%", operator.mod)):
         step = compile(lambda p, x, y, of=operation: p * of(x, y), backend=backend)
-        turned = compile(lambda p, x, y, of=operation: p * np.arctan2(of(x, y), -1.0), backend=backend)  # tells -0.0
+        turned = compile(lambda p, x, y, of=operation: p * np.arctan2(of(x, y), -1.0), backend=backend)
         by_python = np.array([operation(float(u), float(v)) for u, v in pairs])
         np.testing.assert_array_equal(step.each(1.0, x, y), by_python, err_msg=name)
-        np.testing.assert_allclose(turned.each(1.0, x, y), np.arctan2(by_python, -1.0), rtol=1e-15, err_msg=name)
+        np.testing.assert_allclose(turned.each(1.0, x, y), np.arctan2(by_python + 0.0, -1.0), rtol=1e-15, err_msg=name)
 
 
 def test_second_derivatives_of_numpy_code():
@@ -539,3 +540,13 @@ def test_arrays_of_values_stay_arrays_of_values():
     assert np.sum(v[:0]) == 0.0
     with pytest.raises(DomainError, match=r"log\(x\) needs x > 0"):
         np.log(v)
+
+
+@pytest.mark.parametrize("x", [0.0, 1e-5, 0.0099, 0.0101, 0.5, -2.3])
+def test_sinc_has_the_derivatives_of_sinc_at_0_too(x):
+    with mp.workdps(60):
+        right = [float(mp.diff(lambda u: mp.sincpi(u), mpf(x), n)) for n in range(3)]
+    at = np.array([x])
+    for f in (lambda v: np.sinc(v).sum(), lambda v: np.sinc(v[0])):
+        assert [f(at), grad(f)(at)[0], hessian(f)(at)[0, 0]] == pytest.approx(right, rel=1e-12, abs=1e-15)
+        assert compile(f, backend="numpy").hessian(at)[0, 0] == pytest.approx(right[2], rel=1e-12, abs=1e-15)
