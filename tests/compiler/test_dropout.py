@@ -267,11 +267,16 @@ def test_a_compiled_function_with_dropout_inside_another():
     drop, w = nn.Dropout(0.5), Value(1.0)
     inner = compile(lambda w, x: drop([w * x])[0], backend="numpy")
     inner(1.0, [1.0])
-    with pytest.raises(TypeError, match="would draw once for all: call the function itself"):
-        compile(lambda x: w * x * inner(1.0, [1.0]), [w], backend="numpy")([1.0], [1.0, 2.0])
-    outer = compile(lambda w, x: inner.fn(w, x) * 3.0, backend="numpy")  # the advice
+    around = compile(lambda x: w * x * inner(1.0, [1.0]), [w], backend="numpy")  # runs the function itself
     random.seed(4)
-    assert outer.each(1.0, np.ones(6)).tolist() == (6.0 * mask(6, 1, 0.5, 4)[:, 0]).tolist()
+    assert around.each([1.0], np.ones(6)).tolist() == (2.0 * mask(6, 1, 0.5, 4)[:, 0]).tolist()
+    inner = compile(lambda x: drop([w * x])[0], [w], backend="numpy")
+    inner([1.0], [1.0])
+    with pytest.raises(TypeError, match="would draw once for all: call the function itself"):
+        compile(lambda x: w * x * inner([1.0], [1.0]), [w], backend="numpy")([1.0], [1.0, 2.0])
+    outer = compile(lambda x: inner.fn(x) * 3.0, [w], backend="numpy")  # the advice
+    random.seed(4)
+    assert outer.each([1.0], np.ones(6)).tolist() == (6.0 * mask(6, 1, 0.5, 4)[:, 0]).tolist()
 
 
 def test_the_hessian_of_scalar_code_at_the_same_seed():
