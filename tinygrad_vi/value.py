@@ -520,6 +520,8 @@ class Value:
             "compute with the number alone; outside of what is differentiated the number is v.data"
         )
 
+    __int__ = __float__  # before __trunc__
+
     # -- NumPy ---------------------------------------------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:

@@ -60,7 +60,10 @@ def plain(f, w, X):  # noqa: ARG001
 def asked(step, w, X):
     """The same of a compiled function, at the numbers that the parameters have now."""
     theta = [v.data for v in w]
-    values, slopes = step.each(theta, X), step.jacobian(theta, X)
+    state = random.getstate()
+    values = step.each(theta, X)
+    random.setstate(state)  # values and slopes of the same drop-out
+    slopes = step.jacobian(theta, X)
     return [number for y, row in zip(values.tolist(), slopes.tolist(), strict=True) for number in (y, *row)]
 
 
