@@ -161,7 +161,7 @@ def _verdict(worst: Size) -> str:
 AGREEMENT = 1e-8
 
 #: seconds of the processor, so that other programs do not count, after which no greater depth is tried
-SYMPY_PATIENCE = 1.2
+SYMPY_PATIENCE = 5.0
 
 
 def _grow(question: Question, i: int, depth: int, max_operations: int) -> tuple[list[Size], str]:
