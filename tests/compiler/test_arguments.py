@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ from tinygrad_vi import (
 )
 from tinygrad_vi.trees import flatten
 
-BACKENDS = ["numpy", "native"]
+BACKENDS = ["numpy", *(["native"] if find_spec("numba") else [])]
 
 
 class Line(NamedTuple):
