@@ -27,7 +27,8 @@ def build(folder: Path) -> None:
         vars(module).update({public: getattr(module, public) for public in module.__all__})
     from tinygrad_vi import nn
 
-    nn._Cell.__doc__ = f"{nn._Cell.__doc__}\n\n@public"  # what the cells inherit is linked to it
+    for base in (nn._Cell, nn._OfVectors):
+        base.__doc__ = f"{base.__doc__ or ''}\n\n@public"  # what is inherited is linked to it
     pdoc.render.configure(docformat="markdown", search=True)
     pdoc.pdoc("tinygrad_vi", *[f"!tinygrad_vi.{name}" for name in INNER], output_directory=folder)
 
