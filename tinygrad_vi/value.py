@@ -872,6 +872,8 @@ class Condition(Traced):
         _ask_condition()
         return int(self.data)
 
+    __int__ = __index__  # type: ignore[assignment]
+
 
 _HERE = globals()
 _own_number = Value.__dict__["data"].__get__
