@@ -247,6 +247,20 @@ def entries(x: Any) -> list[tuple[str, Any]]:
     return [(str(k), v) for k, v in enumerate(inside)]
 
 
+def one_level(x: Any) -> tuple[list[Any], Tree]:
+    """The entries of a container, whatever they are, and the structure that puts as many others in their places.
+
+    >>> inside, tree = one_level({"a": [1.0, 2.0], "b": "text"})
+    >>> inside, tree([3.0, 4.0])
+    ([[1.0, 2.0], 'text'], {'a': 3.0, 'b': 4.0})
+    """
+    found = _opened(x)
+    if found is None:
+        raise TypeError(f"a container is wanted, got {x!r:.60}")
+    inside, make, detail = found
+    return list(inside), Tree([len(inside), (len(inside), make, detail)])
+
+
 def argument_names(f: Any, count: int) -> list[str]:
     """What the first positional arguments of a function are called: by its signature, else ``argument 0``."""
     try:

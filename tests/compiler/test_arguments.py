@@ -328,3 +328,19 @@ def test_inside_a_derivative_what_is_constant_stays_an_array_of_floats():
     seen = []
     grad(lambda w: w * (seen.append(vmap(lambda x: x * x)([1.0, 2.0])) or 1.0))(2.0)
     assert (seen[0].dtype, seen[0].tolist()) == (float, [1.0, 4.0])
+
+
+@dataclass
+class WithSum:
+    a: Any
+    b: Any
+    s: Any = field(init=False)
+
+    def __post_init__(self):
+        self.s = self.a + self.b
+
+
+def test_what_a_dataclass_derives_is_derived_for_each_example_inside_a_derivative_too():
+    columns = WithSum(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    assert vmap(lambda p: p.s * p.a, backend="numpy")(columns).tolist() == [4.0, 12.0]
+    assert grad(lambda w: vmap(lambda p: w * p.s * p.a)(columns).sum())(2.0) == 16.0

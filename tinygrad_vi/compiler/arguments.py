@@ -7,6 +7,7 @@ The passes of the compiler know functions of a vector theta and of rows of data.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,13 +44,7 @@ class Arrangement:
             return fn(*[chosen[i] if i in chosen else next(rest) for i in range(self.count)])
 
         names = argument_names(fn, self.count)
-        kind = inspect.Parameter.POSITIONAL_ONLY
-        others = [name for i, name in enumerate(names) if i not in self.places]
-        of = ["theta", *[name if name.isidentifier() and name != "theta" else f"x{i}" for i, name in enumerate(others)]]
-        arranged.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in of])  # type: ignore[attr-defined]
-        arranged.__wrapped__ = fn  # type: ignore[attr-defined]
-        arranged.__name__ = getattr(fn, "__name__", type(fn).__name__)
-        return arranged
+        return standing_for(fn, arranged, [name for i, name in enumerate(names) if i not in self.places])
 
     def _chosen(self, theta: Any) -> Any:
         chosen = self.tree.arguments(self._leaves(theta))
@@ -63,7 +58,7 @@ class Arrangement:
                 leaves.append(numbers[..., start] if numbers.ndim > 1 else numbers[start])
                 start += 1
             else:
-                size = _size(shape)
+                size = math.prod(shape)
                 leaves.append(numbers[..., start : start + size].reshape(numbers.shape[:-1] + shape))
                 start += size
         return leaves
@@ -99,11 +94,16 @@ def _zeros(shape: tuple[int, ...]) -> Any:
     return np.zeros(shape)
 
 
-def _size(shape: Sequence[int]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
+def standing_for(
+    fn: Callable[..., Any], arranged: Callable[..., Any], names: Sequence[str], theta: str = "theta"
+) -> Callable[..., Any]:
+    """The function of theta and columns that stands for fn: it bears its name, and its columns have these names."""
+    of = [theta, *[name if name.isidentifier() and name != theta else f"x{i}" for i, name in enumerate(names)]]
+    kind = inspect.Parameter.POSITIONAL_ONLY
+    arranged.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in of])  # type: ignore[attr-defined]
+    arranged.__wrapped__ = fn  # type: ignore[attr-defined]
+    arranged.__name__ = getattr(fn, "__name__", type(fn).__name__)
+    return arranged
 
 
 def arrange(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_vi.compiler.arguments import Arrangement, bound, by_example, is_number
+from tinygrad_vi.compiler.arguments import Arrangement, bound, by_example, is_number, standing_for
 from tinygrad_vi.compiler.compiled import Compiled
 from tinygrad_vi.derivatives import differentiable, differentiating
 from tinygrad_vi.ops import ShapeError
-from tinygrad_vi.trees import LEAF, argument_names, entries, flatten, is_array, values_in
+from tinygrad_vi.trees import LEAF, argument_names, entries, flatten, is_array, one_level, values_in
 
 Axes = int | None | Sequence[int | None]
 
@@ -105,27 +104,12 @@ def _column(x: Any, axis: int | None, name: str) -> tuple[_Column, list[tuple[An
         return _Column(tree, len(numbers)), [(float(v), True) for v in numbers]
     if not _is_record(x):
         return _Column(LEAF, 1), [(x, is_number(x))]
+    columns, tree = one_level(x)
     for key, inside in entries(x):
         if _is_record(inside):
             kind = type(inside).__name__
             raise TypeError(f"{name} holds columns by name, and {key} is a {kind} of its own: give a flat one")
-    columns = [inside for _, inside in entries(x)]
-    _, tree = flatten(_with(x, [0.0] * len(columns)))
     return _Column(tree, len(columns)), [(column, is_number(column)) for column in columns]
-
-
-def _with(x: Any, numbers: list[float]) -> Any:
-    """The record with numbers in the place of its columns."""
-    if isinstance(x, dict):
-        return dict(zip(x, numbers, strict=True))
-    if hasattr(x, "_make"):
-        return x._make(numbers)
-    made = object.__new__(type(x))
-    columns = iter(numbers)
-    for field in fields(x):
-        static = not field.init or field.metadata.get("static")
-        object.__setattr__(made, field.name, getattr(x, field.name) if static else next(columns))
-    return made
 
 
 def _arranged(f: Callable[..., Any], columns: Sequence[_Column]) -> Callable[..., Any]:
@@ -135,14 +119,9 @@ def _arranged(f: Callable[..., Any], columns: Sequence[_Column]) -> Callable[...
         rest = iter(row)
         return f(*[column.tree.arguments([next(rest) for _ in range(column.count)]) for column in columns])
 
-    arranged.__wrapped__ = f  # type: ignore[attr-defined]
-    arranged.__name__ = getattr(f, "__name__", type(f).__name__)
     named = zip(argument_names(f, len(columns)), columns, strict=True)
     names = [f"{name}_{k}" if column.count > 1 else name for name, column in named for k in range(column.count)]
-    of = ["theta_", *[name if name.isidentifier() else f"x{i}" for i, name in enumerate(names)]]
-    kind = inspect.Parameter.POSITIONAL_ONLY
-    arranged.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in of])  # type: ignore[attr-defined]
-    return arranged
+    return standing_for(f, arranged, names, "theta_")
 
 
 def _nested(nest: Any, found: Any) -> Any:
@@ -157,15 +136,14 @@ def _recorded(f: Callable[..., Any], arguments: Sequence[Any], axes: Sequence[in
     import numpy as np
 
     places = [i for i, axis in enumerate(axes) if axis == 0]
-    parts = {i: [x for _, x in entries(arguments[i])] if _is_record(arguments[i]) else [arguments[i]] for i in places}
+    parts = {i: one_level(arguments[i]) if _is_record(arguments[i]) else ([arguments[i]], LEAF) for i in places}
     results = []
     with differentiable():
-        for row in by_example([x for i in places for x in parts[i]], [names[i] for i in places for _ in parts[i]]):
+        for row in by_example(
+            [x for i in places for x in parts[i][0]], [names[i] for i in places for _ in parts[i][0]]
+        ):
             rest = iter(row)
-            example = {}
-            for i in places:
-                found = [next(rest) for _ in parts[i]]
-                example[i] = _with(arguments[i], found) if _is_record(arguments[i]) else found[0]
+            example = {i: tree.arguments([next(rest) for _ in inside]) for i, (inside, tree) in parts.items()}
             results.append(flatten(f(*[example.get(i, x) for i, x in enumerate(arguments)]), "the result"))
     matrix = np.empty((len(results), len(results[0][0])), dtype=object)
     for i, (numbers, _) in enumerate(results):
