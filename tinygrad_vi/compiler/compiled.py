@@ -16,7 +16,7 @@ from threading import RLock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi import modes
+from tinygrad_vi import modes, ops
 from tinygrad_vi.compiler.arguments import Arrangement, arrange, bound, by_example, is_number, mapped
 from tinygrad_vi.compiler.batch import data_leaves, find_batch
 from tinygrad_vi.compiler.forks import give_lock
@@ -1344,7 +1344,10 @@ class Explanation:
 
 
 #: operations that round nothing
-EXACT = {"neg", "abs", "maximum", "minimum", "where", "relu", "step", "stop_gradient"}
+EXACT = {
+    "neg", "abs", "maximum", "minimum", "where", "relu", "step", "stop_gradient", "sign", "floor", "ceil", "round",
+    ops.LESS.name, ops.LESS_EQUAL.name, ops.EQUAL.name,
+}  # fmt: skip
 
 
 def _rounded_otherwise(
