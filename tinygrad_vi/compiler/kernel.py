@@ -47,6 +47,7 @@ from tinygrad_vi.compiler.tables import (
     OP,
     ORDERED,
     PARAMETERS,
+    PRODUCT,
     SUM,
     SUM8,
     SUMS,
@@ -108,8 +109,8 @@ def ordered_number(bias, k, k1, row, number, r, r1, a, b, c, S, M):
 
 
 @unfused
-def once(a, b, c, r, r1, M, y, work, stride, n):
-    """M[y] = sum of c * M[a] * M[b], rounded once.
+def once(row, number, k, k1, a, b, c, r, r1, S, M, y, work, stride, n):
+    """M[y] = sum of S[number] * M[row] + sum of c * (M[a] * M[b]), rounded once.
 
     What each addition rounds off is added up apart (D. E. Knuth's TwoSum; T. Ogita, S. M. Rump, S. Oishi, 2005).  Where
     a sum on the way overflows, all of it is added up once more, 2**-64 times as large.
@@ -119,10 +120,19 @@ def once(a, b, c, r, r1, M, y, work, stride, n):
         for i in range(n):
             M[y + i] = 0.0
             M[work + i] = 0.0
-        for k in range(r, r1):
-            u, v = np.uint64(a[k]) * stride, np.uint64(b[k]) * stride
+        for j in range(k, k1):
+            u, factor = np.uint64(row[j]) * stride, S[number[j]]
             for i in range(n):
-                x = scale * (c[k] * (M[u + i] * M[v + i]))
+                x = scale * (factor * M[u + i])
+                s = M[y + i]
+                t = s + x
+                z = t - s
+                M[work + i] += (s - (t - z)) + (x - z)
+                M[y + i] = t
+        for j in range(r, r1):
+            u, v = np.uint64(a[j]) * stride, np.uint64(b[j]) * stride
+            for i in range(n):
+                x = scale * (c[j] * (M[u + i] * M[v + i]))
                 s = M[y + i]
                 t = s + x
                 z = t - s
@@ -136,13 +146,19 @@ def once(a, b, c, r, r1, M, y, work, stride, n):
 
 
 @unfused
-def once_number(r, r1, a, b, c, M):
+def once_number(k, k1, row, number, r, r1, a, b, c, S, M):
     """The same on rows of one number."""
     y = 0.0
     for scale in (1.0, 2.0**-64):
         s, low = 0.0, 0.0
-        for k in range(r, r1):
-            x = scale * c[k] * (M[a[k]] * M[b[k]])  # scale * c is exact
+        for j in range(k, k1):
+            x = scale * (S[number[j]] * M[row[j]])
+            t = s + x
+            z = t - s
+            low += (s - (t - z)) + (x - z)
+            s = t
+        for j in range(r, r1):
+            x = scale * c[j] * (M[a[j]] * M[b[j]])  # scale * c is exact
             t = s + x
             z = t - s
             low += (s - (t - z)) + (x - z)
@@ -170,6 +186,13 @@ def scale(c, M, y, n):
     """A row times a number."""
     for i in range(n):
         M[y + i] *= c
+
+
+@loops
+def product(c, M, y, a, b, n):
+    """A number times the product of two rows."""
+    for i in range(n):
+        M[y + i] = c * (M[a + i] * M[b + i])
 
 
 @loops
@@ -432,6 +455,8 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
             for k in range(code[j, FIRST], code[j, LAST]):
                 s += c[k] * (M[a[k]] * M[b[k]])
             M[y] = s if constants[j] == 1.0 else constants[j] * s
+        elif op == PRODUCT:
+            M[y] = constants[j] * (M[np.uint32(code[j, A])] * M[np.uint32(code[j, B])])
         elif op == DOT4:
             k0 = code[j, A]
             for q in range(k0, k0 + 4):
@@ -456,7 +481,7 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
                                code[j, LAST], a, b, c, S, M)  # fmt: skip
             M[y] = constants[j] * s
         elif op == ONCE:
-            M[y] = once_number(code[j, FIRST], code[j, LAST], a, b, c, M)
+            M[y] = once_number(code[j, A], code[j, B], row, number, code[j, FIRST], code[j, LAST], a, b, c, S, M)
         elif op == LOGSUMEXP:
             x, x1 = np.uint64(code[j, A]), np.uint64(code[j, B])
             logsumexp(a, code[j, FIRST], code[j, LAST], M, y, x, x1, np.uint64(1), np.uint64(1))
@@ -477,6 +502,8 @@ def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
             dot(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)
             if constants[j] != 1.0:
                 scale(constants[j], M, y, n)
+        elif op == PRODUCT:
+            product(constants[j], M, y, np.uint64(code[j, A]) * stride, np.uint64(code[j, B]) * stride, n)
         elif op == ORDERED:
             k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
             ordered(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)
@@ -495,7 +522,8 @@ def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
             if op == LOGSUMEXP:
                 logsumexp(a, r, r1, M, y, x, x1, stride, n)
             elif op == ONCE:
-                once(a, b, c, r, r1, M, y, x, stride, n)
+                k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
+                once(row, number, k, k1, a, b, c, r, r1, S, M, y, x2, stride, n)
             else:
                 elementwise(op, M, y, x, x1, x2, constants[j], n)
 

@@ -78,12 +78,17 @@ class Native:
         store, t = self.stores[N], self.tables
         column = 0
         for array in arrays:
-            columns = array.reshape(N, -1)
+            if array.ndim == 1:
+                store.X[:, column] = array
+                column += 1
+                continue
+            columns = array if array.ndim == 2 else array.reshape(N, -1)
             store.X[:, column : column + columns.shape[1]] = columns
             column += columns.shape[1]
         n = len(t.output_row)
         out, mapped_out = (store.no_rows[:, 0], np.empty((n, N))) if t.mapped else (np.empty(n), store.no_rows)
-        threads = self._threads_for(store)
+        worth_it = store.calls == KNOWN and store.alone > WORTH_A_THREAD  # until it is known, one thread
+        threads = self._threads_for(store) if worth_it else 1
         if threads == 1:
             start = perf_counter() if store.calls < KNOWN else 0.0
             checksum = kernel.step(
@@ -99,9 +104,7 @@ class Native:
         return (mapped_out, float(np.vdot(mapped_out, mapped_out))) if t.mapped else (out, checksum)
 
     def _threads_for(self, store: _Store) -> int:
-        """One, until it is known that the work is worth a second."""
-        worth = store.calls == KNOWN and store.alone > WORTH_A_THREAD
-        return min(2, len(store.T), self.threads or 2) if worth else 1
+        return min(2, len(store.T), self.threads or 2)
 
     def _new_store(self, N: int) -> _Store:
         t = self.tables

@@ -39,8 +39,8 @@ CODES = {name: TOTAL + 1 + k for k, name in enumerate(OPERATIONS)}
 #: tanh and sech of one row at once; the second destination is in B
 TANH_AND_SECH = TOTAL + 1 + len(OPERATIONS)
 #: a dot that is added up from left to right and rounded at each step; a sum of products that is rounded once, at the
-#: end, with a row to work in in A
-ORDERED, ONCE = TANH_AND_SECH + 1, TANH_AND_SECH + 2
+#: end, with a row to work in in C; a constant times the product of two rows, A and B, which many dots are
+ORDERED, ONCE, PRODUCT = range(TANH_AND_SECH + 1, TANH_AND_SECH + 4)
 
 #: columns of the code table.  A map has its operands in A, B, C.  A dot has its linear terms from A to B, its products
 #: from FIRST to LAST, and adds the number S[BIAS].  Four dots have, from A to B, four pairs (destination, bias) and
@@ -303,11 +303,18 @@ class _Assembler:
 
     def _once(self, node: int, terms: Sequence[tuple[float, int, int]]) -> None:
         """A sum that is rounded once."""
-        mapped, stage, first = self.form.mapped[node], self.stages[self.stage[node]], len(self.products)
+        mapped, stage = self.form.mapped[node], self.stages[self.stage[node]]
         rows = self._mapped_row if mapped else self.row.__getitem__
-        products = [(rows(u), rows(v), c) for c, u, v in terms]
+        plain = [(c, u) for c, u, v in terms if v == ONE and mapped]
+        products = [(rows(u), rows(v), c) for c, u, v in terms if v != ONE or not mapped]
+        linear = [
+            (self.row[u], self._scaled(ONE, c)) if self.form.mapped[u] else (rows(ONE), self._scaled(u, c))
+            for c, u in plain
+        ]
+        start, first, work = len(self.linear), len(self.products), self._new(mapped)
+        self.linear += linear
         self.products += products
-        code: list[float] = [ONCE, self.row[node], self._new(mapped), 0, 0, first, len(self.products), 0, 0.0]
+        code: list[float] = [ONCE, self.row[node], start, len(self.linear), work, first, len(self.products), 0, 0.0]
         (stage.mapped if mapped else stage.unmapped).append(code)
 
     def _total(self, row: int, stage: int) -> int:
@@ -317,6 +324,10 @@ class _Assembler:
         return self.summed[row, stage]
 
     def _unmapped_dot(self, stage: int, row: int, terms: list[tuple[int, int, float]], op: int = DOT) -> None:
+        if len(terms) == 1:
+            [(a, b, c)] = terms
+            self.stages[stage].unmapped.append([PRODUCT, row, a, b, 0, 0, 0, 0, c])
+            return
         first = len(self.products)
         self.products += terms
         self.stages[stage].unmapped.append([op, row, 0, 0, 0, first, len(self.products), 0, 1.0])
@@ -333,6 +344,10 @@ class _Assembler:
         weights = [self.row[factor] if c == 1.0 else self._scaled(factor, c) for _, factor, c in linear]
         rows, stage = tuple([row for row, _, _ in linear]), self.stages[number]
         scale = self.scales.get(node, 1.0)
+        if len(products) == 1 and not (numbers or linear or scale != 1.0):
+            [(a, b, c)] = products
+            stage.mapped.append([PRODUCT, self.row[node], a, b, 0, 0, 0, 0, c])
+            return
         if products or len(rows) < 2 or scale != 1.0:
             stage.mapped.append(self._one_dot(self.row[node], bias, rows, weights, products, scale))
             return

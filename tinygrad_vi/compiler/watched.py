@@ -158,7 +158,9 @@ class _Snapshot:
                 if get(x) != known:
                     return False
             for get, x, known in self.identical:
-                found = _entries(get(x))
+                found = get(x)
+                if found.__class__ is not list and found.__class__ is not tuple:
+                    found = _entries(found)
                 if len(found) != len(known) or not all(map(is_, found, known)):
                     return False
         except (ValueError, KeyError, AttributeError, TypeError, RuntimeError):  # a name is gone, entries have no ==
