@@ -105,6 +105,20 @@ def stages_of(form: Form, nodes: Sequence[int]) -> dict[int, int]:
     return stage
 
 
+def in_turns(form: Form, nodes: Sequence[int]) -> list[int]:
+    """The nodes, operands first, and as far as that goes like after like: a processor foresees what it does again."""
+    level = {ONE: 0}
+    for node in nodes:
+        level[node] = 1 + max(map(level.__getitem__, form.operands(node)), default=0)
+
+    def turn(node: int) -> tuple[int, str, int, int]:
+        kind, argument = form.kinds[node], form.arguments[node]
+        name = kind if isinstance(kind, str) else kind.name
+        return level[node], name, len(argument) if kind in SUM_KINDS else 0, node
+
+    return sorted(nodes, key=turn)
+
+
 @dataclass
 class _Dots:
     """Up to four mapped dots of the same rows: (destination, bias, number of each term)."""
@@ -133,7 +147,7 @@ class _Stage:
 class _Assembler:
     def __init__(self, question: Question) -> None:
         self.question, self.form = question, question.form
-        self.live = self.form.live([node for _, node in question.outputs])
+        self.live = in_turns(self.form, self.form.live([node for _, node in question.outputs]))
         self.stage = stages_of(self.form, self.live)
         self.stages = [_Stage() for _ in range(1 + max(self.stage.values()))]
         self.row: dict[int, int] = {ONE: UNIT}
