@@ -632,17 +632,20 @@ def test_pauses_of_the_collector_may_overlap():
 @pytest.mark.parametrize("entered", [True, False], ids=["entered", "not entered"])
 def test_an_interruption_on_the_way_out_is_raised_and_leaves_no_mode_behind(entered):
     switch, x = no_grad(), Value(3.0)
-    newest, interruptions = modes.recording.newest, [KeyboardInterrupt]
+    settings, interruptions = modes.recording.settings, [KeyboardInterrupt]
 
-    def interrupted(*arguments):
-        if interruptions:
-            raise interruptions.pop()
-        return newest(*arguments)
+    class Interrupted:
+        set = settings.set
+
+        def get(self):
+            if interruptions:
+                raise interruptions.pop()
+            return settings.get()
 
     with pytest.MonkeyPatch.context() as patch:
         if entered:
             switch.__enter__()
-        patch.setattr(modes.recording, "newest", interrupted)
+        patch.setattr(modes.recording, "settings", Interrupted())
         with pytest.raises(KeyboardInterrupt):
             switch.__exit__(None, None, None)
     assert not interruptions

@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from contextlib import ContextDecorator
+from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from types import FrameType
@@ -66,12 +66,12 @@ class Mode(Generic[T]):
         self.default = default
         #: the settings of all threads and tasks that are open now
         self.open: set[Setting[T]] = set()
-        self._settings: ContextVar[tuple[Setting[T], ...]] = ContextVar(f"tinygrad_vi_{name}", default=())
+        self.settings: ContextVar[tuple[Setting[T], ...]] = ContextVar(f"tinygrad_vi_{name}", default=())
 
     def get(self) -> T:
         """What holds here and now."""
         if self.open:
-            settings = self._settings.get()
+            settings = self.settings.get()
             if settings:
                 newest = settings[-1]
                 if not (newest.ended or newest.confined):  # the usual one, without a loop
@@ -94,45 +94,36 @@ class Mode(Generic[T]):
         token = None
         try:
             self.open.add(setting)
-            token = self._settings.set((*self.here(), setting))
+            token = self.settings.set((*self.here(), setting))
             return function(*args, **named)
         finally:
             if token is None:
                 self.end(setting)
             else:
                 try:
-                    self._settings.reset(token)
+                    self.settings.reset(token)
                 finally:
                     self.open.discard(setting)
-
-    def begin(self, setting: Setting[T]) -> None:
-        """Put a setting on top of those of this thread or task."""
-        try:
-            self.open.add(setting)  # one call, which no other thread can interrupt half-way
-            self._settings.set((*self.here(), setting))
-        except BaseException:  # Ctrl-C, just before the block that would have ended it
-            self.end(setting)
-            raise
 
     def end(self, setting: Setting[T]) -> None:
         """End a setting, wherever it was opened."""
         setting.ended = True
         self.open.discard(setting)
-        settings = self._settings.get()
+        settings = self.settings.get()
         if settings and settings[-1] is setting:  # the usual case, without a loop
-            self._settings.set(settings[:-1])
+            self.settings.set(settings[:-1])
         else:
-            self._settings.set(self.here())
+            self.settings.set(self.here())
         setting.frame = None  # other contexts may still list the setting: they need not hold the frame's variables
 
     def here(self) -> tuple[Setting[T], ...]:
         """The open settings of this thread or task, the newest last."""
-        settings = self._settings.get()
+        settings = self.settings.get()
         return tuple([setting for setting in settings if not setting.ended]) if settings else settings
 
     def newest(self, switch: Switch[T], frame: FrameType | None) -> Setting[T] | None:
         """The newest setting of a switch: by preference one of this frame, else one of this thread or task."""
-        for setting in reversed(self._settings.get()):
+        for setting in reversed(self.settings.get()):
             if setting.frame is frame and setting.switch is switch:
                 return setting
         # a generator may be closed by another thread than began it: then its setting is not among those of this one
@@ -154,13 +145,34 @@ class Switch(ContextDecorator, Generic[T]):
         self.what = what
 
     def __enter__(self) -> None:
-        frame = _caller()
-        self.mode.begin(Setting(self, frame, _is_suspended_at_will(frame)))
+        frame: FrameType | None = _getframe(1)
+        code = frame.f_code  # type: ignore[union-attr]
+        if code.co_name in PASSING_ON or code.co_filename == OF_CONTEXTLIB or code.co_flags & SUSPENDABLE:
+            frame = _caller()
+            confined = _is_suspended_at_will(frame)
+        else:
+            confined = False  # the usual frame, of a plain function
+        mode, setting = self.mode, Setting(self, frame, confined)
+        try:
+            mode.open.add(setting)  # one call, which no other thread can interrupt half-way
+            settings = mode.settings.get()
+            mode.settings.set((*mode.here(), setting) if settings else (setting,))
+        except BaseException:  # Ctrl-C, just before the block that would have ended it
+            mode.end(setting)
+            raise
 
     def __exit__(self, *error: Any) -> None:
         setting = None
         try:
-            if setting := self.mode.newest(self, _caller()):
+            mode = self.mode
+            settings = mode.settings.get()
+            if settings and settings[-1].switch is self and settings[-1].frame is _getframe(1):
+                setting = settings[-1]  # the usual case, as `Mode.end` does it
+                setting.ended = True
+                mode.open.discard(setting)
+                mode.settings.set(settings[:-1])
+                setting.frame = None
+            elif setting := self.mode.newest(self, _caller()):
                 self.mode.end(setting)
         except BaseException:  # Ctrl-C: recording would stay off for good
             if setting := setting or self.mode.newest(self, _caller()):
@@ -189,6 +201,11 @@ class Switch(ContextDecorator, Generic[T]):
         else:
             return super().__call__(function)
         return wraps(function)(wrapper)  # type: ignore[return-value]
+
+
+_getframe = sys._getframe
+#: the file of the code that runs generators as context managers, and stacks of them
+OF_CONTEXTLIB = contextmanager.__code__.co_filename
 
 
 def _caller() -> FrameType | None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import is_dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from numbers import Real
 from operator import methodcaller
 from pathlib import Path
@@ -193,7 +194,7 @@ class Module:
 
     def modules(self) -> list[Module]:
         """The module itself and all that it is made of."""
-        return [x for _, x in _walk("", self) if isinstance(x, Module)]
+        return _inside(self)[1]
 
     def train(self: M, mode: bool = True) -> M:
         """Training mode, in which `Dropout` drops.  Returns the module."""
@@ -333,18 +334,21 @@ def _entries(x: Any) -> Iterable[tuple[str, Any]]:
 
 def _attributes(x: Any) -> dict[str, Any]:
     """What hangs on a module or dataclass: in slots, as @dataclass(slots=True) makes them, and in its dictionary."""
-    if not any("__slots__" in vars(cls) for cls in type(x).__mro__[:-1]):
-        return dict(vars(x))
-    slots = [vars(cls).get("__slots__", ()) for cls in reversed(type(x).__mro__)]
-    names = [name for some in slots for name in ([some] if isinstance(some, str) else some)]
-    return {name: getattr(x, name) for name in names if name != "__dict__" and hasattr(x, name)} | getattr(
-        x, "__dict__", {}
-    )
+    names = _slots(type(x))
+    if not names:
+        return vars(x)
+    return {name: getattr(x, name) for name in names if hasattr(x, name)} | getattr(x, "__dict__", {})
+
+
+@lru_cache(1000)
+def _slots(kind: type) -> list[str]:
+    slots = [vars(cls).get("__slots__", ()) for cls in reversed(kind.__mro__)]
+    return [name for some in slots for name in ([some] if isinstance(some, str) else some) if name != "__dict__"]
 
 
 def parameters_in(x: Any) -> list[Value]:
     """Every leaf Value once: of a Module, a list, tuple, dictionary, dataclass or object array, nested as it may be."""
-    return [v for _, v in _walk("", x) if isinstance(v, Value)]
+    return _inside(x)[0]
 
 
 def architecture(x: Module) -> str:
@@ -388,6 +392,35 @@ def _walk(path: str, x: Any) -> list[tuple[str, Any]]:
         elif take(path, x):  # modules may be nested as deep as they like: each is entered once
             stack += reversed(_below(path, x, 0))
     return found
+
+
+def _inside(x: Any) -> tuple[list[Value], list[Module]]:
+    """What `_walk` finds, without the paths, which take most of its time."""
+    root = x
+    values: dict[int, Value] = {}
+    modules: dict[int, Module] = {}
+    stack = [(x, 0)]
+    while stack:
+        x, depth = stack.pop()
+        if x.__class__ in _HOLDS_NOTHING:
+            continue
+        if isinstance(x, Value):
+            if not x.parents:
+                values[id(x)] = x
+        elif isinstance(x, Module):
+            if id(x) not in modules:
+                modules[id(x)] = x
+                stack += [(v, 1) for name, v in reversed(_attributes(x).items()) if not name.startswith("_")]
+        elif depth > MAX_DEPTH:
+            _walk("", root)  # which says where
+        elif x.__class__ is list and {*map(type, x)} == {Value}:
+            leaves = [v for v in x if not v.parents]
+            values.update(zip(map(id, leaves), leaves, strict=True))
+        elif x.__class__ is list:
+            stack += [(v, depth + 1) for v in reversed(x)]
+        else:
+            stack += [(v, depth + 1) for _, v in reversed(_entries(x))]
+    return [*values.values()], [*modules.values()]
 
 
 def _below(path: str, x: Any, depth: int) -> list[tuple[str, Any, int]]:

@@ -295,8 +295,14 @@ def apply(op: Operation, *operands: Any) -> Any:
         raise domain_error(op, numbers) from None
 
 
+#: whole numbers up to it are floats
+MOST_WHOLE = 2**53
+
+
 def number(x: Any, wanted_by: str) -> float:
     """The float of a real number (int, float, Fraction, NumPy scalar, 0-d array); TypeError for anything else."""
+    if x.__class__ is int and -MOST_WHOLE < x < MOST_WHOLE:  # the usual one, at once
+        return float(x)
     masquerade = _is_no_number(x)
     if getattr(x, "shape", None) == () and hasattr(x, "item") and not masquerade:
         x = x.item()

@@ -1039,7 +1039,7 @@ class Compiled:
             rows = [as_values(_floats(_entry(x, i))) for x in data]
             y, parameters = self._eager(theta, rows, _factors(tables, i))
         outputs = [v if isinstance(v, Value) else Value(v) for v in flatten(y)[0]]
-        leaves: list[Value] = []
+        leaves: dict[Value, None] = {}
         order = topological_order(outputs, leaves=leaves)
         at = {v: v.data for v in leaves} | {v: v.data for v in outputs}
         at.update(zip(parameters, self._vector(theta, len(parameters)).tolist(), strict=True))
