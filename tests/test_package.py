@@ -13,9 +13,8 @@ import tinygrad_vi
 from tinygrad_vi import ops
 
 ROOT = Path(tinygrad_vi.__file__).resolve().parent.parent
-PUBLIC = {
-    name: thing for name, thing in vars(tinygrad_vi).items() if not name.startswith("_") and not inspect.ismodule(thing)
-}
+EXPORTED = {name: getattr(tinygrad_vi, name) for name in tinygrad_vi.__all__}
+PUBLIC = {name: thing for name, thing in EXPORTED.items() if not inspect.ismodule(thing)}
 
 
 def modules_loaded_by(code: str) -> set[str]:
@@ -33,7 +32,12 @@ def test_importing_it_loads_the_standard_library_only() -> None:
 
 def test_importing_it_leaves_the_upper_rooms_closed() -> None:
     rooms = {name.split(".")[1] for name in modules_loaded_by("import tinygrad_vi") if name.startswith("tinygrad_vi.")}
-    assert rooms.isdisjoint({"show", "compiler", "nn", "optim", "training", "data"})
+    assert rooms.isdisjoint({"show", "compiler", "nn", "optim", "training", "data", "derivatives", "own", "tape"})
+
+
+def test_importing_it_does_not_load_what_takes_longer_than_all_of_it() -> None:
+    loaded = modules_loaded_by("import tinygrad_vi") - modules_loaded_by("import typing")
+    assert loaded.isdisjoint({"inspect", "dataclasses", "ast", "tokenize"})
 
 
 def test_it_computes_with_the_standard_library_alone() -> None:

@@ -5,16 +5,6 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-from tinygrad_vi.derivatives import GradientError as GradientError
-from tinygrad_vi.derivatives import grad as grad
-from tinygrad_vi.derivatives import gradcheck as gradcheck
-from tinygrad_vi.derivatives import hessian as hessian
-from tinygrad_vi.derivatives import hvp as hvp
-from tinygrad_vi.derivatives import jacobian as jacobian
-from tinygrad_vi.derivatives import jvp as jvp
-from tinygrad_vi.derivatives import numerical_gradient as numerical_gradient
-from tinygrad_vi.derivatives import value_and_grad as value_and_grad
-from tinygrad_vi.derivatives import vjp as vjp
 from tinygrad_vi.ops import DomainError as DomainError
 from tinygrad_vi.ops import ShapeError as ShapeError
 from tinygrad_vi.ops import acos as acos
@@ -78,9 +68,6 @@ from tinygrad_vi.ops import tanh as tanh
 from tinygrad_vi.ops import total as total
 from tinygrad_vi.ops import where as where
 from tinygrad_vi.ops import xlogy as xlogy
-from tinygrad_vi.own import custom_derivative as custom_derivative
-from tinygrad_vi.own import operation as operation
-from tinygrad_vi.tape import Tape as Tape
 from tinygrad_vi.value import Value as Value
 from tinygrad_vi.value import dot as dot
 from tinygrad_vi.value import first_not_finite as first_not_finite
@@ -96,13 +83,36 @@ if _TYPE_CHECKING:
     from tinygrad_vi.compiler.compiled import Compiled as Compiled
     from tinygrad_vi.compiler.compiled import compile as compile
     from tinygrad_vi.compiler.vmap import vmap as vmap
+    from tinygrad_vi.derivatives import GradientError as GradientError
+    from tinygrad_vi.derivatives import grad as grad
+    from tinygrad_vi.derivatives import gradcheck as gradcheck
+    from tinygrad_vi.derivatives import hessian as hessian
+    from tinygrad_vi.derivatives import hvp as hvp
+    from tinygrad_vi.derivatives import jacobian as jacobian
+    from tinygrad_vi.derivatives import jvp as jvp
+    from tinygrad_vi.derivatives import numerical_gradient as numerical_gradient
+    from tinygrad_vi.derivatives import value_and_grad as value_and_grad
+    from tinygrad_vi.derivatives import vjp as vjp
+    from tinygrad_vi.own import custom_derivative as custom_derivative
+    from tinygrad_vi.own import operation as operation
+    from tinygrad_vi.tape import Tape as Tape
     from tinygrad_vi.training import History as History
     from tinygrad_vi.training import TrainingError as TrainingError
     from tinygrad_vi.training import accuracy as accuracy
     from tinygrad_vi.training import fit as fit
 
-#: the rooms above the engine, opened when they are first asked for: where each name lives
+#: the rooms that are opened when they are first asked for: where each name lives
 _LATER = {
+    **dict.fromkeys(("derivatives", "differences", "own", "tape", "trees"), ""),
+    **dict.fromkeys(
+        (
+            "GradientError", "grad", "gradcheck", "hessian", "hvp", "jacobian", "jvp", "numerical_gradient",
+            "value_and_grad", "vjp",
+        ),
+        "derivatives",
+    ),
+    **dict.fromkeys(("custom_derivative", "operation"), "own"),
+    "Tape": "tape",
     **dict.fromkeys(("nn", "losses", "distributions", "optim", "data", "training", "show", "compiler", "course"), ""),
     **dict.fromkeys(("fit", "accuracy", "History", "TrainingError"), "training"),
     **dict.fromkeys(("compile", "Compiled"), "compiler.compiled"),
@@ -114,7 +124,8 @@ def __getattr__(name: str) -> object:
     if name not in _LATER:
         raise AttributeError(f"module 'tinygrad_vi' has no attribute {name!r}")
     room = _import_module(f"tinygrad_vi.{_LATER[name] or name}")
-    return getattr(room, name) if _LATER[name] else room
+    found = globals()[name] = getattr(room, name) if _LATER[name] else room
+    return found
 
 
 def __dir__() -> list[str]:

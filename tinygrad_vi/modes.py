@@ -11,7 +11,6 @@ switched, so the common case costs one question about one set.
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
 from contextlib import ContextDecorator, contextmanager
@@ -24,7 +23,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
-SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+#: the flags of a generator's code, and an asynchronous one's: CO_GENERATOR, CO_ASYNC_GENERATOR of `inspect`
+SUSPENDABLE = 0x20 | 0x200
 
 
 class Setting(Generic[T]):
@@ -181,6 +181,8 @@ class Switch(ContextDecorator, Generic[T]):
 
     def __call__(self, function: F) -> F:
         """The function, with the mode set while its body runs.  Raises TypeError for an asynchronous generator."""
+        import inspect  # which takes longer to load than all of this package
+
         wrapper: Any
         if inspect.isasyncgenfunction(function):
             raise TypeError(

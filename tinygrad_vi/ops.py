@@ -21,7 +21,6 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
 from functools import lru_cache, wraps
 from itertools import chain, count
 from numbers import Real
@@ -48,9 +47,8 @@ class ShapeError(ValueError):
     """Lists whose lengths should agree do not."""
 
 
-@dataclass(frozen=True, eq=False)
 class Operation:
-    """A row of the table."""
+    """A row of the table.  It does not change; no dataclass, which would load `inspect`, larger than this package."""
 
     name: str
     #: the operation on floats
@@ -81,10 +79,20 @@ class Operation:
     #: the partials as textbooks write them, where the rule is written differently to keep its accuracy
     taught: Rule
     #: the partials themselves when they are the same everywhere (``+``, ``-``), else None
-    constant_partials: tuple[float, ...] | None = field(default=None, repr=False)
+    constant_partials: tuple[float, ...] | None = None
     #: ``flows(flow, out, *operands)``: each partial times a flow, for rows whose partials may leave the range of floats
     #: where such a product does not: -x/y**2 is 0 at y = 1e200
-    flows: Rule | None = field(default=None, repr=False)
+    flows: Rule | None = None
+
+    def __init__(self, **facts: Any) -> None:
+        vars(self).update(facts)
+
+    def __setattr__(self, name: str, fact: Any) -> None:
+        raise AttributeError(f"a row of the table does not change: {name} of {self!r} cannot be set")
+
+    def changed(self, **facts: Any) -> Operation:
+        """Another row with some other facts, outside of the table."""
+        return Operation(**{**vars(self), **facts})
 
     def __repr__(self) -> str:
         return f"<operation {self.name}{list(self.constants) or ''}>"

@@ -50,7 +50,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import reduce
 from itertools import chain
 from operator import add, itemgetter
@@ -515,7 +514,7 @@ def _checked(x: Expression, ok: Expression) -> Expression:
 
 
 #: what becomes of `ops.checked`; computed as sqrt is, but not a sqrt that was written, which has a derivative to lack
-CONDITION = replace(ops.sqrt.operation, doc="A number unless x is below 0 or NaN.")
+CONDITION = ops.sqrt.operation.changed(doc="A number unless x is below 0 or NaN.")
 
 #: the operations that are sums and products
 ALGEBRA: dict[str, Callable[..., Expression]] = {
