@@ -77,7 +77,7 @@ TESTS = {
     "arrays": ["test_variations", "test_value", "test_derivatives", "test_own", "compiler/test_trace"],
     "compiler/form": COMPILER,
     "compiler/reverse": COMPILER,
-    "compiler/program": COMPILER,
+    "compiler/program": [*COMPILER, "compiler/test_checks"],
     "compiler/evaluate": COMPILER,
     "compiler/lift": ["compiler/test_lift", *COMPILER],
     "compiler/batch": ["compiler/test_batch", "compiler/test_compiled", "compiler/test_floats"],
