@@ -758,6 +758,15 @@ def test_another_value_with_the_same_number_is_seen(holder):
     assert step.value_and_grad([2.0], [3.0]) == (12.0, [12.0])  # of w * w * x
 
 
+def test_an_array_that_is_filled_anew_is_another_example():
+    w, x = Value(2.0), np.array([[0.9]])
+    step = compile(lambda x: w * x[0] * training.accuracy(lambda v: v - 0.6, [x[0]], [1]), [w], backend="numpy")
+    assert step([2.0], x) == 1.8
+    x[:] = 0.25  # of which the accuracy is 0
+    with pytest.raises(TypeError, match="run on two examples"):
+        step([2.0], x)
+
+
 def test_random_numbers_are_told_where_numpys_were_never_imported(monkeypatch):
     monkeypatch.delitem(sys.modules, "numpy.random", raising=False)
     assert "draws random ones" in refusal(lambda w, x: w[0] * x * (2.0 if random.random() < 1e-9 else 3.0))
