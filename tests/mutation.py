@@ -55,7 +55,7 @@ ONE_AT_A_TIME = Lock()
 
 COMPILER = ["compiler/test_form", "compiler/test_floats", "compiler/test_compiled", "compiler/test_faithful"]
 TRACING = ["compiler/test_faithful", "compiler/test_checks", "compiler/test_compiled", "test_thread_modes"]
-NATIVE = ["compiler/test_compiled", "compiler/test_floats", "compiler/test_checks"]
+NATIVE = ["compiler/test_rows", "compiler/test_compiled", "compiler/test_floats", "compiler/test_checks"]
 
 #: file -> the tests that should notice, the nearest first
 TESTS = {
