@@ -48,11 +48,14 @@ LEAST = 20.0  # seconds
 LONGEST = 6.0  # seconds: tests that take longer judge no mutant
 HEAVY = ("numpy", "mpmath", "sympy", "hypothesis", "scipy.optimize", "torch", "jax", "numba", "pytest")
 ANY = "any function"
+#: what Numba compiles: which tests call it is not seen, and the first to call a mutant waits until it is compiled
+MACHINE_CODE = ("compiler/kernel", "compiler/elementary", "compiler/lanes")
+COMPILING = 60.0  # seconds
 ONE_AT_A_TIME = Lock()
 
 COMPILER = ["compiler/test_form", "compiler/test_floats", "compiler/test_compiled", "compiler/test_faithful"]
 TRACING = ["compiler/test_faithful", "compiler/test_checks", "compiler/test_compiled", "test_thread_modes"]
-NATIVE = ["compiler/test_compiled", "compiler/test_floats", "compiler/test_checks"]
+NATIVE = ["compiler/test_rows", "compiler/test_compiled", "compiler/test_floats", "compiler/test_checks"]
 
 #: file -> the tests that should notice, the nearest first
 TESTS = {
@@ -68,15 +71,21 @@ TESTS = {
     "training": ["test_training", "test_thread_modes", "test_files", "test_interruption", "compiler/test_faithful",
                  "test_exercises_networks"],
     "files": ["test_files", "test_training", "test_nn"],
+    "predict": ["test_nn", "compiler/test_faithful", "compiler/test_checks", "test_thread_modes"],
+    "trees": ["test_trees", "compiler/test_arguments", "test_own", "test_derivatives", "compiler/test_faithful"],
+    "own": ["test_own", "test_trees", "compiler/test_faithful", "test_thread_modes"],
+    "arrays": ["test_variations", "test_value", "test_derivatives", "test_own", "compiler/test_trace"],
     "compiler/form": COMPILER,
     "compiler/reverse": COMPILER,
-    "compiler/program": COMPILER,
+    "compiler/program": [*COMPILER, "compiler/test_checks"],
     "compiler/evaluate": COMPILER,
     "compiler/lift": ["compiler/test_lift", *COMPILER],
     "compiler/batch": ["compiler/test_batch", "compiler/test_compiled", "compiler/test_floats"],
     "compiler/trace": ["compiler/test_trace", *TRACING],
     "compiler/watched": TRACING,
-    "compiler/compiled": TRACING,
+    "compiler/arguments": ["compiler/test_arguments", "test_trees", *TRACING],
+    "compiler/vmap": ["compiler/test_arguments", "compiler/test_dropout", "test_trees", "compiler/test_checks"],
+    "compiler/compiled": [*TRACING, "compiler/test_arguments", "compiler/test_dropout", "compiler/test_floats"],
     "compiler/forks": ["compiler/test_forks"],
     "compiler/numpy_source": ["compiler/test_numpy_source", *NATIVE],
     "compiler/numpy_runner": NATIVE,
@@ -166,6 +175,7 @@ def mutants(file: str) -> list[Mutant]:
                     except ValueError:  # no such program
                         continue
                     qualified, inside = functions[id(node)]
+                    inside = None if file in MACHINE_CODE else inside
                     line = lines[node.lineno - 1].strip()
                     name = f"{file}, {qualified or 'module'}: {line}  [{before}  ->  {after}]"
                     seen[name] += 1
@@ -397,7 +407,7 @@ def lives(mutant: Mutant, tree: Path, noted: dict[str, Noted]) -> bool:
     try:
         for tests in tests_of(mutant.file):
             chosen = chosen_tests(mutant, noted[tests])
-            limit = LEAST + PATIENCE * sum(chosen.values())
+            limit = LEAST + PATIENCE * sum(chosen.values()) + COMPILING * (mutant.file in MACHINE_CODE)
             if chosen and forked(partial(pytest_here, tree, tests, Chosen(chosen, noted[tests])), limit) not in (0, 5):
                 return False
         return True
@@ -411,6 +421,10 @@ def a_copy(tree: Path) -> Path:
         shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
     for part in ("pyproject.toml", "README.md", "README.vi.md", "CONTRIBUTING.md", "PROMISES.md"):
         shutil.copy(ROOT / part, tree / part)
+    machine_code = Path("tinygrad_vi", "compiler", "__pycache__")  # as long as it fits no mutant waits for a compiler
+    (tree / machine_code).mkdir(exist_ok=True)
+    for file in (ROOT / machine_code).glob("*.code"):
+        shutil.copy(file, tree / machine_code)
     return tree
 
 

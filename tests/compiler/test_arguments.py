@@ -344,3 +344,20 @@ def test_what_a_dataclass_derives_is_derived_for_each_example_inside_a_derivativ
     columns = WithSum(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     assert vmap(lambda p: p.s * p.a, backend="numpy")(columns).tolist() == [4.0, 12.0]
     assert grad(lambda w: vmap(lambda p: w * p.s * p.a)(columns).sum())(2.0) == 16.0
+
+
+def test_columns_of_different_lengths_are_refused_inside_a_derivative_too():
+    step = compile(lambda w, x, y: w * x * y, backend="numpy")
+    for f in (
+        lambda w: total(vmap(lambda x, y: x * y)([w, w], [1.0, 2.0, 3.0])),
+        lambda w: step(w, [1.0, 2.0], [1.0, 2.0, 3.0]),
+    ):
+        with pytest.raises(ShapeError, match="the numbers of examples differ: x has 2, y has 3"):
+            grad(f)(2.0)
+
+
+def test_any_name_may_stand_before_a_column():
+    step = compile(lambda theta, w: theta * w, argnums=1)
+    assert step.value_and_grad([1.0, 2.0], 3.0) == (4.5, 1.5)
+    assert vmap(lambda theta, x: theta * x)([1.0, 2.0], [3.0, 4.0]).tolist() == [3.0, 8.0]
+    assert vmap(lambda *xs: xs[0] * xs[1])([1.0, 2.0], [3.0, 4.0]).tolist() == [3.0, 8.0]

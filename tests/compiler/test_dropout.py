@@ -320,3 +320,12 @@ def test_at_the_corners_that_a_mask_leads_to(name, backend):
             y.backward()
         expected = [sum(y.data for y in ys), *[p.grad for p in w]]
         np.testing.assert_allclose([value, *gradient], np.divide(expected, len(X)), rtol=1e-11, atol=1e-14)
+
+
+def test_the_trace_drops_what_the_call_will_drop():
+    """An entry that is kept with a chance of 1 in 1000: the logarithm of another is an error."""
+    w, dropout = Value(2.0), nn.Dropout(0.999)
+    seed = next(seed for seed in range(100_000) if random.Random(seed).random() < 0.001)
+    step = compile(lambda x: w * log(dropout([x])[0]), [w], backend="numpy")
+    random.seed(seed)
+    assert step.value_and_grad([2.0], [3.0])[0] == pytest.approx(2.0 * np.log(3000.0), rel=1e-12)

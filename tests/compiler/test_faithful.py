@@ -742,6 +742,36 @@ ADVICE_BY_HAND = {
 }
 
 
+@pytest.mark.parametrize("holder", ["a list", "an object", "a closure"])
+def test_another_value_with_the_same_number_is_seen(holder):
+    w = Value(2.0)
+    held, other = [Value(2.0)], types.SimpleNamespace(rate=Value(2.0))
+    of_closure = Value(2.0)
+    f = {
+        "a list": lambda x: w * held[0] * x,
+        "an object": lambda x: w * other.rate * x,
+        "a closure": lambda x: w * of_closure * x,
+    }[holder]
+    step = compile(f, [w], backend="numpy")
+    assert step.value_and_grad([2.0], [3.0]) == (12.0, [6.0])
+    held[0] = other.rate = of_closure = w
+    assert step.value_and_grad([2.0], [3.0]) == (12.0, [12.0])  # of w * w * x
+
+
+def test_an_array_that_is_filled_anew_is_another_example():
+    w, x = Value(2.0), np.array([[0.9]])
+    step = compile(lambda x: w * x[0] * training.accuracy(lambda v: v - 0.6, [x[0]], [1]), [w], backend="numpy")
+    assert step([2.0], x) == 1.8
+    x[:] = 0.25  # of which the accuracy is 0
+    with pytest.raises(TypeError, match="run on two examples"):
+        step([2.0], x)
+
+
+def test_random_numbers_are_told_where_numpys_were_never_imported(monkeypatch):
+    monkeypatch.delitem(sys.modules, "numpy.random", raising=False)
+    assert "draws random ones" in refusal(lambda w, x: w[0] * x * (2.0 if random.random() < 1e-9 else 3.0))
+
+
 def test_an_error_names_the_first_operation_that_differs_and_its_line():
     line = sys._getframe().f_lineno + 4
 

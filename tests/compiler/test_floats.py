@@ -573,6 +573,16 @@ def test_powers_over_a_batch(n, backend):
             assert close(y, mpf(x) ** mpf(n), 1e-15), (x, y)
 
 
+@pytest.mark.parametrize("n", [-2.5, -2.0, -1.5, -1.0, -0.5, 0.5, 1.5, 2.0, 3.0, 7.0])
+def test_powers_of_one_number(n, backend):
+    power, one = compile(lambda p: p**n, backend=backend), Value(1.0)
+    of_an_example = compile(lambda x: one * x**n, params=[one], backend=backend)
+    with mp.workprec(200):
+        for x in (1e-30, 0.3, 7.0, 1e30):
+            for y in (power(x), *of_an_example.each([1.0], [x])):
+                assert close(float(y), mpf(x) ** mpf(n), 1e-15), (x, y)
+
+
 def test_nan_goes_through_choices_as_in_eager_code(backend):
     one = Value(1.0)
     X = np.array([[math.inf, 1.0], [1.0, 2.0]])

@@ -83,3 +83,11 @@ def test_a_derivative_inside_a_traced_function_stops_where_recording_is_off():
     assert at_a_number.each([1.0], [2.0, 5.0]).tolist() == [11.0, 14.0]
     at_the_input = compile(lambda x: w * x + grad(stopped)(x), [w], backend="numpy")
     assert at_the_input.each([1.0], [2.0, 5.0]).tolist() == [6.0, 30.0]
+
+
+def test_a_type_error_of_the_functions_own_is_told_as_it_is():
+    with pytest.raises(TypeError) as told:
+        compile(lambda w, x: w * len(x), backend="numpy").each(1.0, [2.0])
+    assert "take(" not in str(told.value)
+    with pytest.raises(TypeError, match=r"take\(table, index\)"):
+        compile(lambda w, x: w * [1.0, 2.0][x], backend="numpy").each(1.0, [1.0])

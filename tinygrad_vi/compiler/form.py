@@ -149,7 +149,8 @@ class Form:
         """A sum of products as (coefficient, node); a single node is returned as it is, and a light factor apart.
 
         The coefficient is any number when the node was the only term, else light.  Coefficients of products must be
-        light.  mapped: whether the sum has a value for each example; by default when one of its terms has.
+        light.  mapped: whether the sum has a value for each example; by default when one of its terms has.  Only a dot
+        adds up over the examples.
         """
         # the only term dropped is the number 0
         kept = [(c, u, v) if u >= v else (c, v, u) for c, u, v in terms if u != ONE or v != ONE or c != 0.0]
@@ -168,7 +169,6 @@ class Form:
                 return c, u
             return c, self.node(DOT, ((1.0, u, v),), mapped)
         summed = not mapped and any(self.mapped[u] or self.mapped[v] for _, u, v in kept)
-        kind = DOT if summed else kind  # over the examples in an order of its own
         factors, scale = {c for c, _, _ in kept}, kept[0][0]
         if scale != 1.0 and len(factors) == 1 and scale in LIGHT:
             kept = [(1.0, u, v) for _, u, v in kept]
