@@ -16,13 +16,20 @@ and something else, which is handed on: ``grad(f, has_aux=True)(x)`` is (gradien
 
 They compose: ``grad(grad(f))`` is the second derivative.  Inside another derivative, or given Values, they return
 Values.  The derivatives of f with respect to what it merely closes over are not taken.
+
+A result of f that is a plain number, ``math.exp(x.data)``, has no record.  If it is a constant, its derivative is 0; if
+it came of the arguments, the derivative is lost.  So f is run again where it has given one, at arguments moved a little
+(twice, or four times in doubt; generators of random numbers of the modules ``random`` and ``numpy.random`` stand where
+they stood), and TypeError is raised where the number moves along.  ``Value(y)`` says that y is meant as a constant.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+import random
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from operator import index
 from typing import Any
@@ -41,6 +48,7 @@ from tinygrad_vi.value import (
     not_finite,
     recording,
     topological_order,
+    tracer_here,
 )
 
 F = Callable[..., Any]
@@ -546,23 +554,46 @@ class _Call:
 
     def __init__(self, at: _Selected, has_aux: bool = False) -> None:
         xs, self.like_arguments = flatten(at.given, at.called)
-        self.inputs = [_variable(x) for x in xs]
+        tracer = tracer_here.get()
+        self.inputs = [_variable(x, tracer) for x in xs]
         # inside another derivative, results must themselves be differentiable
         self.create_graph = differentiating() or any(isinstance(x, Value) for x in xs)
         if at.others and not self.create_graph:
             self.create_graph = bool(values_in(at.others))
-        values = self.like_arguments.arguments(self.inputs)
-        with differentiable(), recording(True):  # a derivative inside no_grad() is still a derivative
-            result = at.of(values)
-        self.aux: Any = None
-        if has_aux:
-            if not isinstance(result, (tuple, list)) or len(result) != 2:
-                raise TypeError(f"with has_aux=True f returns a pair (result, anything else), got {result!r:.60}")
-            result, self.aux = result[0], with_numbers(result[1], self.result)
+        result, aux = self._run(at, self.inputs, has_aux)
         ys, self.nest_outputs = flatten(result, "the result of f")
+        if tracer is None and xs and not all(isinstance(y, Value) for y in ys):
+            self._check_constants(at, result, has_aux)
         self.outputs = [y if isinstance(y, Value) else Value(y) for y in ys]
         self.single = self.nest_outputs is LEAF
         self.order = topological_order(self.outputs, self.inputs)
+        if not self.create_graph:  # in a thread, or a function of numbers, inside another derivative
+            self.create_graph = bool(differentiated_by(self.order))
+        self.aux = with_numbers(aux, self.result)
+
+    def _run(self, at: _Selected, inputs: list[Value], has_aux: bool) -> tuple[Any, Any]:
+        """The result of f, and what it hands on."""
+        values = self.like_arguments.arguments(inputs)
+        _variables.update(inputs)
+        try:
+            with differentiable(), recording(True):  # a derivative inside no_grad() is still a derivative
+                result = at.of(values)
+        finally:
+            _variables.difference_update(inputs)
+        if not has_aux:
+            return result, None
+        if not isinstance(result, (tuple, list)) or len(result) != 2:
+            raise TypeError(f"with has_aux=True f returns a pair (result, anything else), got {result!r:.60}")
+        return result[0], result[1]
+
+    def _check_constants(self, at: _Selected, result: Any, has_aux: bool) -> None:
+        """Raise TypeError for a plain number in the result that changes with the arguments."""
+        numbers = [x.data for x in self.inputs]
+
+        def again(size: float) -> Any:
+            return self._run(at, [Value(x) for x in moved(numbers, size)], has_aux)[0]
+
+        check_constants("f", result, again)
 
     def gradient(self, y: Value) -> Any:
         """The derivatives of one output, nested like the arguments."""
@@ -619,6 +650,112 @@ def _data(x: Any) -> Any:
     return x.data if isinstance(x, Value) else x
 
 
-def _variable(x: Any) -> Value:
+def _variable(x: Any, tracer: Any) -> Value:
     """A fresh Value to differentiate by; of a Value a copy, so that other uses of it do not count."""
-    return x * 1.0 if isinstance(x, Value) else Value(x)
+    if isinstance(x, Value):
+        return x * 1.0
+    variable = Value(x)
+    if tracer is not None:  # it keeps its number to itself, as all there do
+        tracer.recorded(variable)
+    return variable
+
+
+# --- What is differentiated by ----------------------------------------------------------------------------------------
+
+#: the Values that functions are being differentiated by at the moment, in all threads: who holds one is called by that
+#: function, whatever its own thread and modes are
+_variables: set[Value] = set()
+
+
+@contextmanager
+def variables(inputs: Iterable[Value]) -> Iterator[None]:
+    """Inside, these fresh Values are differentiated by."""
+    _variables.update(inputs)
+    try:
+        yield
+    finally:
+        _variables.difference_update(inputs)
+
+
+def differentiated_by(nodes: Iterable[Value]) -> list[Value]:
+    """Those of recorded nodes, and of their operands, that are differentiated by around the code that asks."""
+    trained = modes.trained.get()
+    if not _variables and not trained:
+        return []
+    return [v for v in {v for node in nodes for v in (node, *node.parents)} if v in _variables or v in trained]
+
+
+# --- Plain numbers that are no constants ------------------------------------------------------------------------------
+
+#: by how much arguments are moved, relative to max(1, |x|)
+MOVED = 2.0**-13
+
+
+def moved(numbers: Sequence[float], size: float) -> list[float]:
+    """Numbers moved by about so much, each by an amount of its own."""
+    return [x + size * (1.0 + i % 7 / 7.0) * max(1.0, abs(x)) for i, x in enumerate(numbers)]
+
+
+def check_constants(name: str, result: Any, again: Callable[[float], Any]) -> None:
+    """Raise TypeError for a plain number in the result of a function that changes with what it is differentiated by.
+
+    again: the result where that is moved by so much.  It may move on one side alone, at the end of a domain.  A number
+    that jumps, and is the same on both sides of the jump or half-way, does not say that a derivative was lost: so a
+    change must go on.  Numbers drawn by chance are the same in all further runs.
+    """
+    runs = _Runs(again)
+    found = _plain(result)
+    failed: list[Exception] = []
+    for size in (MOVED, -MOVED):
+        try:
+            half = _plain(runs(size / 2.0))
+            suspects = [i for i in found if i in half and not _same(found[i], half[i])]
+            if suspects:
+                here, whole = _plain(runs(0.0)), _plain(runs(size))
+        except Exception as error:  # whatever a function of the user's raises beyond its domain
+            failed.append(error)
+            continue
+        for i in suspects:
+            if i in here and i in whole and not _same(here[i], half[i]) and not _same(half[i], whole[i]):
+                raise TypeError(
+                    f"{place(result, i, f'the result of {name}')} is the plain number {float(found[i])!r}, and it "
+                    f"changes with what is differentiated by, to {float(half[i])!r} a little further on: it was "
+                    "computed from numbers taken out of Values, and its derivative would be lost. Compute it from "
+                    "Values by operations: tinygrad_vi.exp(x) and not math.exp(x.data), x and not x.data. Value(y) or "
+                    "stop_gradient(x) says that a number is meant as a constant"
+                )
+    if len(failed) == 2:
+        i, y = next(iter(found.items()))
+        raise TypeError(
+            f"{place(result, i, f'the result of {name}')} is the plain number {y!r}, which has no record, and whether "
+            "it is a constant cannot be seen: run again a little further on, the function raised "
+            f"{type(failed[0]).__name__}: {failed[0]}. Compute it from Values by operations, or write Value(y) for a "
+            "constant"
+        ) from failed[0]
+
+
+class _Runs:
+    """Further runs of a function, which all draw the same random numbers and leave their generators as they are."""
+
+    def __init__(self, again: Callable[[float], Any]) -> None:
+        self.again = again
+
+    def __call__(self, size: float) -> Any:
+        drawn = random.getstate()
+        numpy_random = sys.modules.get("numpy.random")
+        of_numpy = None if numpy_random is None else numpy_random.get_state()
+        try:
+            return self.again(size)
+        finally:
+            random.setstate(drawn)
+            if numpy_random is not None:
+                numpy_random.set_state(of_numpy)
+
+
+def _plain(result: Any) -> dict[int, Any]:
+    """The plain numbers of a result, by their places."""
+    return {i: y for i, y in enumerate(flatten(result, "the result of f")[0]) if not isinstance(y, Value)}
+
+
+def _same(x: Any, y: Any) -> bool:
+    return bool(x == y or (x != x and y != y))

@@ -12,10 +12,11 @@ switched, so the common case costs one question about one set.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar
 from functools import wraps
+from itertools import count
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
@@ -25,15 +26,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: the flags of a generator's code, and an asynchronous one's: CO_GENERATOR, CO_ASYNC_GENERATOR of `inspect`
 SUSPENDABLE = 0x20 | 0x200
+_ages = count()
 
 
 class Setting(Generic[T]):
     """One opening of a mode: what it is set to, by which switch, and the frame that said so.
 
-    confined: the frame is a generator's, which may be suspended meanwhile; the setting holds while it runs.
+    confined: the frame is a generator's, which may be suspended meanwhile; the setting holds while it runs, in
+    whatever thread.  age: settings are numbered as they are made.
     """
 
-    __slots__ = ("confined", "ended", "frame", "switch", "what")
+    __slots__ = ("age", "confined", "ended", "frame", "switch", "what")
 
     def __init__(self, switch: Switch[T], frame: FrameType | None, confined: bool) -> None:
         self.what = switch.what
@@ -41,6 +44,7 @@ class Setting(Generic[T]):
         self.frame = frame
         self.confined = confined
         self.ended = False
+        self.age = next(_ages)
 
     def reaches_here(self) -> bool:
         """Whether the generator that opened it is running."""
@@ -64,22 +68,28 @@ class Mode(Generic[T]):
     def __init__(self, name: str, default: T) -> None:
         self.name = name
         self.default = default
-        #: the settings of all threads and tasks that are open now
+        #: the settings of all threads and tasks that are open now, and those among them that a generator has opened
         self.open: set[Setting[T]] = set()
+        self.in_generators: set[Setting[T]] = set()
         self.settings: ContextVar[tuple[Setting[T], ...]] = ContextVar(f"tinygrad_vi_{name}", default=())
 
     def get(self) -> T:
         """What holds here and now."""
         if self.open:
             settings = self.settings.get()
-            if settings:
+            if settings and not self.in_generators:
                 newest = settings[-1]
-                if not (newest.ended or newest.confined):  # the usual one, without a loop
+                if not newest.ended:  # the usual one, without a loop
                     return newest.what
-            for setting in reversed(settings):
+            for setting in reversed(self._reaching(settings) if self.in_generators else settings):
                 if not setting.ended and (not setting.confined or setting.reaches_here()):
                     return setting.what
         return self.default
+
+    def _reaching(self, settings: Sequence[Setting[T]]) -> Sequence[Setting[T]]:
+        """The settings of this thread or task, and those of generators that another one began, by age."""
+        others = [setting for setting in self.in_generators.copy() if setting not in settings]
+        return sorted([*settings, *others], key=lambda setting: setting.age) if others else settings
 
     def set(self, what: T) -> Switch[T]:
         """A context manager, or decorator, inside of which the mode is ``what``."""
@@ -109,6 +119,7 @@ class Mode(Generic[T]):
         """End a setting, wherever it was opened."""
         setting.ended = True
         self.open.discard(setting)
+        self.in_generators.discard(setting)
         settings = self.settings.get()
         if settings and settings[-1] is setting:  # the usual case, without a loop
             self.settings.set(settings[:-1])
@@ -155,6 +166,8 @@ class Switch(ContextDecorator, Generic[T]):
         mode, setting = self.mode, Setting(self, frame, confined)
         try:
             mode.open.add(setting)  # one call, which no other thread can interrupt half-way
+            if confined:
+                mode.in_generators.add(setting)
             settings = mode.settings.get()
             mode.settings.set((*mode.here(), setting) if settings else (setting,))
         except BaseException:  # Ctrl-C, just before the block that would have ended it
@@ -170,6 +183,7 @@ class Switch(ContextDecorator, Generic[T]):
                 setting = settings[-1]  # the usual case, as `Mode.end` does it
                 setting.ended = True
                 mode.open.discard(setting)
+                mode.in_generators.discard(setting)
                 mode.settings.set(settings[:-1])
                 setting.frame = None
             elif setting := self.mode.newest(self, _caller()):
@@ -242,6 +256,8 @@ recording = Mode("recording", True)
 differentiable = Mode("differentiable", False)
 #: whether nothing is to be dropped, whatever mode a module is in
 predicting = Mode("predicting", False)
+#: leaves that are differentiated by while a loss is run: parameters in training
+trained: Mode[frozenset[Any]] = Mode("trained", frozenset())
 #: what watches the one run of a function that is being compiled
 tracing: Mode[Any] = Mode("tracing", None)
 #: the leaves to differentiate by, when others may lack a derivative (as sqrt does at 0); None: it is an error of any
@@ -249,7 +265,7 @@ wanted: Mode[Any] = Mode("wanted", None)
 #: what gives `Dropout` the factor of an entry, as a function of the chance to keep it; None: it is drawn by chance
 dropping: Mode[Any] = Mode("dropping", None)
 
-ALL: tuple[Mode[Any], ...] = (recording, differentiable, predicting, tracing, wanted, dropping)
+ALL: tuple[Mode[Any], ...] = (recording, differentiable, predicting, trained, tracing, wanted, dropping)
 
 
 def opened() -> list[tuple[Any, ...]]:

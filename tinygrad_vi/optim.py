@@ -24,6 +24,7 @@ from dataclasses import is_dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi import modes
 from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.files import finite, shown, whole
 from tinygrad_vi.nn import Module, parameters_in
@@ -590,7 +591,7 @@ def minimize(
 
     def hessian_product(theta: Any, direction: Any) -> Any:
         _assign(parameters, theta)
-        return np.array(_hessian_product(_called(loss), parameters, direction.tolist()))
+        return np.array(_hessian_product(_called(loss, parameters), parameters, direction.tolist()))
 
     def hessian(theta: Any) -> Any:
         return np.array([hessian_product(theta, row) for row in np.eye(len(parameters))])
@@ -743,14 +744,14 @@ def _assign(parameters: Sequence[Value], theta: Iterable[float]) -> None:
         p.data = float(x)
 
 
-def _called(f: Callable[[], Any]) -> Any:
-    with differentiable(), recording(True):
+def _called(f: Callable[[], Any], parameters: Iterable[Value]) -> Any:
+    with differentiable(), modes.trained.set(frozenset(parameters)), recording(True):
         return f()
 
 
 def _evaluate(loss: Callable[[], Value], parameters: Sequence[Value]) -> tuple[float, list[float]]:
     """The loss and its gradient; grads are left as they were."""
-    y = recorded_output(_called(loss))
+    y = recorded_output(_called(loss, parameters))
     if not math.isfinite(y.data):
         raise not_finite(y, f"the loss is {y.data}")
     adjoint = adjoints(topological_order([y]), {y: 1.0})
@@ -763,7 +764,7 @@ def _evaluate(loss: Callable[[], Value], parameters: Sequence[Value]) -> tuple[f
 
 
 def _warn_of_others(loss: Callable[[], Value], parameters: Sequence[Value]) -> None:
-    y = _called(loss)
+    y = _called(loss, parameters)
     on_record = {v for node in topological_order([y]) for v in node.parents} | {y}
     absent = [i for i, p in enumerate(parameters) if p not in on_record]
     if absent:
@@ -784,7 +785,7 @@ def _hessian_product(y: Value, parameters: Sequence[Value], direction: Sequence[
 def _residuals_and_jacobian(
     residuals: Callable[[], Sequence[Value]], parameters: Sequence[Value]
 ) -> tuple[list[float], list[list[float]]]:
-    outputs = [recorded_output(r) for r in _called(residuals)]
+    outputs = [recorded_output(r) for r in _called(residuals, parameters)]
     if not outputs:
         raise ShapeError("there are no residuals")
     rows, on_record = [], set[Value]()

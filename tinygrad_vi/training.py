@@ -37,7 +37,7 @@ from tinygrad_vi.data import (
     rows_of,
     to_lists,
 )
-from tinygrad_vi.derivatives import differentiable
+from tinygrad_vi.derivatives import check_constants, differentiable, moved
 from tinygrad_vi.files import finite, json_text, read_json, shown, whole, write_atomically
 from tinygrad_vi.losses import is_sigmoid
 from tinygrad_vi.nn import Module, architecture, counted, prediction
@@ -412,6 +412,7 @@ class _Objective:
         self.penalty = penalty
         self.clipping = clipping
         self.connected = False
+        self.constant_penalty = False
 
     def gradient(self, examples: _Examples, rows: Sequence[int]) -> float:
         """Leave the gradient of the mean loss of these rows in the parameters; the mean loss."""
@@ -434,12 +435,28 @@ class _Objective:
                 p.grad /= len(rows)
         mean = math.fsum(losses) / len(losses)
         if self.penalty is not None:
-            with differentiable():
-                extra = self.penalty()
+            extra = self._penalty_here()
             if isinstance(extra, Value):
                 extra.backward()
             mean += extra.data if isinstance(extra, Value) else extra
         return mean
+
+    def _penalty_here(self) -> Any:
+        """What the penalty gives; TypeError for a plain number that changes with the parameters."""
+        penalty = self.penalty
+        assert penalty is not None
+        with differentiable(), modes.trained.set(frozenset(self.parameters)):
+            extra = penalty()
+            if not isinstance(extra, Value) and not self.constant_penalty:
+                numbers = [p.data for p in self.parameters]
+
+                def again(size: float) -> Any:
+                    with guarded(self.parameters, dict(zip(self.parameters, moved(numbers, size), strict=True))):
+                        return penalty()
+
+                check_constants("the penalty", extra, again)
+                self.constant_penalty = True
+        return extra
 
     def _connected_anywhere(self, examples: _Examples) -> bool:
         """Whether the loss of any example depends on a parameter; those of the first batch may be masked."""
@@ -479,7 +496,7 @@ class _Objective:
 
     def of_example(self, examples: _Examples, i: int) -> Value:
         """The loss of one example."""
-        with differentiable():
+        with differentiable(), modes.trained.set(frozenset(self.parameters)):
             x, *target = [table[i] for table in examples.given]
             loss = recorded_output(self.loss(as_values(x), *target))
         if not self.connected:  # asked until it is: the loss of other Values would train nothing and say nothing
@@ -569,8 +586,8 @@ class _CompiledObjective(_Objective):
         captured = None if self.penalty_seen else Captured(self.penalty, self.parameters)
         self.penalty_seen = True
         numbers = dict(zip(self.parameters, theta.tolist(), strict=True))
-        with guarded(self.parameters, numbers), differentiable(), collector_paused():
-            extra = self.penalty()
+        with guarded(self.parameters, numbers), collector_paused():
+            extra = self._penalty_here()
             flows = {}
             if isinstance(extra, Value):
                 if not math.isfinite(extra.data):

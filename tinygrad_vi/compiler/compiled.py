@@ -39,7 +39,17 @@ from tinygrad_vi.compiler.trace import (
 )
 from tinygrad_vi.compiler.watched import Captured, Leaves
 from tinygrad_vi.data import Table, as_table, as_values, check_numbers
-from tinygrad_vi.derivatives import differentiable, differentiating, places_of, value_and_grad
+from tinygrad_vi.derivatives import (
+    differentiable,
+    differentiated_by,
+    differentiating,
+    hvp,
+    jacobian,
+    jvp,
+    places_of,
+    value_and_grad,
+    variables,
+)
 from tinygrad_vi.modes import dropping, predicting
 from tinygrad_vi.nn import counted, drawn_factor
 from tinygrad_vi.ops import DomainError, Operation, ShapeError, number, total, whole_number
@@ -162,7 +172,8 @@ class _Traced:
     record: what was recorded.  leaves, captured: what else it depends on.  first: the example that it was traced on,
     while no other one has been seen; moved: whether it was traced again, with the parameters moved.  runners: what
     answers each question.  verified: the questions whose first answer was compared with the function's own.
-    keeps: the chances of the entries of `Dropout` to be kept, in order; their factors are its last inputs.
+    keeps: the chances of the entries of `Dropout` to be kept, in order; their factors are its last inputs.  around:
+    the Values it depends on that were there before, its parameters among them: its answers count them as numbers.
     alone: the bytes of the data when they are a single example, while no other one has been seen.  dropped: another
     trace has taken its place.
     """
@@ -179,6 +190,7 @@ class _Traced:
     captured: Captured
     first: list[Any] | None
     keeps: list[float]
+    around: list[Value]
     runners: dict[str, Callable[[Any, list[Any]], Any]] = field(default_factory=dict)
     verified: set[str] = field(default_factory=set)
     moved: bool = False
@@ -312,7 +324,7 @@ class Compiled:
             found, _, traced = answer
         except GivenValues as given:
             return self._recorded_mean(given)(*(given.arguments or (theta, *data)))
-        return float(found[0]) if traced.shape == () else found.reshape(traced.shape)
+        return _number(found[0]) if traced.shape == () else found.reshape(traced.shape)
 
     def value_and_grad(self, theta: Any, *data: Any, **named: Any) -> tuple[float, Any]:
         """The mean over the examples and its gradient, in the shape of theta."""
@@ -332,8 +344,8 @@ class Compiled:
             places, single = self._places(arguments)
             by = places[0] if single else tuple(places)
             return value_and_grad(self._recorded_mean(given), argnums=by)(*arguments)  # type: ignore[no-any-return]
-        gradient = found[1:] if len(shape) == 1 else found[1:].reshape(shape) if shape else float(found[1])
-        return float(found[0]), gradient
+        gradient = found[1:] if len(shape) == 1 else found[1:].reshape(shape) if shape else _number(found[1])
+        return _number(found[0]), gradient
 
     def grad(self, theta: Any, *data: Any, **named: Any) -> Any:
         """The gradient of the mean."""
@@ -375,7 +387,7 @@ class Compiled:
                 return core.jvp(theta, v, *data)
         found, _, traced = self._ask("directional", theta, data, v)
         value, along = found.reshape(2, *traced.shape)
-        return (float(value), float(along)) if traced.shape == () else (value, along)
+        return (_number(value), _number(along)) if traced.shape == () else (value, along)
 
     def hvp(self, theta: Any, v: Any, *data: Any) -> Any:
         """The product of the Hessian of the mean with v, as `scipy.optimize.minimize` takes it for ``hessp``.
@@ -387,8 +399,7 @@ class Compiled:
             if arrangement is not None:
                 return arrangement.like(core.hvp(theta, v, *data))
         found, shape, _ = self._ask("curvature", theta, data, v)
-        product: Array = found.reshape(shape)
-        return product
+        return found.reshape(shape) if shape else _number(found[0])
 
     def hessian(self, theta: Any, *data: Any, **named: Any) -> Any:
         """The Hessian of the mean, of shape (P, P): P products with unit vectors."""
@@ -610,6 +621,8 @@ class Compiled:
         traced, key, runner = known
         if traced.dropped or not (traced.has_seen(data) and traced.holds()):
             return None
+        if differentiated_by(traced.around):  # `_answer` sees to it
+            return None
         arrays: Sequence[Any] = data if traced.data is None else [traced.data]
         with self._lock:
             found, checksum = runner(self._np.ascontiguousarray(theta), arrays)
@@ -670,6 +683,8 @@ class Compiled:
         P = traced.program.parameters
         numbers = self._vector(theta, P)
         shape = (P,) if self.parameters is not None else np.shape(theta)
+        if traced.around and (by := differentiated_by(traced.around)):
+            return self._recorded(what, theta, tables, v, by), shape, traced
         if v is not None:
             seeds = np.zeros(len(traced.program.results) if what == "directional" else 0)
             numbers = np.concatenate([numbers, self._vector(v, P, "v"), seeds])
@@ -697,6 +712,51 @@ class Compiled:
         elif v is None:
             self._remember(what, traced, tables, theta, data)
         return results, shape, traced
+
+    def _recorded(self, what: str, theta: Any, tables: list[Table], v: Any, by: Sequence[Value]) -> Array:
+        """The answer by the function itself, which records, where it knows Values that are differentiated by here."""
+        name = getattr(self.fn, "__name__", type(self.fn).__name__)
+        if self.parameters is not None:
+            raise TypeError(
+                f"{name} knows {_listed(by)}, by which a derivative is being taken around this call: compiled with "
+                f"params, its answer is made of numbers, and would count {_these(by)} as constant. Run the function "
+                "itself that was compiled; or make the parameters an argument, compile(lambda p, x: ...) "
+                "without params, which is differentiated through; or let it know a plain number, w.data, if a constant "
+                "is meant"
+            )
+        np = self._np
+        rows = range(len(tables[0].numbers) if tables else 1)
+        start, nest = flatten(_like(theta))
+
+        def of_example(i: int) -> Callable[[list[Any]], list[Any]]:
+            def results(leaves: list[Any]) -> list[Any]:
+                with dropping.set(_factors(tables, i)):
+                    return flatten(self.fn(nest(leaves), *as_values(_example(tables, i))), "the result")[0]
+
+            return results
+
+        def means(leaves: list[Any]) -> list[Any]:
+            columns = zip(*[of_example(i)(leaves) for i in rows], strict=True)
+            return [total(column) / len(rows) for column in columns]
+
+        found: Any
+        with differentiable(), recording(True):
+            if what == "value":
+                found = means(start)
+            elif what == "each":
+                found = [*zip(*[of_example(i)(start) for i in rows], strict=True)]
+            elif what == "value_and_gradient":
+                value, gradient = value_and_grad(lambda leaves: means(leaves)[0])(start)
+                found = [value, *gradient]
+            elif what == "jacobian":
+                of_rows = [[x for row in jacobian(of_example(i))(start) for x in row] for i in rows]
+                found = [*zip(*of_rows, strict=True)]
+            elif what == "directional":
+                found = [x for part in jvp(means, (start,), (flatten(_floats(v), "v")[0],)) for x in part]
+            else:
+                found = hvp(lambda leaves: means(leaves)[0])(start, flatten(_floats(v), "v")[0])
+        recorded: Any = np.array(found, dtype=object)
+        return recorded if values_in(recorded) else recorded.astype(float)  # type: ignore[no-any-return]
 
     def _tables(self, data: Sequence[Any]) -> list[Table]:
         names, ndarray = self._arguments_for(data), self._np.ndarray
@@ -848,6 +908,7 @@ class Compiled:
             program, Names(labels, arguments), shape, len(recorded), data, seconds,
             found.nest, record_of(found, parameters, recorded), Leaves(leaves), captured,
             _example(tables, 0, copy=True), found.keeps,
+            _around(found, recorded, [] if self.parameters is None else parameters),
         )  # fmt: skip
         if tables and len(tables[0].numbers) == 1:
             traced.alone = [table.numbers.tobytes() for table in tables]
@@ -1069,8 +1130,9 @@ class Compiled:
             if self.parameters is None:
                 numbers, nest = flatten(_like(theta))
                 parameters = [Value(x) for x in numbers]
-                return self.fn(nest(parameters), *rows), parameters
-            with self._at(theta):
+                with variables(parameters):
+                    return self.fn(nest(parameters), *rows), parameters
+            with self._at(theta), modes.trained.set(modes.trained.get().union(self.parameters)):
                 return self.fn(*rows), self.parameters
 
     # --- What went wrong
@@ -1304,6 +1366,30 @@ def _another(first: Sequence[Any], tables: Sequence[Table]) -> int | None:
         different += (table.numbers != entry).reshape(count, -1).mean(axis=1)
     best = int(different.argmax())
     return best if different[best] > 0.0 else None
+
+
+def _around(found: Trace, recorded: Sequence[Value], parameters: Sequence[Value]) -> list[Value]:
+    """The Values that a result depends on and that are not of the trace; no derivative flows through stop_gradient."""
+    stops = [node for node in recorded if node.op is ops.stop_gradient.operation]
+    leaves: list[Value] = []
+    order = topological_order(found.outputs, stops, leaves=leaves) if stops else recorded
+    known = {*found.nodes, *found.inputs, *stops}
+    around = {v for node in order for v in (node, *node.parents)}.union(found.outputs, parameters)
+    return [v for v in around if v not in known]
+
+
+def _number(x: Any) -> Any:
+    return x if isinstance(x, Value) else float(x)
+
+
+def _listed(values: Sequence[Value]) -> str:
+    """Some Values by their labels, or numbers."""
+    shown = [repr(v.label) if v.label else f"the Value {v.data!r}" for v in values[:3]]
+    return ", ".join(shown) + ", ..." * (len(values) > 3)
+
+
+def _these(values: Sequence[Value]) -> str:
+    return "it" if len(values) == 1 else "them"
 
 
 def _entry(x: Any, i: int) -> Any:

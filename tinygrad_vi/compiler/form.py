@@ -552,7 +552,7 @@ def from_record(
     """
     form = Form()
     order = topological_order(outputs) if order is None else order
-    uses = Counter(chain.from_iterable([node.parents for node in order]))
+    uses = Counter(map(id, chain.from_iterable([node.parents for node in order])))  # a traced Value is not hashed there
     near = _near_corners(order)
     known: dict[Value, Expression] = {}
     for node in order:
@@ -572,7 +572,7 @@ def from_record(
             _keep_apart(node.op, operands)
         found = known[node] = operands[0].record(node.op, *operands)
         found.ordered = found.ordered or node in near
-        if uses[node] > 1 and found.reference()[0] not in LIGHT and found.number() is None:
+        if uses[id(node)] > 1 and found.reference()[0] not in LIGHT and found.number() is None:
             found.terms = [(1.0, found.node(), ONE)]  # the product, which all its users take
     return form, [known.get(y) or _leaf(form, y, parameters, inputs) for y in outputs]
 

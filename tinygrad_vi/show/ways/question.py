@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from tinygrad_vi.derivatives import differentiable
+from tinygrad_vi.derivatives import check_constants, differentiable, moved
 from tinygrad_vi.once import once
 from tinygrad_vi.ops import log, number, sin, total
 from tinygrad_vi.show.formula import write_number
@@ -61,6 +61,10 @@ class Question:
 
     def __call__(self, xs: Sequence[Any]) -> Value:
         """The result for numbers or Values, recorded where recording is on."""
+        y = self._given(xs)
+        return y if isinstance(y, Value) else Value(y)
+
+    def _given(self, xs: Sequence[Any]) -> Any:
         values = [x if isinstance(x, Value) else Value(x) for x in xs]
         with differentiable():
             results = [self._apply(part) for part in self._parts(values)]
@@ -69,18 +73,20 @@ class Question:
                 raise TypeError("the function returned None, where a number is wanted: is a `return` missing?")
             if isinstance(y, (list, tuple)) or getattr(y, "shape", ()) != ():
                 raise TypeError(f"the function must have one number as its result, got {y!r:.60}")
-        y = results[0] if len(results) == 1 else total(results)
-        return y if isinstance(y, Value) else Value(y)
+        return results[0] if len(results) == 1 else total(results)
 
     def _parts(self, xs: Sequence[Any]) -> list[Sequence[Any]]:
         n = len(self.point)
         return [xs[i : i + n] for i in range(0, len(xs), n)]
 
     def record(self) -> tuple[list[Value], Value]:
-        """Values for the inputs, and the result with its record."""
+        """Values for the inputs, and the result with its record; TypeError where a plain number has lost it."""
         inputs = list(map(Value, self.point))
         with recording(True):
-            return inputs, self(inputs)
+            y = self._given(inputs)
+            if not isinstance(y, Value):
+                check_constants("the function", y, lambda size: self._given(moved(self.point, size)))
+        return inputs, y if isinstance(y, Value) else Value(y)
 
     def along(self, i: int, x: Any) -> Value:
         """The function of input i alone."""
