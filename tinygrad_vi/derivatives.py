@@ -251,6 +251,9 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None,
         xs, nest = flatten(point.given, point.called)
         keep_values = differentiating() or any(isinstance(x, Value) for x in xs)  # to be differentiated again
         numbers = [_number(x) for x in xs]
+        if not keep_values and being_differentiated():  # in a thread, or a function of numbers, inside a derivative
+            y = point.of(nest.arguments(numbers))
+            keep_values = isinstance(y, Value) and _known_from_elsewhere([y])
         xs = xs if keep_values else numbers
 
         values: dict[tuple[int, float] | None, float] = {}  # None: at the point itself
@@ -568,7 +571,7 @@ class _Call:
         self.single = self.nest_outputs is LEAF
         self.order = topological_order(self.outputs, self.inputs)
         if not self.create_graph:  # in a thread, or a function of numbers, inside another derivative
-            self.create_graph = bool(differentiated_by(self.order))
+            self.create_graph = _known_from_elsewhere(self.outputs)
         self.aux = with_numbers(aux, self.result)
 
     def _run(self, at: _Selected, inputs: list[Value], has_aux: bool) -> tuple[Any, Any]:
@@ -677,12 +680,23 @@ def variables(inputs: Iterable[Value]) -> Iterator[None]:
         _variables.difference_update(inputs)
 
 
+def being_differentiated() -> bool:
+    """Whether anything is differentiated by, in whatever thread."""
+    return bool(_variables or modes.trained.get())
+
+
 def differentiated_by(nodes: Iterable[Value]) -> list[Value]:
-    """Those of recorded nodes, and of their operands, that are differentiated by around the code that asks."""
+    """Those of some nodes that are differentiated by around the code that asks."""
     trained = modes.trained.get()
-    if not _variables and not trained:
-        return []
-    return [v for v in {v for node in nodes for v in (node, *node.parents)} if v in _variables or v in trained]
+    return [v for v in nodes if v in _variables or v in trained] if being_differentiated() else []
+
+
+def _known_from_elsewhere(outputs: Sequence[Value]) -> bool:
+    """Whether results depend on what is differentiated by around the code that asks."""
+    if not being_differentiated():
+        return False
+    nodes = {v for node in topological_order(outputs) for v in (node, *node.parents)}
+    return bool(differentiated_by(nodes.union(outputs)))
 
 
 # --- Plain numbers that are no constants ------------------------------------------------------------------------------

@@ -72,11 +72,7 @@ def operation(
         rule = _Rule(called, partials, arity)
 
         def value(*xs: float) -> float:
-            if modes.differentiable.get():  # what it does inside is its own: a solver may take gradients
-                with modes.differentiable.set(False):
-                    y = function(*xs)
-            else:
-                y = function(*xs)
+            y = _on_numbers(function, *xs)
             return y if y.__class__ is float else _result(y, called)
 
         made = ops.row(
@@ -107,7 +103,8 @@ class _Rule:
         """The partials as `ops` wants them."""
         kinds = {*map(_kind, (out, *operands))}
         if kinds == {float}:
-            found = [self._number(p) for p in self._listed(self.partials(out, *operands), len(operands))]
+            found = _on_numbers(self.partials, out, *operands)
+            found = [self._number(p) for p in self._listed(found, len(operands))]
             if not all(map(math.isfinite, found)) and all(map(math.isfinite, operands)):
                 raise ValueError("a partial is not finite")
             return tuple(found)
@@ -139,6 +136,14 @@ class _Rule:
                 f"the partials of {self.name} are {count}, one for each operand, got {len(several)}: {found!r:.60}"
             )
         return several
+
+
+def _on_numbers(f: Callable[..., Any], *numbers: Any) -> Any:
+    """What a function of numbers gives.  What it does inside is its own: a solver may take gradients."""
+    if not modes.differentiable.get():
+        return f(*numbers)
+    with modes.differentiable.set(False):
+        return f(*numbers)
 
 
 def _kind(x: Any) -> type:
@@ -327,8 +332,7 @@ class _Call:
         return self.nest([next(rest) if constant is None else constant for constant in self.constants])
 
     def _run(self, xs: tuple[float, ...]) -> tuple[list[float], Tree]:
-        with modes.differentiable.set(False):  # what it does inside is its own: a solver may take gradients
-            result = self.function(*self._arguments(xs))
+        result = _on_numbers(self.function, *self._arguments(xs))
         if result is None:
             raise TypeError(f"{self.name} returned None, where numbers are wanted: is a `return` missing?")
         numbers, nest = flatten(result)
@@ -345,7 +349,7 @@ class _Call:
     def _slopes(self, xs: tuple[float, ...]) -> list[list[Any]]:
         results = self._results(xs)
         if self.slopes is None:
-            found = self.derivative(self.nest_results(results), *self._arguments(xs))
+            found = _on_numbers(self.derivative, self.nest_results(results), *self._arguments(xs))
             rows = self._rows(found)
             self.slopes = [[_result(p, self.name, "a derivative of") for p in row] for row in rows]
             for p in [p for row in self.slopes for p in row]:
