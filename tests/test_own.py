@@ -586,3 +586,15 @@ def test_a_solver_inside_may_take_gradients_of_its_own():
         one = operation(partials=rule, name="root_of")(lambda a: newton(a, slope))  # noqa: B023
         for root in (whole, one):
             assert grad(lambda a: a * root(a))(10.0) == pytest.approx(2.0 + 10.0 / 13.0, rel=1e-14)  # noqa: B023
+
+
+def test_a_rule_may_take_gradients_of_its_own_inside_a_derivative():
+    """x**3, whose derivatives are 3 x**2 and 6 x."""
+    slope = grad(lambda y: y**3)
+    compiled = compile(lambda y: y**3, backend="numpy").grad
+    for rule in (slope, compiled):
+        whole = custom_derivative(lambda out, x, rule=rule: rule(x))(lambda x: x**3)
+        op = operation(partials=lambda out, x, rule=rule: rule(x), name="cubed")(lambda x: x**3)
+        for f in (whole, op):
+            assert (grad(f)(2.0), hessian(f)(2.0)) == (12.0, 12.0)
+            assert grad(lambda w, f=f: grad(f)(w * w))(2.0) == 6.0 * 4.0 * 4.0

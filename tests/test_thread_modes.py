@@ -153,6 +153,56 @@ def test_a_generator_closed_by_another_thread_leaves_nothing_behind():
     assert not modes.recording.open
 
 
+def _next_in_a_thread(running: Iterator[float | None]) -> float | None:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(next, running).result()
+
+
+def test_a_generator_keeps_its_mode_in_whatever_thread_it_runs():
+    def predictions() -> Iterator[float | None]:
+        with no_grad():
+            yield slope()
+            yield slope()
+            with modes.recording.set(True):
+                yield slope()
+            yield slope()
+        yield slope()
+
+    found = []
+    running, beside = predictions(), predictions()
+    assert next(beside) is None
+    for k in range(5):
+        found.append(_next_in_a_thread(running) if k % 2 else next(running))
+        assert slope() == 4.0
+        assert _next_in_a_thread(slope() for _ in [0]) == 4.0
+    assert found == [None, None, 4.0, None, 4.0]
+    begun_elsewhere = predictions()
+    assert _next_in_a_thread(begun_elsewhere) is None
+    assert next(begun_elsewhere) is None
+    assert next(begun_elsewhere) == 4.0
+    assert slope() == 4.0
+    for generator in (beside, begun_elsewhere):
+        generator.close()
+    assert not modes.recording.in_generators
+
+
+def test_an_asynchronous_generator_keeps_its_mode_in_another_task():
+    async def predictions():
+        with no_grad():
+            yield slope()
+            await asyncio.sleep(0)
+            yield slope()
+
+    async def both() -> list[float | None]:
+        running = predictions()
+        found = [await running.__anext__(), slope()]
+        found.append(await asyncio.create_task(running.__anext__()))
+        await running.aclose()
+        return found
+
+    assert asyncio.run(both()) == [None, 4.0, None]
+
+
 def test_a_context_manager_written_as_a_generator_switches_for_its_block():
     @contextmanager
     def quietly() -> Iterator[None]:

@@ -57,7 +57,11 @@ def array(entries: Any) -> Any:
 def array_of(entries: Sequence[Any], shape: tuple[int, ...]) -> Any:
     """An array of this shape of entries in order, whatever they are."""
     found = np.empty(len(entries), dtype=object)
-    found[:] = entries
+    if any(isinstance(x, (list, tuple, np.ndarray)) for x in entries):  # which NumPy would look into
+        for i, x in enumerate(entries):
+            found[i] = x
+    else:
+        found[:] = entries
     return found.reshape(shape).view(ValueArray)
 
 

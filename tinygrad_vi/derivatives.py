@@ -36,7 +36,7 @@ from typing import Any
 
 from tinygrad_vi import modes
 from tinygrad_vi.differences import corner, plain, slope, trusted_step
-from tinygrad_vi.ops import DomainError, ShapeError, number, whole_number
+from tinygrad_vi.ops import DomainError, ShapeError, number, stop_gradient, whole_number
 from tinygrad_vi.tape import tangents
 from tinygrad_vi.trees import LEAF, argument_names, flatten, place, values_in, with_numbers
 from tinygrad_vi.value import (
@@ -641,9 +641,11 @@ class _Call:
 
     def result(self, x: Any) -> Any:
         """A Value where the result may be differentiated again, else a float."""
-        if self.create_graph:
-            return x if isinstance(x, Value) else Value(x)
-        return float(_data(x))
+        if not self.create_graph:
+            return float(_data(x))
+        if not isinstance(x, Value):
+            return Value(x)
+        return x if modes.recording.get() else stop_gradient(x)  # f is recorded inside no_grad(), its results are not
 
     def like_outputs(self, numbers: Sequence[Any]) -> Any:
         return self.nest_outputs([self.result(x) for x in numbers])

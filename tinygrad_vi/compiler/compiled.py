@@ -740,7 +740,7 @@ class Compiled:
             return [total(column) / len(rows) for column in columns]
 
         found: Any
-        with differentiable(), recording(True):
+        with differentiable():
             if what == "value":
                 found = means(start)
             elif what == "each":
