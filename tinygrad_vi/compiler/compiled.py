@@ -255,7 +255,9 @@ class Compiled:
 
     Called with Values (in `grad`, or in another compiled function) ``step``, ``step.grad`` and ``step.value_and_grad``
     of a function without params run the function itself, which is recorded: it is differentiated through, at the speed
-    of scalar code.  Whatever else is given Values raises TypeError.
+    of scalar code.  Whatever else is given Values raises TypeError.  Values that the function knows from elsewhere, and
+    by which a derivative is taken around the call, are differentiated by as well, in every answer; with params, whose
+    answers are made of numbers, they raise TypeError.
     """
 
     def __init__(
