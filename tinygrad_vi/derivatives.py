@@ -40,16 +40,21 @@ from tinygrad_vi.ops import DomainError, ShapeError, number, stop_gradient, whol
 from tinygrad_vi.tape import tangents
 from tinygrad_vi.trees import LEAF, argument_names, flatten, place, values_in, with_numbers
 from tinygrad_vi.value import (
+    VALUES,
     Value,
     adjoints,
+    being_differentiated,
+    below,
     check_recorded,
     check_unchanged,
+    differentiated_by,
     first_not_finite,
     not_finite,
     recording,
     topological_order,
     tracer_here,
 )
+from tinygrad_vi.value import variables as _variables
 
 F = Callable[..., Any]
 Argnums = int | Sequence[int] | None
@@ -253,7 +258,7 @@ def numerical_gradient(f: F, method: str = "central", step: float | None = None,
         numbers = [_number(x) for x in xs]
         if not keep_values and being_differentiated():  # in a thread, or a function of numbers, inside a derivative
             y = point.of(nest.arguments(numbers))
-            keep_values = isinstance(y, Value) and _known_from_elsewhere([y])
+            keep_values = isinstance(y, Value) and bool(differentiated_by(below([y])))
         xs = xs if keep_values else numbers
 
         values: dict[tuple[int, float] | None, float] = {}  # None: at the point itself
@@ -565,14 +570,14 @@ class _Call:
             self.create_graph = bool(values_in(at.others))
         result, aux = self._run(at, self.inputs, has_aux)
         ys, self.nest_outputs = flatten(result, "the result of f")
-        if tracer is None and xs and not all(isinstance(y, Value) for y in ys):
+        if tracer is None and xs and not VALUES.issuperset(map(type, ys)):
             self._check_constants(at, result, has_aux)
         self.outputs = [y if isinstance(y, Value) else Value(y) for y in ys]
         self.single = self.nest_outputs is LEAF
         self.order = topological_order(self.outputs, self.inputs)
         if not self.create_graph:  # in a thread, or a function of numbers, inside another derivative
-            self.create_graph = _known_from_elsewhere(self.outputs)
-        self.aux = with_numbers(aux, self.result)
+            self.create_graph = bool(being_differentiated() and differentiated_by(below(self.outputs)))
+        self.aux = with_numbers(aux, self.result) if has_aux else None
 
     def _run(self, at: _Selected, inputs: list[Value], has_aux: bool) -> tuple[Any, Any]:
         """The result of f, and what it hands on."""
@@ -667,10 +672,6 @@ def _variable(x: Any, tracer: Any) -> Value:
 
 # --- What is differentiated by ----------------------------------------------------------------------------------------
 
-#: the Values that functions are being differentiated by at the moment, in all threads: who holds one is called by that
-#: function, whatever its own thread and modes are
-_variables: set[Value] = set()
-
 
 @contextmanager
 def variables(inputs: Iterable[Value]) -> Iterator[None]:
@@ -682,23 +683,28 @@ def variables(inputs: Iterable[Value]) -> Iterator[None]:
         _variables.difference_update(inputs)
 
 
-def being_differentiated() -> bool:
-    """Whether anything is differentiated by, in whatever thread."""
-    return bool(_variables or modes.trained.get())
+def training(parameters: Iterable[Value]) -> AbstractContextManager[None]:
+    """Inside, as inside a derivative by these leaves: a loss is run."""
+    return modes.trained.set(modes.trained.get().union(parameters))
 
 
-def differentiated_by(nodes: Iterable[Value]) -> list[Value]:
-    """Those of some nodes that are differentiated by around the code that asks."""
-    trained = modes.trained.get()
-    return [v for v in nodes if v in _variables or v in trained] if being_differentiated() else []
+def check_alone(what: str, outputs: Sequence[Value], parameters: Iterable[Value]) -> None:
+    """Raise TypeError where what is minimised depends on something else that is differentiated by around it.
 
-
-def _known_from_elsewhere(outputs: Sequence[Value]) -> bool:
-    """Whether results depend on what is differentiated by around the code that asks."""
+    The parameters are moved as numbers, so how their best place depends on it would be lost.
+    """
     if not being_differentiated():
-        return False
-    nodes = {v for node in topological_order(outputs) for v in (node, *node.parents)}
-    return bool(differentiated_by(nodes.union(outputs)))
+        return
+    others = [v for v in differentiated_by(below(outputs)) if v not in {*parameters}]
+    if others:
+        v = others[0]
+        named = repr(v.label) if v.label else f"the Value {v.data!r}"
+        raise TypeError(
+            f"{what} depends on {named}, by which a derivative is being taken around it: parameters are moved as "
+            "numbers, so the derivative of what they come to would be lost. Give the solution one of its own, that of "
+            f"the implicit function, with @custom_derivative; or let {what} know the plain number, w.data, if a "
+            "constant is meant"
+        )
 
 
 # --- Plain numbers that are no constants ------------------------------------------------------------------------------
@@ -721,6 +727,8 @@ def check_constants(name: str, result: Any, again: Callable[[float], Any]) -> No
     """
     runs = _Runs(again)
     found = _plain(result)
+    if not found:  # Values of a class of the user's
+        return
     failed: list[Exception] = []
     for size in (MOVED, -MOVED):
         try:

@@ -24,8 +24,7 @@ from dataclasses import is_dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi import modes
-from tinygrad_vi.derivatives import differentiable
+from tinygrad_vi.derivatives import check_alone, differentiable, training
 from tinygrad_vi.files import finite, shown, whole
 from tinygrad_vi.nn import Module, parameters_in
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
@@ -745,13 +744,14 @@ def _assign(parameters: Sequence[Value], theta: Iterable[float]) -> None:
 
 
 def _called(f: Callable[[], Any], parameters: Iterable[Value]) -> Any:
-    with differentiable(), modes.trained.set(frozenset(parameters)), recording(True):
+    with differentiable(), training(parameters), recording(True):
         return f()
 
 
 def _evaluate(loss: Callable[[], Value], parameters: Sequence[Value]) -> tuple[float, list[float]]:
     """The loss and its gradient; grads are left as they were."""
     y = recorded_output(_called(loss, parameters))
+    check_alone("the loss", [y], parameters)
     if not math.isfinite(y.data):
         raise not_finite(y, f"the loss is {y.data}")
     adjoint = adjoints(topological_order([y]), {y: 1.0})
@@ -788,6 +788,7 @@ def _residuals_and_jacobian(
     outputs = [recorded_output(r) for r in _called(residuals, parameters)]
     if not outputs:
         raise ShapeError("there are no residuals")
+    check_alone("the function of the residuals", outputs, parameters)
     rows, on_record = [], set[Value]()
     for r in outputs:
         if not math.isfinite(r.data):

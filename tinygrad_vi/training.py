@@ -37,7 +37,7 @@ from tinygrad_vi.data import (
     rows_of,
     to_lists,
 )
-from tinygrad_vi.derivatives import check_constants, differentiable, moved
+from tinygrad_vi.derivatives import check_alone, check_constants, differentiable, moved, training
 from tinygrad_vi.files import finite, json_text, read_json, shown, whole, write_atomically
 from tinygrad_vi.losses import is_sigmoid
 from tinygrad_vi.nn import Module, architecture, counted, prediction
@@ -445,7 +445,7 @@ class _Objective:
         """What the penalty gives; TypeError for a plain number that changes with the parameters."""
         penalty = self.penalty
         assert penalty is not None
-        with differentiable(), modes.trained.set(frozenset(self.parameters)):
+        with differentiable(), training(self.parameters):
             extra = penalty()
             if not isinstance(extra, Value) and not self.constant_penalty:
                 numbers = [p.data for p in self.parameters]
@@ -496,10 +496,11 @@ class _Objective:
 
     def of_example(self, examples: _Examples, i: int) -> Value:
         """The loss of one example."""
-        with differentiable(), modes.trained.set(frozenset(self.parameters)):
+        with differentiable(), training(self.parameters):
             x, *target = [table[i] for table in examples.given]
             loss = recorded_output(self.loss(as_values(x), *target))
         if not self.connected:  # asked until it is: the loss of other Values would train nothing and say nothing
+            check_alone("the loss", [loss], self.parameters)
             leaves = {v for node in topological_order([loss]) for v in node.parents} | {loss}
             self.connected = not leaves.isdisjoint(self.parameters)
         return loss

@@ -147,6 +147,31 @@ def _noted(text: str) -> TypeError:
     return error
 
 
+# --- What is differentiated by ----------------------------------------------------------------------------------------
+
+#: the Values that functions are being differentiated by at the moment, in all threads: whoever holds one is called by
+#: such a function, whatever its own thread and modes are
+variables: set[Value] = set()
+
+
+def being_differentiated() -> bool:
+    """Whether anything is differentiated by, in whatever thread."""
+    return bool(variables or modes.trained.get())
+
+
+def differentiated_by(nodes: Iterable[Value]) -> list[Value]:
+    """Those of some nodes that are differentiated by around the code that asks."""
+    trained = modes.trained.get()
+    return [v for v in nodes if v in variables or v in trained]
+
+
+def below(outputs: Sequence[Value]) -> list[Value]:
+    """All that results are made of, leaves first, and themselves."""
+    leaves: list[Value] = []
+    order = topological_order(outputs, leaves=leaves)
+    return leaves + order
+
+
 # --- Recording --------------------------------------------------------------------------------------------------------
 
 
@@ -714,6 +739,11 @@ class Value:
         """
         if tracer_here.get() is not None:
             refuse_in_a_trace("is not copied or pickled")
+        if being_differentiated() and differentiated_by(below([self])):
+            raise TypeError(
+                f"{_named(self)} is pickled inside a derivative, which would be lost: what another process computes "
+                "has no record here. Send it plain numbers, v.data, and take the derivative there; or compute it here"
+            )
         facts = (_kind(self), self.data, self.label, self.op, self.parents, self.local_grads)
         bare, _saving.bare = _saving.bare, None
         if bare is self:
@@ -743,6 +773,8 @@ class Value:
     def __copy__(self) -> Value:
         if tracer_here.get() is not None:
             refuse_in_a_trace("is not copied")
+        if being_differentiated() and differentiated_by([self]):  # and not made of it
+            return self._copy_that_depends()
         twin = _rebuilt(_kind(self), self.data, self.label, self.op, self.parents, self.local_grads)
         twin.grad = self.grad
         if self.__dict__:
@@ -756,6 +788,9 @@ class Value:
             refuse_in_a_trace("is not copied")
         leaves: dict[Value, None] = {}
         order = topological_order([self], leaves=leaves)
+        if being_differentiated() and differentiated_by([*leaves, *order]):
+            memo[id(self)] = self._copy_that_depends()
+            return memo[id(self)]  # type: ignore[no-any-return]
         originals = [node for node in (*leaves, *order) if id(node) not in memo]
         for node in originals:
             parents = tuple([memo[id(p)] for p in node.parents])
@@ -766,6 +801,10 @@ class Value:
             if node.__dict__:
                 copy.__dict__.update(deepcopy(node.__dict__, memo))
         return memo[id(self)]  # type: ignore[no-any-return]
+
+    def _copy_that_depends(self) -> Value:
+        """A Value of its own with this number, through which a derivative flows: dataclasses.asdict makes copies."""
+        return self * 1.0
 
 
 def _kind(node: Value) -> type[Value]:

@@ -41,12 +41,12 @@ from tinygrad_vi.compiler.watched import Captured, Leaves
 from tinygrad_vi.data import Table, as_table, as_values, check_numbers
 from tinygrad_vi.derivatives import (
     differentiable,
-    differentiated_by,
     differentiating,
     hvp,
     jacobian,
     jvp,
     places_of,
+    training,
     value_and_grad,
     variables,
 )
@@ -57,8 +57,10 @@ from tinygrad_vi.trees import Tree, argument_names, flatten, leaves_of, values_i
 from tinygrad_vi.value import (
     Value,
     adjoints,
+    being_differentiated,
     being_traced,
     collector_paused,
+    differentiated_by,
     first_not_finite,
     not_finite,
     recording,
@@ -685,7 +687,7 @@ class Compiled:
         P = traced.program.parameters
         numbers = self._vector(theta, P)
         shape = (P,) if self.parameters is not None else np.shape(theta)
-        if traced.around and (by := differentiated_by(traced.around)):
+        if traced.around and being_differentiated() and (by := differentiated_by(traced.around)):
             return self._recorded(what, theta, tables, v, by), shape, traced
         if v is not None:
             seeds = np.zeros(len(traced.program.results) if what == "directional" else 0)
@@ -1134,7 +1136,7 @@ class Compiled:
                 parameters = [Value(x) for x in numbers]
                 with variables(parameters):
                     return self.fn(nest(parameters), *rows), parameters
-            with self._at(theta), modes.trained.set(modes.trained.get().union(self.parameters)):
+            with self._at(theta), training(self.parameters):
                 return self.fn(*rows), self.parameters
 
     # --- What went wrong

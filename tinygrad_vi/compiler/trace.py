@@ -29,8 +29,8 @@ from itertools import chain
 from threading import Lock
 from typing import Any
 
-from tinygrad_vi.derivatives import differentiable, variables
-from tinygrad_vi.modes import dropping, tracing, trained
+from tinygrad_vi.derivatives import differentiable, training, variables
+from tinygrad_vi.modes import dropping, tracing
 from tinygrad_vi.ops import DomainError
 from tinygrad_vi.trees import Tree, flatten
 from tinygrad_vi.value import (
@@ -153,7 +153,7 @@ def trace(
         with ExitStack() as stack:
             modes = (
                 recording(True), differentiable(), tracing.set(f), dropping.set(tracer.dropping), _here(tracer),
-                variables(inputs), trained.set(trained.get() | tracer.parameters),
+                variables(inputs), training(tracer.parameters),
             )  # fmt: skip
             for context in modes:
                 stack.enter_context(context)
