@@ -154,6 +154,23 @@ def test_operations_of_the_users_own_in_between():
         grad(lambda w: quick(lambda x: square_times([w * x, x])).hvp(2.0, 1.0))(3.0)
 
 
+held: dict[str, Any] = {}
+
+
+def test_a_trace_that_knows_what_is_differentiated_by_is_not_kept():
+    """Not even where the function hides what it reads."""
+    step = quick(lambda x: globals()["held"]["w"] * x * x)
+
+    def f(w):
+        held["w"] = w
+        return step.hvp(3.0, 1.0)
+
+    assert [grad(f)(2.0), grad(f)(5.0), hessian(lambda w: f(w**3))(2.0)] == pytest.approx([2.0, 2.0, 24.0])
+    held["w"] = 7.0
+    assert step.hvp(3.0, 1.0) == 14.0
+    assert repr(step).endswith("traced for 1 shape>")
+
+
 # --- with params it is refused, unless nobody differentiates by it ----------------------------------------------------
 
 

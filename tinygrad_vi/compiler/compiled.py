@@ -688,6 +688,7 @@ class Compiled:
         numbers = self._vector(theta, P)
         shape = (P,) if self.parameters is not None else np.shape(theta)
         if traced.around and being_differentiated() and (by := differentiated_by(traced.around)):
+            self._forget(traced)
             return self._recorded(what, theta, tables, v, by), shape, traced
         if v is not None:
             seeds = np.zeros(len(traced.program.results) if what == "directional" else 0)
@@ -716,6 +717,13 @@ class Compiled:
         elif v is None:
             self._remember(what, traced, tables, theta, data)
         return results, shape, traced
+
+    def _forget(self, traced: _Traced) -> None:
+        """Drop a trace that knows what is differentiated by, which is another Value at the next call around it."""
+        with self._lock:
+            for key in [key for key, known in self._traced.items() if known is traced]:
+                del self._traced[key]
+                self._last = None if self._last == key else self._last
 
     def _recorded(self, what: str, theta: Any, tables: list[Table], v: Any, by: Sequence[Value]) -> Array:
         """The answer by the function itself, which records, where it knows Values that are differentiated by here."""
