@@ -1,6 +1,5 @@
 """Random expressions of up to 200 steps with shared nodes and repeated operands, against PyTorch, JAX and forward mode."""
 
-
 import pytest
 from hypothesis import given, settings
 from peers.functions import jax_functions, torch_functions

@@ -106,8 +106,16 @@ _LATER = {
     **dict.fromkeys(("derivatives", "differences", "own", "tape", "trees"), ""),
     **dict.fromkeys(
         (
-            "GradientError", "grad", "gradcheck", "hessian", "hvp", "jacobian", "jvp", "numerical_gradient",
-            "value_and_grad", "vjp",
+            "GradientError",
+            "grad",
+            "gradcheck",
+            "hessian",
+            "hvp",
+            "jacobian",
+            "jvp",
+            "numerical_gradient",
+            "value_and_grad",
+            "vjp",
         ),
         "derivatives",
     ),

@@ -167,9 +167,9 @@ def differentiated_by(nodes: Iterable[Value]) -> list[Value]:
 
 def below(outputs: Sequence[Value]) -> list[Value]:
     """All that results are made of, leaves first, and themselves."""
-    leaves: list[Value] = []
+    leaves: dict[Value, None] = {}
     order = topological_order(outputs, leaves=leaves)
-    return leaves + order
+    return [*leaves, *order]
 
 
 # --- Recording --------------------------------------------------------------------------------------------------------

@@ -309,3 +309,20 @@ def test_what_is_computed_inside_no_grad_is_a_constant_for_the_derivative_around
     assert quick(f).grad(2.0) == pytest.approx(constant)
     with no_grad():
         assert grad(lambda w: sin(w) * 0.0 + inside(w))(2.0) == pytest.approx(grad(inside)(2.0))
+
+
+@pytest.mark.parametrize("with_params", [True, False])
+def test_what_answered_before_is_asked_again_when_its_values_are_differentiated_by(with_params):
+    """A Value that became a variable, as parameters in training do, after the same arrays were answered for."""
+    w, p = Value(2.0), Value(1.0)
+    step = quick(lambda x: w * p * x, [p]) if with_params else quick(lambda q, x: w * q[0] * x)
+    theta, data = np.array([1.0]), np.array([1.0, 3.0])
+    for _ in range(3):
+        assert (step(theta, data), step.grad(theta, data).tolist()) == (4.0, [4.0])
+    loss = lambda: [step(theta, data) - 6.0 + 0.0 * w]  # noqa: E731
+    if with_params:
+        with pytest.raises(TypeError, match=TAKEN_AROUND):
+            optim.levenberg_marquardt(loss, [w])
+    else:
+        optim.levenberg_marquardt(loss, [w])
+        assert w.data == pytest.approx(3.0)

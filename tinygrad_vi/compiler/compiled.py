@@ -625,7 +625,7 @@ class Compiled:
         traced, key, runner = known
         if traced.dropped or not (traced.has_seen(data) and traced.holds()):
             return None
-        if differentiated_by(traced.around):  # `_answer` sees to it
+        if being_differentiated() and differentiated_by(traced.around):  # `_answer` sees to it
             return None
         arrays: Sequence[Any] = data if traced.data is None else [traced.data]
         with self._lock:
@@ -720,6 +720,7 @@ class Compiled:
 
     def _forget(self, traced: _Traced) -> None:
         """Drop a trace that knows what is differentiated by, which is another Value at the next call around it."""
+        traced.dropped = True
         with self._lock:
             for key in [key for key, known in self._traced.items() if known is traced]:
                 del self._traced[key]
@@ -1383,7 +1384,7 @@ def _another(first: Sequence[Any], tables: Sequence[Table]) -> int | None:
 def _around(found: Trace, recorded: Sequence[Value], parameters: Sequence[Value]) -> list[Value]:
     """The Values that a result depends on and that are not of the trace; no derivative flows through stop_gradient."""
     stops = [node for node in recorded if node.op is ops.stop_gradient.operation]
-    leaves: list[Value] = []
+    leaves: dict[Value, None] = {}
     order = topological_order(found.outputs, stops, leaves=leaves) if stops else recorded
     known = {*found.nodes, *found.inputs, *stops}
     around = {v for node in order for v in (node, *node.parents)}.union(found.outputs, parameters)
