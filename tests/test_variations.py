@@ -6,6 +6,7 @@ or refuse with a text that says what to write; and what it says to write must be
 
 import math
 import operator
+import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -180,6 +181,7 @@ ARRAYS = [
     "np.linalg.norm(A * v) + np.linalg.norm(A * v, axis=1) @ w",
     "np.max(v) + v.max() - v.min() + np.amin(v) + np.ptp(v)",
     "np.max(A * v, axis=0) @ w + np.min(A * v, axis=1, keepdims=True).sum()",
+    "np.sum(A * v - np.maximum.reduce(A * v, axis=1, keepdims=True), axis=0) @ w",
     "np.abs(v).sum() + abs(v) @ w + (abs(v) ** 1.5).sum()",
     "np.maximum(v, 0).sum() + np.maximum(v, w).sum()",
     "np.minimum(v, v[::-1]).sum() + np.maximum(v, v).sum()",
@@ -340,6 +342,14 @@ def test_comparisons_of_zeros_ties_infinities_and_nan(backend, sign):
     lost = eval(f"lambda p, x: p * np.where(x * 1e300 * 1e300 - x * 1e300 * 1e300 {sign} x, 1.0, 2.0)", {"np": np})
     nan_holds = compare(math.nan, 1.0)
     assert compile(lost, backend=backend)(1.0, [1e10]) == (1.0 if nan_holds else 2.0)
+
+
+@pytest.mark.parametrize("question", [np.isfinite, np.isinf, np.isnan])
+def test_infinities_and_nan_are_told_from_numbers(question):
+    x = np.array([math.inf, -math.inf, math.nan, 0.0, -1.0, sys.float_info.max])
+    with np.errstate(invalid="ignore"):  # NumPy warns of a NaN that is compared
+        found = question(array([Value(entry) for entry in x.tolist()]))
+    np.testing.assert_array_equal(found, question(x))
 
 
 def test_the_branch_that_is_not_taken_leaks_no_nan():

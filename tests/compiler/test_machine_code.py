@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -245,6 +246,20 @@ def test_the_users_folder_for_caches_comes_last(mini, monkeypatch, tmp_path):
     assert run() == (RIGHT, False)
     assert run() == (RIGHT, True)
     assert any((tmp_path / "caches").rglob("*.code"))
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "below"),
+    [("linux", "XDG_CACHE_HOME", ""), ("linux", "HOME", ".cache"), ("darwin", "HOME", "Library/Caches"),
+     ("win32", "LOCALAPPDATA", "")],
+)  # fmt: skip
+def test_the_users_folder_for_caches_is_that_of_the_system(monkeypatch, tmp_path, platform, variable, below):
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.setattr(machine_code, "sys", SimpleNamespace(platform=platform))
+    monkeypatch.setattr(Path, "home", classmethod(lambda _: Path(os.environ["HOME"])))
+    assert machine_code._users_caches() == tmp_path / below
 
 
 @pytest.mark.usefixtures("mini")
