@@ -334,9 +334,11 @@ def _entries(x: Any) -> Iterable[tuple[str, Any]]:
 
 def _attributes(x: Any) -> dict[str, Any]:
     """What hangs on a module or dataclass: in slots, as @dataclass(slots=True) makes them, and in its dictionary."""
-    names = _slots(type(x))
+    kind: type = type(x)
+    names = _slots(kind)
     if not names:
-        return vars(x)
+        found: dict[str, Any] = vars(x)
+        return found
     return {name: getattr(x, name) for name in names if hasattr(x, name)} | getattr(x, "__dict__", {})
 
 
@@ -419,7 +421,7 @@ def _inside(x: Any) -> tuple[list[Value], list[Module]]:
         elif x.__class__ is list:
             stack += [(v, depth + 1) for v in reversed(x)]
         else:
-            stack += [(v, depth + 1) for _, v in reversed(_entries(x))]
+            stack += [(v, depth + 1) for _, v in reversed([*_entries(x)])]
     return [*values.values()], [*modules.values()]
 
 
