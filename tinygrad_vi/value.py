@@ -211,16 +211,15 @@ def _unrecorded(data: float) -> Value:
 
 def _by_mode(op: Operation, data: float, parents: tuple[Value, ...], xs: Sequence[float]) -> Value:
     """The node where recording was switched, by this thread or another one; the partials only if they are kept."""
-    if not _is_recording() and tracer_here.get() is None:
-        return _unrecorded(data)
-    return _traced(_node(op, data, parents, op.constant_partials or op.partials(data, *xs)))
-
-
-def _traced(node: Value) -> Value:
-    """A new node that is recorded, of which the tracer takes note, if there is one."""
     tracer = tracer_here.get()
-    if tracer is None:
-        return node
+    if tracer is None and not _is_recording():
+        return _unrecorded(data)
+    node = _node(op, data, parents, op.constant_partials or op.partials(data, *xs))
+    return node if tracer is None else _traced(node, tracer)
+
+
+def _traced(node: Value, tracer: Any) -> Value:
+    """A new node, of which the tracer takes note."""
     tracer.recorded(node)
     if _is_recording():
         return node
@@ -237,9 +236,11 @@ def _failed(op: Operation, parents: tuple[Value, ...]) -> Value:
     if not modes.recording.get() or not _derivative_is_wanted(parents):
         with suppress(ArithmeticError, ValueError):  # the value may be missing too
             data = op.value(*[v.data for v in parents])
-            if not _is_recording() and tracer_here.get() is None:
+            tracer = tracer_here.get()
+            if tracer is None and not _is_recording():
                 return _unrecorded(data)
-            return _traced(_node(op, data, parents, (math.nan,) * len(parents)))
+            node = _node(op, data, parents, (math.nan,) * len(parents))
+            return node if tracer is None else _traced(node, tracer)
     raise domain_error(op, parents) from None
 
 
@@ -996,9 +997,11 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
         u, v = [node.data for node in w], [node.data for node in x]
     data = ops.weighted_sum(u, v, b.data)
     if _switched:
-        if not _is_recording() and tracer_here.get() is None:
+        tracer = tracer_here.get()
+        if tracer is not None:
+            return _traced(_node(ops.dot_row.operation, data, parents, ops.dot_partials(u, v, b.data)), tracer)
+        if not _is_recording():
             return _unrecorded(data)
-        return _traced(_node(ops.dot_row.operation, data, parents, ops.dot_partials(u, v, b.data)))
     return _node(ops.dot_row.operation, data, parents, ops.dot_partials(u, v, b.data))
 
 
