@@ -63,7 +63,7 @@ TESTS = {
     "modes": ["test_thread_modes", "test_value"],
     "ops": ["test_ops", "test_value", "test_derivatives", "show/test_table", "show/test_formula", "test_copies"],
     "value": ["test_value", "test_copies", "test_derivatives", "test_tape", "test_thread_modes", "test_memory",
-              "compiler/test_trace"],
+              "test_made_of_rows", "compiler/test_trace", "compiler/test_faithful", "compiler/test_checks"],
     "tape": ["test_tape", "show/test_table", "test_derivatives", "test_copies"],
     "derivatives": ["test_derivatives", "test_value", "test_judgements", "test_differences", "test_thread_modes"],
     "differences": ["test_differences", "test_judgements", "test_derivatives"],
