@@ -247,6 +247,8 @@ def _reduced(reduce: Callable[[list[Any]], Any], x: Any, axis: Any, keepdims: bo
 def _matmul(a: Any, b: Any) -> Any:
     """The product of two vectors or matrices: each entry one `dot`, a node and not 2 n."""
     a, b = np.asarray(a), np.asarray(b)
+    if not a.ndim or not b.ndim:
+        raise ops.ShapeError(ops.NO_VECTOR)
     if not (1 <= a.ndim <= 2 and 1 <= b.ndim <= 2 and a.shape[-1] == b.shape[0]):
         return np.matmul(a, b)  # of more axes, or an error that NumPy explains
     rows = a.reshape(-1, a.shape[-1]).tolist()

@@ -47,6 +47,11 @@ class ShapeError(ValueError):
     """Lists whose lengths should agree do not."""
 
 
+#: advice: where rows of data are expected, a list of numbers is read as so many examples
+ONE_EXAMPLE = "data hold an entry for each example, so one example alone is written [x]"
+NO_VECTOR = f"@ takes vectors and matrices, got a number: for numbers write *; {ONE_EXAMPLE}"
+
+
 class Operation:
     """A row of the table.  It does not change; no dataclass, which would load `inspect`, larger than this package."""
 

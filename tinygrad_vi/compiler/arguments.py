@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_vi.ops import ShapeError
+from tinygrad_vi.ops import ONE_EXAMPLE, ShapeError
 from tinygrad_vi.trees import Tree, argument_names, flatten, is_array
 from tinygrad_vi.value import Value
 
@@ -151,7 +151,8 @@ def by_example(data: Sequence[Any], names: Sequence[str]) -> list[list[Any]]:
     """The rows of data that may hold Values; numbers are the same in all."""
     sizes = {name: len(x) for x, name in zip(data, names, strict=True) if hasattr(x, "__len__")}
     if len({*sizes.values()}) > 1:
-        raise ShapeError(f"the numbers of examples differ: {', '.join(f'{n} has {k}' for n, k in sizes.items())}")
+        hint = f": {ONE_EXAMPLE}" * (1 in sizes.values())
+        raise ShapeError(f"the numbers of examples differ: {', '.join(f'{n} has {k}' for n, k in sizes.items())}{hint}")
     count = next(iter(sizes.values()), 1)
     if not count:
         raise ShapeError(f"there are no examples: {next(iter(sizes))} is empty")

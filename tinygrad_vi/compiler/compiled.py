@@ -52,7 +52,7 @@ from tinygrad_vi.derivatives import (
 )
 from tinygrad_vi.modes import dropping, predicting
 from tinygrad_vi.nn import counted, drawn_factor
-from tinygrad_vi.ops import DomainError, Operation, ShapeError, number, total, whole_number
+from tinygrad_vi.ops import ONE_EXAMPLE, DomainError, Operation, ShapeError, number, total, whole_number
 from tinygrad_vi.trees import Tree, argument_names, flatten, leaves_of, values_in
 from tinygrad_vi.value import (
     Value,
@@ -406,7 +406,7 @@ class Compiled:
         return found.reshape(shape) if shape else _number(found[0])
 
     def hessian(self, theta: Any, *data: Any, **named: Any) -> Any:
-        """The Hessian of the mean, of shape (P, P): P products with unit vectors."""
+        """The Hessian of the mean, of shape (P, P), or the shape of theta twice: P products with unit vectors."""
         if named or self._unusual(theta):
             core, arrangement, theta, data = self._arrange(theta, data, named)
             if arrangement is not None:
@@ -416,8 +416,9 @@ class Compiled:
         P = np.size(theta)
         traced, tables = self._ready(theta, data)  # one mask for all columns
         columns = [self._answer("curvature", traced, tables, theta, data, unit)[0] for unit in np.eye(P)]
-        matrix: Array = np.stack(columns, axis=1)
-        return matrix
+        matrix = np.stack(columns, axis=1)
+        shape = np.shape(theta) if self.parameters is None else (P,)
+        return matrix.reshape(shape + shape) if shape else _number(matrix[0, 0])
 
     def verify(self, theta: ArrayLike, *data: Any, rows: int = 3) -> float:
         """Run the function itself on some rows of the data, drawn by chance, and compare value and gradient.
@@ -789,7 +790,8 @@ class Compiled:
                 if len(table.numbers) == 0:
                     raise ShapeError(f"there are no examples: {name} is empty")
                 if count:
-                    raise ShapeError(f"{name} has {len(table.numbers)} examples, {first} has {count}")
+                    hint = f": {ONE_EXAMPLE}" * (1 in (len(table.numbers), count))
+                    raise ShapeError(f"{name} has {len(table.numbers)} examples, {first} has {count}{hint}")
                 count, first = len(table.numbers), name
             tables.append(table)
         if same:
@@ -857,6 +859,10 @@ class Compiled:
                             self._trace_again(known, theta, tables)
                 except DomainError as error:
                     raise NotFinite(str(error), 0 if tables else None) from error
+                except TypeError as error:
+                    if "'Traced' object is not" in str(error) and any(table.numbers.ndim == 1 for table in tables):
+                        raise TypeError(f"{error}: an example is a number here; {ONE_EXAMPLE}") from error
+                    raise
         self._last = key
         return known
 
