@@ -667,6 +667,20 @@ class Value:
         """``2**v``."""
         return 2.0**self
 
+    def radians(self) -> Value:
+        """A number of degrees in radians."""
+        return self * (math.pi / 180.0)
+
+    def degrees(self) -> Value:
+        """A number of radians in degrees."""
+        return self * (180.0 / math.pi)
+
+    deg2rad, rad2deg = radians, degrees
+
+    def fmod(self, other: Any) -> Value:
+        """``np.fmod(v, other)``: what is left of v, with its own sign."""
+        return _arrays().MEANING["fmod"](self, other)  # type: ignore[no-any-return]
+
     def fabs(self) -> Value:
         """``abs(v)``."""
         return abs(self)
