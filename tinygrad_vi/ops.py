@@ -1139,6 +1139,7 @@ def lgamma(x: Any) -> Any:
     >>> round(lgamma(0.5), 12), round(lgamma(5.0), 12)
     (0.572364942925, 3.178053830348)
     """
+    _above_0(x, "lgamma", "log(pi / abs(sin(pi*x))) - lgamma(1 - x)")
     y, small = _shifted(x)
     r = 1.0 / y
     series = STIRLING[-1]
@@ -1162,6 +1163,7 @@ def digamma(x: Any) -> Any:
     >>> round(digamma(1.0), 12)
     -0.577215664902
     """
+    _above_0(x, "digamma", "digamma(1 - x) - pi/tan(pi*x)")
     y, small = _shifted(x)
     r = 1.0 / y
     series = STIRLING[-1] * (2 * len(STIRLING) - 1)
@@ -1170,6 +1172,17 @@ def digamma(x: Any) -> Any:
     nothing = 0.0 * log(small)  # which refuses what is not above 0
     below = where(float(SHIFT) - x, total([1.0 / (small + float(k)) for k in range(SHIFT)]), nothing)
     return log(y) - 0.5 * r - series * (r * r) - below
+
+
+def _above_0(x: Any, name: str, reflected: str) -> None:
+    """Say what is wrong with a number; a compiled function meets it in a logarithm, and then runs this."""
+    if hasattr(x, "record") and not hasattr(x, "data"):  # a formula has no number
+        return
+    found = number(getattr(x, "data", x), name)
+    if found <= 0.0:
+        advice = "" if found.is_integer() else f"; where x < 0 is no whole number it is {reflected}"
+        label = f" (node {x.label!r})" if getattr(x, "label", "") else ""
+        raise DomainError(f"{name}(x) needs x > 0, got x = {found!r}{label}{advice}")
 
 
 def _shifted(x: Any) -> tuple[Any, Any]:
