@@ -550,6 +550,7 @@ LOG2_E, LOG10_E = math.log2(math.e), math.log10(math.e)
 SQRT_HALF = math.sqrt(0.5)
 SQRT_HALF_REST = -4.833646656726457e-17  # sqrt(1/2) - SQRT_HALF
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+HALF_SQRT_PI, SQRT_TWO_PI = 0.5 * math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 LOG_TWO_PI = math.log(2.0 * math.pi)
 ONE_OVER_SQRT_TWO_PI = 1.0 / math.sqrt(2.0 * math.pi)
 
@@ -747,6 +748,19 @@ erfc = row("erfc", math.erfc, lambda out, x: (-TWO_OVER_SQRT_PI * bell(x) * bell
            "1 - erf(x), exact for large x.  Derivative -2/sqrt(pi) * exp(-x*x).",
            taught=lambda out, x: (-TWO_OVER_SQRT_PI * exp(-(x**2)),),
            points=[*ANYWHERE, -26.0, 26.0])  # fmt: skip
+erfinv = row("erfinv", lambda x: floats.normal_quantile(0.5 * x, 0.5 * (1.0 - abs(x))) * SQRT_HALF,
+             lambda out, x: (HALF_SQRT_PI / (bell(out) * bell(out)) * _as_of_erfc(out, x),),
+             "The number whose erf is x.  Derivative sqrt(pi)/2 * exp(erfinv(x)**2).", domain="-1 < x < 1",
+             taught=lambda out, x: (HALF_SQRT_PI * exp(out**2),),
+             latex=r"\operatorname{{erf}}^{{-1}}\left({0}\right)",
+             points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 0.9, 1.0 - 1e-15])  # fmt: skip
+ndtri = row("ndtri", lambda x: floats.normal_quantile(x - 0.5, min(x, 1.0 - x)),
+            lambda out, x: (SQRT_TWO_PI / bell(out) * _as_of_ndtr(out, x),),
+            "The quantile of the standard normal distribution, the z with P(N <= z) = x.  Derivative "
+            "sqrt(2*pi) * exp(z*z/2).", domain="0 < x < 1",
+            taught=lambda out, x: (SQRT_TWO_PI * exp(0.5 * out**2),),
+            latex=r"\Phi^{{-1}}\left({0}\right)",
+            points=[1e-300, 1e-12, 1e-4, 0.05, 0.3, 0.75, 0.95, 1.0 - 1e-9])  # fmt: skip
 
 # activations
 sigmoid = row("sigmoid", _sigmoid, lambda out, x: (0.25 * sech(0.5 * x) * sech(0.5 * x),),
@@ -877,6 +891,19 @@ def _slopes_of_atan2(x: Any, y: Any) -> tuple[Any, Any]:
     """y/(x*x + y*y) and -x/(x*x + y*y), without the squares, which may be no floats."""
     out = hypot(x, y)
     return (y / out) / out, -(x / out) / out
+
+
+def _as_of_erfc(out: Any, x: Any) -> Any:
+    """erfc(out) / (1 - x), which is 1 but for the rounding of out = erfinv(x), which exp(out*out) magnifies far out."""
+    far = abs_(x) - 0.5
+    return where(far, erfc(where(far, abs_(out), 1.0)) / where(far, 1.0 - abs_(x), 1.0), 1.0)
+
+
+def _as_of_ndtr(out: Any, x: Any) -> Any:
+    """P(N <= out) / x, which is 1 but for the rounding of out = ndtri(x); of the nearer tail."""
+    far = abs_(x - 0.5) - 0.25
+    left = where(far, -abs_(out), -1.0)
+    return where(far, gelu(left) / left / where(far, minimum(x, 1.0 - x), 1.0), 1.0)
 
 
 def _square(x: Any) -> Any:

@@ -652,7 +652,7 @@ class Value:
     sinh, cosh, tanh = _method(ops.sinh), _method(ops.cosh), _method(ops.tanh)
     sech, bell = _method(ops.sech), _method(ops.bell)
     erf, erfc, sigmoid, softplus = _method(ops.erf), _method(ops.erfc), _method(ops.sigmoid), _method(ops.softplus)
-    relu = _method(ops.relu)
+    erfinv, ndtri, relu = _method(ops.erfinv), _method(ops.ndtri), _method(ops.relu)
     silu, gelu, step = _method(ops.silu), _method(ops.gelu), _method(ops.step)
     softsign, sign = _method(ops.softsign), _method(ops.sign)
     floor, ceil = _method(ops.floor), _method(ops.ceil)
