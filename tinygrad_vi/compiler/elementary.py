@@ -294,7 +294,7 @@ def semicircle(x: float) -> float:
 # --- The text of `floats`, as it is ----------------------------------------------------------------------------------
 
 cbrt = exact(floats.cbrt)
-normal_quantile = exact(floats.normal_quantile)
+normal_quantile = unfused(floats.normal_quantile)
 
 
 # --- From the C library, one at a time --------------------------------------------------------------------------------
