@@ -79,6 +79,8 @@ DEFINITIONS = {
     "bell": lambda x: exp(-(x**2) / 2),
     "erf": erf,
     "erfc": erfc,
+    "erfinv": sympy.erfinv,
+    "ndtri": lambda x: sqrt(2) * sympy.erfinv(2 * x - 1),
     "sigmoid": sigmoid,
     "softplus": lambda x: log(1 + exp(x)),
     "silu": lambda x: x * sigmoid(x),
@@ -187,6 +189,12 @@ def _within_one(r):
     return x if abs(x) < 1 else math.copysign(1 - max(1 / abs(x), 2**-53), x)
 
 
+def _probability(r):
+    """Between 0 and 1, often very near them."""
+    x = _within_one(r)
+    return x if x > 0 else 1 + x if x < -0.5 else -x
+
+
 def _above_minus_one(r):
     x = _real(r)
     return x if x > -1 else -1 + max(1 / abs(x), 2**-53)
@@ -203,6 +211,8 @@ DOMAINS = {
     "asin": _within_one,
     "acos": _within_one,
     "semicircle": _within_one,
+    "erfinv": _within_one,
+    "ndtri": _probability,
 }
 
 
@@ -229,7 +239,7 @@ def random_points(op, count, seed):
 
 def ordinary_points(op):
     """Points where every engine keeps its accuracy: of magnitude 0.01 to 5, and not near the ends of a domain."""
-    limit = 0.9 if DOMAINS.get(op.name) is _within_one else 5
+    limit = 0.9 if DOMAINS.get(op.name) in (_within_one, _probability) else 5
     points = [*op.points, *random_points(op, 200, seed="ordinary")]
     least = 1.01 if op.name == "acosh" else 0.01
     return [at for at in points if all(least < abs(x) < limit for x in at)]

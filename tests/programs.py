@@ -85,6 +85,8 @@ STEPS = {
     "sech": lambda p, x, y, z: p.sech(x),
     "erf": lambda p, x, y, z: p.mul(0.8, p.erf(x)),
     "erfc": lambda p, x, y, z: p.mul(0.5, p.erfc(x)),
+    "erfinv": lambda p, x, y, z: p.erfinv(p.mul(0.6, p.sin(x))),
+    "ndtri": lambda p, x, y, z: p.ndtri(p.add(0.5, p.mul(0.3, p.sin(x)))),
     "sigmoid": lambda p, x, y, z: p.sigmoid(x),
     "softplus": lambda p, x, y, z: p.mul(0.7, p.softplus(x)),
     "silu": lambda p, x, y, z: p.silu(x),

@@ -1,6 +1,7 @@
 """Functions that are made of rows of the table, against mpmath: values, first and second derivatives, on every path."""
 
 import math
+import re
 from functools import cache
 from importlib.util import find_spec
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
+import tinygrad_vi
 from tinygrad_vi import (
     DomainError,
     ShapeError,
@@ -155,10 +157,27 @@ def test_far_out_the_normal_distribution_function_has_its_limits():
 @pytest.mark.parametrize("x", [0.0, -0.5, -3.0])
 def test_the_gamma_function_is_for_positive_numbers(x):
     for f in (lgamma, digamma):
-        with pytest.raises(DomainError, match=r"log\(x\) needs x > 0"):
+        with pytest.raises(DomainError, match=rf"{f.__name__}\(x\) needs x > 0, got x = {x} \(node 'a'\)"):
             f(Value(x, "a"))
-        with pytest.raises(DomainError, match=r"log\(x\) needs x > 0"):
-            f(x)
+        step = compile(lambda x: f(x), backend="numpy")  # noqa: B023
+        step.grad(1.5)
+        for refused in (f, step, step.grad):
+            with pytest.raises(DomainError, match=rf"{f.__name__}\(x\) needs x > 0, got x = {x}"):
+                refused(x)
+
+
+def test_the_advice_for_the_gamma_function_of_negative_numbers_is_right():
+    advised = {lgamma: "log(pi / abs(sin(pi*x))) - lgamma(1 - x)", digamma: "digamma(1 - x) - pi/tan(pi*x)"}
+    names = {name: getattr(tinygrad_vi, name) for name in ("log", "sin", "tan", "lgamma", "digamma")} | {"pi": math.pi}
+    for f, text in advised.items():
+        with pytest.raises(DomainError, match=re.escape(text)):
+            f(-0.5)
+        of = eval(f"lambda x: {text}", names)
+        for x in (-0.5, -2.3, -7.9):
+            true = mp.digamma(x) if f is digamma else mp.log(abs(mp.gamma(x)))
+            slope = mp.polygamma(1, x) if f is digamma else mp.digamma(x)
+            assert of(x) == pytest.approx(float(true), rel=1e-13)
+            assert grad(of)(x) == pytest.approx(float(slope), rel=1e-12)
 
 
 def test_corners_and_errors():

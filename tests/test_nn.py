@@ -234,7 +234,7 @@ def test_predict_says_what_is_wrong():
         ([1.0, 2.0], ShapeError, "MLP expects 3 inputs, got 2"),
         ([[1.0, 2.0]], ShapeError, "MLP expects 3 inputs, got 2"),
         (np.zeros((4, 2)), ShapeError, "MLP expects 3 inputs, got 2"),
-        (1.0, ShapeError, "MLP expects 3 inputs, got 1"),
+        (1.0, ShapeError, "MLP expects 3 inputs, got 1 number"),
         ([], ShapeError, "there are no examples"),
         ([[1.0, math.nan, 2.0]], ValueError, r"X\[0\]\[1\] is nan"),
         ([["a", 1.0, 2.0]], TypeError, r"X\[0\]\[0\] is text"),
@@ -243,7 +243,7 @@ def test_predict_says_what_is_wrong():
     ]:
         with pytest.raises(error, match=text):
             model.predict(given)
-    with pytest.raises(ShapeError, match=r"MLP expects 2 inputs, got 1. predict takes a list of examples: for one"):
+    with pytest.raises(ShapeError, match=r"MLP expects 2 inputs, got 1 number: .*is written \[x\]$"):
         Net().predict([1.0, 2.0])
     with pytest.raises(ShapeError, match=r"have different lengths, so no array holds them: give lists, X.tolist\(\)"):
         type("Ragged", (nn.Module,), {"forward": lambda self, x: [1.0] * int(x.data)})().predict(np.array([1.0, 2.0]))

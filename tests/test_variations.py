@@ -394,7 +394,7 @@ REFUSED = {
     "Value(x)": r"it is one already; stop_gradient\(v\) is its number",
     "np.linalg.det(np.outer(A[0], A[1]) * x)": "does not take Values",
     "np.linalg.det(np.outer(A[0], A[1]) * x) ": r"^np\.linalg\.det does",
-    "np.fmax(x, 1.0)": r"np\.fmax has no counterpart among the operations of tinygrad_vi.* write it with .*@operation",
+    "np.nextafter(x, 1.0)": r"np\.nextafter has no counterpart among the operations of tinygrad_vi.* write it with .*@operation",
     "np.linalg.norm(x * A[0], 3)": r"np\.linalg\.norm does not take Values: .*write it with",
     "np.cov(x * A)": r"np\.cov does not take Values: .*write it with",
     "np.quantile(x * A[0], 0.3)": r"np\.quantile does not take Values: .*write it with",
@@ -402,7 +402,6 @@ REFUSED = {
     "where(~(2.0 > 3.0), x, -x)": r"where\(-1, x, y\): .* write where\(c, y, x\)",
     "where(~(2.0 > 1.0), 1.0, 2.0)": r"where\(-2, x, y\): .* write where\(c, y, x\)",
     "np.maximum(np.array([x, 'a'], dtype=object), x)": "takes real numbers, got 'a'",
-    "np.fmod(x, 2.0)": r"np\.fmod has no counterpart among the operations of tinygrad_vi",
     "np.copysign(x, x)": r"np\.copysign has no counterpart among the operations of tinygrad_vi",
     "x % [2]": "unsupported operand|has no meaning",
 }  # fmt: skip

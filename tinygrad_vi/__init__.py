@@ -23,6 +23,7 @@ from tinygrad_vi.ops import digamma as digamma
 from tinygrad_vi.ops import elu as elu
 from tinygrad_vi.ops import erf as erf
 from tinygrad_vi.ops import erfc as erfc
+from tinygrad_vi.ops import erfinv as erfinv
 from tinygrad_vi.ops import exp as exp
 from tinygrad_vi.ops import expm1 as expm1
 from tinygrad_vi.ops import exprel as exprel
@@ -45,6 +46,7 @@ from tinygrad_vi.ops import maximum as maximum
 from tinygrad_vi.ops import minimum as minimum
 from tinygrad_vi.ops import mish as mish
 from tinygrad_vi.ops import ndtr as ndtr
+from tinygrad_vi.ops import ndtri as ndtri
 from tinygrad_vi.ops import norm as norm
 from tinygrad_vi.ops import prod as prod
 from tinygrad_vi.ops import relu as relu

@@ -65,6 +65,8 @@ def array_of(entries: Sequence[Any], shape: tuple[int, ...]) -> Any:
     return found.reshape(shape).view(ValueArray)
 
 
+LOG_2 = math.log(2.0)
+
 # --- What the names of NumPy mean -------------------------------------------------------------------------------------
 
 #: NumPy's name and ours, where they differ
@@ -82,6 +84,20 @@ def _heaviside(x: Any, at_0: Any) -> Any:
     return ops.where(x == 0.0, at_0, ops.step(x))
 
 
+def _trunc(x: Any) -> Any:
+    return ops.where(x < 0.0, ops.ceil(x), ops.floor(x))
+
+
+def _fmod(x: Any, y: Any) -> Any:
+    """What is left of x, with its own sign."""
+    left = ops.mod(abs(x), abs(y))
+    return ops.where(x < 0.0, -left, left)
+
+
+def _ignoring_nan(choose: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda x, y: ops.where(x != x, y, ops.where(y != y, x, choose(x, y)))
+
+
 def _invert(condition: Any) -> Any:
     return not condition if isinstance(condition, (bool, np.bool_)) else ~condition
 
@@ -90,7 +106,13 @@ def _invert(condition: Any) -> Any:
 MEANING: dict[str, Callable[..., Any]] = {
     **{numpys: getattr(ops, ours) for numpys, ours in _RENAMED.items()},
     **{name: getattr(ops, name) for name in _SAME},
-    "trunc": lambda x: ops.where(x < 0.0, ops.ceil(x), ops.floor(x)),
+    "trunc": _trunc,
+    "modf": lambda x: (x - _trunc(x), _trunc(x)),
+    "divmod": divmod,
+    "fmod": _fmod,
+    "fmax": _ignoring_nan(ops.maximum),
+    "fmin": _ignoring_nan(ops.minimum),
+    "logaddexp2": lambda x, y: ops.logaddexp(x * LOG_2, y * LOG_2) / LOG_2,
     "square": lambda x: x**2,
     "reciprocal": lambda x: 1.0 / x,
     "exp2": lambda x: 2.0**x,
@@ -131,7 +153,6 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "divide": operator.truediv,
     "floor_divide": operator.floordiv,
     "remainder": operator.mod,
-    "divmod": divmod,
     "power": operator.pow,
     "negative": operator.neg,
     "positive": operator.pos,
@@ -154,7 +175,9 @@ def elementwise(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping
     """
     name = ufunc.__name__
     plain = method == "__call__" and not options
-    if plain and not _of_objects(ufunc) and (numbers := _numbers(inputs)) is not None:  # np.float64(2.0) * v
+    if (
+        plain and name != "matmul" and not _of_objects(ufunc) and (numbers := _numbers(inputs)) is not None
+    ):  # np.float64(2.0) * v
         return _meaning(name)(*numbers)
     out = options.get("out")
     if out is not None:
@@ -173,7 +196,7 @@ def elementwise(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping
         return _wrapped(_reduced(REDUCING[name], np.asarray(bases[0]), options.get("axis", 0), kept, name))
     # NumPy's own loop does what Python's operators do, and faster
     runs = name in OPERATORS or name == "matmul" or _of_objects(ufunc)
-    run = ufunc if runs else np.frompyfunc(_meaning(name), ufunc.nin, 1)
+    run = ufunc if runs else np.frompyfunc(_meaning(name), ufunc.nin, ufunc.nout)
     found = getattr(run, method)(*bases, **options)
     if name in ASKING and out is None:
         found = _asked(found)
@@ -247,6 +270,8 @@ def _reduced(reduce: Callable[[list[Any]], Any], x: Any, axis: Any, keepdims: bo
 def _matmul(a: Any, b: Any) -> Any:
     """The product of two vectors or matrices: each entry one `dot`, a node and not 2 n."""
     a, b = np.asarray(a), np.asarray(b)
+    if not a.ndim or not b.ndim:
+        raise ops.ShapeError(ops.NO_VECTOR)
     if not (1 <= a.ndim <= 2 and 1 <= b.ndim <= 2 and a.shape[-1] == b.shape[0]):
         return np.matmul(a, b)  # of more axes, or an error that NumPy explains
     rows = a.reshape(-1, a.shape[-1]).tolist()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, TypeVar
 
-from tinygrad_vi.ops import ShapeError, whole_number
+from tinygrad_vi.ops import ONE_EXAMPLE, ShapeError, whole_number
 from tinygrad_vi.value import Value
 
 Row = list[float]
@@ -107,7 +107,8 @@ def check_examples(X: Sequence[Any], y: Sequence[Any] | None) -> None:
     if not len(X):
         raise ShapeError("there are no examples: X is empty")
     if y is not None and len(X) != len(y):
-        raise ShapeError(f"X and y must have one entry for each example, got {len(X)} and {len(y)}")
+        hint = f": {ONE_EXAMPLE}" * (len(y) == 1 or isinstance(X[0], Real))
+        raise ShapeError(f"X and y must have one entry for each example, got {len(X)} and {len(y)}{hint}")
     for name, table in (("X", X), ("y", y or [])):
         for i, entry in enumerate(table):
             _check_finite(entry, f"{name}[{i}]")

@@ -161,8 +161,9 @@ def vjp(f: F, *primals: Any) -> tuple[Any, F]:
 def jacobian(f: F, argnums: Argnums = None, has_aux: bool = False) -> F:
     """All first derivatives of a function with any number of results.
 
-    Takes one reverse sweep for each result, or one forward sweep for each input where these are fewer.  With has_aux:
-    (jacobian, aux).
+    Takes one reverse sweep for each result, or one forward sweep for each input where these are fewer.  Nested like the
+    result, then like the arguments; where the result is an array of shape s, like the arguments, of which a number
+    becomes an array of shape s and an array of shape t one of (*s, *t), as in JAX.  With has_aux: (jacobian, aux).
 
     >>> jacobian(lambda x, y: [x * y, x + y, y])(3.0, 2.0)
     [(2.0, 3.0), (1.0, 1.0), (0.0, 1.0)]
@@ -177,7 +178,7 @@ def jacobian(f: F, argnums: Argnums = None, has_aux: bool = False) -> F:
             rows = [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in call.outputs]
         else:
             rows = [call.pull_back({y: 1.0}) for y in call.outputs]
-        found = call.nest_outputs([call.like_arguments(row) for row in rows])
+        found = call.nest_outputs.outer(call.like_arguments, rows)
         return (found, call.aux) if has_aux else found
 
     return _like(matrix, f)

@@ -31,6 +31,7 @@ def normal(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     >>> round(normal(1.0, 1.0, 2.0), 9)
     -1.612085714
     """
+    _above_0("normal", scale=scale)
     z = (x - loc) / scale
     return -0.5 * (z * z) - log(scale) - 0.5 * LOG_TWO_PI
 
@@ -41,6 +42,7 @@ def laplace(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     >>> round(laplace(1.0), 9)
     -1.693147181
     """
+    _above_0("laplace", scale=scale)
     return -abs_(x - loc) / scale - log(2.0 * scale)
 
 
@@ -50,6 +52,7 @@ def logistic(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     >>> round(logistic(0.0), 9)
     -1.386294361
     """
+    _above_0("logistic", scale=scale)
     z = (x - loc) / scale
     return log_sigmoid(z) + log_sigmoid(-z) - log(scale)
 
@@ -62,6 +65,7 @@ def student_t(x: Any, df: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     >>> round(student_t(0.0, 1.0), 9)
     -1.144729886
     """
+    _above_0("student_t", df=df, scale=scale)
     z = (x - loc) / scale
     spread = 0.5 * (log(df) + (LOG_TWO_PI - log(2.0))) + log(scale)
     half = 0.5 * (df + 1.0)
@@ -74,6 +78,7 @@ def exponential(x: Any, rate: Any = 1.0) -> Any:
     >>> round(exponential(3.0, 2.0), 9)
     -5.306852819
     """
+    _above_0("exponential", rate=rate)
     return log(rate) - rate * _in_support(x, lambda x: x >= 0.0, lambda: x, "exponential takes x >= 0")
 
 
@@ -85,6 +90,7 @@ def gamma(x: Any, concentration: Any, rate: Any = 1.0) -> Any:
     >>> round(gamma(1.0, 2.0, 3.0), 9)
     -0.802775423
     """
+    _above_0("gamma", x=x, concentration=concentration, rate=rate)
     a, b = concentration, rate
     return a * log(b) + (a - 1.0) * log(x) - b * x - lgamma(a)
 
@@ -97,6 +103,7 @@ def beta(x: Any, a: Any, b: Any) -> Any:
     >>> round(beta(0.5, 2.0, 2.0), 9)
     0.405465108
     """
+    _above_0("beta", x=x, a=a, b=b)
     return (a - 1.0) * log(x) + (b - 1.0) * log1p(-x) + lgamma(a + b) - lgamma(a) - lgamma(b)
 
 
@@ -118,6 +125,7 @@ def poisson(x: Any, rate: Any) -> Any:
     >>> round(poisson(2.0, 3.0), 9)
     -1.495922603
     """
+    _above_0("poisson", rate=rate)
     x = _in_support(
         x,
         lambda x: x >= 0.0 and x.is_integer(),
@@ -127,9 +135,21 @@ def poisson(x: Any, rate: Any) -> Any:
     return x * log(rate) - rate - lgamma(x + 1.0)
 
 
+def _above_0(density: str, **named: Any) -> None:
+    """Name the parameter that is not above 0; a compiled function meets it in a logarithm, and then runs this."""
+    for name, x in named.items():
+        found = number(getattr(x, "data", x), "a density")
+        if found <= 0.0:
+            raise DomainError(f"{density} needs {name} > 0, got {name} = {found!r}{_node(x)}")
+
+
+def _node(x: Any) -> str:
+    return f" (node {x.label!r})" if getattr(x, "label", "") else ""
+
+
 def _in_support(x: Any, holds: Callable[[float], bool], margin: Callable[[], Any], wanted: str) -> Any:
     """x, which has a density.  margin: at least 0 where that holds, for the check of a compiled function."""
     found = number(getattr(x, "data", x), "a density")
     if not holds(found):
-        raise DomainError(f"{wanted}, got {found!r}" + (f" (node {x.label!r})" if getattr(x, "label", "") else ""))
+        raise DomainError(f"{wanted}, got {found!r}{_node(x)}")
     return checked(x, margin)

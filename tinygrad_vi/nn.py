@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tinygrad_vi import modes, ops
 from tinygrad_vi.data import random_numbers
 from tinygrad_vi.files import finite, read_json, shown, whole, write_json
-from tinygrad_vi.ops import DomainError, ShapeError, whole_number
+from tinygrad_vi.ops import ONE_EXAMPLE, DomainError, ShapeError, whole_number
 from tinygrad_vi.trees import entries
 from tinygrad_vi.value import NOT_COMPUTED, Value, dot
 
@@ -92,6 +92,29 @@ def generator(seed: Any) -> Any:
     if seed is None:
         return random
     return seed if hasattr(seed, "uniform") else random_numbers(seed)
+
+
+#: names that PyTorch's module has and this one has not: what to write
+_ELSEWHERE = {
+    "Linear": 'Layer(n_inputs, n_outputs, "identity"), or MLP(n_inputs, [16, 1]) for several',
+    "Sequential": "MLP(n_inputs, [16, 1]), or a Module of your own whose forward calls one layer after the other",
+    "ModuleList": "self.layers = [...], a list: parameters are found in it",
+    "Parameter": "Value(0.0), an attribute of a Module",
+    "functional": "the functions of tinygrad_vi, such as relu(v), and those of tinygrad_vi.losses",
+    **{
+        name: f"losses.{ours}(prediction, target), a function of one example in tinygrad_vi"
+        for name, ours in [("MSELoss", "mse"), ("BCELoss", "bce"), ("BCEWithLogitsLoss", "bce_with_logits"),
+                           ("CrossEntropyLoss", "cross_entropy"), ("HuberLoss", "huber")]
+    },
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    written = _ELSEWHERE.get(name)
+    ours = next((known for known in (*ACTIVATIONS, *LAYER_ACTIVATIONS) if known.replace("_", "") == name.lower()), None)
+    if written is None and ours is not None:
+        written = f'activation="{ours}" in a Layer or an MLP'
+    raise AttributeError(f"module 'tinygrad_vi.nn' has no attribute {name!r}" + f": write {written}" * bool(written))
 
 
 # --- Module -----------------------------------------------------------------------------------------------------------
@@ -512,6 +535,8 @@ def _inputs(x: Any, n: int, module: Module) -> Any:
         x = _plain(x)
         if not isinstance(x, (list, tuple, Iterator, Real)) and not hasattr(x, "record"):
             raise TypeError(f"{type(module).__name__} takes a list of {counted(n, 'number')}, got {x!r:.60}")
+        if n != 1 and not isinstance(x, (list, tuple, Iterator)):
+            raise ShapeError(f"{type(module).__name__} expects {counted(n, 'input')}, got 1 number: {ONE_EXAMPLE}")
         x = list(x) if isinstance(x, (list, tuple, Iterator)) else [x]
     if x and isinstance(x[0], (list, tuple)):
         raise ShapeError(
@@ -864,6 +889,7 @@ def _per_layer(
     activation: Activation | Sequence[Activation], output_activation: Activation | None, layers: int
 ) -> list[Activation]:
     if isinstance(activation, str) or not isinstance(activation, Sequence):
+        _look_up({**ACTIVATIONS, **LAYER_ACTIVATIONS}, activation, "activation")  # which no layer may have
         return [activation] * (layers - 1) + ["identity" if output_activation is None else output_activation]
     if len(activation) == layers and output_activation is None:
         return list(activation)

@@ -47,6 +47,11 @@ class ShapeError(ValueError):
     """Lists whose lengths should agree do not."""
 
 
+#: advice: where rows of data are expected, a list of numbers is read as so many examples
+ONE_EXAMPLE = "data hold an entry for each example, so one example alone is written [x]"
+NO_VECTOR = f"@ takes vectors and matrices, got a number: for numbers write *; {ONE_EXAMPLE}"
+
+
 class Operation:
     """A row of the table.  It does not change; no dataclass, which would load `inspect`, larger than this package."""
 
@@ -545,6 +550,7 @@ LOG2_E, LOG10_E = math.log2(math.e), math.log10(math.e)
 SQRT_HALF = math.sqrt(0.5)
 SQRT_HALF_REST = -4.833646656726457e-17  # sqrt(1/2) - SQRT_HALF
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+HALF_SQRT_PI, SQRT_TWO_PI = 0.5 * math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 LOG_TWO_PI = math.log(2.0 * math.pi)
 ONE_OVER_SQRT_TWO_PI = 1.0 / math.sqrt(2.0 * math.pi)
 
@@ -742,6 +748,19 @@ erfc = row("erfc", math.erfc, lambda out, x: (-TWO_OVER_SQRT_PI * bell(x) * bell
            "1 - erf(x), exact for large x.  Derivative -2/sqrt(pi) * exp(-x*x).",
            taught=lambda out, x: (-TWO_OVER_SQRT_PI * exp(-(x**2)),),
            points=[*ANYWHERE, -26.0, 26.0])  # fmt: skip
+erfinv = row("erfinv", lambda x: floats.normal_quantile(0.5 * x, 0.5 * (1.0 - abs(x))) * SQRT_HALF,
+             lambda out, x: (HALF_SQRT_PI / (bell(out) * bell(out)) * _as_of_erfc(out, x),),
+             "The number whose erf is x.  Derivative sqrt(pi)/2 * exp(erfinv(x)**2).", domain="-1 < x < 1",
+             taught=lambda out, x: (HALF_SQRT_PI * exp(out**2),),
+             latex=r"\operatorname{{erf}}^{{-1}}\left({0}\right)",
+             points=[*TINY, -0.999999, -0.4, 0.3, 0.75, 0.9, 1.0 - 1e-15])  # fmt: skip
+ndtri = row("ndtri", lambda x: floats.normal_quantile(x - 0.5, min(x, 1.0 - x)),
+            lambda out, x: (SQRT_TWO_PI / bell(out) * _as_of_ndtr(out, x),),
+            "The quantile of the standard normal distribution, the z with P(N <= z) = x.  Derivative "
+            "sqrt(2*pi) * exp(z*z/2).", domain="0 < x < 1",
+            taught=lambda out, x: (SQRT_TWO_PI * exp(0.5 * out**2),),
+            latex=r"\Phi^{{-1}}\left({0}\right)",
+            points=[1e-300, 1e-12, 1e-4, 0.05, 0.3, 0.75, 0.95, 1.0 - 1e-9])  # fmt: skip
 
 # activations
 sigmoid = row("sigmoid", _sigmoid, lambda out, x: (0.25 * sech(0.5 * x) * sech(0.5 * x),),
@@ -872,6 +891,19 @@ def _slopes_of_atan2(x: Any, y: Any) -> tuple[Any, Any]:
     """y/(x*x + y*y) and -x/(x*x + y*y), without the squares, which may be no floats."""
     out = hypot(x, y)
     return (y / out) / out, -(x / out) / out
+
+
+def _as_of_erfc(out: Any, x: Any) -> Any:
+    """erfc(out) / (1 - x), which is 1 but for the rounding of out = erfinv(x), which exp(out*out) magnifies far out."""
+    far = abs_(x) - 0.5
+    return where(far, erfc(where(far, abs_(out), 1.0)) / where(far, 1.0 - abs_(x), 1.0), 1.0)
+
+
+def _as_of_ndtr(out: Any, x: Any) -> Any:
+    """P(N <= out) / x, which is 1 but for the rounding of out = ndtri(x); of the nearer tail."""
+    far = abs_(x - 0.5) - 0.25
+    left = where(far, -abs_(out), -1.0)
+    return where(far, gelu(left) / left / where(far, minimum(x, 1.0 - x), 1.0), 1.0)
 
 
 def _square(x: Any) -> Any:
@@ -1134,6 +1166,7 @@ def lgamma(x: Any) -> Any:
     >>> round(lgamma(0.5), 12), round(lgamma(5.0), 12)
     (0.572364942925, 3.178053830348)
     """
+    _above_0(x, "lgamma", "log(pi / abs(sin(pi*x))) - lgamma(1 - x)")
     y, small = _shifted(x)
     r = 1.0 / y
     series = STIRLING[-1]
@@ -1157,6 +1190,7 @@ def digamma(x: Any) -> Any:
     >>> round(digamma(1.0), 12)
     -0.577215664902
     """
+    _above_0(x, "digamma", "digamma(1 - x) - pi/tan(pi*x)")
     y, small = _shifted(x)
     r = 1.0 / y
     series = STIRLING[-1] * (2 * len(STIRLING) - 1)
@@ -1165,6 +1199,17 @@ def digamma(x: Any) -> Any:
     nothing = 0.0 * log(small)  # which refuses what is not above 0
     below = where(float(SHIFT) - x, total([1.0 / (small + float(k)) for k in range(SHIFT)]), nothing)
     return log(y) - 0.5 * r - series * (r * r) - below
+
+
+def _above_0(x: Any, name: str, reflected: str) -> None:
+    """Say what is wrong with a number; a compiled function meets it in a logarithm, and then runs this."""
+    if hasattr(x, "record") and not hasattr(x, "data"):  # a formula has no number
+        return
+    found = number(getattr(x, "data", x), name)
+    if found <= 0.0:
+        advice = "" if found.is_integer() else f"; where x < 0 is no whole number it is {reflected}"
+        label = f" (node {x.label!r})" if getattr(x, "label", "") else ""
+        raise DomainError(f"{name}(x) needs x > 0, got x = {found!r}{label}{advice}")
 
 
 def _shifted(x: Any) -> tuple[Any, Any]:

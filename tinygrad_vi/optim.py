@@ -29,7 +29,7 @@ from tinygrad_vi.files import finite, shown, whole
 from tinygrad_vi.nn import Module, parameters_in
 from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.trees import leaves_of
-from tinygrad_vi.value import NOT_COMPUTED, Value, adjoints, dot, not_finite, recording, topological_order
+from tinygrad_vi.value import NOT_COMPUTED, Elsewhere, Value, adjoints, dot, not_finite, recording, topological_order
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -48,6 +48,14 @@ class Optimizer:
 
     #: the numbers kept for each parameter; they begin at 0
     state_names: tuple[str, ...] = ()
+    param_groups = Elsewhere("write optimizer.learning_rate = 0.01, and an optimiser for each group")
+
+    def __new__(cls, *_: Any, **settings: Any) -> Optimizer:
+        """The same for every rule; names that PyTorch has for a setting are told from those here."""
+        for theirs, ours in (("lr", "learning_rate={lr}"), ("betas", "beta1={betas[0]}, beta2={betas[1]}")):
+            if theirs in settings:
+                raise TypeError(f"{cls.__name__} has no setting {theirs!r}: write {ours.format(**settings)}")
+        return object.__new__(cls)
 
     def __init__(self, parameters: Any, learning_rate: float) -> None:
         self.parameters: list[Value] = parameters_of(parameters, "an optimiser")

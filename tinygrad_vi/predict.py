@@ -12,7 +12,7 @@ from tinygrad_vi.compiler.compiled import compile
 from tinygrad_vi.compiler.watched import Captured
 from tinygrad_vi.data import as_values, check_examples, numbers_only, rows_of, to_lists
 from tinygrad_vi.nn import Module, numbers_in, prediction
-from tinygrad_vi.ops import ShapeError
+from tinygrad_vi.ops import ONE_EXAMPLE, ShapeError
 from tinygrad_vi.trees import flatten
 from tinygrad_vi.value import no_grad
 
@@ -31,7 +31,7 @@ def predict(model: Module, X: Any) -> Any:
     try:
         found: Any = answers(model, examples)
     except (TypeError, ShapeError) as error:
-        if one or not isinstance(examples[0], Real):
+        if one or not isinstance(examples[0], Real) or ONE_EXAMPLE in str(error):
             raise
         advice = "predict takes a list of examples: for one example x write model.predict([x])"
         raise type(error)(f"{error}. {advice}") from error

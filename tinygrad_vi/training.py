@@ -15,11 +15,12 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import wraps
 from importlib.util import find_spec
 from numbers import Real
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_vi import modes
 from tinygrad_vi.compiler.compiled import Compiled, NotFinite, compile
@@ -40,7 +41,7 @@ from tinygrad_vi.data import (
 from tinygrad_vi.derivatives import check_alone, check_constants, differentiable, moved, training
 from tinygrad_vi.files import finite, json_text, read_json, shown, whole, write_atomically
 from tinygrad_vi.losses import is_sigmoid
-from tinygrad_vi.nn import Module, architecture, counted, prediction
+from tinygrad_vi.nn import Module, architecture, counted, parameters_in, prediction
 from tinygrad_vi.once import once
 from tinygrad_vi.ops import DomainError, ShapeError, number, whole_number
 from tinygrad_vi.optim import (
@@ -74,6 +75,7 @@ CHECKPOINT_FORMAT = "tinygrad_vi checkpoint"
 
 Loss = Callable[..., Any]
 Callback = Callable[["History"], Any]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(repr=False)
@@ -134,6 +136,25 @@ class TrainingError(DomainError):
         )
 
 
+def _loss_first(fit: F) -> F:
+    """Say what to write where a model stands in the place of the loss, or PyTorch's name for a setting is used."""
+
+    @wraps(fit)
+    def advised(*arguments: Any, **named: Any) -> Any:
+        model_first = bool(arguments) and isinstance(arguments[0], Module)
+        if model_first and ("loss" in named or not parameters_in(arguments[1:2])):
+            raise TypeError(
+                "fit takes first the loss of one example, a function, then the model: "
+                "fit(lambda x, t: losses.mse(model(x), t), model, X, y)"
+            )
+        if name := next((name for name in ("lr", "learning_rate") if name in named), None):
+            raise TypeError(f"fit has no setting {name!r}: write optimizer=optim.Adam(model, learning_rate=...)")
+        return fit(*arguments, **named)
+
+    return advised  # type: ignore[return-value]
+
+
+@_loss_first
 def fit(
     loss: Loss | Compiled,
     parameters: Any = None,

@@ -69,6 +69,56 @@ class Tree:
                 done[start:] = (make(done[start:], detail, initialised),)
         return done[0]
 
+    def outer(self, inner: Tree, rows: Sequence[Sequence[Any]]) -> Any:
+        """A matrix, with a row for each number of this tree, nested like it, and each row like another tree.
+
+        An array of shape s here and one of shape t there make one of shape (*s, *t), as in JAX: of an array the result
+        is nested like the other tree.
+
+        >>> flatten([0.0, 0.0])[1].outer(flatten({"a": 0.0})[1], [[1.0], [2.0]])
+        [{'a': 1.0}, {'a': 2.0}]
+        """
+        done: list[Any] = []
+        at = 0
+
+        def nested(x: Any) -> Any:
+            return inner(rows[x]) if x.__class__ is int else x
+
+        for step in self.steps:
+            if step.__class__ is int:
+                done.extend(range(at, at + step))  # the places of rows
+                at += step
+            else:
+                n, make, detail = step  # type: ignore[misc]
+                start = len(done) - n
+                inside = done[start:]
+                if make is _array and {*map(type, inside)} <= {int}:
+                    done[start:] = (inner._over([rows[i] for i in inside], detail),)
+                else:
+                    done[start:] = (make([*map(nested, inside)], detail, False),)
+        return nested(done[0])
+
+    def _over(self, rows: Sequence[Sequence[Any]], shape: tuple[int, ...]) -> Any:
+        """This tree with an array of the shape for each of its numbers: a row holds the entries at one place."""
+        size = sum(step for step in self.steps if isinstance(step, int))
+        matrix = _array([x for row in rows for x in row], (*shape, size), False)
+        done: list[Any] = []
+        at = last = 0
+        for step in self.steps:
+            if isinstance(step, int):
+                done.extend(matrix[..., i] for i in range(at, at + step))
+                at += step
+                last = step
+            else:
+                n, make, detail = step
+                start = len(done) - n
+                if make is _array and n <= last:  # all of it are numbers
+                    done[start:] = (matrix[..., at - n : at].reshape(shape + detail),)
+                else:
+                    done[start:] = (make(done[start:], detail, False),)
+                last = 0
+        return done[0]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tree) and self.steps == other.steps
 

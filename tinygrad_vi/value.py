@@ -179,7 +179,7 @@ def _node(op: Operation, data: float, parents: tuple[Value, ...], local_grads: S
     node = new(Value)  # `Value(...)` would check again what is known here: 1.3 times slower
     node.data = data
     node.grad = NOT_COMPUTED
-    node.label = ""
+    node._label = ""
     node.op = op
     node.parents = parents
     node.local_grads = local_grads
@@ -202,7 +202,7 @@ def _unrecorded(data: float) -> Value:
     node = new(Value)
     node.data = data
     node.grad = NOT_COMPUTED
-    node.label = ""
+    node._label = ""
     node.op = None
     node.parents = ()
     node.local_grads = UNRECORDED
@@ -225,7 +225,7 @@ def _traced(node: Value, tracer: Any) -> Value:
         return node
     # the function wants no gradient of it, but its number for each example: a constant would be that of one example
     stopped = new(Value)
-    stopped.data, stopped.grad, stopped.label = node.data, NOT_COMPUTED, ""
+    stopped.data, stopped.grad, stopped._label = node.data, NOT_COMPUTED, ""
     stopped.op, stopped.parents, stopped.local_grads = ops.stop_gradient.operation, (node,), (0.0,)
     tracer.recorded(stopped)
     return stopped
@@ -253,15 +253,13 @@ def _derivative_is_wanted(parents: tuple[Value, ...]) -> bool:
     return not below.isdisjoint(leaves)
 
 
-def _label(label: Any) -> str:
+def _text(label: Any, wanted: str, advice: str) -> str:
     if not isinstance(label, str):
-        raise TypeError(
-            f"Value takes a number and a label, which is a text, got {label!r:.60} of type {type(label).__name__}. "
-            + OWN_OPERATIONS
-        )
+        raise TypeError(f"{wanted}, got {label!r:.60} of type {type(label).__name__}. {advice}")
     return str(label)
 
 
+NUMBER_AND_LABEL = "Value takes a number and a label, which is a text"
 OWN_OPERATIONS = (
     "How a Value was made is recorded by operators and functions, and cannot be said by hand: its gradient would be 0. "
     "For an operation of your own write @operation(partials=lambda out, x: ...) above a function of numbers, for a "
@@ -276,6 +274,22 @@ def _micrograds(read: Callable[[Value], Any], name: str, doc: str) -> property:
         raise AttributeError(f"{name} is not assigned. {OWN_OPERATIONS}")
 
     return property(read, refuse, doc=doc)
+
+
+class Elsewhere:
+    """An attribute that scripts written for PyTorch ask for, and that nothing here has: the error says what to write.
+
+    For ``hasattr`` it is not there, and one's own attribute may have its name.
+    """
+
+    def __init__(self, advice: str) -> None:
+        self.advice = advice
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, thing: Any, owner: type) -> NoReturn:
+        raise AttributeError(f"{owner.__name__!r} object has no attribute {self.name!r}: {self.advice}")
 
 
 def _operator(function: Function) -> tuple[Callable[[Value, Any], Value], Callable[[Value, Any], Value]]:
@@ -405,7 +419,7 @@ class Value:
     (-4.0, -2.0, 2.0)
     """
 
-    __slots__ = ("__dict__", "data", "grad", "label", "local_grads", "op", "parents")
+    __slots__ = ("__dict__", "_label", "data", "grad", "local_grads", "op", "parents")
 
     def __init__(self, data: Any, label: str = "", *operands: Any) -> None:
         if operands:  # micrograd's Value(data, _children, _op)
@@ -415,7 +429,16 @@ class Value:
         self.op: Operation | None = None
         self.parents: tuple[Value, ...] = ()
         self.local_grads: Sequence[float] = ()
-        self.label = label if label.__class__ is str else _label(label)
+        self._label = label if label.__class__ is str else _text(label, NUMBER_AND_LABEL, OWN_OPERATIONS)
+
+    @property
+    def label(self) -> str:
+        """Its name, for people."""
+        return self._label
+
+    @label.setter
+    def label(self, label: str) -> None:
+        self._label = _text(label, "a label is a text", "Write v.label = str(...)")
 
     @staticmethod
     def record(op: Operation, *operands: Any) -> Value:
@@ -432,7 +455,7 @@ class Value:
 
     # -- the sweep -----------------------------------------------------------------------------------------------------
 
-    def backward(self, create_graph: bool = False) -> None:
+    def backward(self, *seeds: Any, create_graph: bool = False, retain_graph: bool = True) -> None:  # noqa: ARG002
         """Add d(self)/d(leaf) to the grad of every leaf; set the grad of every node in between.
 
         Leaves accumulate from call to call, as in PyTorch, until their grad is set to 0.  What one call adds is summed
@@ -442,14 +465,21 @@ class Value:
 
         With ``create_graph`` the leaves' grads are Values, to be differentiated again.  Such a grad refers to the graph
         that it was made of, and so to its own leaf: only the garbage collector frees this circle, or setting the grad
-        to 0.0.  `derivatives.grad` does the same and leaves nothing behind on the nodes.
+        to 0.0.  `derivatives.grad` does the same and leaves nothing behind on the nodes.  ``retain_graph`` is
+        PyTorch's: here the record is kept either way.
 
         When an error is raised, or the sweep is interrupted, every leaf keeps the grad it had.
         Raises DomainError when this value is infinite or NaN; it names the first node that was.  A gradient that
         overflows on the way back is infinite, as + and * overflow: `first_not_finite` finds its cause.
-        Raises TypeError when the grad of a leaf was set to something that is no number, such as None; ValueError when
-        this value was computed inside `no_grad`, or with ``create_graph`` when a ``data`` was changed after recording.
+        Raises TypeError when the grad of a leaf was set to something that is no number, such as None, and for seeds;
+        ValueError when this value was computed inside `no_grad`, or with ``create_graph`` when a ``data`` was changed
+        after recording.
         """
+        if seeds:
+            raise TypeError(
+                f"backward() starts with the gradient 1.0 of this very Value, got {seeds[0]!r:.60}: for c times "
+                "that write (c * y).backward(), for a second derivative y.backward(create_graph=True)"
+            )
         if not create_graph and tracer_here.get() is not None:
             refuse_in_a_trace(
                 "has no backward(), which leaves one example's derivatives as numbers; write grad(f)(x), of the package"
@@ -551,6 +581,11 @@ class Value:
         except (ArithmeticError, ValueError):
             return _failed(op, (self,))
 
+    def __matmul__(self, other: Any) -> NoReturn:
+        raise ops.ShapeError(ops.NO_VECTOR)
+
+    __rmatmul__ = __matmul__
+
     def __rpow__(self, base: Any) -> Value:
         if not isinstance(base, Real):
             return NotImplemented
@@ -618,7 +653,7 @@ class Value:
     sinh, cosh, tanh = _method(ops.sinh), _method(ops.cosh), _method(ops.tanh)
     sech, bell = _method(ops.sech), _method(ops.bell)
     erf, erfc, sigmoid, softplus = _method(ops.erf), _method(ops.erfc), _method(ops.sigmoid), _method(ops.softplus)
-    relu = _method(ops.relu)
+    erfinv, ndtri, relu = _method(ops.erfinv), _method(ops.ndtri), _method(ops.relu)
     silu, gelu, step = _method(ops.silu), _method(ops.gelu), _method(ops.step)
     softsign, sign = _method(ops.softsign), _method(ops.sign)
     floor, ceil = _method(ops.floor), _method(ops.ceil)
@@ -632,6 +667,20 @@ class Value:
     def exp2(self) -> Value:
         """``2**v``."""
         return 2.0**self
+
+    def radians(self) -> Value:
+        """A number of degrees in radians."""
+        return self * (math.pi / 180.0)
+
+    def degrees(self) -> Value:
+        """A number of radians in degrees."""
+        return self * (180.0 / math.pi)
+
+    deg2rad, rad2deg = radians, degrees
+
+    def fmod(self, other: Any) -> Value:
+        """``np.fmod(v, other)``: what is left of v, with its own sign."""
+        return _arrays().MEANING["fmod"](self, other)  # type: ignore[no-any-return]
 
     def fabs(self) -> Value:
         """``abs(v)``."""
@@ -691,6 +740,12 @@ class Value:
         """``elu(v, alpha)``."""
         return ops.elu(self, alpha)  # type: ignore[no-any-return]
 
+    def item(self) -> float:
+        """The number, ``v.data``, as arrays of NumPy, PyTorch and JAX give theirs."""
+        if tracer_here.get() is not None:
+            refuse_in_a_trace("does not give its number, v.item()")
+        return self.data
+
     # -- for people ----------------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
@@ -711,6 +766,11 @@ class Value:
     _backward = _micrograds(
         lambda self: lambda: _one_step_back(self), "_backward", "A function: one step of the sweep, as in micrograd."
     )
+
+    numpy = Elsewhere("its number is v.data, a float")
+    requires_grad = Elsewhere("every Value can be differentiated by; stop_gradient(v) is its number alone")
+    grad_fn = Elsewhere("the operation that made it is v.op, its operands are v.parents")
+    zero_grad = Elsewhere("write v.grad = 0.0, or optimizer.zero_grad() for all parameters")
 
     def draw(self, **options: Any) -> Drawing:
         """The computation graph as a picture: ``y.draw().save("graph.png")``.  See `tinygrad_vi.show.draw`."""
@@ -823,7 +883,7 @@ def _rebuilt(
     local_grads: Sequence[float],
 ) -> Value:
     node = new(kind)
-    node.data, node.grad, node.label = data, NOT_COMPUTED, label
+    node.data, node.grad, node._label = data, NOT_COMPUTED, label
     node.op, node.parents, node.local_grads = op, parents, local_grads
     return node
 

@@ -361,3 +361,93 @@ def test_any_name_may_stand_before_a_column():
     assert step.value_and_grad([1.0, 2.0], 3.0) == (4.5, 1.5)
     assert vmap(lambda theta, x: theta * x)([1.0, 2.0], [3.0, 4.0]).tolist() == [3.0, 8.0]
     assert vmap(lambda *xs: xs[0] * xs[1])([1.0, 2.0], [3.0, 4.0]).tolist() == [3.0, 8.0]
+
+
+# --- Columns of data by name ------------------------------------------------------------------------------------------
+
+
+class Columns(NamedTuple):
+    x: Any
+    t: Any
+
+
+def of_a_line(w, data):
+    return (w[0] * data["x"][0] + w[1] * data["x"][1] - data["t"]) ** 2
+
+
+TABLE = {"x": np.array([[1.0, 2.0], [0.5, -1.0], [2.0, 0.3]]), "t": np.array([1.0, -1.0, 0.5])}
+W = np.array([0.3, -0.7])
+
+
+def by_hand(w):
+    """The mean of the squared errors, its gradient and its Hessian, by matrices."""
+    X, t = TABLE["x"], TABLE["t"]
+    r = X @ w - t
+    return r @ r / 3, 2 * X.T @ r / 3, 2 * X.T @ X / 3, r * r, 2 * X * r[:, None]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_data_may_be_columns_by_name(backend):
+    step = compile(of_a_line, backend=backend)
+    mean, slope, bend, each, slopes = by_hand(W)
+    near = {"rtol": 1e-13, "atol": 1e-15}
+    np.testing.assert_allclose(step(W, TABLE), mean, **near)
+    np.testing.assert_allclose(step.value_and_grad(W, TABLE)[0], mean, **near)
+    np.testing.assert_allclose(step.grad(W, data=TABLE), slope, **near)
+    np.testing.assert_allclose(step.grad([0.3, -0.7], {"x": TABLE["x"].tolist(), "t": TABLE["t"].tolist()}), slope)
+    np.testing.assert_allclose(step.hessian(W, TABLE), bend, **near)
+    np.testing.assert_allclose(step.hvp(W, [1.0, 2.0], TABLE), bend @ [1.0, 2.0], **near)
+    np.testing.assert_allclose(step.jvp(W, [1.0, 2.0], TABLE), (mean, slope @ [1.0, 2.0]), **near)
+    np.testing.assert_allclose(step.each(W, TABLE), each, **near)
+    np.testing.assert_allclose(step.jacobian(W, TABLE), slopes, **near)
+    assert step.verify(W, TABLE) < 1e-14
+    assert "data_x" in step.source
+    assert "data_t" in step.source
+
+
+def test_so_it_is_for_parameters_for_trees_and_beside_other_arguments():
+    mean, slope, *_ = by_hand(W)
+    parameters = [Value(x) for x in W]
+    step = compile(lambda data: of_a_line(parameters, data), parameters, backend="numpy")
+    assert step(step.theta, TABLE) == pytest.approx(mean)
+    assert step.grad(step.theta, TABLE) == pytest.approx(slope)
+    tree = compile(lambda p, data: of_a_line(p["w"], data) * p["one"], backend="numpy")
+    found = tree.grad({"w": W, "one": 1.0}, TABLE)
+    assert found["w"] == pytest.approx(slope)
+    assert found["one"] == pytest.approx(mean)
+    last = compile(lambda data, k, w: k * of_a_line(w, data), argnums=2, backend="numpy")
+    assert last.grad(TABLE, 2.0, W) == pytest.approx(2.0 * slope)
+    pair = compile(lambda data, v, w: of_a_line([v, w], data), argnums=(1, 2), backend="numpy")
+    assert pair.grad(TABLE, *W) == pytest.approx(tuple(slope))
+    named = compile(lambda w, data: of_a_line(w, {"x": data.x, "t": data.t}), backend="numpy")
+    assert named.grad(W, Columns(TABLE["x"], TABLE["t"])) == pytest.approx(slope)
+    number = compile(lambda w, d: (w * d["x"] - d["t"]) ** 2, backend="numpy")
+    assert number.grad(2.0, {"x": 3.0, "t": 1.0}) == 30.0
+    assert type(number.grad(2.0, {"x": 3.0, "t": 1.0})) is float
+    assert number.grad(2.0, {"x": [3.0, 1.0], "t": 1.0}) == 16.0
+
+
+def test_inside_a_derivative_columns_by_name_are_recorded():
+    _, slope, *_ = by_hand(W)
+    step = compile(of_a_line, backend="numpy")
+    assert grad(lambda w: step(w, TABLE))(W) == pytest.approx(slope)
+    assert grad(lambda t: step(W, {**TABLE, "t": t}))(TABLE["t"]) == pytest.approx(
+        [-2.0 * r / 3.0 for r in TABLE["x"] @ W - TABLE["t"]]
+    )
+
+
+def test_what_is_wrong_with_columns_by_name_is_said():
+    step = compile(of_a_line, backend="numpy")
+    with pytest.raises(ShapeError, match="data_t has 2 examples, data_x has 3"):
+        step.grad(W, {"x": TABLE["x"], "t": [1.0, 2.0]})
+    with pytest.raises(TypeError, match="data holds columns by name, and x is a dict of its own: give a flat one"):
+        step.grad(W, {"x": {"deep": TABLE["x"]}, "t": TABLE["t"]})
+    with pytest.raises(KeyError, match="t"):
+        step.grad(W, {"x": TABLE["x"]})
+
+
+def test_the_source_is_that_of_the_arguments_last_seen():
+    step = compile(lambda w, x: (w[0] * x) ** 2, backend="numpy")
+    step.grad({0: 1.5}, [1.0, 2.0])
+    step.grad(np.array([1.5]), [1.0])
+    assert step._known() is step._traced[step._last]

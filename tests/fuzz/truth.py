@@ -286,7 +286,26 @@ def _softsign(x):
     return x / a, 1 / a**2, -2 * s / a**3, 6 / a**4
 
 
+def _erfinv(x):
+    _within_one("erfinv", x)
+    if abs(x) == 1:
+        raise Undefined("erfinv")
+    y = mp.erfinv(x)
+    d = mp.sqrt(mp.pi) / 2 * mp.exp(y * y)
+    return y, d, 2 * y * d**2, (2 + 8 * y * y) * d**3
+
+
+def _ndtri(x):
+    if not 0 < x < 1:
+        raise Undefined("ndtri")
+    y = mp.sqrt(2) * mp.erfinv(2 * x - 1)
+    d = mp.sqrt(2 * mp.pi) * mp.exp(y * y / 2)
+    return y, d, y * d**2, (1 + 2 * y * y) * d**3
+
+
 TABLE = {
+    "erfinv": _erfinv,
+    "ndtri": _ndtri,
     "log2": _log_to(2),
     "log10": _log_to(10),
     "cbrt": _cbrt,

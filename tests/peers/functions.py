@@ -58,6 +58,8 @@ def torch_functions():
         "semicircle": lambda x: torch.sqrt(1 - x * x),
         "erf": torch.erf,
         "erfc": torch.erfc,
+        "erfinv": torch.erfinv,
+        "ndtri": torch.special.ndtri,
         "sigmoid": torch.sigmoid,
         "step": lambda x: (x > 0) * torch.ones_like(x) + 0 * x,
         "stop_gradient": lambda x: x.detach() + 0 * x,  # so that there is a graph to differentiate
@@ -86,6 +88,8 @@ def jax_functions():
         "semicircle": lambda x: jnp.sqrt(1 - x * x),
         "erf": jax.scipy.special.erf,
         "erfc": jax.scipy.special.erfc,
+        "erfinv": jax.scipy.special.erfinv,
+        "ndtri": jax.scipy.special.ndtri,
         "gelu": partial(nn.gelu, approximate=False),
         "step": lambda x: jnp.where(x > 0, 1.0, 0.0),
         "stop_gradient": jax.lax.stop_gradient,

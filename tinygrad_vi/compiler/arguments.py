@@ -12,14 +12,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_vi.ops import ShapeError
-from tinygrad_vi.trees import Tree, argument_names, flatten, is_array
+from tinygrad_vi.data import Table
+from tinygrad_vi.ops import ONE_EXAMPLE, ShapeError
+from tinygrad_vi.trees import LEAF, Tree, argument_names, entries, flatten, is_array, one_level
 from tinygrad_vi.value import Value
 
 
 def is_number(x: Any) -> bool:
     """Whether it is one number: as data it is the same for every example."""
     return isinstance(x, (int, float)) or getattr(x, "shape", None) == ()
+
+
+class AsTheyAre:
+    """The arrangement of arguments that are theta and data already."""
+
+    def vector(self, v: Any) -> Any:
+        """The same."""
+        return v
+
+    like = twice = vector
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class Arrangement:
             return fn(*[chosen[i] if i in chosen else next(rest) for i in range(self.count)])
 
         names = argument_names(fn, self.count)
-        return standing_for(fn, arranged, [name for i, name in enumerate(names) if i not in self.places])
+        return standing_for(fn, arranged, ["theta", *[name for i, name in enumerate(names) if i not in self.places]])
 
     def _chosen(self, theta: Any) -> Any:
         chosen = self.tree.arguments(self._leaves(theta))
@@ -94,11 +105,9 @@ def _zeros(shape: tuple[int, ...]) -> Any:
     return np.zeros(shape)
 
 
-def standing_for(
-    fn: Callable[..., Any], arranged: Callable[..., Any], names: Sequence[str], theta: str = "theta"
-) -> Callable[..., Any]:
-    """The function of theta and columns that stands for fn: it bears its name, and its columns have these names."""
-    of = [theta, *[name if name.isidentifier() and name != theta else f"x{i}" for i, name in enumerate(names)]]
+def standing_for(fn: Callable[..., Any], arranged: Callable[..., Any], names: Sequence[str]) -> Callable[..., Any]:
+    """The function of other arguments that stands for fn: it bears its name, and its arguments have these names."""
+    of = [name if name.isidentifier() and name not in names[:i] else f"x{i}" for i, name in enumerate(names)]
     kind = inspect.Parameter.POSITIONAL_ONLY
     arranged.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in of])  # type: ignore[attr-defined]
     arranged.__wrapped__ = fn  # type: ignore[attr-defined]
@@ -147,12 +156,58 @@ def mapped(data: Sequence[Any]) -> bool:
     return not all(map(is_number, data))
 
 
+# --- Columns by name --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one argument is made of the columns of data: a tree of those with these names, or one column alone."""
+
+    tree: Tree
+    names: tuple[str, ...]
+
+
+def is_record(x: Any) -> bool:
+    """Whether it holds columns by name."""
+    if isinstance(x, (Table, float, int)):
+        return False
+    return isinstance(x, dict) or hasattr(x, "_fields") or hasattr(type(x), "__dataclass_fields__")
+
+
+def column_of(x: Any, name: str) -> tuple[Column, list[Any]]:
+    """How an argument is made of columns; and these."""
+    if not is_record(x):
+        return Column(LEAF, (name,)), [x]
+    inside, tree = one_level(x)
+    for key, entry in entries(x):
+        if is_record(entry):
+            kind = type(entry).__name__
+            raise TypeError(f"{name} holds columns by name, and {key} is a {kind} of its own: give a flat one")
+    return Column(tree, tuple([f"{name}_{key}" for key, _ in entries(x)])), inside
+
+
+def of_columns(fn: Callable[..., Any], columns: Sequence[Column]) -> Callable[..., Any]:
+    """The function of as many arguments as there are columns in all."""
+
+    def arranged(*row: Any) -> Any:
+        rest = iter(row)
+        return fn(*[column.tree.arguments([next(rest) for _ in column.names]) for column in columns])
+
+    return standing_for(fn, arranged, [name for column in columns for name in column.names])
+
+
 def by_example(data: Sequence[Any], names: Sequence[str]) -> list[list[Any]]:
     """The rows of data that may hold Values; numbers are the same in all."""
-    sizes = {name: len(x) for x, name in zip(data, names, strict=True) if hasattr(x, "__len__")}
+    found = [column_of(x, name) for x, name in zip(data, names, strict=True)]
+    each = [(name, x) for column, inside in found for name, x in zip(column.names, inside, strict=True)]
+    sizes = {name: len(x) for name, x in each if hasattr(x, "__len__")}
     if len({*sizes.values()}) > 1:
-        raise ShapeError(f"the numbers of examples differ: {', '.join(f'{n} has {k}' for n, k in sizes.items())}")
+        hint = f": {ONE_EXAMPLE}" * (1 in sizes.values())
+        raise ShapeError(f"the numbers of examples differ: {', '.join(f'{n} has {k}' for n, k in sizes.items())}{hint}")
     count = next(iter(sizes.values()), 1)
     if not count:
         raise ShapeError(f"there are no examples: {next(iter(sizes))} is empty")
-    return [[x[i] if hasattr(x, "__len__") else x for x in data] for i in range(count)]
+    return [
+        [column.tree.arguments([x[i] if hasattr(x, "__len__") else x for x in inside]) for column, inside in found]
+        for i in range(count)
+    ]

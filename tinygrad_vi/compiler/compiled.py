@@ -17,7 +17,19 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi import modes, ops
-from tinygrad_vi.compiler.arguments import Arrangement, arrange, bound, by_example, is_number, mapped
+from tinygrad_vi.compiler.arguments import (
+    Arrangement,
+    AsTheyAre,
+    Column,
+    arrange,
+    bound,
+    by_example,
+    column_of,
+    is_number,
+    is_record,
+    mapped,
+    of_columns,
+)
 from tinygrad_vi.compiler.batch import data_leaves, find_batch
 from tinygrad_vi.compiler.forks import give_lock
 from tinygrad_vi.compiler.form import ONE, SUM_KINDS, Expression, from_record
@@ -52,8 +64,8 @@ from tinygrad_vi.derivatives import (
 )
 from tinygrad_vi.modes import dropping, predicting
 from tinygrad_vi.nn import counted, drawn_factor
-from tinygrad_vi.ops import DomainError, Operation, ShapeError, number, total, whole_number
-from tinygrad_vi.trees import Tree, argument_names, flatten, leaves_of, values_in
+from tinygrad_vi.ops import ONE_EXAMPLE, DomainError, Operation, ShapeError, number, total, whole_number
+from tinygrad_vi.trees import LEAF, Tree, argument_names, flatten, leaves_of, values_in
 from tinygrad_vi.value import (
     Value,
     adjoints,
@@ -105,7 +117,7 @@ def compile(
     argnums: without params, by which arguments: a place or a tuple of places, as in `grad`.  Such an argument is a
     number, an array, or a tree of them (a dictionary, a dataclass, ...), and results are nested like it; where it is
     the first by default, a list of numbers gives an array.  All other arguments are data: a table with an entry for
-    each example, or a number, which is the same for all.
+    each example, or a number, which is the same for all; or a dictionary, a named tuple or a dataclass of such columns.
     backend: "native" runs one kernel of Numba loops, "numpy" the readable text in `source`, which needs only NumPy;
     "auto" takes the native one where Numba is installed.
     threads: 1 keeps the native kernel on one thread; by default a second one joins where it pays.  Results do not
@@ -280,6 +292,8 @@ class Compiled:
         self.argnums = argnums
         #: the same function with its arguments arranged as theta and data, for each way in which they were given
         self._arranged: dict[Arrangement, Compiled] = {}
+        #: the same function of the columns that records among the data hold
+        self._of_columns: dict[tuple[Any, ...], Compiled] = {}
         self._recent: Compiled | None = None
         self._arguments = _argument_names(fn)
         self._any_number = "*" in self._arguments
@@ -320,7 +334,7 @@ class Compiled:
             answer = None if named else self._as_before("value", theta, data)
             if answer is None:
                 self._leave_to_the_function(theta, data, named)
-                if named or self._unusual(theta):
+                if named or self._unusual(theta, data):
                     core, _, theta, data = self._arrange(theta, data, named)
                     if core is not self:
                         return core(theta, *data)
@@ -336,9 +350,9 @@ class Compiled:
             answer = None if named else self._as_before("value_and_gradient", theta, data)
             if answer is None:
                 self._leave_to_the_function(theta, data, named)
-                if named or self._unusual(theta):
+                if named or self._unusual(theta, data):
                     core, arrangement, theta, data = self._arrange(theta, data, named)
-                    if arrangement is not None:
+                    if core is not self:
                         value, gradient = core.value_and_grad(theta, *data)
                         return value, arrangement.like(gradient)
                 answer = self._ask("value_and_gradient", theta, data)
@@ -357,7 +371,7 @@ class Compiled:
 
     def each(self, theta: Any, *data: Any, **named: Any) -> Any:
         """The results of each example, of shape (N, *shape of the result); without data of one: (*shape)."""
-        if named or self._unusual(theta):
+        if named or self._unusual(theta, data):
             core, _, theta, data = self._arrange(theta, data, named)
             if core is not self:
                 return core.each(theta, *data)
@@ -375,9 +389,9 @@ class Compiled:
 
         Without data there is no axis for the examples.  Take residuals to `scipy.optimize.least_squares` with it.
         """
-        if named or self._unusual(theta):
+        if named or self._unusual(theta, data):
             core, arrangement, theta, data = self._arrange(theta, data, named)
-            if arrangement is not None:
+            if core is not self:
                 return arrangement.like(core.jacobian(theta, *data))
         found, shape, traced = self._ask("jacobian", theta, data)
         rows: Array = found.T.reshape(-1, *traced.shape, *shape)
@@ -385,9 +399,9 @@ class Compiled:
 
     def jvp(self, theta: Any, v: Any, *data: Any) -> tuple[Any, Any]:
         """The mean and its derivative along v: J v, in the shape of the result."""
-        if self._unusual(theta):
-            core, arrangement, theta, v, data = self._arrange_with_vector(theta, v, data)
-            if arrangement is not None:
+        if self._unusual(theta, data):
+            core, _, theta, v, data = self._arrange_with_vector(theta, v, data)
+            if core is not self:
                 return core.jvp(theta, v, *data)
         found, _, traced = self._ask("directional", theta, data, v)
         value, along = found.reshape(2, *traced.shape)
@@ -398,26 +412,27 @@ class Compiled:
 
         v stands behind the last argument that is differentiated by, as in `tinygrad_vi.hvp`.
         """
-        if self._unusual(theta):
+        if self._unusual(theta, data):
             core, arrangement, theta, v, data = self._arrange_with_vector(theta, v, data)
-            if arrangement is not None:
+            if core is not self:
                 return arrangement.like(core.hvp(theta, v, *data))
         found, shape, _ = self._ask("curvature", theta, data, v)
         return found.reshape(shape) if shape else _number(found[0])
 
     def hessian(self, theta: Any, *data: Any, **named: Any) -> Any:
-        """The Hessian of the mean, of shape (P, P): P products with unit vectors."""
-        if named or self._unusual(theta):
+        """The Hessian of the mean, of shape (P, P), or the shape of theta twice: P products with unit vectors."""
+        if named or self._unusual(theta, data):
             core, arrangement, theta, data = self._arrange(theta, data, named)
-            if arrangement is not None:
+            if core is not self:
                 return arrangement.twice(core.hessian(theta, *data))
         np = self._np
         self._only_numbers(theta)
         P = np.size(theta)
         traced, tables = self._ready(theta, data)  # one mask for all columns
         columns = [self._answer("curvature", traced, tables, theta, data, unit)[0] for unit in np.eye(P)]
-        matrix: Array = np.stack(columns, axis=1)
-        return matrix
+        matrix = np.stack(columns, axis=1)
+        shape = np.shape(theta) if self.parameters is None else (P,)
+        return matrix.reshape(shape + shape) if shape else _number(matrix[0, 0])
 
     def verify(self, theta: ArrayLike, *data: Any, rows: int = 3) -> float:
         """Run the function itself on some rows of the data, drawn by chance, and compare value and gradient.
@@ -433,7 +448,7 @@ class Compiled:
         True
         """
         rows = whole_number(rows, "rows")
-        if self._unusual(theta):
+        if self._unusual(theta, data):
             core, _, theta, data = self._arrange(theta, data, {})
             if core is not self:
                 return core.verify(theta, *data, rows=rows)
@@ -501,9 +516,13 @@ class Compiled:
             if self.parameters is None
             else counted(len(self.parameters), "parameter")
         )
-        count = sum(len(compiled._traced) for compiled in (self, *self._arranged.values()))
+        count = self._traces()
         traced = f"traced for {counted(count, 'shape')}" if count else "not traced yet"
         return f"<compiled {name}({', '.join(self._arguments)}): {by}, {self._backend}, {traced}>"
+
+    def _traces(self) -> int:
+        within = [*self._arranged.values(), *self._of_columns.values()]
+        return len(self._traced) + sum(compiled._traces() for compiled in within)
 
     def _known(self) -> _Traced:
         if self._recent is not None:
@@ -518,27 +537,35 @@ class Compiled:
 
     # --- The arguments
 
-    def _unusual(self, theta: Any) -> bool:
-        """Whether the arguments are something else than an array of all parameters, and data."""
-        if theta.__class__ is self._ndarray and theta.dtype is self._float and theta.ndim:
-            return self.argnums is not None
+    def _unusual(self, theta: Any, data: Sequence[Any]) -> bool:
+        """Whether the arguments are something else than an array of all parameters, and columns of data."""
+        ndarray = self._ndarray
+        if theta.__class__ is ndarray and theta.dtype is self._float and theta.ndim and self.argnums is None:
+            return any(x.__class__ is not ndarray and is_record(x) for x in data)
         return True
 
     def _arrange(
         self, theta: Any, data: Sequence[Any], named: dict[str, Any]
-    ) -> tuple[Compiled, Arrangement | None, Any, tuple[Any, ...]]:
-        """What answers, the arrangement if it is not this very function, theta and the data."""
+    ) -> tuple[Compiled, Arrangement | AsTheyAre, Any, tuple[Any, ...]]:
+        """What answers, how its arguments are arranged, theta and the data."""
         self._recent = None
         if self.parameters is not None:
             if values_in(theta):
                 raise GivenValues("theta")
-            return self, None, theta, bound(self.fn, data, named) if named else tuple(data)
+            data = bound(self.fn, data, named) if named else tuple(data)
+            if any(map(is_record, data)):
+                columns, data = self._by_columns(data, [])
+                return columns, AsTheyAre(), theta, data
+            return self, AsTheyAre(), theta, data
         arguments = bound(self.fn, (theta, *data), named) if named else (theta, *data)
         places, single = self._places(arguments)
         if values_in([arguments[i] for i in places]):
             raise GivenValues("theta", arguments)
+        if any(is_record(x) for i, x in enumerate(arguments) if i not in places):
+            columns, (theta, *data) = self._by_columns(arguments, places)
+            return columns._arrange(theta, data, {})
         if self.argnums is None and single and self._is_vector(arguments[0]):
-            return self, None, arguments[0], tuple(arguments[1:])
+            return self, AsTheyAre(), arguments[0], tuple(arguments[1:])
         arrangement, numbers, rest = arrange(self.fn, arguments, places, single)
         core = self._arranged.get(arrangement)
         if core is None:
@@ -546,6 +573,32 @@ class Compiled:
             core = self._arranged[arrangement] = Compiled(fn, None, self.backend, self.threads, self._verifies)
         self._recent = core
         return core, arrangement, numbers, tuple(rest)
+
+    def _by_columns(self, arguments: Sequence[Any], places: Sequence[int]) -> tuple[Compiled, tuple[Any, ...]]:
+        """The function of the columns that records among the data hold, and all arguments, these columns among them."""
+        if values_in([x for i, x in enumerate(arguments) if i not in places]):
+            raise GivenValues("the data", tuple(arguments))
+        names = argument_names(self.fn, len(arguments))
+        columns: list[Column] = []
+        given: list[Any] = []
+        moved: dict[int, int] = {}
+        for i, (x, name) in enumerate(zip(arguments, names, strict=True)):
+            moved[i] = len(given)
+            column, inside = (Column(LEAF, (name,)), [x]) if i in places else column_of(x, name)
+            columns.append(column)
+            given += inside
+        # a vector in the first place stays one; by default all of several numbers would be differentiated by
+        usual = not places or (self.argnums is None and self._is_vector(arguments[0]) and not is_number(arguments[0]))
+        by = tuple([moved[i] for i in places])
+        single = self.argnums is None or not isinstance(self.argnums, (tuple, list))
+        argnums = None if usual else by[0] if single else by
+        core = self._of_columns.get((*columns, argnums))
+        if core is None:
+            fn = of_columns(self.fn, columns)
+            core = Compiled(fn, self.parameters, self.backend, self.threads, self._verifies, argnums)
+            self._of_columns[(*columns, argnums)] = core
+        self._recent = core
+        return core, tuple(given)
 
     def _places(self, arguments: Sequence[Any]) -> tuple[list[int], bool]:
         """The places of the arguments to differentiate by, and whether results are like the only one."""
@@ -568,7 +621,7 @@ class Compiled:
 
     def _arrange_with_vector(
         self, theta: Any, v: Any, data: Sequence[Any]
-    ) -> tuple[Compiled, Arrangement | None, Any, Any, tuple[Any, ...]]:
+    ) -> tuple[Compiled, Arrangement | AsTheyAre, Any, Any, tuple[Any, ...]]:
         """The same where a vector stands behind the last argument that is differentiated by."""
         arguments = [theta, v, *data]
         if self.argnums is not None:
@@ -579,7 +632,7 @@ class Compiled:
             behind = 1
         vector = arguments.pop(behind)
         core, arrangement, theta, rest = self._arrange(arguments[0], arguments[1:], {})
-        if arrangement is not None:
+        if isinstance(arrangement, Arrangement):
             vector = self._np.array(arrangement.vector(vector), dtype=float)
         return core, arrangement, theta, vector, rest
 
@@ -789,7 +842,8 @@ class Compiled:
                 if len(table.numbers) == 0:
                     raise ShapeError(f"there are no examples: {name} is empty")
                 if count:
-                    raise ShapeError(f"{name} has {len(table.numbers)} examples, {first} has {count}")
+                    hint = f": {ONE_EXAMPLE}" * (1 in (len(table.numbers), count))
+                    raise ShapeError(f"{name} has {len(table.numbers)} examples, {first} has {count}{hint}")
                 count, first = len(table.numbers), name
             tables.append(table)
         if same:
@@ -857,7 +911,11 @@ class Compiled:
                             self._trace_again(known, theta, tables)
                 except DomainError as error:
                     raise NotFinite(str(error), 0 if tables else None) from error
-        self._last = key
+                except TypeError as error:
+                    if "'Traced' object is not" in str(error) and any(table.numbers.ndim == 1 for table in tables):
+                        raise TypeError(f"{error}: an example is a number here; {ONE_EXAMPLE}") from error
+                    raise
+        self._last, self._recent = key, None
         return known
 
     def _once(self, theta: Any, rows: Sequence[Any], *, lines: bool = False) -> tuple[Trace, list[Value], list[Value]]:

@@ -294,6 +294,7 @@ def semicircle(x: float) -> float:
 # --- The text of `floats`, as it is ----------------------------------------------------------------------------------
 
 cbrt = exact(floats.cbrt)
+normal_quantile = unfused(floats.normal_quantile)
 
 
 # --- From the C library, one at a time --------------------------------------------------------------------------------
@@ -390,3 +391,15 @@ def gelu(x: float) -> float:
     rounding = ((x_high * s_high + z) + x_high * s_low + x_low * s_high) + x_low * s_low
     d = -x * SQRT_HALF_REST - rounding
     return 0.5 * x * (math.erfc(z) - d * TWO_OVER_SQRT_PI * exp(-z * z))
+
+
+@exact
+def erfinv(x: float) -> float:
+    """The number whose erf is x."""
+    return normal_quantile(0.5 * x, 0.5 * (1.0 - abs(x))) * SQRT_HALF if abs(x) < 1.0 else NAN
+
+
+@exact
+def ndtri(x: float) -> float:
+    """The z with P(N <= z) = x."""
+    return normal_quantile(x - 0.5, min(x, 1.0 - x)) if 0.0 < x < 1.0 else NAN

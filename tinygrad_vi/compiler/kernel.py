@@ -70,7 +70,7 @@ unfused: Any = kept(fastmath=False, error_model="numpy", nogil=True)
 (DIV, POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH,
  TANH, SECH, BELL, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
  LOGSUMEXP, STOP_GRADIENT, LESS, LESS_EQUAL, EQUAL, MOD, FLOORDIV, LOG2, LOG10, CBRT, HYPOT, ATAN2, ASINH, ACOSH, ATANH,
- SOFTSIGN, SIGN, FLOOR, CEIL, ROUND) = CODES.values()  # fmt: skip
+ SOFTSIGN, SIGN, FLOOR, CEIL, ROUND, ERFINV, NDTRI) = CODES.values()  # fmt: skip
 
 
 @loops
@@ -366,6 +366,10 @@ def value(op, x, x1, x2, c):
         return el.log10(x)
     if op == CBRT:
         return el.cbrt(x)
+    if op == ERFINV:
+        return el.erfinv(x)
+    if op == NDTRI:
+        return el.ndtri(x)
     if op == HYPOT:
         return math.hypot(x, x1)
     if op == ATAN2:

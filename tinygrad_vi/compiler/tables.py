@@ -33,7 +33,7 @@ OPERATIONS = (
     "acos", "atan", "semicircle", "sinh", "cosh", "tanh", "sech", "bell", "erf", "erfc", "sigmoid", "softplus", "silu",
     "gelu", "step", "relu", "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
     "stop_gradient", "less", "less_equal", "equal", "mod", "floordiv", "log2", "log10", "cbrt", "hypot", "atan2",
-    "asinh", "acosh", "atanh", "softsign", "sign", "floor", "ceil", "round",
+    "asinh", "acosh", "atanh", "softsign", "sign", "floor", "ceil", "round", "erfinv", "ndtri",
 )  # fmt: skip
 CODES = {name: TOTAL + 1 + k for k, name in enumerate(OPERATIONS)}
 #: tanh and sech of one row at once; the second destination is in B

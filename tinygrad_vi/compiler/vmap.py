@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_vi.compiler.arguments import Arrangement, bound, by_example, is_number, standing_for
+from tinygrad_vi.compiler.arguments import (
+    Arrangement,
+    Column,
+    bound,
+    by_example,
+    column_of,
+    is_number,
+    of_columns,
+    standing_for,
+)
 from tinygrad_vi.compiler.compiled import Compiled
 from tinygrad_vi.derivatives import differentiable, differentiating
 from tinygrad_vi.ops import ShapeError
-from tinygrad_vi.trees import LEAF, argument_names, entries, flatten, is_array, one_level, values_in
+from tinygrad_vi.trees import argument_names, flatten, is_array, values_in
 
 Axes = int | None | Sequence[int | None]
 
@@ -44,7 +52,7 @@ def vmap(
     """
     if not callable(f):
         raise TypeError(f"vmap takes a function, got {f!r:.60}")
-    known: dict[tuple[_Column, ...], Compiled] = {}
+    known: dict[tuple[Column, ...], Compiled] = {}
 
     def mapped(*arguments: Any, **named: Any) -> Any:
         import numpy as np
@@ -74,14 +82,6 @@ def vmap(
     return mapped
 
 
-@dataclass(frozen=True)
-class _Column:
-    """How one argument is made of the columns of data: a tree of so many, or one column alone."""
-
-    tree: Any
-    count: int
-
-
 def _axes(in_axes: Axes, count: int) -> Sequence[int | None]:
     axes: Sequence[Any] = in_axes if isinstance(in_axes, (tuple, list)) else (in_axes,) * count
     if len(axes) != count:
@@ -92,36 +92,20 @@ def _axes(in_axes: Axes, count: int) -> Sequence[int | None]:
     return axes
 
 
-def _is_record(x: Any) -> bool:
-    """Whether it holds columns by name."""
-    return isinstance(x, dict) or hasattr(x, "_fields") or hasattr(type(x), "__dataclass_fields__")
-
-
-def _column(x: Any, axis: int | None, name: str) -> tuple[_Column, list[tuple[Any, bool]]]:
+def _column(x: Any, axis: int | None, name: str) -> tuple[Column, list[tuple[Any, bool]]]:
     """How an argument is made of columns; and these, with whether each is the same for all examples."""
     if axis is None:
         numbers, tree = flatten(x, name)
-        return _Column(tree, len(numbers)), [(float(v), True) for v in numbers]
-    if not _is_record(x):
-        return _Column(LEAF, 1), [(x, is_number(x))]
-    columns, tree = one_level(x)
-    for key, inside in entries(x):
-        if _is_record(inside):
-            kind = type(inside).__name__
-            raise TypeError(f"{name} holds columns by name, and {key} is a {kind} of its own: give a flat one")
-    return _Column(tree, len(columns)), [(column, is_number(column)) for column in columns]
+        return Column(tree, tuple([f"{name}_{k}" for k in range(len(numbers))])), [(float(v), True) for v in numbers]
+    column, inside = column_of(x, name)
+    return column, [(entry, is_number(entry)) for entry in inside]
 
 
-def _arranged(f: Callable[..., Any], columns: Sequence[_Column]) -> Callable[..., Any]:
+def _arranged(f: Callable[..., Any], columns: Sequence[Column]) -> Callable[..., Any]:
     """f as a function of no parameters and of the columns."""
-
-    def arranged(_theta: Any, *row: Any) -> Any:
-        rest = iter(row)
-        return f(*[column.tree.arguments([next(rest) for _ in range(column.count)]) for column in columns])
-
-    named = zip(argument_names(f, len(columns)), columns, strict=True)
-    names = [f"{name}_{k}" if column.count > 1 else name for name, column in named for k in range(column.count)]
-    return standing_for(f, arranged, names, "theta_")
+    of_each = of_columns(f, columns)
+    names = [name for column in columns for name in column.names]
+    return standing_for(f, lambda _theta, *row: of_each(*row), ["theta_", *names])
 
 
 def _nested(nest: Any, found: Any) -> Any:
@@ -136,14 +120,10 @@ def _recorded(f: Callable[..., Any], arguments: Sequence[Any], axes: Sequence[in
     import numpy as np
 
     places = [i for i, axis in enumerate(axes) if axis == 0]
-    parts = {i: one_level(arguments[i]) if _is_record(arguments[i]) else ([arguments[i]], LEAF) for i in places}
     results = []
     with differentiable():
-        for row in by_example(
-            [x for i in places for x in parts[i][0]], [names[i] for i in places for _ in parts[i][0]]
-        ):
-            rest = iter(row)
-            example = {i: tree.arguments([next(rest) for _ in inside]) for i, (inside, tree) in parts.items()}
+        for row in by_example([arguments[i] for i in places], [names[i] for i in places]):
+            example = dict(zip(places, row, strict=True))
             results.append(flatten(f(*[example.get(i, x) for i, x in enumerate(arguments)]), "the result"))
     matrix = np.empty((len(results), len(results[0][0])), dtype=object)
     for i, (numbers, _) in enumerate(results):

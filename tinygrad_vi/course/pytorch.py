@@ -43,7 +43,7 @@ def _functions(torch: Any) -> Mapping[str, Callable[..., Any]]:
     """Name of an operation -> function(*operands, *constants of its row)."""
     same = ["exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh"]
     same += ["asinh", "acosh", "atanh", "atan2", "hypot", "log2", "log10", "sign", "floor", "ceil", "round"]
-    same += ["abs", "maximum", "minimum", "erf", "erfc", "sigmoid"]
+    same += ["abs", "maximum", "minimum", "erf", "erfc", "erfinv", "sigmoid"]
     neural = ["softplus", "silu", "gelu", "relu", "leaky_relu", "elu", "softsign"]
     return {
         **{name: getattr(torch, name) for name in same},
@@ -53,6 +53,7 @@ def _functions(torch: Any) -> Mapping[str, Callable[..., Any]]:
         "mod": torch.remainder,
         "floordiv": torch.floor_divide,
         "cbrt": lambda x: torch.sign(x) * torch.abs(x) ** (1.0 / 3.0),
+        "ndtri": torch.special.ndtri,
         "stop_gradient": torch.detach,
         "power": operator.pow,
         "exponential": lambda x, base: base**x,

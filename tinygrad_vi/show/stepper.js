@@ -89,6 +89,25 @@ function erfc(x) {
   return Math.exp(-x * x) / Math.sqrt(Math.PI) / (x + t);
 }
 
+function ndtri(p) { // Newton's method for log P(N <= z) = log p, which is concave: it comes from the left
+  if (Math.abs(p - 0.5) <= 0.25) return Math.SQRT2 * erfinv(2 * p - 1);
+  if (p > 0.5) return -ndtri(1 - p);
+  if (!(p > 0)) return NaN;
+  let z = -Math.sqrt(-2 * Math.log(p));
+  for (let n = 0, step = 1; n < 60 && Math.abs(step) > 1e-16 * Math.abs(z); n++) {
+    const below = 0.5 * erfc(-z * Math.SQRT1_2);
+    z += step = (Math.log(p / below) * below * Math.sqrt(2 * Math.PI)) / bell(z);
+  }
+  return z;
+}
+
+function erfinv(x) {
+  if (Math.abs(x) > 0.5) return -Math.sign(x) * Math.SQRT1_2 * ndtri(0.5 * (1 - Math.abs(x)));
+  let y = x;
+  for (let n = 0; n < 8; n++) y -= ((erf(y) - x) * Math.sqrt(Math.PI)) / 2 * Math.exp(y * y);
+  return y;
+}
+
 const sigmoid = (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
 function bell(x) { // exp(-x*x/2), with what x*x rounds off brought back to first order
   const e = Math.exp(-0.5 * x * x), c = 134217729 * x, high = c - (c - x), low = x - high;
@@ -110,6 +129,7 @@ const VALUE = {
   asin: ([x]) => Math.asin(x), acos: ([x]) => Math.acos(x), atan: ([x]) => Math.atan(x),
   semicircle: ([x]) => Math.sqrt((1 - x) * (1 + x)), sinh: ([x]) => Math.sinh(x), cosh: ([x]) => Math.cosh(x),
   tanh: ([x]) => Math.tanh(x), sech: ([x]) => sech(x), bell: ([x]) => bell(x), erf: ([x]) => erf(x), erfc: ([x]) => erfc(x),
+  erfinv: ([x]) => erfinv(x), ndtri: ([x]) => ndtri(x),
   sigmoid: ([x]) => sigmoid(x), softplus: ([x]) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
   silu: ([x]) => Math.max(x, -1000) * sigmoid(x),
   gelu: ([x]) => (x <= -40 ? -0 : 0.5 * x * erfc(-x * Math.SQRT1_2)),

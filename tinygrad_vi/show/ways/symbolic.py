@@ -288,8 +288,8 @@ class Algebra:
 
     def program(self, symbols: Sequence[Any], formulas: Sequence[Any], modules: str = "math", cse: bool = True) -> F:
         """A function of numbers that gives a list, one number for each formula."""
-        step = {name: ops.OPERATIONS[name].value for name in FLAT}
-        found: F = self.sympy.lambdify(list(symbols), list(formulas), [step, modules], cse=cse)
+        ours = {name: ops.OPERATIONS[name].value for name in (*FLAT, *["erfinv"] * (modules == "math"))}
+        found: F = self.sympy.lambdify(list(symbols), list(formulas), [ours, modules], cse=cse)
         return found
 
 
@@ -299,7 +299,7 @@ def _formulas(sympy: Any, exact: Callable[[float], Any]) -> dict[str, F]:
     # not `Piecewise`, which would try for seconds to prove which piece holds where
     flat = {name: type(name, (sympy.Function,), {"fdiff": lambda self, argindex=1: sympy.Integer(0)}) for name in FLAT}
     step = flat["step"]
-    named = "exp log sqrt sin cos tan asin acos atan sinh cosh tanh sech erf erfc asinh acosh atanh atan2"
+    named = "exp log sqrt sin cos tan asin acos atan sinh cosh tanh sech erf erfc erfinv asinh acosh atanh atan2"
 
     def sigmoid(x: Any) -> Any:
         return 1 / (1 + exp(-x))
@@ -336,6 +336,7 @@ def _formulas(sympy: Any, exact: Callable[[float], Any]) -> dict[str, F]:
         "mod": lambda x, y: x - y * flat["floordiv"](x, y),
         "log2": lambda x: log(x) / log(2),
         "log10": lambda x: log(x) / log(10),
+        "ndtri": lambda x: sqrt(2) * sympy.erfinv(2 * x - 1),
         "cbrt": lambda x: flat["sign"](x) * (relu(x) + relu(-x)) ** exact(1.0 / 3.0),
         "hypot": lambda x, y: sqrt(x**2 + y**2),
         "softsign": lambda x: x / (1 + relu(x) + relu(-x)),
