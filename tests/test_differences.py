@@ -236,3 +236,10 @@ def test_the_slope_of_a_constant_excludes_all_but_0(x):
     assert (found.estimate, found.excludes(0.0), found.excludes(-0.0)) == (0.0, False, False)
     assert found.excludes(1e-3)
     assert found.excludes(math.nan)
+
+
+@pytest.mark.parametrize("offset", [1e10, 1e11, 1e12])
+def test_a_check_by_few_digits_is_no_check(offset):
+    """Of sin(50 x) the offset leaves so few digits that the differences tell a tenth of the slope, or less."""
+    with pytest.raises(DomainError, match="was not checked"):
+        gradcheck(lambda x: (offset + sin(50 * x)) - offset)(0.3)

@@ -90,3 +90,11 @@ def test_an_input_has_one_seed(tape):
     x1 = tape.inputs[0]
     with pytest.raises(ValueError, match="the input x1 was given two seeds: by its label and as a Value"):
         tape.tangent({"x1": 1.0, x1: 2.0})
+
+
+def test_a_table_shows_four_digits():
+    x = Value(2.0, "x")
+    text = str(Tape(x / 3.0).table())
+    assert "0.6667" in text
+    assert "0.66667" not in text
+    assert str(Tape(x / 3.0)) == text
