@@ -136,8 +136,9 @@ def test_a_planted_link_is_never_followed(tmp_path, name, monkeypatch):
 
 @posix
 def test_devices_and_pipes_are_written_to_and_stay():
-    write_atomically("/dev/null", "x")
-    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    if not os.access("/dev", os.W_OK):  # who may replace it should not try: the whole machine would lose it
+        write_atomically("/dev/null", "x")
+        assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     read, write = os.pipe()
     write_atomically(f"/dev/fd/{write}", "through")
     os.close(write)
