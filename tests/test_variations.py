@@ -559,3 +559,12 @@ def test_sinc_has_the_derivatives_of_sinc_at_0_too(x):
     for f in (lambda v: np.sinc(v).sum(), lambda v: np.sinc(v[0])):
         assert [f(at), grad(f)(at)[0], hessian(f)(at)[0, 0]] == pytest.approx(right, rel=1e-12, abs=1e-15)
         assert compile(f, backend="numpy").hessian(at)[0, 0] == pytest.approx(right[2], rel=1e-12, abs=1e-15)
+
+
+def test_a_sum_of_an_array_is_one_node_that_is_rounded_once():
+    """np.sum says where=True of itself."""
+    numbers = [1e16, 1.0, -1e16]
+    v = array([Value(x) for x in numbers])
+    for found in (np.sum(v), v.sum(), np.add.reduce(v)):
+        assert found.op.name == "total"
+        assert found.data == math.fsum(numbers) == 1.0

@@ -190,7 +190,8 @@ def elementwise(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping
     bases = [_base(x) for x in inputs]
     if name == "matmul" and method == "__call__" and not options:
         return _wrapped(_matmul(*bases))
-    plainly = not {"out", "initial", "where"} & options.keys() and options.get("dtype") in (None, object)
+    plainly = not {"out", "initial"} & options.keys() and options.get("where", True) is True  # np.sum says where=True
+    plainly = plainly and options.get("dtype") in (None, object)
     if method == "reduce" and name in REDUCING and plainly:
         kept = bool(options.get("keepdims"))
         return _wrapped(_reduced(REDUCING[name], np.asarray(bases[0]), options.get("axis", 0), kept, name))

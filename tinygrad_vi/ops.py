@@ -703,8 +703,8 @@ atan = row("atan", math.atan, lambda out, x: (_slope_of_atan(x),),
            latex=r"\arctan\left({0}\right)",
            taught=lambda out, x: (1.0 / (1.0 + x**2),),
            points=[*ANYWHERE, -1e50, 1e50, -7e82, 1e160])  # fmt: skip
-atan2 = row("atan2", lambda x, y: math.atan2(x + 0.0, y), lambda out, x, y: _slopes_of_atan2(x, y),
-            "The angle of the point whose height is x and whose width is y; a height of -0.0 is one of 0.0.  Partials "
+atan2 = row("atan2", lambda x, y: math.atan2(x + 0.0, y + 0.0), lambda out, x, y: _slopes_of_atan2(x, y),
+            "The angle of the point whose height is x and whose width is y; -0.0 is 0.0 for both.  Partials "
             "y/(x*x + y*y), -x/(x*x + y*y).",
             taught=lambda out, x, y: (y / (x**2 + y**2), -x / (x**2 + y**2)),
             latex=r"\operatorname{{atan2}}\left({0}, {1}\right)", arity=2,

@@ -30,6 +30,7 @@ from tinygrad_vi import (
     losses,
     maximum,
     minimum,
+    no_grad,
     relu,
     sech,
     silu,
@@ -641,3 +642,6 @@ def test_no_sign_of_a_zero_decides_the_angle(backend):
     step = compile(lambda x, m: atan2((w * x) * m, -1.0), [w], backend=backend, verify=False)
     assert [step([1.0], [x], [0.0]) for x in (-1.0, 1.0)] == [math.pi, math.pi]
     assert atan2(-0.0, -1.0) == atan2(Value(-0.0), -1.0).data == math.pi
+    flat = compile(lambda x: atan2(x, -0.0), backend=backend, verify=False)
+    with no_grad():
+        assert flat(0.0) == atan2(Value(0.0), -0.0).data == atan2(0.0, -0.0) == 0.0

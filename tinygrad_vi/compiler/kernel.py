@@ -373,7 +373,7 @@ def value(op, x, x1, x2, c):
     if op == HYPOT:
         return math.hypot(x, x1)
     if op == ATAN2:
-        return math.atan2(x + 0.0, x1)
+        return math.atan2(x + 0.0, x1 + 0.0)
     if op == ASINH:
         return el.asinh(x)
     if op == ACOSH:

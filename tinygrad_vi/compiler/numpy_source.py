@@ -140,7 +140,7 @@ WRITTEN: dict[str, tuple[str, int, int]] = {
     "atan": ("np.arctan({})", CALL, SUM),
     "acosh": ("np.arccosh({})", CALL, SUM),
     "asinh": ("np.arcsinh({})", CALL, SUM),
-    "atan2": ("np.arctan2({} + 0.0, {})", CALL, SUM),
+    "atan2": ("np.arctan2({} + 0.0, {} + 0.0)", CALL, SUM),
     "atanh": ("np.arctanh({})", CALL, SUM),
     "div": ("{} / {}", PRODUCT, POWER),
     "elu": ("elu({}, {c})", CALL, SUM),

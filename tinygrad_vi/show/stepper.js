@@ -142,7 +142,7 @@ const VALUE = {
     return q - whole > 0.5 ? whole + 1 : whole;
   },
   log2: ([x]) => Math.log2(x), log10: ([x]) => Math.log10(x), cbrt: ([x]) => Math.cbrt(x),
-  hypot: ([x, y]) => Math.hypot(x, y), atan2: ([x, y]) => Math.atan2(x + 0, y), asinh: ([x]) => asinh(x),
+  hypot: ([x, y]) => Math.hypot(x, y), atan2: ([x, y]) => Math.atan2(x + 0, y + 0), asinh: ([x]) => asinh(x),
   acosh: ([x]) => { const d = x - 1; return d < 1e8 ? Math.log1p(d + Math.sqrt(d * (d + 2))) : Math.log(x) + Math.LN2; },
   atanh: ([x]) => 0.5 * Math.sign(x) * Math.log1p((2 * Math.abs(x)) / (1 - Math.abs(x))), softsign: ([x]) => x / (1 + Math.abs(x)),
   sign: ([x]) => Math.sign(x), floor: ([x]) => Math.floor(x), ceil: ([x]) => Math.ceil(x), round: ([x]) => rint(x),
