@@ -237,7 +237,7 @@ def _exponential(base):
         if base == 0:
             if x < 0:
                 raise Undefined("exponential")
-            return mpf(x == 0), mpf(0), mpf(0), mpf(0)
+            return (mpf(1), mp.ninf, mp.inf, mp.ninf) if x == 0 else (mpf(0), mpf(0), mpf(0), mpf(0))
         log = mp.log(base)
         y = _exp(x * log)
         return y, y * log, y * log**2, y * log**3
@@ -704,11 +704,11 @@ def _place(sheet, step, a, xs):
         way = sheet.sign([(1, a[0])], xs[0])
         return sheet.linear([(0, a[0]), (1, sheet.leaf(way))])
     if op in ("floor", "ceil", "round"):
-        return _whole(sheet, a, {"floor": mp.floor, "ceil": mp.ceil, "round": mp.nint}[op])
+        return _whole(sheet, a, {"floor": mp.floor, "ceil": mp.ceil, "round": mp.nint}[op], xs)
     if op == "floordiv":
-        return _whole(sheet, a, mp.floor)
+        return _whole(sheet, a, mp.floor, xs)
     if op == "mod":
-        whole = _whole(sheet, a, mp.floor)
+        whole = _whole(sheet, a, mp.floor, xs)
         with mp.workdps(MANY_DIGITS):  # the product cancels all but the last digits of x
             return sheet.linear([(1, a[0]), (-1, sheet.product(whole, a[1]))])
     if op == "hypot":
@@ -735,7 +735,7 @@ def _place(sheet, step, a, xs):
     raise NotImplementedError(op)
 
 
-def _whole(sheet, a, rounding):
+def _whole(sheet, a, rounding, xs):
     """A whole number near an operand, or a quotient of two: flat, but for jumps."""
     x = sheet.numbers[a[0]]
     v, error, exact = x.v, x.ev, x.exact
@@ -751,6 +751,7 @@ def _whole(sheet, a, rounding):
         found = rounding(v)
         if not exact and not (rounding(v - 2 * error) == found == rounding(v + 2 * error)):
             sheet.notes.add("near tie")
+            found = rounding(mpf(xs[0]) / (mpf(xs[1]) if len(a) == 2 else 1))  # of the floats that stand there
     n = Number(found, sheet.u * abs(found), exact=exact and mpf(float(found)) == found)
     for i in a:
         n.edges.append((i, ZERO, ZERO))
@@ -802,6 +803,8 @@ def _general_power(sheet, i, k):
             raise Undefined("pow")
     elif x.v < 0:  # the library asks for the derivative by the exponent too, and refuses
         raise Undefined("pow")
+    if x.v == 0 and y.v == 0:  # log(0) by the exponent
+        sheet.notes.add("singular" if any(y.t.values()) else "may be refused")
     return sheet.function("power", i, constants=(y.v,))
 
 
