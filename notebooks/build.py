@@ -14,7 +14,7 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 
-from tinygrad_vi.show.plots import fewer_colors
+from tinygrad_vi.show.plot import fewer_colors
 
 HERE = Path(__file__).resolve().parent
 SOURCES = sorted((HERE / "source").glob("[0-9][0-9]_*.md"))

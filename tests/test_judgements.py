@@ -50,7 +50,7 @@ from tinygrad_vi import (
     where,
 )
 from tinygrad_vi.show import error_surface, loss_landscape, quadratic
-from tinygrad_vi.show.surfaces import _behaviour, _nature
+from tinygrad_vi.show.training.quadratic import _behaviour, _nature
 from tinygrad_vi.show.ways import expression_growth, numerical_error
 
 

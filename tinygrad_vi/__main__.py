@@ -18,9 +18,10 @@ from tinygrad_vi import __version__
 from tinygrad_vi.course.launch import add_course_command
 from tinygrad_vi.derivatives import hessian
 from tinygrad_vi.expression import FUNCTIONS, ExpressionError, evaluate
-from tinygrad_vi.show.formula import Symbol
-from tinygrad_vi.show.stepper import LANGUAGES
-from tinygrad_vi.show.table import Table, label_symbol
+from tinygrad_vi.show.page.stepper import LANGUAGES
+from tinygrad_vi.show.tapes.table import Table
+from tinygrad_vi.show.writing.formula import Symbol
+from tinygrad_vi.show.writing.names import label_symbol
 from tinygrad_vi.tape import Tape
 from tinygrad_vi.value import Value
 

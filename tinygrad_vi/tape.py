@@ -29,7 +29,7 @@ from tinygrad_vi.value import (
 )
 
 if TYPE_CHECKING:
-    from tinygrad_vi.show.table import Table
+    from tinygrad_vi.show.tapes.table import Table
 
 
 def tangents(order: Sequence[Value], seeds: Mapping[Value, Any], create_graph: bool = False) -> dict[Value, Any]:
@@ -177,7 +177,7 @@ class Tape:
 
     def table(self, digits: int = 4) -> Table:
         """The rows with their formulas and values, as a table."""
-        from tinygrad_vi.show.table import tape_table
+        from tinygrad_vi.show.tapes.traces import tape_table
 
         check_unchanged(self.operations)
         return tape_table(self, digits)
@@ -229,7 +229,7 @@ class Trace:
 
     def table(self, digits: int = 4) -> Table:
         """The sweep as a table, which prints, and has ``to_markdown()``, ``to_latex()`` and ``to_html()``."""
-        from tinygrad_vi.show.table import trace_table
+        from tinygrad_vi.show.tapes.traces import trace_table
 
         return trace_table(self, digits)
 

@@ -69,7 +69,7 @@ from tinygrad_vi.value import (
 )
 
 if TYPE_CHECKING:
-    from tinygrad_vi.show.plots import Plot
+    from tinygrad_vi.show.plot import Plot
 
 CHECKPOINT_FORMAT = "tinygrad_vi checkpoint"
 
@@ -107,7 +107,7 @@ class History:
 
     def plot(self) -> Plot:
         """Loss, gradient norm and learning rate by epoch, as a picture: ``history.plot().save("loss.png")``."""
-        from tinygrad_vi.show.plots import loss_curve
+        from tinygrad_vi.show.training.plots import loss_curve
 
         return loss_curve(self)
 

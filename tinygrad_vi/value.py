@@ -31,9 +31,9 @@ from tinygrad_vi.ops import DomainError, Function, Operation, domain_error, numb
 from tinygrad_vi.truth import FALSE, TRUE, Truth
 
 if TYPE_CHECKING:
-    from tinygrad_vi.show.derivation import Derivation
-    from tinygrad_vi.show.graph import Drawing
-    from tinygrad_vi.show.stepper import Page
+    from tinygrad_vi.show.page.stepper import Page
+    from tinygrad_vi.show.paper import Drawing
+    from tinygrad_vi.show.tapes.derivation import Derivation
 
 new = object.__new__
 

@@ -7,7 +7,7 @@ import pytest
 from svg import overlapping_texts
 
 from tinygrad_vi import ShapeError, nn
-from tinygrad_vi.show.analogies import WORDS, neuron_analogy, templates
+from tinygrad_vi.show.networks.analogies import WORDS, neuron_analogy, templates
 
 
 def texts(plot):

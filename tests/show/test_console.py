@@ -11,9 +11,9 @@ from tabulate import tabulate
 import tinygrad_vi
 from tinygrad_vi import Tape, Value, course, exp, log, show, sin
 from tinygrad_vi.course.tables import Sheet, cells
-from tinygrad_vi.show.console import plain
-from tinygrad_vi.show.formula import Symbol
-from tinygrad_vi.show.table import Table
+from tinygrad_vi.show.tapes.table import Table
+from tinygrad_vi.show.writing.console import plain
+from tinygrad_vi.show.writing.formula import Symbol
 
 ROOT = Path(tinygrad_vi.__file__).resolve().parent.parent
 

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from tinygrad_vi import Value, losses, nn, ops, show, total
-from tinygrad_vi.show.deltas import NoSumError, Sums, deltas
-from tinygrad_vi.show.plots import measure_gradients
+from tinygrad_vi.show.training.deltas import NoSumError, Sums, deltas
+from tinygrad_vi.show.training.gradients import measure_gradients
 from tinygrad_vi.value import adjoints
 
 torch = pytest.importorskip("torch", reason="PyTorch is the judge of deltas: pip install torch")

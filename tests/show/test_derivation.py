@@ -28,9 +28,9 @@ from tinygrad_vi import (
 )
 from tinygrad_vi.expression import evaluate
 from tinygrad_vi.ops import OPERATIONS, power
-from tinygrad_vi.show import derivation as module
-from tinygrad_vi.show.derivation import derive
-from tinygrad_vi.show.table import MAX_ROWS
+from tinygrad_vi.show.tapes import derivation as module
+from tinygrad_vi.show.tapes.derivation import derive
+from tinygrad_vi.show.tapes.table import MAX_ROWS
 
 close = pytest.approx
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tinygrad_vi import DomainError, ShapeError, Value, compile, fit, losses, nn, optim
 from tinygrad_vi.data import moons
-from tinygrad_vi.show.film import Film
+from tinygrad_vi.show.training.film import Film
 
 SVG = "{http://www.w3.org/2000/svg}"
 

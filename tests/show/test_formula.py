@@ -2,7 +2,7 @@ import pytest
 
 from tinygrad_vi.expression import evaluate
 from tinygrad_vi.ops import OPERATIONS, power
-from tinygrad_vi.show.formula import Symbol
+from tinygrad_vi.show.writing.formula import Symbol
 
 
 @pytest.mark.parametrize("op", [*OPERATIONS.values(), *map(power, (0.0, 1.0, 2.0, -1.0, 0.5))], ids=lambda op: str(op))

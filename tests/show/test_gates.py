@@ -7,7 +7,7 @@ import pytest
 from svg import clipped_labels, labels
 
 from tinygrad_vi import DomainError, ShapeError, Value, dot, exp, log, maximum, no_grad, sin
-from tinygrad_vi.show.gates import draw_circuit, draw_gates
+from tinygrad_vi.show.graphs.gates import draw_circuit, draw_gates
 
 
 def wires(drawing):

@@ -9,8 +9,9 @@ import pytest
 from svg import labels
 
 from tinygrad_vi import ShapeError, Value, dot, exp, log, maximum, relu, sigmoid, sin, tanh, total
-from tinygrad_vi.show import draw, graph, render
-from tinygrad_vi.show.graph import LONGEST_LABEL
+from tinygrad_vi.show import draw, render
+from tinygrad_vi.show import paper as graph
+from tinygrad_vi.show.paper import LONGEST_LABEL
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -9,8 +9,8 @@ import pytest
 from svg import labels, texts
 
 from tinygrad_vi import Tape, Value, dot, fit, nn, show
-from tinygrad_vi.show.graph import plain_label
-from tinygrad_vi.show.names import label_symbol
+from tinygrad_vi.show.paper import plain_label
+from tinygrad_vi.show.writing.names import label_symbol
 
 HOSTILE = {
     "blank": " ", "a line": "\n", "null": "a\x00b", "control": "\x01\x1b[31m", "delete": "\x7f", "surrogate": "\ud800",

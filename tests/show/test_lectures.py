@@ -7,7 +7,7 @@ import pytest
 from svg import clipped_labels, labels, overlapping_texts, texts
 
 from tinygrad_vi import show
-from tinygrad_vi.show.lectures import PICTURES, lecture_picture, lecture_pictures
+from tinygrad_vi.course.pictures import PICTURES, lecture_picture, lecture_pictures
 
 
 @cache

@@ -12,7 +12,7 @@ from svg import labels
 
 from tinygrad_vi import Value, dot, losses, nn, show, sin, take, tanh, total
 from tinygrad_vi.data import moons
-from tinygrad_vi.show.neurons import collapse
+from tinygrad_vi.show.graphs.boxes import collapse
 
 SVG = "{http://www.w3.org/2000/svg}"
 

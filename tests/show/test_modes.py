@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from tinygrad_vi import Tape, Value, dot, exp, gelu, log, maximum, sin, tanh, total
-from tinygrad_vi.show.modes import FORWARD, REVERSE, draw_modes
+from tinygrad_vi.show.graphs.sweeps import FORWARD, REVERSE, draw_modes
 
 SVG = "{http://www.w3.org/2000/svg}"
 

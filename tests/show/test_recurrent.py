@@ -7,7 +7,7 @@ import pytest
 from svg import clipped_labels, labels, texts
 
 from tinygrad_vi import DomainError, ShapeError, Value, losses, nn, no_grad, total
-from tinygrad_vi.show.recurrent import draw_unrolled
+from tinygrad_vi.show.networks.recurrent import draw_unrolled
 
 
 def running_sum():

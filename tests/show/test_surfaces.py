@@ -11,7 +11,10 @@ from sklearn.decomposition import PCA
 
 from tinygrad_vi import DomainError, ShapeError, TrainingError, Value, compile, fit, losses, nn, optim
 from tinygrad_vi.data import moons
-from tinygrad_vi.show.surfaces import ParameterPath, batch_columns, descents, error_surface, loss_landscape, quadratic
+from tinygrad_vi.show.training.descents import batch_columns, descents
+from tinygrad_vi.show.training.error_surface import error_surface
+from tinygrad_vi.show.training.landscape import ParameterPath, loss_landscape
+from tinygrad_vi.show.training.quadratic import quadratic
 
 H = [[2.0, 1.0], [1.0, 4.0]]
 
@@ -432,7 +435,7 @@ def test_what_has_no_surface_says_so():
 def test_full_batch_descent_stays_where_stochastic_descent_gets_out(tmp_path):
     runs = descents(epochs=40)
     full, noisy = runs.paths.values()
-    (_, [w], X, y) = __import__("tinygrad_vi.show.surfaces", fromlist=["_waves"])._waves()
+    (_, [w], X, y) = __import__("tinygrad_vi.show.training.landscape", fromlist=["_waves"])._waves()
     X, y = np.array(X), np.array(y)
     slope = lambda v: np.mean(2 * (np.sin(v * X) - y) * np.cos(v * X) * X)  # noqa: E731
     expected = [w.data]

@@ -7,7 +7,7 @@ from svg import clipped_labels, labels, overlapping_texts, text_box
 
 from tinygrad_vi import Value, maximum, nn, sigmoid
 from tinygrad_vi.show import draw, draw_network
-from tinygrad_vi.show.gates import draw_circuit
+from tinygrad_vi.show.graphs.gates import draw_circuit
 from tinygrad_vi.show.render import render
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tinygrad_vi import Tape, Value, dot, exp, gelu, log, maximum, relu, sigmoid, sin, softplus, tanh, total, where
 from tinygrad_vi.expression import evaluate
-from tinygrad_vi.show.table import label_symbol
+from tinygrad_vi.show.writing.names import label_symbol
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from svg import labels, texts
 
 from tinygrad_vi import Tape, Value, dot, elu, exp, leaky_relu, log, losses, nn, no_grad, optim, show, tanh, total
 from tinygrad_vi.expression import evaluate
-from tinygrad_vi.ops import FAMILIES, OPERATIONS, Operation, _operation, power
-from tinygrad_vi.show.formula import Symbol
-from tinygrad_vi.show.numerals import latex_number, true_product, true_sum, write_factor, write_number
+from tinygrad_vi.ops import FAMILIES, OPERATIONS, Operation, _operation, latex_number, power
+from tinygrad_vi.show.writing.formula import Symbol
+from tinygrad_vi.show.writing.numerals import true_product, true_sum, write_factor, write_number
 from tinygrad_vi.value import check_unchanged, topological_order
 
 # --- Formulas read back -----------------------------------------------------------------------------------------------

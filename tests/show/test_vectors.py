@@ -7,7 +7,7 @@ import pytest
 from svg import clipped_labels, labels
 
 from tinygrad_vi import ShapeError, dot, log, losses, nn
-from tinygrad_vi.show.vectors import draw_vectors
+from tinygrad_vi.show.networks.vectors import draw_vectors
 
 NET = nn.MLP.from_weights(
     [[[1, 0, -1, 0.5], [0.5, -0.5, 1, 0]], [[1, 2], [0, -1], [0.5, 0.5]]], [[0, 0.1], [0, 0.1, -0.1]], activation="tanh"

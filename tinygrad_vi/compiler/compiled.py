@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-    from tinygrad_vi.show.graph import Drawing
+    from tinygrad_vi.show.paper import Drawing
 
     Array = NDArray[np.float64]
 

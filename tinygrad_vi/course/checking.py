@@ -13,7 +13,7 @@ from tinygrad_vi.course.data import Exercise, Part, UnknownName, find, find_erra
 from tinygrad_vi.course.diagnose import Finding, diagnose
 from tinygrad_vi.course.solved import remember
 from tinygrad_vi.course.tables import COLORS, GREEN, GREY, RED, box, show
-from tinygrad_vi.show.console import printable
+from tinygrad_vi.show.writing.console import printable
 
 WIDTH = 100  # of a line in a terminal
 

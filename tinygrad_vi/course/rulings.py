@@ -18,8 +18,8 @@ from tinygrad_vi.course.answers import flat, fold, read, shape
 from tinygrad_vi.course.data import Erratum, errata, find_erratum
 from tinygrad_vi.course.tables import BLUE, Sheet, box, cells, show
 from tinygrad_vi.derivatives import jacobian, numerical_gradient
-from tinygrad_vi.show.console import printable
-from tinygrad_vi.show.formula import write_number
+from tinygrad_vi.show.writing.console import printable
+from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.trees import flatten
 
 PRINTED, CORRECTED = "Bài giảng in", "Bản sửa"

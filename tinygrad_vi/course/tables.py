@@ -7,8 +7,9 @@ import textwrap
 from dataclasses import dataclass
 from importlib import import_module
 
-from tinygrad_vi.show.formula import Symbol
-from tinygrad_vi.show.table import Table, escape_latex
+from tinygrad_vi.show.tapes.table import Table
+from tinygrad_vi.show.writing.formula import Symbol
+from tinygrad_vi.show.writing.names import escape_latex
 
 GREEN, RED, BLUE, GREY = "#2e7d32", "#c62828", "#1565c0", "#757575"
 #: marks are told apart by their shape; color comes on top

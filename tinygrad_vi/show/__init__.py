@@ -4,36 +4,36 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
-    from tinygrad_vi.show.analogies import neuron_analogy as neuron_analogy
-    from tinygrad_vi.show.analogies import templates as templates
-    from tinygrad_vi.show.both import draw_both as draw_both
-    from tinygrad_vi.show.derivation import Derivation as Derivation
-    from tinygrad_vi.show.derivation import derive as derive
-    from tinygrad_vi.show.film import Film as Film
-    from tinygrad_vi.show.gates import draw_circuit as draw_circuit
-    from tinygrad_vi.show.gates import draw_gates as draw_gates
-    from tinygrad_vi.show.graph import Drawing as Drawing
-    from tinygrad_vi.show.graph import draw as draw
-    from tinygrad_vi.show.lectures import lecture_picture as lecture_picture
-    from tinygrad_vi.show.lectures import lecture_pictures as lecture_pictures
-    from tinygrad_vi.show.matrices import draw_matrices as draw_matrices
-    from tinygrad_vi.show.modes import draw_modes as draw_modes
-    from tinygrad_vi.show.network import draw_network as draw_network
-    from tinygrad_vi.show.plots import Plot as Plot
-    from tinygrad_vi.show.plots import decision_boundary as decision_boundary
-    from tinygrad_vi.show.plots import gradient_sizes as gradient_sizes
-    from tinygrad_vi.show.plots import loss_curve as loss_curve
-    from tinygrad_vi.show.plots import predictions as predictions
-    from tinygrad_vi.show.recurrent import draw_unrolled as draw_unrolled
-    from tinygrad_vi.show.stepper import Page as Page
-    from tinygrad_vi.show.stepper import step_through as step_through
-    from tinygrad_vi.show.surfaces import ParameterPath as ParameterPath
-    from tinygrad_vi.show.surfaces import batch_columns as batch_columns
-    from tinygrad_vi.show.surfaces import descents as descents
-    from tinygrad_vi.show.surfaces import error_surface as error_surface
-    from tinygrad_vi.show.surfaces import loss_landscape as loss_landscape
-    from tinygrad_vi.show.surfaces import quadratic as quadratic
-    from tinygrad_vi.show.vectors import draw_vectors as draw_vectors
+    from tinygrad_vi.course.pictures import lecture_picture as lecture_picture
+    from tinygrad_vi.course.pictures import lecture_pictures as lecture_pictures
+    from tinygrad_vi.show.graphs.gates import draw_circuit as draw_circuit
+    from tinygrad_vi.show.graphs.gates import draw_gates as draw_gates
+    from tinygrad_vi.show.graphs.scalars import draw as draw
+    from tinygrad_vi.show.graphs.sweeps import draw_modes as draw_modes
+    from tinygrad_vi.show.networks.analogies import neuron_analogy as neuron_analogy
+    from tinygrad_vi.show.networks.analogies import templates as templates
+    from tinygrad_vi.show.networks.network import draw_network as draw_network
+    from tinygrad_vi.show.networks.recurrent import draw_unrolled as draw_unrolled
+    from tinygrad_vi.show.networks.vectors import draw_vectors as draw_vectors
+    from tinygrad_vi.show.page.stepper import Page as Page
+    from tinygrad_vi.show.page.stepper import step_through as step_through
+    from tinygrad_vi.show.paper import Drawing as Drawing
+    from tinygrad_vi.show.plot import Plot as Plot
+    from tinygrad_vi.show.programs.both import draw_both as draw_both
+    from tinygrad_vi.show.programs.matrices import draw_matrices as draw_matrices
+    from tinygrad_vi.show.tapes.derivation import Derivation as Derivation
+    from tinygrad_vi.show.tapes.derivation import derive as derive
+    from tinygrad_vi.show.training.descents import batch_columns as batch_columns
+    from tinygrad_vi.show.training.descents import descents as descents
+    from tinygrad_vi.show.training.error_surface import error_surface as error_surface
+    from tinygrad_vi.show.training.film import Film as Film
+    from tinygrad_vi.show.training.gradients import gradient_sizes as gradient_sizes
+    from tinygrad_vi.show.training.landscape import ParameterPath as ParameterPath
+    from tinygrad_vi.show.training.landscape import loss_landscape as loss_landscape
+    from tinygrad_vi.show.training.plots import decision_boundary as decision_boundary
+    from tinygrad_vi.show.training.plots import loss_curve as loss_curve
+    from tinygrad_vi.show.training.plots import predictions as predictions
+    from tinygrad_vi.show.training.quadratic import quadratic as quadratic
     from tinygrad_vi.show.ways import derivative_cost as derivative_cost
     from tinygrad_vi.show.ways import expression_growth as expression_growth
     from tinygrad_vi.show.ways import numerical_error as numerical_error

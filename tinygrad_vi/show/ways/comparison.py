@@ -10,14 +10,14 @@ from importlib import import_module
 from typing import Any
 
 from tinygrad_vi.once import once
-from tinygrad_vi.show.formula import write_number
-from tinygrad_vi.show.plots import Plot, _figure
-from tinygrad_vi.show.table import Table
+from tinygrad_vi.show.plot import Plot, new_axes
+from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.ways.automatic import COPIES, DerivativeCost, race
 from tinygrad_vi.show.ways.numerical import STEPS, NumericalError
 from tinygrad_vi.show.ways.question import F, Question, count_operations, lecture_function
 from tinygrad_vi.show.ways.report import Report, count_cell, number_cell, text_cell, write_times
 from tinygrad_vi.show.ways.symbolic import DEPTH, DIGITS, MAX_OPERATIONS, SWELL, Algebra, ExpressionGrowth, written_out
+from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.tape import Tape
 
 
@@ -106,7 +106,7 @@ class ThreeWays(Report):
     @once
     def plot(self) -> Plot:
         """The three panels side by side."""
-        figure, axes = _figure(13.8, 5.0, columns=3)
+        figure, axes = new_axes(13.8, 5.0, columns=3)
         for report, axis in zip((self.numerical, self.symbolic, self.automatic), axes, strict=True):
             report.draw_on(axis)
         return Plot(figure, f"three ways to the derivatives of a function at {self.at}")

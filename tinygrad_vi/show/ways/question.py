@@ -12,7 +12,7 @@ from typing import Any
 from tinygrad_vi.derivatives import check_constants, differentiable, moved
 from tinygrad_vi.once import once
 from tinygrad_vi.ops import log, number, sin, total
-from tinygrad_vi.show.formula import write_number
+from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.trees import flatten
 from tinygrad_vi.value import Value, no_grad, recording
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_vi.once import once
-from tinygrad_vi.show.console import printable
-from tinygrad_vi.show.formula import Symbol, write_number
-from tinygrad_vi.show.plots import Plot, _figure
-from tinygrad_vi.show.table import Table, escape_latex
+from tinygrad_vi.show.plot import Plot, new_axes
+from tinygrad_vi.show.tapes.table import Table
+from tinygrad_vi.show.writing.console import printable
+from tinygrad_vi.show.writing.formula import Symbol
+from tinygrad_vi.show.writing.names import escape_latex
+from tinygrad_vi.show.writing.numerals import write_number
 
 
 class Report(ABC):
@@ -63,7 +65,7 @@ class Panel(Report):
     def plot(self) -> Plot:
         """The figure."""
         lines = [line for remark in self.remarks for line in textwrap.wrap(remark, 86)]
-        figure, (axis,) = _figure(6.4, 4.6 + 0.18 * len(lines))
+        figure, (axis,) = new_axes(6.4, 4.6 + 0.18 * len(lines))
         self.draw_on(axis)
         figure.supxlabel("\n".join(lines).replace("$", r"\$"), fontsize=9, x=0.02, ha="left")
         return Plot(figure, self.table.title)

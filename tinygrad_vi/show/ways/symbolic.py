@@ -13,11 +13,12 @@ from typing import Any
 from tinygrad_vi import ops
 from tinygrad_vi.nn import counted
 from tinygrad_vi.ops import Operation, whole_number
-from tinygrad_vi.show.formula import Symbol, write_number
-from tinygrad_vi.show.plots import BLUE, GREEN, ORANGE, RED
-from tinygrad_vi.show.table import Table
+from tinygrad_vi.show.plot import BLUE, GREEN, ORANGE, RED
+from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.ways.question import F, Question, count_operations, lecture_function
 from tinygrad_vi.show.ways.report import Panel, count_cell, legend, log_axis, text_cell, write_times
+from tinygrad_vi.show.writing.formula import Symbol
+from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.value import Value, adjoints, recording, topological_order
 
 DEPTH = 10

@@ -1,0 +1,1 @@
+"""Networks as the lecture notes draw them: circles, vectors, steps in time."""

@@ -1,0 +1,118 @@
+"""The sheet of paper of all plots: colours, marks, axes, and a `Plot` that shows and saves itself.
+
+Figures are made without pyplot, so they need no display and leave no state behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_vi.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+DOTS_PER_INCH = 144
+LONGEST_LINE = 120  # of a text on a plot, in letters
+FORMATS = ("png", "svg", "pdf")
+
+BLUE, RED, GREEN, GREY = "#1d4ed8", "#be123c", "#15803d", "#64748b"
+ORANGE, PURPLE = "#d97706", "#7c3aed"
+CLASS_COLORS = (BLUE, ORANGE, GREEN, PURPLE, RED, "#0891b2", "#4d7c0f", "#c026d3", "#78350f", "#0f172a")
+MARKERS = "os^DvP*X<>"  # classes differ by shape too
+
+
+class Plot:
+    """A matplotlib figure that a notebook shows as it is, and `save` keeps.
+
+    figure: the figure, to go on with.  summary: what it shows, in words.
+    """
+
+    def __init__(self, figure: Figure, summary: str) -> None:
+        self.figure = figure
+        self.summary = summary
+
+    def save(self, path: str | Path) -> Path:
+        """Write the plot as .png, .svg or .pdf; returns the path.
+
+        Raises ValueError for another ending, OSError when the file cannot be written.
+        """
+        path = Path(path)
+        form = path.suffix.lower().lstrip(".")
+        if form not in FORMATS:
+            endings = ", ".join(f".{ending}" for ending in FORMATS)
+            raise ValueError(f"cannot save a plot as {path.name!r}: the name must end in {endings}")
+        return write_atomically(path, self._render(form))
+
+    def _render(self, form: str) -> bytes:
+        """The picture in one of the `FORMATS`."""
+        from matplotlib import rc_context
+
+        clean_texts(self.figure)
+        buffer = BytesIO()
+        undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
+        with rc_context({"svg.hashsalt": "tinygrad_vi"}):  # equal plots give equal files
+            self.figure.savefig(buffer, format=form, dpi=DOTS_PER_INCH, metadata=undated)
+        return buffer.getvalue()
+
+    def __repr__(self) -> str:
+        return f'<Plot of {self.summary}; .save("plot.png") writes it>'
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        width, height = (int(inches * 72) for inches in self.figure.get_size_inches())
+        bundle = {"image/png": fewer_colors(self._render("png")), "text/plain": repr(self)}
+        return bundle, {"image/png": {"width": width, "height": height}}
+
+
+def clean_texts(figure: Any) -> None:
+    """Texts without the signs that no file may hold, such as control characters, and with an end."""
+    from matplotlib.text import Text
+
+    for artist in figure.findobj(Text):
+        text = artist.get_text()
+        lines = ["".join(c if c.isprintable() else " " for c in line) for line in text.split("\n")]
+        lines = [line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…" for line in lines]
+        if "\n".join(lines) != text:
+            artist.set_text("\n".join(lines))
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches; ImportError when the package matplotlib is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("plots need the package matplotlib: pip install matplotlib") from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def styled(axis: Any) -> Any:
+    """Axes in the style of all plots."""
+    axis.grid(visible=True, color="#e2e8f0", linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    return axis
+
+
+def fewer_colors(png: bytes, colors: int = 256) -> bytes:
+    """The same picture in so many colours: a third of the size or less, so that notebooks stay small."""
+    from PIL import Image  # matplotlib brings it along
+
+    small = BytesIO()
+    Image.open(BytesIO(png)).convert("RGB").quantize(colors, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+def new_axes(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Any]]:
+    figure = new_figure(width, height)
+    axes = figure.subplots(rows, columns, sharex="col", squeeze=False).flat
+    return figure, [styled(axis) for axis in axes]
+
+
+def padded(xs: Sequence[float]) -> tuple[float, float]:
+    """From the smallest to the largest number, and a margin."""
+    margin = 0.12 * (max(xs) - min(xs)) or 1.0
+    return min(xs) - margin, max(xs) + margin

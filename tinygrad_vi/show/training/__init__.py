@@ -1,0 +1,1 @@
+"""Training as plots: courses of the loss, boundaries, gradients by layer, surfaces, films."""
