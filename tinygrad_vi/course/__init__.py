@@ -8,6 +8,7 @@
     referee("E03")              the printed formula against automatic and numerical differentiation
     errata_table()              all mistakes found in the lecture notes
     progress()                  what is solved
+    lecture_pictures()          the pictures of the lecture notes; lecture_picture("S3-3.15") draws one
 
 Names are English; all that a student reads is Vietnamese.
 """
@@ -18,6 +19,8 @@ from tinygrad_vi.course.data import UnknownName as UnknownName
 from tinygrad_vi.course.launch import course as course
 from tinygrad_vi.course.notes import hint as hint
 from tinygrad_vi.course.notes import statement as statement
+from tinygrad_vi.course.pictures import lecture_picture as lecture_picture
+from tinygrad_vi.course.pictures import lecture_pictures as lecture_pictures
 from tinygrad_vi.course.rulings import Ruling as Ruling
 from tinygrad_vi.course.rulings import errata_table as errata_table
 from tinygrad_vi.course.rulings import referee as referee

@@ -4,8 +4,6 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
-    from tinygrad_vi.course.pictures import lecture_picture as lecture_picture
-    from tinygrad_vi.course.pictures import lecture_pictures as lecture_pictures
     from tinygrad_vi.show.graphs.gates import draw_circuit as draw_circuit
     from tinygrad_vi.show.graphs.gates import draw_gates as draw_gates
     from tinygrad_vi.show.graphs.scalars import draw as draw
@@ -39,30 +37,36 @@ if _TYPE_CHECKING:
     from tinygrad_vi.show.ways import numerical_error as numerical_error
     from tinygrad_vi.show.ways import three_ways as three_ways
 
-#: each picture is a room that is opened when it is first asked for: where each name lives
-_LATER = {
-    **dict.fromkeys(("neuron_analogy", "templates"), "analogies"),
-    **dict.fromkeys(("draw_both",), "both"),
-    **dict.fromkeys(("Derivation", "derive"), "derivation"),
-    **dict.fromkeys(("Film",), "film"),
-    **dict.fromkeys(("draw_circuit", "draw_gates"), "gates"),
-    **dict.fromkeys(("Drawing", "draw"), "graph"),
-    **dict.fromkeys(("lecture_picture", "lecture_pictures"), "lectures"),
-    **dict.fromkeys(("draw_matrices",), "matrices"),
-    **dict.fromkeys(("draw_modes",), "modes"),
-    **dict.fromkeys(("draw_network",), "network"),
-    **dict.fromkeys(("Plot", "decision_boundary", "gradient_sizes", "loss_curve", "predictions"), "plots"),
-    **dict.fromkeys(("draw_unrolled",), "recurrent"),
-    **dict.fromkeys(("Page", "step_through"), "stepper"),
-    **dict.fromkeys(
-        ("ParameterPath", "batch_columns", "descents", "error_surface", "loss_landscape", "quadratic"), "surfaces"
-    ),
-    **dict.fromkeys(("draw_vectors",), "vectors"),
-    **dict.fromkeys(("derivative_cost", "expression_growth", "numerical_error", "three_ways"), "ways"),
+#: each picture is a room that is opened when it is first asked for: what each room offers
+_ROOMS = {
+    "graphs.gates": ("draw_circuit", "draw_gates"),
+    "graphs.scalars": ("draw",),
+    "graphs.sweeps": ("draw_modes",),
+    "networks.analogies": ("neuron_analogy", "templates"),
+    "networks.network": ("draw_network",),
+    "networks.recurrent": ("draw_unrolled",),
+    "networks.vectors": ("draw_vectors",),
+    "page.stepper": ("Page", "step_through"),
+    "paper": ("Drawing",),
+    "plot": ("Plot",),
+    "programs.both": ("draw_both",),
+    "programs.matrices": ("draw_matrices",),
+    "tapes.derivation": ("Derivation", "derive"),
+    "training.descents": ("batch_columns", "descents"),
+    "training.error_surface": ("error_surface",),
+    "training.film": ("Film",),
+    "training.gradients": ("gradient_sizes",),
+    "training.landscape": ("ParameterPath", "loss_landscape"),
+    "training.plots": ("decision_boundary", "loss_curve", "predictions"),
+    "training.quadratic": ("quadratic",),
+    "ways": ("derivative_cost", "expression_growth", "numerical_error", "three_ways"),
 }
+_LATER = {name: room for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
+    if name in ("lecture_picture", "lecture_pictures"):
+        raise AttributeError(f"the pictures of the lecture notes belong to the course: tinygrad_vi.course.{name}")
     if name not in _LATER:
         raise AttributeError(f"module 'tinygrad_vi.show' has no attribute {name!r}")
     return getattr(_import_module(f"tinygrad_vi.show.{_LATER[name]}"), name)
