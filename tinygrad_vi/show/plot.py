@@ -107,6 +107,7 @@ def fewer_colors(png: bytes, colors: int = 256) -> bytes:
 
 
 def new_axes(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Any]]:
+    """An empty figure with axes in the style of all plots."""
     figure = new_figure(width, height)
     axes = figure.subplots(rows, columns, sharex="col", squeeze=False).flat
     return figure, [styled(axis) for axis in axes]

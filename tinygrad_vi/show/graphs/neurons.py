@@ -55,6 +55,7 @@ class Record:
         return len(self.nodes)
 
     def operations(self) -> range:
+        """The places of what was computed: operands stand before."""
         return range(self.leaves, len(self.nodes))
 
     def kind(self, i: int) -> str:

@@ -160,7 +160,7 @@ class Page:
 
 
 def _resource(name: str) -> str:
-    return files("tinygrad_vi.show").joinpath(name).read_text(encoding="utf-8")
+    return files("tinygrad_vi.show.page").joinpath(name).read_text(encoding="utf-8")
 
 
 @cache

@@ -18,11 +18,16 @@ from dataclasses import dataclass
 
 from tinygrad_vi.ops import whole_number
 from tinygrad_vi.show.tapes.derivation_writer import DerivationWriter
+from tinygrad_vi.show.tapes.equations import write_count
 from tinygrad_vi.show.tapes.paths import Search, Step, check_value
 from tinygrad_vi.show.tapes.table import MAX_ROWS
 from tinygrad_vi.show.writing.console import printable
 from tinygrad_vi.tape import Tape
-from tinygrad_vi.value import Value, not_finite
+from tinygrad_vi.value import Value, check_unchanged, not_finite
+
+FEW_PATHS = 6  # so many are written out without being asked
+SHORT_PATH = 10  # factors of the longest of them
+MOST_PATHS = 200  # when asked
 
 
 def derive(
@@ -64,7 +69,33 @@ def derive(
     digits = whole_number(digits, "digits")
     if not math.isfinite(y.data):
         raise not_finite(y)
-    return Search(y, x, stops).derivation(paths, digits)
+    return _derivation(Search(y, x, stops), paths, digits)
+
+
+def _derivation(search: Search, paths: bool | None, digits: int) -> Derivation:
+    found = bool(search.ends) and search.x is not search.y
+    n_paths = sum(search.count[end] for end in search.ends)
+    if paths and n_paths > MOST_PATHS:
+        raise ValueError(
+            f"{write_count(n_paths).text} paths from x to y are more than the {MOST_PATHS} that can be written out; "
+            "with paths=False each node gets one line instead"
+        )
+    if paths is None:
+        paths = n_paths <= FEW_PATHS and search.longest() <= SHORT_PATH
+    check_unchanged(search.tape.operations)
+    steps = [] if not found else [search.sum_over_paths()] if paths else list(search.node_by_node())
+    return Derivation(
+        y=search.y,
+        x=search.x,
+        total=float(search.adjoint[search.x]),
+        n_paths=n_paths,
+        steps=steps,
+        nodes=list(search.count) if found else [],
+        stops={end: search.adjoint[end] for end in reversed(search.ends) if found and end is not search.y},
+        factored=not paths,
+        tape=search.tape,
+        digits=digits,
+    )
 
 
 @dataclass(frozen=True, repr=False, eq=False)

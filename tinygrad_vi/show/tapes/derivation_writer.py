@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tinygrad_vi import ops
-from tinygrad_vi.show.tapes.derivation import Derivation
 from tinygrad_vi.show.tapes.equations import (
     Equation,
     Part,
@@ -29,6 +28,9 @@ from tinygrad_vi.show.writing.names import escape_latex, is_name, label_symbol, 
 from tinygrad_vi.show.writing.numerals import enough_digits, product_digits, sum_digits
 from tinygrad_vi.tape import Tape
 from tinygrad_vi.value import Value, check_unchanged
+
+if TYPE_CHECKING:
+    from tinygrad_vi.show.tapes.derivation import Derivation
 
 T = TypeVar("T")
 LONGEST_LABEL = 40

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress, pairwise
 
+from tinygrad_vi.show.tapes.table import text_columns
 from tinygrad_vi.show.writing.formula import Symbol, product_of, signed, sum_of
 from tinygrad_vi.tape import SUBSCRIPTS
 
@@ -46,6 +46,7 @@ class Equation:
         return list(compress(self.formulas, new[:n])), list(compress(self.numbers, new[n:]))
 
     def laid_out(self, stages: Sequence[Sum]) -> list[Symbol]:
+        """The stages on lines: several on one where they fit, one on several where it is too long."""
         lines: list[Symbol] = []
         for stage in stages:
             first, *more = _broken(stage)
@@ -90,10 +91,12 @@ def filled_lines(pieces: Sequence[Symbol]) -> list[Symbol]:
 
 
 def joined(left: Symbol, right: Symbol, between: str = "") -> Symbol:
+    """Two pieces of a formula as one."""
     return Symbol(left.text + between + right.text, left.latex + between + right.latex)
 
 
 def equal_to(left: Symbol, right: Symbol) -> Symbol:
+    """left = right."""
     return joined(left, right, " = ")
 
 
@@ -105,15 +108,17 @@ class Part:
     equations: Sequence[Equation] = ()
 
     def text(self) -> Iterator[str]:
+        """The lines for a terminal."""
         yield self.sentence.text
-        width = max((_columns(equation.left.text) for equation in self.equations), default=0)
+        width = max((text_columns(equation.left.text) for equation in self.equations), default=0)
         for equation in self.equations:
-            left = equation.left.text + " " * (width - _columns(equation.left.text))
+            left = equation.left.text + " " * (width - text_columns(equation.left.text))
             for line in equation.lines():
                 yield f"  {left} {line.text}".rstrip()
                 left = " " * width
 
     def latex(self, begin: str, end: str) -> Iterator[str]:
+        """The lines for LaTeX; begin and end: what stands around a display."""
         yield self.sentence.latex
         for display in self.displays():
             yield from [begin, r"\begin{aligned}", " \\\\\n".join(display), r"\end{aligned}", end]
@@ -137,11 +142,6 @@ class Part:
             yield display
 
 
-def _columns(text: str) -> int:
-    """How many columns of a terminal the text takes."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
 def sentence_of(template: str, *symbols: Symbol | Sequence[Symbol]) -> Symbol:
     """Words with a formula at each {}; several are enumerated."""
     several = [[s] if isinstance(s, Symbol) else s for s in symbols]
@@ -152,21 +152,26 @@ def sentence_of(template: str, *symbols: Symbol | Sequence[Symbol]) -> Symbol:
 
 
 def worded(formula: Symbol, words: str) -> Symbol:
+    """A formula with words in parentheses behind it."""
     return Symbol(f"{formula.text} ({words})", rf"{formula.latex}\text{{ ({words})}}")
 
 
 def write_count(n: int) -> Symbol:
+    """A whole number, in powers of ten where it is long."""
     exponent = int(n.bit_length() * math.log10(2))  # Python does not write numbers of thousands of digits
     return Symbol(str(n)) if exponent < 20 else Symbol(f"about 10^{exponent}", rf"\text{{about }} 10^{{{exponent}}}")
 
 
 def fraction(above: Symbol, below: Symbol) -> Symbol:
+    """∂above/∂below."""
     return Symbol(f"∂{above.text}/∂{below.text}", rf"\frac{{\partial {above.latex}}}{{\partial {below.latex}}}")
 
 
 def mark_of(place: str) -> Symbol:
+    """The mark of a derivative by one operand alone, |₁."""
     return Symbol("|" + ("ₖ" if place == "k" else place.translate(SUBSCRIPTS)), f"|_{{{place}}}")
 
 
 def stages_of(symbols: Iterable[Symbol]) -> list[Sum]:
+    """Symbols as the stages of an equation."""
     return [[[symbol]] for symbol in symbols]

@@ -6,14 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_vi.show.tapes.derivation import Derivation
-from tinygrad_vi.show.tapes.equations import write_count
 from tinygrad_vi.tape import Tape
-from tinygrad_vi.value import Value, adjoints, check_unchanged
-
-FEW_PATHS = 6  # so many are written out without being asked
-SHORT_PATH = 10  # factors of the longest of them
-MOST_PATHS = 200  # when asked
+from tinygrad_vi.value import Value, adjoints
 
 
 @dataclass(frozen=True)
@@ -45,6 +39,7 @@ class Step:
 
 
 def check_value(v: Any, role: str) -> None:
+    """Raises TypeError unless v is a Value; role: what it was given for."""
     if not isinstance(v, Value):
         raise TypeError(f"derive takes Values, got {v!r:.60} of type {type(v).__name__} for {role}")
 
@@ -87,38 +82,13 @@ class Search:
         self.ends = [v for v in self.count if v is y or v in self.stops]
 
     def check_stops(self, stops: Sequence[Value]) -> None:
+        """Raises ValueError for a stop that is x or not in the graph of y."""
         known = {self.y, *self.tape.operations, *(v for node in self.tape.operations for v in node.parents)}
         for v in stops:
             if v is self.x:
                 raise ValueError(f"x is itself a stop, so nothing would be left to derive: {v!r}")
             if v not in known:
                 raise ValueError(f"cannot stop at {v!r}: it is not in the graph of y")
-
-    def derivation(self, paths: bool | None, digits: int) -> Derivation:
-        found = bool(self.ends) and self.x is not self.y
-        n_paths = sum(self.count[end] for end in self.ends)
-        if paths and n_paths > MOST_PATHS:
-            raise ValueError(
-                f"{write_count(n_paths).text} paths from x to y are more than the {MOST_PATHS} that can be written out; "
-                "with paths=False each node gets one line instead"
-            )
-        if paths is None:
-            paths = n_paths <= FEW_PATHS and self.longest() <= SHORT_PATH
-        nodes = list(self.count) if found else []
-        check_unchanged(self.tape.operations)
-        steps: Iterable[Step] = [self.sum_over_paths()] if found and paths else self.node_by_node() if found else []
-        return Derivation(
-            y=self.y,
-            x=self.x,
-            total=float(self.adjoint[self.x]),
-            n_paths=n_paths,
-            steps=list(steps),
-            nodes=nodes,
-            stops={end: self.adjoint[end] for end in reversed(self.ends) if found and end is not self.y},
-            factored=not paths,
-            tape=self.tape,
-            digits=digits,
-        )
 
     def longest(self) -> int:
         """How many edges the longest path has."""
@@ -152,6 +122,7 @@ class Search:
         return Step(self.x, products, self.adjoint[self.x])
 
     def node_by_node(self) -> Iterator[Step]:
+        """The derivative by each node between y and x, from those by the nodes that use it."""
         ends = {*self.ends}
         for node in reversed(self.count):
             if node not in ends:

@@ -106,6 +106,7 @@ def measure_gradients(
 
 
 def root_mean_square(xs: Sequence[float]) -> float:
+    """sqrt(sum of x**2 / count), 0 of nothing; no square leaves the range."""
     return math.hypot(*xs) / math.sqrt(len(xs)) if xs else 0.0
 
 
@@ -140,6 +141,7 @@ def _remarks(model: MLP, deltas: list[list[float]], slopes: list[dict[int, float
 
 
 def write_ratio(x: float, y: float) -> str:
+    """x / y in words."""
     return write_number(x / y, 2) if y else "infinitely many"
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 def import_numpy() -> Any:
+    """NumPy, or an ImportError that says what to install."""
     try:
         import numpy
     except ImportError:

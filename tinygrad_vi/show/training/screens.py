@@ -22,8 +22,8 @@ from tinygrad_vi.show.training.plots import label_numbers
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from tinygrad_vi.show.training.film import Film
     from tinygrad_vi.training import History
-from tinygrad_vi.show.training.film import Film
 
 DOTS_PER_INCH = 100  # of the GIF
 SMALL = 9  # the size of letters
@@ -145,6 +145,7 @@ def _only_first(axis: Any, column: int) -> None:
 
 
 def draw_answers(axis: Any, view: Any, scene: Scene, size: float) -> str:
+    """What the model answers, with the names of the axes; returns the title."""
     words: str = view.draw(axis, scene.answers, size)
     axis.set_xlabel(view.labels[0], parse_math=False)
     axis.set_ylabel(view.labels[1], parse_math=False)

@@ -76,6 +76,7 @@ def _color(k: int) -> str:
 
 
 def numbered(name: str, k: int, columns: Sequence[Any]) -> str:
+    """A name with a number behind it, where there are several columns."""
     return name if len(columns) == 1 else f"{name} {k + 1}"
 
 
