@@ -27,17 +27,11 @@ Matrix = Sequence[Sequence[Any]]
 CASES: dict[str, Case] = {}
 
 
-def case(name: str) -> Callable[[Case], Case]:
-    """Enter a case under the name of its erratum."""
+def case(function: Case) -> Case:
+    """Enter a case: its function bears the name of its erratum, e09."""
+    CASES[function.__name__.upper()] = function
+    return function
 
-    def enter(function: Case) -> Case:
-        CASES[name] = function
-        return function
-
-    return enter
-
-
-# --- Matrices of numbers or Values ------------------------------------------------------------------------------------
 
 
 def product(A: Matrix, B: Matrix) -> list[list[Any]]:
@@ -62,8 +56,6 @@ def size(A: Matrix) -> list[int]:
     return [len(A), len(A[0])]
 
 
-# --- Scalar graphs and the two modes (notes S0, S1, S3) ---------------------------------------------------------------
-
 
 def book(x1: Any, x2: Any) -> Any:
     """The function of Tables 3.1 and 3.2."""
@@ -79,8 +71,8 @@ def book_tape() -> Tape:
     return Tape(book(x1, x2), [x1, x2])
 
 
-@case("E09")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e09(duel: Callable[..., Duel]) -> list[Duel]:
     tape = book_tape()
     bar = {tape.name(node): tape.adjoint()[node] for node in tape}
     x1, x2 = BOOK_AT
@@ -92,8 +84,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E10")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e10(duel: Callable[..., Duel]) -> list[Duel]:
     tape = book_tape()
     bar = {tape.name(node): tape.adjoint()[node] for node in tape}
     downwards = ["v₅", "v₄", "v₃", "v₁", "v₂", "v₀", "v₋₁"]  # the right column as printed
@@ -126,16 +118,16 @@ def _chain(x: Any) -> Any:
     return exp(sin(x**2))
 
 
-@case("E11")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e11(duel: Callable[..., Duel]) -> list[Duel]:
     return [
         duel("y = g₃(g₂(g₁(x))) tại x = 1,3", lambda x: exp(sin(x)), lambda x: exp(sin(x**2)), truth=_chain, at=(1.3,),
              of="value", part="B04.y"),
     ]  # fmt: skip
 
 
-@case("E12")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e12(duel: Callable[..., Duel]) -> list[Duel]:
     def factors(x: float) -> tuple[float, float, float]:
         v1 = x * x
         return exp(sin(v1)), cos(v1), 2.0 * x  # dy/dv2, dv2/dv1, dv1/dx
@@ -146,8 +138,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E31")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e31(duel: Callable[..., Duel]) -> list[Duel]:
     x1, x2 = BOOK_AT
     h = 2.0**-24
     return [
@@ -156,8 +148,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E32")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e32(duel: Callable[..., Duel]) -> list[Duel]:
     upstream, branches = 2.0, 2
     return [
         duel("gradient của hai nhánh", [upstream / branches] * branches, [upstream] * branches,
@@ -165,8 +157,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E43")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e43(duel: Callable[..., Duel]) -> list[Duel]:
     n = 100
     inputs = [Value(1.0, f"x{i}") for i in range(n)]
     tape = Tape(total(inputs), inputs)
@@ -177,8 +169,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E44")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e44(duel: Callable[..., Duel]) -> list[Duel]:
     tape = book_tape()
     sweeps = [tape.tangent({v: 1.0}) for v in tape.inputs]
     graphs = len({id(sweep.tape) for sweep in sweeps})
@@ -189,8 +181,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E46")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e46(duel: Callable[..., Duel]) -> list[Duel]:
     w, learning_rate = Value(1.0), 0.1
     (w * w).backward()
     return [
@@ -199,8 +191,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E48")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e48(duel: Callable[..., Duel]) -> list[Duel]:
     x = y = Value(1.0)
     for _step in range(30):
         y = y + y
@@ -213,8 +205,6 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-# --- Activations and linear collapse ----------------------------------------------------------------------------------
-
 COLLAPSE = [
     [[0.0, 0.0], [2.0, 3.0], [-3.0, -2.0], [2.0, 3.0]],
     [[-2.0, -1.0, 3.0, -1.0], [-2.0, 2.0, -2.0, -1.0], [1.0, 0.0, -3.0, -3.0]],
@@ -222,8 +212,8 @@ COLLAPSE = [
 ]
 
 
-@case("E19")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e19(duel: Callable[..., Duel]) -> list[Duel]:
     W1, W2, W3 = COLLAPSE
     network = nn.MLP.from_weights(COLLAPSE, [[0.0] * len(W) for W in COLLAPSE], activation="identity")
     turned = [transposed(W) for W in COLLAPSE]
@@ -236,8 +226,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E33")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e33(duel: Callable[..., Duel]) -> list[Duel]:
     rest = sigmoid(-40.0)  # 1 - sigmoid(40), without cancellation
     return [
         duel("σ(40) có bằng đúng 1 không?", sigmoid(40.0) == 1.0, False, judges={"1 − σ(40) = σ(−40)": rest == 0.0},
@@ -247,8 +237,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E49")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e49(duel: Callable[..., Duel]) -> list[Duel]:
     def loss(start: Any, layers: int) -> Any:
         a = start
         for _layer in range(layers):
@@ -264,14 +254,12 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-# --- Losses -----------------------------------------------------------------------------------------------------------
-
 LOGITS, LABEL = [2.0, 1.0, -1.0], [1.0, 0.0, 0.0]
 A, Y = [0.8, 0.3, 0.4], [1.0, 0.0, 1.0]
 
 
-@case("E01")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e01(duel: Callable[..., Duel]) -> list[Duel]:
     def version(sign: float) -> Callable[..., Any]:
         return lambda y: sign * logsumexp(y) - total([p * v for p, v in zip(LABEL, y, strict=True)])
 
@@ -288,8 +276,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E02")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e02(duel: Callable[..., Duel]) -> list[Duel]:
     def mean_square(a: Any) -> Any:
         return total([(y - v) ** 2 for v, y in zip(a, Y, strict=True)]) / len(Y)
 
@@ -299,8 +287,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E03")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e03(duel: Callable[..., Duel]) -> list[Duel]:
     def entry(a: float, y: float) -> float:
         return -(y / a - (1 - y) * (-1) / (1 - a)) / len(Y)
 
@@ -320,8 +308,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E04")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e04(duel: Callable[..., Duel]) -> list[Duel]:
     y = 1.0
 
     def delta(z: Any) -> Any:
@@ -339,8 +327,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E05")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e05(duel: Callable[..., Duel]) -> list[Duel]:
     q = softmax(LOGITS)
     return [
         duel("hàng thứ nhất của ∂q/∂y", [q[0] * (1 - q[0]), 0.0, 0.0], [q[0] * (1 - q[0]), -q[0] * q[1], -q[0] * q[2]],
@@ -348,8 +336,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E14")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e14(duel: Callable[..., Duel]) -> list[Duel]:
     def half_square(z: Any) -> Any:
         return losses.sse(sigmoid(z), 1.0)
 
@@ -359,8 +347,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E34")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e34(duel: Callable[..., Duel]) -> list[Duel]:
     z = [1.0, 1.1]
     return [
         duel("softmax(1; 1,1)", [float(v == max(z)) for v in z], [sigmoid(z[0] - z[1]), sigmoid(z[1] - z[0])],
@@ -368,8 +356,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E35")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e35(duel: Callable[..., Duel]) -> list[Duel]:
     a = [0.3, -1.2, 2.0]
     return [
         duel("tổng xác suất của ba lớp loại trừ nhau", total([sigmoid(v) for v in a]), total(softmax(a)),
@@ -377,14 +365,12 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-# --- Networks ---------------------------------------------------------------------------------------------------------
-
 #: one row of weights of a unit after the other; the bias stands apart
 SMALL_W, SMALL_B, SMALL_X = [[[0.2, -0.4], [0.7, 0.1]], [[0.5, -0.3]]], [[0.1, -0.2], [0.05]], [0.6, -1.1]
 
 
-@case("E21")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e21(duel: Callable[..., Duel]) -> list[Duel]:
     network = nn.MLP.from_weights(SMALL_W, SMALL_B, activation="tanh")
     first, second = SMALL_W
     (b1, b2), x = SMALL_B, [1.0, *SMALL_X]
@@ -398,8 +384,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     return [duel("y", output(1.0), output(0.0), judges={"Mạng": network(SMALL_X)}, part="B22.y")]
 
 
-@case("E22")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e22(duel: Callable[..., Duel]) -> list[Duel]:
     network = nn.MLP.from_weights(SMALL_W, SMALL_B, activation="tanh")
     hidden = network.layer_outputs(SMALL_X)[1]
 
@@ -426,8 +412,8 @@ def _loss_423(x: Any) -> Any:
     return losses.mse(nn.MLP.from_weights([W1, W2], [B1, B2], activation="tanh")(x), T)
 
 
-@case("E25")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e25(duel: Callable[..., Duel]) -> list[Duel]:
     hidden, output = nn.Layer.from_weights(W1, B1, "tanh"), nn.Layer.from_weights(W2, B2)
     # the deck's layout: a row for each variable
     by_z, by_x = size(transposed(jacobian(output)(hidden(X)))), size(transposed(jacobian(hidden)(X)))
@@ -438,8 +424,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E26")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e26(duel: Callable[..., Duel]) -> list[Duel]:
     _a, z, g = _forward()
 
     def gradient(inner: Callable[[float], float]) -> list[Any]:
@@ -448,8 +434,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     return [duel("g(x)", gradient(tanh), gradient(lambda v: v), truth=_loss_423, at=(X,), part="B35n.gx")]
 
 
-@case("E47")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e47(duel: Callable[..., Duel]) -> list[Duel]:
     a, z, g = _forward()
 
     def loss(a: Any) -> Any:
@@ -460,8 +446,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     return [duel("δ = ∂L/∂a (hai nút ẩn)", total(entries), entries, truth=loss, at=(a,), part="B35n.ga")]
 
 
-@case("E27")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e27(duel: Callable[..., Duel]) -> list[Duel]:
     W, x = [[1.0, -1.0, 0.5], [0.0, 2.0, -1.0]], [1.0, 0.5, -1.0]
     column = [[v, 0.0] for v in x]
     by_w1 = jacobian(lambda w: times([w, W[1]], x))(W[0])
@@ -472,8 +458,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E18")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e18(duel: Callable[..., Duel]) -> list[Duel]:
     W, b, x, y = [[[0.15, 0.20], [0.25, 0.30]], [[0.40, 0.45]]], [[0.35, 0.35], [0.60]], [0.05, 0.10], 0.01
     _inputs, h, [a] = nn.MLP.from_weights(W, b, activation="sigmoid").layer_outputs(x)
     v = W[1][0][0]
@@ -518,8 +504,8 @@ def _study_loss(weights: Sequence[Matrix]) -> Any:
     return losses.bce([row[0] for row in _outputs(weights, rows)[-1]], passed)
 
 
-@case("E13")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e13(duel: Callable[..., Duel]) -> list[Duel]:
     weights, rows, passed = _study()
     predictions = [row[0] for row in _outputs(weights, rows)[-1]]
 
@@ -534,8 +520,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E15")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e15(duel: Callable[..., Duel]) -> list[Duel]:
     weights, rows, passed = _study()
     _x, _a1, a2, a3 = _outputs(weights, rows)
     errors = [[y[0] - t] for y, t in zip(a3, passed, strict=True)]
@@ -546,8 +532,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E16")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e16(duel: Callable[..., Duel]) -> list[Duel]:
     weights, rows, passed = _study()
     _x, a1, a2, a3 = _outputs(weights, rows)
     errors = [[y[0] - t] for y, t in zip(a3, passed, strict=True)]
@@ -567,8 +553,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E17")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e17(duel: Callable[..., Duel]) -> list[Duel]:
     weights, rows, passed = _study()
     _x, _a1, a2, a3 = _outputs(weights, rows)
     errors = [[(y[0] - t) / len(rows)] for y, t in zip(a3, passed, strict=True)]
@@ -584,8 +570,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E50")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e50(duel: Callable[..., Duel]) -> list[Duel]:
     network = nn.MLP(2, [3, 4, 1], seed=0)
     output = network.layers[-1]
     right = len(network.parameters())
@@ -597,8 +583,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E52")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e52(duel: Callable[..., Duel]) -> list[Duel]:
     layer = nn.MLP(2, [3, 4, 1], seed=0).layers[1]
     row = [[unit.b.data for unit in layer.neurons]]
     return [
@@ -607,8 +593,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E29")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e29(duel: Callable[..., Duel]) -> list[Duel]:
     sequence = [[2.0, -2.0], [0.0, 3.5], [1.0, 2.2]]
     cell = nn.RNNCell.from_weights([[1.0, -1.0]], [[1.0]], activation="identity")
     h = [state[0] for state in nn.RNN(cell)(sequence)]
@@ -618,11 +604,9 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-# --- Training ---------------------------------------------------------------------------------------------------------
 
-
-@case("E08")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e08(duel: Callable[..., Duel]) -> list[Duel]:
     rng = random.Random(0)
     points = [(rng.gauss(0.0, 1.0), rng.gauss(0.0, 4.0)) for _i in range(1280)]
     each = [grad(lambda w, x=x, t=t: losses.sse(w * x, t))(0.5) for x, t in points]
@@ -653,8 +637,8 @@ def _line_loss(w: Any, points: Sequence[tuple[float, float]] = LINE) -> Any:
     return total([losses.sse(w * x, t) for x, t in points]) / len(points)
 
 
-@case("E37")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e37(duel: Callable[..., Duel]) -> list[Duel]:
     landscape = [-2.0, -1.0, 0.0, 1.0, 2.0]
 
     def over_examples(w: float) -> float:
@@ -666,8 +650,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E38")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e38(duel: Callable[..., Duel]) -> list[Duel]:
     def valleys(w: Any) -> Any:
         return w**4 / 4 - w**2 / 2 + w / 10
 
@@ -688,8 +672,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E39")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e39(duel: Callable[..., Duel]) -> list[Duel]:
     chunks = [LINE[:2], LINE[2:]]
     w = Value(1.0)
     for chunk in chunks:
@@ -702,8 +686,6 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
         duel("gradient cộng dồn từng khúc", "không làm được", gradient, truth=_line_loss, at=(1.0,)),
     ]  # fmt: skip
 
-
-# --- Second order -----------------------------------------------------------------------------------------------------
 
 
 def _eigenvalues(H: Matrix) -> tuple[float, float]:
@@ -727,8 +709,8 @@ def _half_sse(w: Any) -> Any:
     return losses.sse([exp(w * x) for x, _y in CURVE], [y for _x, y in CURVE])
 
 
-@case("E06")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e06(duel: Callable[..., Duel]) -> list[Duel]:
     w = CURVE_AT
     J = [x * exp(w * x) for x, _y in CURVE]
     r = [y - exp(w * x) for x, y in CURVE]
@@ -743,8 +725,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E07")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e07(duel: Callable[..., Duel]) -> list[Duel]:
     w = CURVE_AT
     gauss_newton = math.fsum((x * exp(w * x)) ** 2 for x, _y in CURVE)
     dropped = math.fsum((y - exp(w * x)) * x * x * exp(w * x) for x, y in CURVE)
@@ -759,8 +741,8 @@ def _quadratic(w: Any) -> Any:
     return w[0] ** 2 + w[0] * w[1] + 2 * w[1] ** 2
 
 
-@case("E23")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e23(duel: Callable[..., Duel]) -> list[Duel]:
     at = [0.3, -0.2]
     g = grad(_quadratic)(at)
     twice = jacobian(lambda w: [2 * w[0] + w[1], w[0] + 4 * w[1]])(at)  # the gradient by hand, differentiated
@@ -770,8 +752,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E24")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e24(duel: Callable[..., Duel]) -> list[Duel]:
     def network(w: Any) -> Any:
         return losses.sse(w[1] * tanh(w[0]), 1.0)
 
@@ -786,8 +768,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E40")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e40(duel: Callable[..., Duel]) -> list[Duel]:
     def kind(f: Callable[..., Any]) -> str:
         low, high = _eigenvalues(hessian(f)([0.0, 0.0]))
         if max(abs(low), abs(high)) < 1e-6:
@@ -802,8 +784,8 @@ def _(duel: Callable[..., Duel]) -> list[Duel]:
     ]  # fmt: skip
 
 
-@case("E30")
-def _(duel: Callable[..., Duel]) -> list[Duel]:
+@case
+def e30(duel: Callable[..., Duel]) -> list[Duel]:
     n, batch, float32, mebibyte = 4096, 64, 4, 2**20
     row = n * float32
     return [

@@ -180,8 +180,6 @@ def referee(
 
 
 def _erratum_ruling(erratum: Erratum, pytorch: bool) -> Ruling:
-    from tinygrad_vi.course.errata import CASES
-
     title = f"{erratum.id} · {erratum.source}, {erratum.place}"
     case = CASES.get(erratum.id)
     return Ruling(title, case(partial(duel, pytorch=pytorch)) if case else [], erratum)
@@ -206,8 +204,6 @@ def errata_table(*, notebook: int | None = None) -> Sheet:
     headers = cells("Số", "Chỗ", PRINTED, CORRECTED, "⚖", "Bài học")
     return Sheet(title, headers, rows, width=34)
 
-
-# --- A duel -----------------------------------------------------------------------------------------------------------
 
 
 def duel(
