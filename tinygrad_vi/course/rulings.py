@@ -1,64 +1,24 @@
 """The referee: two versions of a formula, the printed one and the corrected one, against derivatives that are computed.
 
 A `Duel` is one question with two answers and the judges' numbers; a `Ruling` is all duels about one mistake, as a table
-that says who is right.  `errata.py` has the duels of the lecture notes' own mistakes.
+that says who is right.  `cases` has the duels about the lecture notes' own mistakes.
 """
 
 from __future__ import annotations
 
 import html
-import inspect
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from tinygrad_vi.course.answers import flat, fold, read, shape
+from tinygrad_vi.course.answers import flat, shape
+from tinygrad_vi.course.cases import CASES
 from tinygrad_vi.course.data import Erratum, errata, find_erratum
+from tinygrad_vi.course.duels import CORRECTED, PRINTED, TOLERANCE, Duel, Failed, duel, plain_value
 from tinygrad_vi.course.tables import BLUE, Sheet, box, cells, show
-from tinygrad_vi.derivatives import jacobian, numerical_gradient
 from tinygrad_vi.show.writing.console import printable
 from tinygrad_vi.show.writing.numerals import write_number
-from tinygrad_vi.trees import flatten
-
-PRINTED, CORRECTED = "Bài giảng in", "Bản sửa"
-AUTOMATIC, NUMERICAL, DIRECT, PYTORCH = "Vi phân tự động", "Sai phân", "Tính trực tiếp", "PyTorch"
-
-#: relative to the largest number of the judge
-TOLERANCE = 1e-6
-
-
-@dataclass(frozen=True)
-class Failed:
-    """What came instead of a value: the formula cannot be evaluated, for this reason."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Duel:
-    """A question, what the printed and the corrected version answer, and what each judge says.
-
-    part: the part of an exercise that asks the same.
-    """
-
-    question: str
-    printed: Any
-    corrected: Any
-    judges: Mapping[str, Any]
-    part: str | None = None
-    tolerance: float = TOLERANCE
-
-    @property
-    def printed_right(self) -> bool:
-        """Whether the printed version agrees with every judge."""
-        return all(_agree(self.printed, judge, self.tolerance) for judge in self.judges.values())
-
-    @property
-    def corrected_right(self) -> bool:
-        """Whether the corrected version agrees with every judge."""
-        return all(_agree(self.corrected, judge, self.tolerance) for judge in self.judges.values())
 
 
 @dataclass(eq=False, repr=False)
@@ -205,83 +165,6 @@ def errata_table(*, notebook: int | None = None) -> Sheet:
     return Sheet(title, headers, rows, width=34)
 
 
-
-def duel(
-    question: str,
-    printed: Any,
-    corrected: Any,
-    *,
-    truth: Callable[..., Any] | None = None,
-    at: tuple[Any, ...] = (),
-    of: str = "derivative",
-    judges: Mapping[str, Any] | None = None,
-    part: str | None = None,
-    tolerance: float = TOLERANCE,
-    pytorch: bool = False,
-) -> Duel:
-    """Evaluate both versions at a point, and the judges: those given, or the derivatives (the value) of ``truth``."""
-    found = dict(judges or {})
-    if truth is not None and of == "value":
-        found[DIRECT] = _plain(truth(*at))
-    elif truth is not None:
-        found |= {AUTOMATIC: _plain(jacobian(truth)(*at)), NUMERICAL: _numerical(truth, at)}
-        if pytorch:
-            from tinygrad_vi.course.pytorch import derivatives
-
-            found[PYTORCH] = derivatives(truth, at)
-    return Duel(question, _evaluated(printed, at), _evaluated(corrected, at), found, part, tolerance)
-
-
-def _evaluated(version: Any, at: tuple[Any, ...]) -> Any:
-    """The value of a formula at the point; a formula that cannot be evaluated is `Failed`."""
-    if not callable(version):
-        return _plain(version)
-    try:
-        inspect.signature(version).bind(*at)
-    except TypeError:
-        at = ()
-    try:
-        return _plain(version(*at))
-    except (ArithmeticError, ValueError) as error:
-        return Failed(str(error))
-
-
-def _plain(value: Any) -> Any:
-    """Numbers, words and lists of them, of whatever came."""
-    return value if isinstance(value, str) else read(value, value if isinstance(value, bool) else 0.0)
-
-
-def _numerical(truth: Callable[..., Any], at: tuple[Any, ...]) -> Any:
-    """The derivatives of every result of ``truth`` by central differences."""
-
-    def entry(i: int) -> Callable[..., float]:
-        return lambda *arguments: float(_plain(flatten(_plain(truth(*_values(arguments))))[0][i]))
-
-    count = len(flatten(_plain(truth(*_values(at))))[0])
-    rows = [_plain(numerical_gradient(entry(i))(*at)) for i in range(count)]
-    return rows[0] if count == 1 else rows
-
-
-def _values(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments as Values, since a truth may use their methods."""
-    from tinygrad_vi.value import Value
-
-    numbers, nest = flatten(tuple(arguments))
-    return tuple(nest([Value(x) for x in numbers]))
-
-
-def _agree(value: Any, judge: Any, tolerance: float) -> bool:
-    if isinstance(value, Failed):
-        return False
-    if isinstance(judge, (str, bool)):
-        return fold(str(value)) == fold(str(judge))
-    mine, yours = flat(value), flat(judge)
-    if len(mine) != len(yours) or any(isinstance(x, str) for x in mine) or not all(map(math.isfinite, mine)):
-        return False
-    scale = max(map(abs, yours), default=0.0) or 1.0
-    return all(abs(x - y) <= tolerance * scale for x, y in zip(mine, yours, strict=True))
-
-
 def _marked(value: Any, right: bool) -> str:
     return f"{'✔' if right else '✘'} {_written(value)}"
 
@@ -294,7 +177,7 @@ def _written(value: Any) -> str:
         return "có" if value else "không"
     if isinstance(value, str):
         return value
-    value = _plain(value)
+    value = plain_value(value)
     if not isinstance(value, list):
         return write_number(value, 6)
     sizes = shape(value)
