@@ -8,7 +8,7 @@ import pytest
 from course.glossary import violations
 
 from notebooks import build
-from tinygrad_vi.course.data import errata, exercises
+from tinygrad_vi.course.texts import errata, exercises
 
 TEXTS = {source.name: source.read_text(encoding="utf-8") for source in build.SOURCES}
 NUMBERS = [name[:2] for name in TEXTS]

@@ -27,7 +27,7 @@ from tinygrad_vi import (
     tanh,
     total,
 )
-from tinygrad_vi.course.data import find
+from tinygrad_vi.course.texts import find
 from tinygrad_vi.derivatives import jvp
 from tinygrad_vi.value import topological_order
 

@@ -24,7 +24,7 @@ from tinygrad_vi import (
     sigmoid,
     total,
 )
-from tinygrad_vi.course.data import golden
+from tinygrad_vi.course.texts import golden
 from tinygrad_vi.data import minibatches, standardize, study_hours, xor
 
 

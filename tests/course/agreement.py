@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinygrad_vi.course.data import find
+from tinygrad_vi.course.texts import find
 
 
 def agrees(name, computed, rel=0.0, abs=1e-9):

@@ -13,8 +13,8 @@ import pytest
 from tinygrad_vi import Value
 from tinygrad_vi.course import check, hint, statement
 from tinygrad_vi.course.answers import fold
-from tinygrad_vi.course.data import exercises, golden
 from tinygrad_vi.course.diagnose import ROUNDED
+from tinygrad_vi.course.texts import exercises, golden
 
 EXERCISES = list(exercises().values())
 PARTS = [(exercise, part) for exercise in EXERCISES for part in exercise.parts.values()]

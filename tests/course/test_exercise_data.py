@@ -10,7 +10,7 @@ import pytest
 from course.glossary import FORBIDDEN, violations
 
 from tinygrad_vi.course import diagnose
-from tinygrad_vi.course.data import FOLDER, UnknownName, errata, exercises, find, find_erratum, golden, sources
+from tinygrad_vi.course.texts import FOLDER, UnknownName, errata, exercises, find, find_erratum, golden, sources
 
 IDS = [f"B{n:02d}" for n in range(1, 56)] + ["B02b", "B35n", "B37k"]
 EXERCISES = list(exercises().values())

@@ -8,8 +8,8 @@ import pytest
 
 import tinygrad_vi
 from tinygrad_vi.course import check, progress, solved
-from tinygrad_vi.course.data import golden
 from tinygrad_vi.course.solved import NAME, VARIABLE, notebooks_folder, progress_file
+from tinygrad_vi.course.texts import golden
 
 ROOT = Path(tinygrad_vi.__file__).parent.parent
 

@@ -11,8 +11,8 @@ from tinygrad_vi import log, sin
 from tinygrad_vi.course import UnknownName, check, errata_table, referee
 from tinygrad_vi.course.cases import CASES
 from tinygrad_vi.course.cases.matrices import product, transposed
-from tinygrad_vi.course.data import errata, exercises, golden
 from tinygrad_vi.course.duels import Duel, Failed, duel
+from tinygrad_vi.course.texts import errata, exercises, golden
 
 DECIDED = [name for name, erratum in errata().items() if erratum.decided == "number"]
 

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 import tinygrad_vi
 from tinygrad_vi import Tape, Value, course, exp, log, show, sin
-from tinygrad_vi.course.tables import Sheet, cells
+from tinygrad_vi.course.sheets import Sheet, cells
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.writing.console import plain
 from tinygrad_vi.show.writing.formula import Symbol

@@ -9,8 +9,8 @@ from svg import labels
 
 from tinygrad_vi import ShapeError, Value, compile, erf, gelu, losses, nn, sin, take
 from tinygrad_vi.compiler.evaluate import evaluate
-from tinygrad_vi.show.programs.both import draw_both, places
 from tinygrad_vi.show.programs.matrices import draw_matrices, read
+from tinygrad_vi.show.programs.side_by_side import draw_both, places
 
 SVG = "{http://www.w3.org/2000/svg}"
 N = 7  # examples

@@ -15,13 +15,13 @@ Names are English; all that a student reads is Vietnamese.
 
 from tinygrad_vi.course.checking import Verdict as Verdict
 from tinygrad_vi.course.checking import check as check
-from tinygrad_vi.course.data import UnknownName as UnknownName
+from tinygrad_vi.course.hints import hint as hint
+from tinygrad_vi.course.hints import statement as statement
 from tinygrad_vi.course.launch import course as course
-from tinygrad_vi.course.notes import hint as hint
-from tinygrad_vi.course.notes import statement as statement
 from tinygrad_vi.course.pictures import lecture_picture as lecture_picture
 from tinygrad_vi.course.pictures import lecture_pictures as lecture_pictures
 from tinygrad_vi.course.rulings import Ruling as Ruling
 from tinygrad_vi.course.rulings import errata_table as errata_table
 from tinygrad_vi.course.rulings import referee as referee
 from tinygrad_vi.course.solved import progress as progress
+from tinygrad_vi.course.texts import UnknownName as UnknownName

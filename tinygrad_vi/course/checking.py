@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinygrad_vi.course.answers import Unreadable, read
-from tinygrad_vi.course.data import Exercise, Part, UnknownName, find, find_erratum
 from tinygrad_vi.course.diagnose import Finding, diagnose
+from tinygrad_vi.course.sheets import COLORS, GREEN, GREY, RED, box, show
 from tinygrad_vi.course.solved import remember
-from tinygrad_vi.course.tables import COLORS, GREEN, GREY, RED, box, show
+from tinygrad_vi.course.texts import Exercise, Part, UnknownName, find, find_erratum
 from tinygrad_vi.show.writing.console import printable
 
 WIDTH = 100  # of a line in a terminal

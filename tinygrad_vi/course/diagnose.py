@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from tinygrad_vi.course.answers import Answer, flat, fold, nested, shape, written_shape
-from tinygrad_vi.course.data import Exercise, Part, Slip
+from tinygrad_vi.course.texts import Exercise, Part, Slip
 
 #: so near, relative to the largest number, is an answer whose digits were rounded on the way
 ROUNDED = 5e-3

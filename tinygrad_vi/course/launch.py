@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tinygrad_vi.course.sheets import Sheet
 from tinygrad_vi.course.solved import NAME, notebooks_folder, progress, start
-from tinygrad_vi.course.tables import Sheet
 from tinygrad_vi.files import read_json, write_atomically, write_json
 
 DEFAULT_FOLDER = "khoa_hoc_tinygrad_vi"

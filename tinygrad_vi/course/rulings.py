@@ -14,9 +14,9 @@ from typing import Any
 
 from tinygrad_vi.course.answers import flat, shape
 from tinygrad_vi.course.cases import CASES
-from tinygrad_vi.course.data import Erratum, errata, find_erratum
 from tinygrad_vi.course.duels import CORRECTED, PRINTED, TOLERANCE, Duel, Failed, duel, plain_value
-from tinygrad_vi.course.tables import BLUE, Sheet, box, cells, show
+from tinygrad_vi.course.sheets import BLUE, Sheet, box, cells, show
+from tinygrad_vi.course.texts import Erratum, errata, find_erratum
 from tinygrad_vi.show.writing.console import printable
 from tinygrad_vi.show.writing.numerals import write_number
 

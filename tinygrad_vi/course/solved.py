@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tinygrad_vi.course.data import Exercise, exercises
-from tinygrad_vi.course.tables import Sheet, cells
+from tinygrad_vi.course.sheets import Sheet, cells
+from tinygrad_vi.course.texts import Exercise, exercises
 from tinygrad_vi.files import read_json, write_json
 
 VARIABLE = "TINYGRAD_VI_PROGRESS"

@@ -17,8 +17,8 @@ if _TYPE_CHECKING:
     from tinygrad_vi.show.page.stepper import step_through as step_through
     from tinygrad_vi.show.paper import Drawing as Drawing
     from tinygrad_vi.show.plot import Plot as Plot
-    from tinygrad_vi.show.programs.both import draw_both as draw_both
     from tinygrad_vi.show.programs.matrices import draw_matrices as draw_matrices
+    from tinygrad_vi.show.programs.side_by_side import draw_both as draw_both
     from tinygrad_vi.show.tapes.derivation import Derivation as Derivation
     from tinygrad_vi.show.tapes.derivation import derive as derive
     from tinygrad_vi.show.training.descents import batch_columns as batch_columns
@@ -49,7 +49,7 @@ _ROOMS = {
     "page.stepper": ("Page", "step_through"),
     "paper": ("Drawing",),
     "plot": ("Plot",),
-    "programs.both": ("draw_both",),
+    "programs.side_by_side": ("draw_both",),
     "programs.matrices": ("draw_matrices",),
     "tapes.derivation": ("Derivation", "derive"),
     "training.descents": ("batch_columns", "descents"),

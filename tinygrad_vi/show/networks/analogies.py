@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygrad_vi.nn import MLP, Layer, Neuron, counted
 from tinygrad_vi.ops import ShapeError, whole_number
-from tinygrad_vi.show.networks.passes import layers_of
+from tinygrad_vi.show.networks.one_example import layers_of
 from tinygrad_vi.show.plot import BLUE, GREEN, GREY, RED, Plot, new_figure
 
 Point = tuple[float, float]

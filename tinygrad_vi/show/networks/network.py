@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi.nn import MLP, Layer, Neuron, counted
 from tinygrad_vi.ops import ShapeError, whole_number
 from tinygrad_vi.show.networks.notation import NOTATIONS, layer_formulas, unit_name, weight_name
-from tinygrad_vi.show.networks.passes import Loss, Pass, has_own_forward, layers_of, run, skips_to
+from tinygrad_vi.show.networks.one_example import Loss, Pass, has_own_forward, layers_of, run, skips_to
 from tinygrad_vi.show.paper import (
     FONT_SIZE,
     TEXT,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi.nn import RNN, Layer, RNNCell, counted, prediction
 from tinygrad_vi.ops import whole_number
 from tinygrad_vi.show.networks.notation import lowered, write_vector
-from tinygrad_vi.show.networks.passes import check_own_forward
+from tinygrad_vi.show.networks.one_example import check_own_forward
 from tinygrad_vi.show.paper import (
     CONSTANT,
     FONT_SIZE,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi.nn import MLP, Layer, Neuron, counted
 from tinygrad_vi.ops import ShapeError
 from tinygrad_vi.show.networks.notation import activated, lowered, through, write_vector
-from tinygrad_vi.show.networks.passes import Loss, Pass, layers_of, run, skips_to
+from tinygrad_vi.show.networks.one_example import Loss, Pass, layers_of, run, skips_to
 from tinygrad_vi.show.paper import LEAF, OUTPUT, RESULT, TEXT, Drawing, colored_label, colored_width, new_digraph
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.value import Value

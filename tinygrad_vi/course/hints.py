@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tinygrad_vi.course.answers import flat, shape, written_shape
-from tinygrad_vi.course.data import Exercise, Part, find
-from tinygrad_vi.course.tables import BLUE, box
+from tinygrad_vi.course.sheets import BLUE, box
+from tinygrad_vi.course.texts import Exercise, Part, find
 from tinygrad_vi.show.writing.console import printable
 
 _asked: Counter[str] = Counter()
