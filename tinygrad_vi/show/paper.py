@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi.files import write_atomically
 from tinygrad_vi.once import once
 from tinygrad_vi.show.render import DOTS_PER_INCH, render
+from tinygrad_vi.show.saving import form_of
 
 if TYPE_CHECKING:
     from graphviz import Digraph
@@ -62,16 +63,10 @@ class Drawing:
 
         Raises ValueError for another ending, OSError when the file cannot be written.
         """
-        path = Path(path)
-        form = path.suffix.lower().lstrip(".")
-        if form in PICTURES:
-            data = self.png if form == "png" else render(self.source, form)
-        elif form in SOURCES:
-            data = self.source.encode()
-        else:
-            endings = ", ".join(f".{ending}" for ending in (*PICTURES, *SOURCES))
-            raise ValueError(f"cannot save a drawing as {path.name!r}: the name must end in {endings}")
-        return write_atomically(path, data)
+        form = form_of(path, "a drawing", (*PICTURES, *SOURCES))
+        if form in SOURCES:
+            return write_atomically(path, self.source.encode())
+        return write_atomically(path, self.png if form == "png" else render(self.source, form))
 
     def __repr__(self) -> str:
         return f'<Drawing of {self.summary}; .save("graph.svg") writes it>'

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.files import write_atomically
+from tinygrad_vi.show.saving import form_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,12 +42,7 @@ class Plot:
 
         Raises ValueError for another ending, OSError when the file cannot be written.
         """
-        path = Path(path)
-        form = path.suffix.lower().lstrip(".")
-        if form not in FORMATS:
-            endings = ", ".join(f".{ending}" for ending in FORMATS)
-            raise ValueError(f"cannot save a plot as {path.name!r}: the name must end in {endings}")
-        return write_atomically(path, self._render(form))
+        return write_atomically(path, self._render(form_of(path, "a plot", FORMATS)))
 
     def _render(self, form: str) -> bytes:
         """The picture in one of the `FORMATS`."""

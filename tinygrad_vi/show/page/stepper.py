@@ -36,6 +36,7 @@ from tinygrad_vi.show.paper import (
     text_width,
 )
 from tinygrad_vi.show.render import render
+from tinygrad_vi.show.saving import form_of
 from tinygrad_vi.show.writing.formula import Arithmetic, Symbol
 from tinygrad_vi.show.writing.names import Names
 from tinygrad_vi.show.writing.numerals import write_factor, write_number
@@ -130,9 +131,7 @@ class Page:
 
         Raises ValueError for another ending, OSError when the file cannot be written.
         """
-        path = Path(path)
-        if path.suffix.lower() not in (".html", ".htm"):
-            raise ValueError(f"cannot save a page as {path.name!r}: the name must end in .html")
+        form_of(path, "a page", ("html", "htm"))
         return write_atomically(path, self.html)
 
     def __repr__(self) -> str:

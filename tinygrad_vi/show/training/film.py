@@ -22,6 +22,7 @@ from tinygrad_vi.show.plot import (
     Plot,
     fewer_colors,
 )
+from tinygrad_vi.show.saving import form_of
 from tinygrad_vi.show.training.deltas import NoSumError
 from tinygrad_vi.show.training.gradients import LayerGradients, measure_gradients
 from tinygrad_vi.show.training.plots import numbers_of
@@ -159,11 +160,7 @@ class Film:
         Raises ValueError for another ending, no time or a film without a frame, OSError when the file cannot be
         written.
         """
-        path = Path(path)
-        form = path.suffix.lower().lstrip(".")
-        if form not in FORMATS:
-            endings = ", ".join(f".{ending}" for ending in FORMATS)
-            raise ValueError(f"cannot save a film as {path.name!r}: the name must end in {endings}")
+        form = form_of(path, "a film", FORMATS)
         if not 0.0 < seconds < math.inf:
             raise ValueError(f"a film runs for some seconds, got {seconds!r}")
         if form in ("png", "pdf"):
