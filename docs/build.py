@@ -25,9 +25,10 @@ def build(folder: Path) -> None:
     for name in LAZY:
         module = importlib.import_module(name)
         vars(module).update({public: getattr(module, public) for public in module.__all__})
-    from tinygrad_vi import nn
+    from tinygrad_vi.nn.feedforward import VectorModule
+    from tinygrad_vi.nn.recurrent import Cell
 
-    for base in (nn._Cell, nn._OfVectors):
+    for base in (Cell, VectorModule):
         base.__doc__ = f"{base.__doc__ or ''}\n\n@public"  # what is inherited is linked to it
     pdoc.render.configure(docformat="markdown", search=True)
     pdoc.pdoc("tinygrad_vi", *[f"!tinygrad_vi.{name}" for name in INNER], output_directory=folder)

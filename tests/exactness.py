@@ -25,11 +25,11 @@ import numpy as np
 from judges import measured, random_points, swing, truth
 from mpmath import mpf
 
-from tinygrad_vi import DomainError, Value, compile, grad, ops
-from tinygrad_vi.ops import Operation
+from tinygrad_vi import DomainError, Value, compile, grad, ops, rows
+from tinygrad_vi.rows import Operation
 
 ROWS = [
-    *ops.OPERATIONS.values(),
+    *rows.OPERATIONS.values(),
     *[ops.power(n) for n in (2.0, 3.0, -1.0, -2.0, 0.5, -0.5, 2.5)],
     *[ops.exponential(base) for base in (2.0, 0.3)],
 ]

@@ -58,19 +58,37 @@ COMPILER = ["compiler/test_form", "compiler/test_floats", "compiler/test_compile
 TRACING = ["compiler/test_faithful", "compiler/test_checks", "compiler/test_compiled", "test_thread_modes"]
 NATIVE = ["compiler/test_rows", "compiler/test_compiled", "compiler/test_floats", "compiler/test_checks"]
 
+ROWS = [
+    "test_ops",
+    "test_value",
+    "test_derivatives",
+    "show/test_table",
+    "show/test_formula",
+    "test_copies",
+    "test_made_of_rows",
+]
+OPTIM = ["test_optim", "test_judgements", "test_training", "peers/test_torch_nn", "compiler/test_faithful"]
+TRAINING = [
+    "test_training",
+    "test_thread_modes",
+    "test_files",
+    "test_interruption",
+    "compiler/test_faithful",
+    "test_exercises_networks",
+]
+
 #: file -> the tests that should notice, the nearest first
 TESTS = {
     "modes": ["test_thread_modes", "test_value"],
-    "ops": ["test_ops", "test_value", "test_derivatives", "show/test_table", "show/test_formula", "test_copies"],
+    **dict.fromkeys(("checks", "rows", "floats", "ops", "functions"), ROWS),
     "value": ["test_value", "test_copies", "test_derivatives", "test_tape", "test_thread_modes", "test_memory",
               "test_made_of_rows", "compiler/test_trace", "compiler/test_faithful", "compiler/test_checks"],
     "tape": ["test_tape", "show/test_table", "test_derivatives", "test_copies"],
     "derivatives": ["test_derivatives", "test_value", "test_judgements", "test_differences", "test_thread_modes"],
     "differences": ["test_differences", "test_judgements", "test_derivatives"],
     "losses": ["test_losses", "test_judgements", "test_data", "peers/test_torch_nn", "compiler/test_checks"],
-    "optim": ["test_optim", "test_judgements", "test_training", "peers/test_torch_nn", "compiler/test_faithful"],
-    "training": ["test_training", "test_thread_modes", "test_files", "test_interruption", "compiler/test_faithful",
-                 "test_exercises_networks"],
+    **dict.fromkeys(("optim/rules", "optim/clipping", "optim/schedules", "optim/solvers"), OPTIM),
+    **dict.fromkeys(("training/loop", "training/objective", "training/checkpoint", "training/answers"), TRAINING),
     "files": ["test_files", "test_training", "test_nn"],
     "predict": ["test_nn", "compiler/test_faithful", "compiler/test_checks", "test_thread_modes"],
     "trees": ["test_trees", "compiler/test_arguments", "test_own", "test_derivatives", "compiler/test_faithful"],

@@ -10,7 +10,7 @@ from functools import partial
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from tinygrad_vi import ops
+from tinygrad_vi import ops, rows
 
 SHIFT = 0.1234567  # moves corners to where no expression lands by chance, so that no rounding decides on the branch
 
@@ -25,7 +25,7 @@ class Program:
         self.n_inputs = n_inputs
         self.instructions = []
 
-        for name, op in ops.OPERATIONS.items():
+        for name, op in rows.OPERATIONS.items():
             setattr(self, name, partial(self.emit, op))
 
     def __repr__(self):

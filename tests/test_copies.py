@@ -12,7 +12,21 @@ from typing import Any
 
 import pytest
 
-from tinygrad_vi import Tape, Value, custom_derivative, dot, fit, grad, hessian, nn, no_grad, ops, optim, total
+from tinygrad_vi import (
+    Tape,
+    Value,
+    custom_derivative,
+    dot,
+    fit,
+    functions,
+    grad,
+    hessian,
+    nn,
+    no_grad,
+    ops,
+    optim,
+    total,
+)
 from tinygrad_vi.value import NOT_COMPUTED, UNRECORDED
 
 DUPLICATES = {"deepcopy": copy.deepcopy} | {
@@ -224,10 +238,10 @@ def test_a_shallow_copy_has_the_same_operands():
 
 def test_what_is_copied_computes_the_same_derivatives(duplicate):
     x = Value(0.7, "x")
-    y = ops.sigmoid(x * 3.0) ** 2 + ops.elu(x - 1.0, 0.5)
+    y = ops.sigmoid(x * 3.0) ** 2 + functions.elu(x - 1.0, 0.5)
     twin, leaf = duplicate((y, x))
     twin.backward(create_graph=True)
-    assert leaf.grad.data == pytest.approx(grad(lambda v: ops.sigmoid(v * 3.0) ** 2 + ops.elu(v - 1.0, 0.5))(0.7))
+    assert leaf.grad.data == pytest.approx(grad(lambda v: ops.sigmoid(v * 3.0) ** 2 + functions.elu(v - 1.0, 0.5))(0.7))
 
 
 # --- inside a derivative ----------------------------------------------------------------------------------------------

@@ -22,7 +22,6 @@ from tinygrad_vi import (
     log,
     no_grad,
     numerical_gradient,
-    ops,
     relu,
     sin,
     sqrt,
@@ -31,6 +30,7 @@ from tinygrad_vi import (
     value_and_grad,
     vjp,
 )
+from tinygrad_vi.rows import new_row
 from tinygrad_vi.value import NOT_COMPUTED
 
 
@@ -241,9 +241,9 @@ def test_the_check_accepts_functions_that_use_methods_of_values():
 
 def wrong(factor, second=1.0):
     """x*x with a first derivative wrong by one factor, or a second derivative wrong by another."""
-    slope = ops._operation("slope", lambda x: 2.0 * x, lambda out, x: (2.0 * second,), "2 x")
+    slope = new_row("slope", lambda x: 2.0 * x, lambda out, x: (2.0 * second,), "2 x")
     rule = lambda out, x: (Value.record(slope, x) if isinstance(x, Value) else 2.0 * x * factor,)  # noqa: E731
-    return ops._operation("square", lambda x: x * x, rule, "x * x")
+    return new_row("square", lambda x: x * x, rule, "x * x")
 
 
 def test_the_check_catches_a_rule_wrong_by_a_thousandth_and_names_it():
@@ -272,15 +272,15 @@ def test_the_check_of_order_two_catches_a_wrong_second_derivative():
 
 
 def test_the_check_of_order_three_catches_a_wrong_third_derivative():
-    bend = ops._operation("bend", lambda x: 6.0 * x, lambda out, x: (6.0 * 1.001,), "6 x")
+    bend = new_row("bend", lambda x: 6.0 * x, lambda out, x: (6.0 * 1.001,), "6 x")
     rule = lambda out, x: (Value.record(slope, x) if isinstance(x, Value) else 3.0 * x * x,)  # noqa: E731
-    slope = ops._operation(
+    slope = new_row(
         "slope",
         lambda x: 3.0 * x * x,
         lambda out, x: (Value.record(bend, x) if isinstance(x, Value) else 6.0 * x,),
         "3 x*x",
     )
-    cube = ops._operation("cube", lambda x: x**3, rule, "x**3")
+    cube = new_row("cube", lambda x: x**3, rule, "x**3")
 
     def volume(side):
         return Value.record(cube, side)

@@ -17,7 +17,6 @@ from tinygrad_vi import (
     log,
     maximum,
     numerical_gradient,
-    ops,
     relu,
     sigmoid,
     sin,
@@ -27,6 +26,7 @@ from tinygrad_vi import (
     tanh,
 )
 from tinygrad_vi.differences import corner, plain, slope
+from tinygrad_vi.rows import new_row
 
 FUNCTIONS = {  # ours on floats, mpmath's
     "sin": (math.sin, mpmath.sin),
@@ -178,7 +178,7 @@ def test_where_differences_cannot_tell_the_check_says_so_and_accuses_nobody(f, x
 def off_by(function, factor):
     """The same operation with a rule for its derivative that is wrong by a factor."""
     right = function.operation
-    row = ops._operation("bad", right.value, lambda out, x: (right.partials(out, x)[0] * factor,), "wrong")
+    row = new_row("bad", right.value, lambda out, x: (right.partials(out, x)[0] * factor,), "wrong")
     return lambda x: Value.record(row, x)
 
 
@@ -195,9 +195,9 @@ def test_a_rule_that_is_slightly_wrong_is_caught_and_named(f, x, factor):
 
 def third_wrong(factor):
     """x**4 whose third derivative alone is wrong by a factor."""
-    second = ops._operation("second", lambda x: 12.0 * x * x, lambda out, x: (24.0 * factor * x,), "12 x**2")
-    first = ops._operation("first", lambda x: 4.0 * x**3, lambda out, x: (record(second, x),), "4 x**3")
-    return ops._operation("fourth", lambda x: x**4, lambda out, x: (record(first, x),), "x**4")
+    second = new_row("second", lambda x: 12.0 * x * x, lambda out, x: (24.0 * factor * x,), "12 x**2")
+    first = new_row("first", lambda x: 4.0 * x**3, lambda out, x: (record(second, x),), "4 x**3")
+    return new_row("fourth", lambda x: x**4, lambda out, x: (record(first, x),), "x**4")
 
 
 def record(row, x):

@@ -20,6 +20,7 @@ import pytest
 
 from tinygrad_vi import DomainError, ShapeError, Value, files, fit, nn, optim
 from tinygrad_vi.files import read_json, write_atomically, write_json
+from tinygrad_vi.nn.module import FILE_FORMAT
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes and links are those of POSIX")
 kills = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL to kill a process with")
@@ -719,7 +720,7 @@ def test_a_checkpoint_that_can_never_be_written_is_an_error_at_once(tmp_path, mo
     options = {"checkpoint": tmp_path / "run.json", "progress": False}
     with pytest.raises(TypeError, match=r"no checkpoint can be made of this training: .*object is not JSON"):
         fit(lambda x: w * x, [w], [1.0], optimizer=Curious([w]), **options)
-    monkeypatch.setattr("tinygrad_vi.training.os.access", lambda path, mode: False)
+    monkeypatch.setattr("tinygrad_vi.training.loop.os.access", lambda path, mode: False)
     with pytest.raises(PermissionError, match=r"the checkpoint .*run\.json cannot be written"):
         fit(lambda x: w * x, [w], [1.0], **options)
     assert w.data == 1.0
@@ -807,7 +808,7 @@ def test_warnings_of_this_module_can_be_errors(tmp_path):
 
 def test_a_wrong_shape_in_a_file_is_a_shape_error(tmp_path):
     model = nn.Neuron(2)
-    path = write_json(tmp_path / "m.json", nn.FILE_FORMAT, {
+    path = write_json(tmp_path / "m.json", FILE_FORMAT, {
         "architecture": repr(model), "names": [p.label for p in model.parameters()], "parameters": {"w": [1.0], "b": 0.0},
     })  # fmt: skip
     with pytest.raises(ShapeError, match=r"cannot load .*m.json: w should be a list of 2, got 1"):

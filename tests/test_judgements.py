@@ -35,7 +35,6 @@ from tinygrad_vi import (
     minimum,
     nn,
     numerical_gradient,
-    ops,
     optim,
     relu,
     sigmoid,
@@ -49,6 +48,7 @@ from tinygrad_vi import (
     tanh,
     where,
 )
+from tinygrad_vi.rows import new_row
 from tinygrad_vi.show import error_surface, loss_landscape, quadratic
 from tinygrad_vi.show.training.quadratic import _behaviour, _nature
 from tinygrad_vi.show.ways import expression_growth, numerical_error
@@ -178,7 +178,7 @@ def test_missing_differences_are_named_step_by_step():
 
 def off(function, factor):
     right = function.operation
-    row = ops._operation("bad", right.value, lambda out, x: (right.partials(out, x)[0] * factor,), "wrong")
+    row = new_row("bad", right.value, lambda out, x: (right.partials(out, x)[0] * factor,), "wrong")
     return lambda x: Value.record(row, x)
 
 

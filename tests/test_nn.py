@@ -28,7 +28,7 @@ from tinygrad_vi import (
     tanh,
     total,
 )
-from tinygrad_vi.nn import numbers_in
+from tinygrad_vi.nn.module import numbers_in
 from tinygrad_vi.value import NOT_COMPUTED, topological_order
 
 

@@ -10,12 +10,13 @@ import pytest
 from judges import DEFINITIONS, measured, random_points, swing, truth
 from mpmath import log, mpf
 
-from tinygrad_vi import DomainError, ShapeError, Value, hessian, logsumexp, no_grad, ops, softmax
+from tinygrad_vi import DomainError, ShapeError, Value, functions, hessian, logsumexp, no_grad, ops, rows, softmax
+from tinygrad_vi.rows import new_row
 from tinygrad_vi.value import NOT_COMPUTED, adjoints, topological_order
 
 POWERS = [ops.power(float(n)) for n in (0, 1, 2, 3, -1, -2, 0.5, -0.5, 1.5, 2.5)]
 EXPONENTIALS = [ops.exponential(base) for base in (2.0, 0.3, 1.0, 1e-5, 1.0 + 2.0**-40)]
-ROWS = [*ops.OPERATIONS.values(), *POWERS, *EXPONENTIALS, ops.FAMILIES["leaky_relu"](0.2), ops.FAMILIES["elu"](0.7)]
+ROWS = [*rows.OPERATIONS.values(), *POWERS, *EXPONENTIALS, rows.FAMILIES["leaky_relu"](0.2), rows.FAMILIES["elu"](0.7)]
 
 every_row = pytest.mark.parametrize("op", ROWS, ids=repr)
 
@@ -118,7 +119,7 @@ def test_the_checker_notices_a_value_wrong_in_its_12th_digit():
 
 
 def test_every_row_has_a_definition_to_be_judged_by():
-    assert set(DEFINITIONS) == {op.name for op in ROWS} == {*ops.OPERATIONS, *ops.FAMILIES}
+    assert set(DEFINITIONS) == {op.name for op in ROWS} == {*rows.OPERATIONS, *rows.FAMILIES}
 
 
 @every_row
@@ -135,7 +136,7 @@ def test_numbers_of_every_kind_give_a_float_and_values_the_same_float(op):
     for at in op.points:
         expected = op.value(*at)
         for kind in (float, np.float64, Fraction, Value):
-            result = ops.apply(op, *map(kind, at))
+            result = rows.apply(op, *map(kind, at))
             assert result.__class__ is (Value if kind is Value else float)
             assert getattr(result, "data", result) == expected
 
@@ -150,19 +151,19 @@ def test_every_row_says_how_it_is_written_and_where_it_is_defined(op):
     assert op.doc.endswith(".")
     assert op.domain
     assert op.symbol
-    assert 1 <= op.binds <= ops.ATOM
+    assert 1 <= op.binds <= rows.ATOM
 
 
 @pytest.mark.parametrize("op", [op for op in ROWS if op.arity], ids=repr)
 def test_a_wrong_number_of_operands_is_refused(op):
     with pytest.raises(TypeError, match=rf"{op.name} takes {op.arity} operands?, got {op.arity + 1}"):
-        ops.apply(op, *[1.0] * (op.arity + 1))
+        rows.apply(op, *[1.0] * (op.arity + 1))
 
 
 @every_row
 def test_copies_and_pickles_find_the_row_itself(op):
-    in_table = op in ops.OPERATIONS.values()
-    assert in_table or op is ops.FAMILIES[op.name](*op.constants)
+    in_table = op in rows.OPERATIONS.values()
+    assert in_table or op is rows.FAMILIES[op.name](*op.constants)
     assert pickle.loads(pickle.dumps(op)) is op
     assert copy.deepcopy(op) is op
     assert copy.copy(op) is op
@@ -171,22 +172,22 @@ def test_copies_and_pickles_find_the_row_itself(op):
 # --- corners ----------------------------------------------------------------------------------------------------------
 
 CONVENTIONS = [  # row, operands, value, partials
-    (ops.OPERATIONS["relu"], (0.0,), 0.0, (0.0,)),
-    (ops.OPERATIONS["step"], (0.0,), 0.0, (0.0,)),
-    (ops.OPERATIONS["abs"], (0.0,), 0.0, (0.0,)),
-    (ops.OPERATIONS["leaky_relu"], (0.0,), 0.0, (0.01,)),
-    (ops.OPERATIONS["elu"], (0.0,), 0.0, (1.0,)),
-    (ops.FAMILIES["leaky_relu"](0.2), (0.0,), 0.0, (0.2,)),
-    (ops.FAMILIES["elu"](0.7), (0.0,), 0.0, (0.7,)),
-    (ops.OPERATIONS["maximum"], (3.0, 3.0), 3.0, (0.5, 0.5)),
-    (ops.OPERATIONS["minimum"], (3.0, 3.0), 3.0, (0.5, 0.5)),
-    (ops.OPERATIONS["where"], (0.0, 2.0, 3.0), 3.0, (0.0, 0.0, 1.0)),
-    (ops.OPERATIONS["sign"], (0.0,), 0.0, (0.0,)),
-    (ops.OPERATIONS["floor"], (2.0,), 2.0, (0.0,)),
-    (ops.OPERATIONS["ceil"], (2.0,), 2.0, (0.0,)),
-    (ops.OPERATIONS["round"], (2.5,), 2.0, (0.0,)),
+    (rows.OPERATIONS["relu"], (0.0,), 0.0, (0.0,)),
+    (rows.OPERATIONS["step"], (0.0,), 0.0, (0.0,)),
+    (rows.OPERATIONS["abs"], (0.0,), 0.0, (0.0,)),
+    (rows.OPERATIONS["leaky_relu"], (0.0,), 0.0, (0.01,)),
+    (rows.OPERATIONS["elu"], (0.0,), 0.0, (1.0,)),
+    (rows.FAMILIES["leaky_relu"](0.2), (0.0,), 0.0, (0.2,)),
+    (rows.FAMILIES["elu"](0.7), (0.0,), 0.0, (0.7,)),
+    (rows.OPERATIONS["maximum"], (3.0, 3.0), 3.0, (0.5, 0.5)),
+    (rows.OPERATIONS["minimum"], (3.0, 3.0), 3.0, (0.5, 0.5)),
+    (rows.OPERATIONS["where"], (0.0, 2.0, 3.0), 3.0, (0.0, 0.0, 1.0)),
+    (rows.OPERATIONS["sign"], (0.0,), 0.0, (0.0,)),
+    (rows.OPERATIONS["floor"], (2.0,), 2.0, (0.0,)),
+    (rows.OPERATIONS["ceil"], (2.0,), 2.0, (0.0,)),
+    (rows.OPERATIONS["round"], (2.5,), 2.0, (0.0,)),
     (ops.power(0.0), (0.0,), 1.0, (0.0,)),
-    (ops.OPERATIONS["pow"], (0.0, 2.0), 0.0, (0.0, 0.0)),
+    (rows.OPERATIONS["pow"], (0.0, 2.0), 0.0, (0.0, 0.0)),
 ]
 
 
@@ -204,8 +205,8 @@ def test_every_corner_of_the_table_is_among_the_conventions():
 
 def test_a_negative_zero_is_a_corner_too():
     for name, slope in (("relu", 0.0), ("abs", 0.0), ("step", 0.0), ("elu", 1.0), ("leaky_relu", 0.01)):
-        assert measured(ops.OPERATIONS[name], (-0.0,))[0,] == slope
-    assert measured(ops.OPERATIONS["maximum"], (0.0, -0.0))[0,] == 0.5
+        assert measured(rows.OPERATIONS[name], (-0.0,))[0,] == slope
+    assert measured(rows.OPERATIONS["maximum"], (0.0, -0.0))[0,] == 0.5
 
 
 @pytest.mark.parametrize("number", [float, Value], ids=["constant", "Value"])
@@ -280,7 +281,7 @@ POW_DOMAIN = "x > 0, or x = 0 and y >= 0, or x < 0 and an integer y"
             "the exponent as a plain number, a1 ** 3; inside no_grad() it still has its value",
         ),
         (
-            lambda V: ops.total([V(1e308, "x2"), V(1e308, "x1"), 1.0, 1.0, 1.0]),
+            lambda V: functions.total([V(1e308, "x2"), V(1e308, "x1"), 1.0, 1.0, 1.0]),
             "a1 + a2 + ... + a5 overflows a float, got a1 = 1e+308 (node 'x2'), a2 = 1e+308 (node 'x1'), a3 = 1.0, "
             "... (5 operands)",
         ),
@@ -304,11 +305,11 @@ def test_the_label_of_one_operand_is_never_the_name_of_another(compute, text):
         (lambda z: ops.semicircle(z(1.5)), "semicircle(x) needs -1 <= x <= 1, got x = 1.5 (node 'z')"),
         (lambda z: ops.sin(z(np.inf)), "sin(x) needs a finite x, got x = inf (node 'z')"),
         (lambda z: ops.div(1.0, z(0.0)), "x / y needs y != 0, got x = 1.0, y = 0.0 (node 'z')"),
-        (lambda z: ops.apply(ops.power(-1.0), z(0.0)), "x ** -1 needs x != 0, got x = 0.0 (node 'z')"),
-        (lambda z: ops.apply(ops.power(0.5), z(-2.0)), "x ** 0.5 needs x >= 0, got x = -2.0 (node 'z')"),
-        (lambda z: ops.apply(ops.power(-0.5), z(0.0)), "x ** -0.5 needs x > 0, got x = 0.0 (node 'z')"),
-        (lambda z: ops.apply(ops.exponential(0.0), z(-1.0)), "0 ** x needs x >= 0, got x = -1.0 (node 'z')"),
-        (lambda z: ops.apply(ops.exponential(10.0), z(400.0)), "10 ** x overflows a float, got x = 400.0 (node 'z')"),
+        (lambda z: rows.apply(ops.power(-1.0), z(0.0)), "x ** -1 needs x != 0, got x = 0.0 (node 'z')"),
+        (lambda z: rows.apply(ops.power(0.5), z(-2.0)), "x ** 0.5 needs x >= 0, got x = -2.0 (node 'z')"),
+        (lambda z: rows.apply(ops.power(-0.5), z(0.0)), "x ** -0.5 needs x > 0, got x = 0.0 (node 'z')"),
+        (lambda z: rows.apply(ops.exponential(0.0), z(-1.0)), "0 ** x needs x >= 0, got x = -1.0 (node 'z')"),
+        (lambda z: rows.apply(ops.exponential(10.0), z(400.0)), "10 ** x overflows a float, got x = 400.0 (node 'z')"),
         (lambda z: ops.pow_(z(0.0), -1.0), f"x ** y needs {POW_DOMAIN}, got x = 0.0 (node 'z'), y = -1.0"),
         (lambda z: ops.pow_(z(-2.0), 0.5), f"x ** y needs {POW_DOMAIN}, got x = -2.0 (node 'z'), y = 0.5"),
         (lambda z: ops.pow_(z(1e200), 2.0), "x ** y overflows a float, got x = 1e+200 (node 'z'), y = 2.0"),
@@ -317,7 +318,7 @@ def test_the_label_of_one_operand_is_never_the_name_of_another(compute, text):
         (lambda z: ops.sinh(z(-711.0)), "sinh(x) overflows a float, got x = -711.0 (node 'z')"),
         (lambda z: ops.cosh(z(711.0)), "cosh(x) overflows a float, got x = 711.0 (node 'z')"),
         (
-            lambda z: ops.total([z(1e308), 1e308, 1e308, 0.0, 0.0]),
+            lambda z: functions.total([z(1e308), 1e308, 1e308, 0.0, 0.0]),
             "x1 + x2 + ... + x5 overflows a float, got x1 = 1e+308 (node 'z'), x2 = 1e+308, x3 = 1e+308, "
             "... (5 operands)",
         ),
@@ -343,19 +344,19 @@ def test_leaving_the_domain_says_what_was_wanted_and_what_came(compute, text):
 @pytest.mark.parametrize(
     ("op", "at", "value", "text"),
     [
-        (ops.OPERATIONS["sqrt"], (0.0,), 0.0, f"sqrt(x) has no finite derivative at x = 0.0{NO_SLOPE}"),
-        (ops.OPERATIONS["asin"], (1.0,), np.pi / 2, f"asin(x) has no finite derivative at x = 1.0{NO_SLOPE}"),
-        (ops.OPERATIONS["acos"], (-1.0,), np.pi, f"acos(x) has no finite derivative at x = -1.0{NO_SLOPE}"),
-        (ops.OPERATIONS["semicircle"], (1.0,), 0.0, f"semicircle(x) has no finite derivative at x = 1.0{NO_SLOPE}"),
+        (rows.OPERATIONS["sqrt"], (0.0,), 0.0, f"sqrt(x) has no finite derivative at x = 0.0{NO_SLOPE}"),
+        (rows.OPERATIONS["asin"], (1.0,), np.pi / 2, f"asin(x) has no finite derivative at x = 1.0{NO_SLOPE}"),
+        (rows.OPERATIONS["acos"], (-1.0,), np.pi, f"acos(x) has no finite derivative at x = -1.0{NO_SLOPE}"),
+        (rows.OPERATIONS["semicircle"], (1.0,), 0.0, f"semicircle(x) has no finite derivative at x = 1.0{NO_SLOPE}"),
         (ops.power(0.5), (0.0,), 0.0, f"x ** 0.5 has no finite derivative at x = 0.0{NO_SLOPE}"),
         (
-            ops.OPERATIONS["pow"],
+            rows.OPERATIONS["pow"],
             (-2.0, 3.0),
             -8.0,
             f"x ** y has no finite derivative at x = -2.0, y = 3.0{PLAIN_EXPONENT}{NO_SLOPE}",
         ),
         (
-            ops.OPERATIONS["pow"],
+            rows.OPERATIONS["pow"],
             (0.0, 0.0),
             1.0,
             f"x ** y has no finite derivative at x = 0.0, y = 0.0{CONSTANT_EXPONENT}{NO_SLOPE}",
@@ -367,7 +368,7 @@ def test_a_missing_derivative_is_an_error_but_the_value_stays_within_reach(op, a
     with pytest.raises(DomainError) as error:
         Value.record(op, *at)
     assert str(error.value) == text
-    assert ops.apply(op, *at) == value
+    assert rows.apply(op, *at) == value
     with no_grad():
         assert Value.record(op, *at).data == value
 
@@ -420,25 +421,25 @@ def test_lists_that_make_no_sense_are_shape_errors():
         with pytest.raises(ShapeError, match="logsumexp needs at least one operand, got an empty list"):
             function([])
     with pytest.raises(ShapeError, match="dot needs as many weights as inputs, got 1 weights and 2 inputs"):
-        ops.dot([1.0], [1.0, 2.0])
+        functions.dot([1.0], [1.0, 2.0])
 
 
 def test_take_with_an_index_that_is_a_value():
     table = [[Value(10.0 * i + j) for j in range(2)] for i in range(4)]
     index = Value(2.0)
-    row = ops.take(table, index)
+    row = functions.take(table, index)
     assert [v.data for v in row] == [20.0, 21.0]
     (row[0] * 3.0 + row[1]).backward()
     assert [[v.grad for v in entries] for entries in table] == [[0.0, 0.0], [0.0, 0.0], [3.0, 1.0], [0.0, 0.0]]
     assert index.grad == 0.0
-    assert ops.take(table, 3) is table[3]
+    assert functions.take(table, 3) is table[3]
     for wrong in (-1, 4, 1.5, Value(4.0), Value(0.5)):
         with pytest.raises(ValueError, match=r"take needs a whole number from 0 to 3, got"):
-            ops.take(table, wrong)
+            functions.take(table, wrong)
 
 
 def test_a_row_of_ones_own_stays_itself():
-    scaled = ops._operation("softplus of 3 x", lambda x: 3.0 * x, lambda out, x: (3.0,), "3 x")
+    scaled = new_row("softplus of 3 x", lambda x: 3.0 * x, lambda out, x: (3.0,), "3 x")
     x = Value(2.0)
     y = Value.record(scaled, x)
     assert y.data == 6.0
@@ -450,8 +451,13 @@ def test_a_row_of_ones_own_stays_itself():
         ):
             pickle.dumps(held)
     with pytest.raises(ValueError, match="'power' is a built-in operation: give the new row another name"):
-        ops.row("power", lambda x: 0.5, lambda out, x: (0.5,), "1/2", constants=(3.0,))
-    for op in (ops.softplus.operation, ops.power(3.0), ops.exponential(2.0), (leaky := ops.leaky_relu(x, 0.3)).op):
+        rows.row("power", lambda x: 0.5, lambda out, x: (0.5,), "1/2", constants=(3.0,))
+    for op in (
+        ops.softplus.operation,
+        ops.power(3.0),
+        ops.exponential(2.0),
+        (leaky := functions.leaky_relu(x, 0.3)).op,
+    ):
         assert op.in_table
         assert pickle.loads(pickle.dumps(op)) is op
     assert leaky.op is ops._leaky_relu(0.3)
@@ -459,24 +465,24 @@ def test_a_row_of_ones_own_stays_itself():
 
 @pytest.mark.parametrize("name", ["tanh", "add", "total", "power", "exponential", "leaky_relu", "elu", "dot"])
 def test_a_built_in_row_is_not_replaced(name):
-    before = dict(ops.OPERATIONS)
+    before = dict(rows.OPERATIONS)
     with pytest.raises(ValueError, match=f"'{name}' is a built-in operation: give the new row another name"):
-        ops.row(name, lambda x: x, (1.0,), "x")
-    assert before == ops.OPERATIONS
+        rows.row(name, lambda x: x, (1.0,), "x")
+    assert before == rows.OPERATIONS
 
 
 def test_a_row_of_ones_own_may_be_made_again_as_a_notebook_does():
     try:
-        old = ops.row("doubled", lambda x: 2.0 * x, (2.0,), "2 x")
+        old = rows.row("doubled", lambda x: 2.0 * x, (2.0,), "2 x")
         y = old(Value(1.0))
         assert pickle.loads(pickle.dumps(y)).op is y.op
-        new = ops.row("doubled", lambda x: 2.5 * x, (2.5,), "2.5 x")
+        new = rows.row("doubled", lambda x: 2.5 * x, (2.5,), "2.5 x")
         assert new(Value(1.0)).op is pickle.loads(pickle.dumps(new.operation))
         with pytest.raises(TypeError, match="'doubled' cannot be pickled"):  # it would come back as another operation
             pickle.dumps(y)
         text = pickle.dumps(new.operation)
     finally:
-        ops.OWN.pop("doubled", None)
+        rows.OWN.pop("doubled", None)
     with pytest.raises(ValueError, match=r"there is no row 'doubled' here: import the module that makes it"):
         pickle.loads(text)
 

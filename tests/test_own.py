@@ -28,7 +28,7 @@ from tinygrad_vi import (
     jvp,
     no_grad,
     operation,
-    ops,
+    rows,
     sqrt,
     total,
     value_and_grad,
@@ -39,7 +39,7 @@ from tinygrad_vi import (
 @pytest.fixture(autouse=True)
 def table_of_its_own(monkeypatch):
     """Rows that are made here are seen by nobody else."""
-    monkeypatch.setattr(ops, "OWN", {})
+    monkeypatch.setattr(rows, "OWN", {})
 
 
 def make_lambert(**named):
@@ -284,7 +284,7 @@ def test_copies_and_pickles():
     with pytest.raises(TypeError, match=r"'lambert_w' cannot be pickled, .* make it with @operation, under a name"):
         pickle.dumps(y)
     text = pickle.dumps(make_lambert().operation)
-    del ops.OWN["lambert_w"]
+    del rows.OWN["lambert_w"]
     with pytest.raises(ValueError, match="no row 'lambert_w' here: import the module that makes it with @operation"):
         pickle.loads(text)
 
@@ -331,7 +331,7 @@ def test_a_cell_that_is_run_again_replaces_it_in_compiled_functions_too():
 def test_what_is_wrong_when_it_is_made_is_said_then(function, named, error, text):
     with pytest.raises(error, match=text):
         operation(**named)(function)
-    assert ops.OWN == {}
+    assert rows.OWN == {}
 
 
 @pytest.mark.parametrize(("function", "partials", "error", "text"), [

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tinygrad_vi
-from tinygrad_vi import ops
+from tinygrad_vi import rows
 
 ROOT = Path(tinygrad_vi.__file__).resolve().parent.parent
 EXPORTED = {name: getattr(tinygrad_vi, name) for name in tinygrad_vi.__all__}
@@ -58,7 +58,7 @@ def test_every_public_name_has_a_docstring_of_its_own(name: str) -> None:
 
 def test_every_operation_can_be_reached_from_the_package() -> None:
     operators = {"add", "sub", "mul", "div", "mod", "floordiv", "neg", "pow", "power", "abs", "round"}
-    assert set(ops.OPERATIONS) - operators - set(PUBLIC) == set()
+    assert set(rows.OPERATIONS) - operators - set(PUBLIC) == set()
 
 
 def test_it_exports_what_everyone_needs() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from peers.functions import jax_functions, torch_functions
 from programs import SAME_EVERY_TIME, STEPS, Program, programs
 
-from tinygrad_vi import Value, ops
+from tinygrad_vi import Value, rows
 from tinygrad_vi.tape import tangents
 from tinygrad_vi.value import adjoints, topological_order
 
@@ -18,7 +18,7 @@ def test_the_steps_use_every_operation_of_the_table():
         program = Program(3)
         step(program, 0, 1, 2)
         used |= {op.name for op, _ in program.instructions}
-    assert used == {*ops.OPERATIONS, *ops.FAMILIES}
+    assert used == {*rows.OPERATIONS, *rows.FAMILIES}
 
 
 # --- the engines: each gives the value, the gradient, and the Hessian times the direction ----------------------------
@@ -30,7 +30,7 @@ def product(us, vs):
 
 def by_us(program, at, direction):
     xs = [Value(x) for x in at]
-    y = program.run(xs, ops.apply)
+    y = program.run(xs, rows.apply)
     slopes = adjoints(topological_order([y]), {y: 1.0}, create_graph=True)
     along = product([slopes.get(x, 0.0) for x in xs], direction) + Value(0.0)
     gradient, gradient_scale = swept(y, xs)
@@ -91,7 +91,7 @@ def assert_close(got, expected, scale):
 def test_forward_and_reverse_mode_agree(drawn):
     program, at, direction = drawn
     xs = [Value(x) for x in at]
-    y = program.run(xs, ops.apply)
+    y = program.run(xs, rows.apply)
     gradient, scale = swept(y, xs)
     tangent = tangents(topological_order([y]), dict(zip(xs, direction, strict=True)))[y]
     assert_close([tangent], [product(gradient, direction)], [product(scale, map(abs, direction))])

@@ -5,8 +5,28 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-from tinygrad_vi.ops import DomainError as DomainError
-from tinygrad_vi.ops import ShapeError as ShapeError
+from tinygrad_vi.checks import DomainError as DomainError
+from tinygrad_vi.checks import ShapeError as ShapeError
+from tinygrad_vi.functions import digamma as digamma
+from tinygrad_vi.functions import elu as elu
+from tinygrad_vi.functions import exprel as exprel
+from tinygrad_vi.functions import hard_tanh as hard_tanh
+from tinygrad_vi.functions import leaky_relu as leaky_relu
+from tinygrad_vi.functions import lgamma as lgamma
+from tinygrad_vi.functions import log_ndtr as log_ndtr
+from tinygrad_vi.functions import log_sigmoid as log_sigmoid
+from tinygrad_vi.functions import log_softmax as log_softmax
+from tinygrad_vi.functions import logaddexp as logaddexp
+from tinygrad_vi.functions import logsumexp as logsumexp
+from tinygrad_vi.functions import mish as mish
+from tinygrad_vi.functions import ndtr as ndtr
+from tinygrad_vi.functions import norm as norm
+from tinygrad_vi.functions import prod as prod
+from tinygrad_vi.functions import selu as selu
+from tinygrad_vi.functions import softmax as softmax
+from tinygrad_vi.functions import take as take
+from tinygrad_vi.functions import total as total
+from tinygrad_vi.functions import xlogy as xlogy
 from tinygrad_vi.ops import acos as acos
 from tinygrad_vi.ops import acosh as acosh
 from tinygrad_vi.ops import asin as asin
@@ -19,57 +39,37 @@ from tinygrad_vi.ops import cbrt as cbrt
 from tinygrad_vi.ops import ceil as ceil
 from tinygrad_vi.ops import cos as cos
 from tinygrad_vi.ops import cosh as cosh
-from tinygrad_vi.ops import digamma as digamma
-from tinygrad_vi.ops import elu as elu
 from tinygrad_vi.ops import erf as erf
 from tinygrad_vi.ops import erfc as erfc
 from tinygrad_vi.ops import erfinv as erfinv
 from tinygrad_vi.ops import exp as exp
 from tinygrad_vi.ops import expm1 as expm1
-from tinygrad_vi.ops import exprel as exprel
 from tinygrad_vi.ops import floor as floor
 from tinygrad_vi.ops import gelu as gelu
-from tinygrad_vi.ops import hard_tanh as hard_tanh
 from tinygrad_vi.ops import hypot as hypot
-from tinygrad_vi.ops import leaky_relu as leaky_relu
-from tinygrad_vi.ops import lgamma as lgamma
 from tinygrad_vi.ops import log as log
 from tinygrad_vi.ops import log1p as log1p
 from tinygrad_vi.ops import log2 as log2
 from tinygrad_vi.ops import log10 as log10
-from tinygrad_vi.ops import log_ndtr as log_ndtr
-from tinygrad_vi.ops import log_sigmoid as log_sigmoid
-from tinygrad_vi.ops import log_softmax as log_softmax
-from tinygrad_vi.ops import logaddexp as logaddexp
-from tinygrad_vi.ops import logsumexp as logsumexp
 from tinygrad_vi.ops import maximum as maximum
 from tinygrad_vi.ops import minimum as minimum
-from tinygrad_vi.ops import mish as mish
-from tinygrad_vi.ops import ndtr as ndtr
 from tinygrad_vi.ops import ndtri as ndtri
-from tinygrad_vi.ops import norm as norm
-from tinygrad_vi.ops import prod as prod
 from tinygrad_vi.ops import relu as relu
 from tinygrad_vi.ops import sech as sech
-from tinygrad_vi.ops import selu as selu
 from tinygrad_vi.ops import semicircle as semicircle
 from tinygrad_vi.ops import sigmoid as sigmoid
 from tinygrad_vi.ops import sign as sign
 from tinygrad_vi.ops import silu as silu
 from tinygrad_vi.ops import sin as sin
 from tinygrad_vi.ops import sinh as sinh
-from tinygrad_vi.ops import softmax as softmax
 from tinygrad_vi.ops import softplus as softplus
 from tinygrad_vi.ops import softsign as softsign
 from tinygrad_vi.ops import sqrt as sqrt
 from tinygrad_vi.ops import step as step
 from tinygrad_vi.ops import stop_gradient as stop_gradient
-from tinygrad_vi.ops import take as take
 from tinygrad_vi.ops import tan as tan
 from tinygrad_vi.ops import tanh as tanh
-from tinygrad_vi.ops import total as total
 from tinygrad_vi.ops import where as where
-from tinygrad_vi.ops import xlogy as xlogy
 from tinygrad_vi.value import Value as Value
 from tinygrad_vi.value import dot as dot
 from tinygrad_vi.value import first_not_finite as first_not_finite
@@ -80,8 +80,6 @@ if _TYPE_CHECKING:
     from tinygrad_vi import data as data
     from tinygrad_vi import distributions as distributions
     from tinygrad_vi import losses as losses
-    from tinygrad_vi import nn as nn
-    from tinygrad_vi import optim as optim
     from tinygrad_vi.compiler.compiled import Compiled as Compiled
     from tinygrad_vi.compiler.compiled import compile as compile
     from tinygrad_vi.compiler.vmap import vmap as vmap
@@ -98,10 +96,10 @@ if _TYPE_CHECKING:
     from tinygrad_vi.own import custom_derivative as custom_derivative
     from tinygrad_vi.own import operation as operation
     from tinygrad_vi.tape import Tape as Tape
-    from tinygrad_vi.training import History as History
-    from tinygrad_vi.training import TrainingError as TrainingError
-    from tinygrad_vi.training import accuracy as accuracy
-    from tinygrad_vi.training import fit as fit
+    from tinygrad_vi.training.answers import accuracy as accuracy
+    from tinygrad_vi.training.history import History as History
+    from tinygrad_vi.training.history import TrainingError as TrainingError
+    from tinygrad_vi.training.loop import fit as fit
 
 #: the rooms that are opened when they are first asked for: where each name lives
 _LATER = {

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_vi import ops
+from tinygrad_vi import checks, functions, ops
 from tinygrad_vi.value import Condition, Value, dot, of_the_engine
 
 
@@ -105,14 +105,14 @@ def _invert(condition: Any) -> Any:
 #: what a function of NumPy does to numbers and Values
 MEANING: dict[str, Callable[..., Any]] = {
     **{numpys: getattr(ops, ours) for numpys, ours in _RENAMED.items()},
-    **{name: getattr(ops, name) for name in _SAME},
+    **{name: getattr(functions, name, None) or getattr(ops, name) for name in _SAME},
     "trunc": _trunc,
     "modf": lambda x: (x - _trunc(x), _trunc(x)),
     "divmod": divmod,
     "fmod": _fmod,
     "fmax": _ignoring_nan(ops.maximum),
     "fmin": _ignoring_nan(ops.minimum),
-    "logaddexp2": lambda x, y: ops.logaddexp(x * LOG_2, y * LOG_2) / LOG_2,
+    "logaddexp2": lambda x, y: functions.logaddexp(x * LOG_2, y * LOG_2) / LOG_2,
     "square": lambda x: x**2,
     "reciprocal": lambda x: 1.0 / x,
     "exp2": lambda x: 2.0**x,
@@ -160,8 +160,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 ALL = {**MEANING, **ASKING, **OPERATORS}
 #: a reduction along an axis, of a list of entries
 REDUCING: dict[str, Callable[[list[Any]], Any]] = {
-    "add": ops.total,
-    "logaddexp": ops.logsumexp,
+    "add": functions.total,
+    "logaddexp": functions.logsumexp,
     **{name: functools.partial(functools.reduce, MEANING[name]) for name in ("maximum", "minimum")},
     **{name: functools.partial(functools.reduce, ASKING[name]) for name in ("logical_and", "logical_or")},
 }
@@ -228,7 +228,7 @@ def _numbers(inputs: Sequence[Any]) -> list[Any] | None:
             if isinstance(x, (list, tuple)) or getattr(x, "shape", ()) != ():
                 return None
             x = x.item() if isinstance(x, (np.generic, np.ndarray)) else x
-            x = ops.number(x, "an operation") if isinstance(x, np.generic) else x  # longdouble
+            x = checks.number(x, "an operation") if isinstance(x, np.generic) else x  # longdouble
         found.append(x)
     return found
 
@@ -272,7 +272,7 @@ def _matmul(a: Any, b: Any) -> Any:
     """The product of two vectors or matrices: each entry one `dot`, a node and not 2 n."""
     a, b = np.asarray(a), np.asarray(b)
     if not a.ndim or not b.ndim:
-        raise ops.ShapeError(ops.NO_VECTOR)
+        raise checks.ShapeError(checks.NO_VECTOR)
     if not (1 <= a.ndim <= 2 and 1 <= b.ndim <= 2 and a.shape[-1] == b.shape[0]):
         return np.matmul(a, b)  # of more axes, or an error that NumPy explains
     rows = a.reshape(-1, a.shape[-1]).tolist()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, TypeVar
 
-from tinygrad_vi.ops import ONE_EXAMPLE, ShapeError, whole_number
+from tinygrad_vi.checks import ONE_EXAMPLE, ShapeError, whole_number
 from tinygrad_vi.value import Value
 
 Row = list[float]

@@ -17,7 +17,8 @@ from tinygrad_vi import data, losses, nn, optim, show
 from tinygrad_vi.compiler.compiled import compile
 from tinygrad_vi.files import write_atomically
 from tinygrad_vi.tape import Tape
-from tinygrad_vi.training import accuracy, fit
+from tinygrad_vi.training.answers import accuracy
+from tinygrad_vi.training.loop import fit
 from tinygrad_vi.value import Value
 
 

@@ -35,8 +35,9 @@ from operator import index
 from typing import Any
 
 from tinygrad_vi import modes
+from tinygrad_vi.checks import DomainError, ShapeError, number, whole_number
 from tinygrad_vi.differences import corner, plain, slope, trusted_step
-from tinygrad_vi.ops import DomainError, ShapeError, number, stop_gradient, whole_number
+from tinygrad_vi.ops import stop_gradient
 from tinygrad_vi.tape import tangents
 from tinygrad_vi.trees import LEAF, argument_names, flatten, place, values_in, with_numbers
 from tinygrad_vi.value import (

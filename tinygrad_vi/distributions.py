@@ -9,20 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_vi.ops import (
-    LOG_TWO_PI,
-    DomainError,
-    abs_,
-    checked,
-    lgamma,
-    log,
-    log1p,
-    log_sigmoid,
-    minimum,
-    number,
-    round_,
-    softplus,
-)
+from tinygrad_vi.checks import DomainError, number
+from tinygrad_vi.floats import LOG_TWO_PI
+from tinygrad_vi.functions import checked, lgamma, log_sigmoid
+from tinygrad_vi.ops import abs_, log, log1p, minimum, round_, softplus
 
 
 def normal(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:

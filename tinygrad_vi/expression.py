@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tinygrad_vi import ops
+from tinygrad_vi import checks, functions, ops, rows
 from tinygrad_vi.value import dot
 
 MAX_LENGTH = 20_000
@@ -29,13 +29,19 @@ def _power(base: Any, exponent: Any) -> Any:
 _BINARY: dict[type, Any] = {ast.Add: ops.add, ast.Sub: ops.sub, ast.Mult: ops.mul, ast.Div: ops.div, ast.Pow: _power,
                            ast.Mod: ops.mod, ast.FloorDiv: ops.floordiv}  # fmt: skip
 
-FUNCTIONS: dict[str, Any] = {name: getattr(ops, name, None) for name in ops.OPERATIONS}
+
+def _function(name: str) -> Any:
+    """What people call by this name: a function of lists before the row that it is made of."""
+    return getattr(functions, name, None) or getattr(ops, name, None)
+
+
+FUNCTIONS: dict[str, Any] = {name: _function(name) for name in rows.OPERATIONS}
 FUNCTIONS.update({"abs": ops.abs_, "round": ops.round_, "pow": _power, "dot": dot})
 #: what people type beside the names of the table
 FUNCTIONS.update({"ln": ops.log, "max": ops.maximum, "min": ops.minimum, "arcsin": ops.asin, "arccos": ops.acos})
 FUNCTIONS.update(
     {
-        name: getattr(ops, name)
+        name: _function(name)
         for name in (
             "lgamma",
             "digamma",
@@ -51,11 +57,11 @@ FUNCTIONS.update(
         )
     }
 )
-FUNCTIONS.update({"norm": ops.norm, "prod": ops.prod})
+FUNCTIONS.update({"norm": functions.norm, "prod": functions.prod})
 FUNCTIONS.update(
     {"arcsinh": ops.asinh, "arccosh": ops.acosh, "arctanh": ops.atanh, "arctan2": ops.atan2, "sgn": ops.sign}
 )
-FUNCTIONS.update({"arctan": ops.atan, "swish": ops.silu, "sum": ops.total})
+FUNCTIONS.update({"arctan": ops.atan, "swish": ops.silu, "sum": functions.total})
 
 #: what people type in vain, and what to type instead
 INSTEAD = {"cot": "1/tan(x)", "sec": "1/cos(x)", "csc": "1/sin(x)"}
@@ -180,7 +186,7 @@ def _call(name: str, arguments: list[Any]) -> Any:
         arguments = [arguments]  # total(x, y) is total([x, y])
     try:
         return FUNCTIONS[name](*arguments)
-    except (ops.DomainError, ops.ShapeError):
+    except (checks.DomainError, checks.ShapeError):
         raise
     except TypeError as error:
         reason = " ".join(str(error).split())

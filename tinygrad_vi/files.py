@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tinygrad_vi.ops import DomainError
+from tinygrad_vi.checks import DomainError
 
 try:
     import fcntl

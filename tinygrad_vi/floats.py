@@ -6,8 +6,15 @@ Each is plain arithmetic and `math`, complete in itself, so that a compiler can 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 INF, NAN = math.inf, math.nan
+
+SQRT_HALF = math.sqrt(0.5)
+SQRT_HALF_REST = -4.833646656726457e-17  # sqrt(1/2) - SQRT_HALF
+TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+LOG_TWO_PI = math.log(2.0 * math.pi)
+ONE_OVER_SQRT_TWO_PI = 1.0 / math.sqrt(2.0 * math.pi)
 
 #: from here on every float is a whole number
 WHOLE = 2.0**52
@@ -83,3 +90,79 @@ def normal_quantile(middle: float, tail: float) -> float:
         )
         b = 1.0 + r * (0.599832206555888 + r * (0.1369298809227358 + r * (0.014875361290850615 + r * b)))
     return math.copysign(a / b, middle)
+
+
+def sigmoid(x: float) -> float:
+    """1 / (1 + e**-x); each branch can underflow to 0, neither can overflow."""
+    if x >= 0:
+        return 1.0 / (1.0 + math.exp(-x))
+    e = math.exp(x)
+    return e / (1.0 + e)
+
+
+def sech(x: float) -> float:
+    """1 / cosh(x)."""
+    e = math.exp(-abs(x))
+    return 2.0 * e / (1.0 + e * e)
+
+
+def softplus(x: float) -> float:
+    """log(1 + e**x)."""
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def bell(x: float) -> float:
+    """exp(-x*x/2), with what x*x rounds off brought back to first order: exp would magnify it x*x times."""
+    e = math.exp(-0.5 * (x * x))
+    return e if e == 0.0 else e - 0.5 * rounding_of_product(x, x) * e
+
+
+def gelu(x: float) -> float:
+    """x * erfc(z) / 2 with z = -x / sqrt(2).
+
+    Far left erfc magnifies the rounding of z by 2*z*z (1400 times at x = -37), so what was rounded off is brought
+    back to first order: erfc(z + d) = erfc(z) - d * 2/sqrt(pi) * exp(-z*z).
+    """
+    z = -x * SQRT_HALF
+    if x <= -40.0:
+        return -0.0
+    if not x < -1.0:
+        return 0.5 * x * math.erfc(z)
+    d = -x * SQRT_HALF_REST - rounding_of_product(x, SQRT_HALF)
+    return 0.5 * x * (math.erfc(z) - d * TWO_OVER_SQRT_PI * math.exp(-z * z))
+
+
+def rounding_of_product(x: float, y: float) -> float:
+    """x*y - fl(x*y), exactly (T. J. Dekker, 1971: split each factor into halves of 26 bits)."""
+    product = x * y
+    c = 134217729.0 * x
+    x_high = c - (c - x)
+    c = 134217729.0 * y
+    y_high = c - (c - y)
+    x_low, y_low = x - x_high, y - y_high
+    return ((x_high * y_high - product) + x_high * y_low + x_low * y_high) + x_low * y_low
+
+
+def logsumexp(*xs: float) -> float:
+    """log(e**x1 + e**x2 + ...)."""
+    shift = max(xs)
+    if not math.isfinite(shift):  # all -inf, some +inf or a NaN, which `max` may have passed over
+        return math.nan if any(map(math.isnan, xs)) else shift
+    terms = [math.exp(x - shift) for x in xs]
+    terms.remove(1.0)  # the largest: log1p keeps what log(1 + the others) would round off
+    return shift + math.log1p(math.fsum(terms))
+
+
+def total(*xs: float) -> float:
+    """The sum, rounded once."""
+    try:
+        return math.fsum(xs)  # rounded once: the order of the terms does not matter, every Python gives the same bits
+    except OverflowError:  # of a partial sum; all of it may still be a float
+        return math.ldexp(math.fsum([math.ldexp(x, -64) for x in xs]), 64)
+
+
+def weighted_sum(w: Iterable[float], x: Iterable[float], b: float) -> float:
+    """b + w[0]*x[0] + w[1]*x[1] + ..., from left to right in every Python (since 3.12 `sum` rounds differently)."""
+    for u, v in zip(w, x, strict=True):
+        b += u * v
+    return b

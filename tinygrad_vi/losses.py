@@ -23,23 +23,12 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
-from tinygrad_vi import ops
-from tinygrad_vi.ops import (
-    OPERATIONS,
-    DomainError,
-    ShapeError,
-    checked,
-    log,
-    log1p,
-    logsumexp,
-    number,
-    relu,
-    softplus,
-    take,
-    total,
-    where,
-)
-from tinygrad_vi.ops import softmax as softmax
+from tinygrad_vi import functions
+from tinygrad_vi.checks import DomainError, ShapeError, number
+from tinygrad_vi.functions import checked, logsumexp, take, total
+from tinygrad_vi.functions import softmax as softmax
+from tinygrad_vi.ops import log, log1p, relu, softplus, where
+from tinygrad_vi.rows import OPERATIONS
 from tinygrad_vi.value import Value, dot
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
@@ -261,12 +250,12 @@ def cross_entropy(logits: Any, target: Any) -> Any:
 
 
 def log_softmax(logits: Any) -> list[Any]:
-    """`ops.log_softmax` of the logits of one example, which may be an array.
+    """`functions.log_softmax` of the logits of one example, which may be an array.
 
     >>> [round(x, 6) for x in log_softmax([2.0, 1.0, -1.0])]
     [-0.349012, -1.349012, -3.349012]
     """
-    return ops.log_softmax(_plain(logits))
+    return functions.log_softmax(_plain(logits))
 
 
 def hinge(prediction: Any, target: Any) -> Any:

@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, NoReturn
 
-from tinygrad_vi import modes, ops
-from tinygrad_vi.ops import DomainError, Function, Operation, ShapeError, number
+from tinygrad_vi import modes, ops, rows
+from tinygrad_vi.checks import DomainError, ShapeError, number
+from tinygrad_vi.rows import Function, Operation, new_row, operand_names
 from tinygrad_vi.tape import SUBSCRIPTS
 from tinygrad_vi.trees import LEAF, Tree, flatten
 from tinygrad_vi.value import Value, being_traced, recording, tracer_here
@@ -75,7 +76,7 @@ def operation(
             y = _on_numbers(function, *xs)
             return y if y.__class__ is float else _result(y, called)
 
-        made = ops.row(
+        made = rows.row(
             called, value, rule.by_kind, inspect.getdoc(function) or f"{called}, an operation of the user's own.",
             symbol=symbol, latex=latex, arity=arity, domain=domain, taught=rule.taught,
         )  # fmt: skip
@@ -158,7 +159,7 @@ def _unwritten(name: str, out: Any, operands: Sequence[Any]) -> tuple[Any, ...]:
         sign, prime = ("", "′") if len(operands) == 1 else ("∂" + str(i + 1).translate(SUBSCRIPTS), "")
         tex = rf"\operatorname{{{name}}}".replace("_", r"\_")
         tex = rf"\partial_{{{i + 1}}} {tex}" if sign else f"{tex}'"
-        return ops._operation(
+        return new_row(
             f"{sign}{name}{prime}", _no_number, _no_number, f"A derivative of {name}.", arity=len(operands),
             latex=lambda xs: rf"{tex}\left({', '.join(xs)}\right)",
         )  # fmt: skip
@@ -203,7 +204,7 @@ def _check_arguments(partials: Rule, name: str, arity: int | None) -> None:
     except TypeError:
         fits = False
     if not fits:
-        operands = "*xs" if arity is None else ", ".join(ops._operand_names(arity))
+        operands = "*xs" if arity is None else ", ".join(operand_names(arity))
         raise TypeError(
             f"the partials of {name} are a function of the result and the operands, lambda out, {operands}: ..., "
             f"got one of {signature}"
@@ -388,7 +389,7 @@ class _Call:
             return _unwritten(name, out, operands) if _kind(out) is object else partials(out, *operands)
 
         name = self.name if self.nest_results == LEAF else f"{self.name}[{k}]"
-        return ops._operation(
+        return new_row(
             name, lambda *xs: self._results(xs)[k], partials, f"{name}, with a derivative of the user's own.",
             arity=self.constants.count(None), taught=taught, domain="",
         )  # fmt: skip
@@ -452,7 +453,7 @@ class Formula:
         return Formula(first.record(op, *inner))
 
     def __getattr__(self, name: str) -> Any:
-        op = ops.OPERATIONS.get(name)
+        op = rows.OPERATIONS.get(name)
         if op is None or op.arity != 1 or not hasattr(Value, name):
             raise AttributeError(f"{name!r} is not known here")
         return lambda: self.record(op, self)

@@ -21,7 +21,7 @@ from itertools import islice
 from numbers import Real
 from typing import Any
 
-from tinygrad_vi.ops import ShapeError, number
+from tinygrad_vi.checks import ShapeError, number
 from tinygrad_vi.value import VALUES, Value
 
 #: how many entries, what puts them together, and what that must know

@@ -26,8 +26,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import ref
 
-from tinygrad_vi import modes, ops
-from tinygrad_vi.ops import DomainError, Function, Operation, domain_error, number
+from tinygrad_vi import checks, floats, functions, modes, ops
+from tinygrad_vi.checks import DomainError, number
+from tinygrad_vi.rows import Function, Operation, domain_error
 from tinygrad_vi.truth import FALSE, TRUE, Truth
 
 if TYPE_CHECKING:
@@ -582,7 +583,7 @@ class Value:
             return _failed(op, (self,))
 
     def __matmul__(self, other: Any) -> NoReturn:
-        raise ops.ShapeError(ops.NO_VECTOR)
+        raise checks.ShapeError(checks.NO_VECTOR)
 
     __rmatmul__ = __matmul__
 
@@ -694,51 +695,51 @@ class Value:
 
     def logaddexp(self, other: Any) -> Value:
         """``logaddexp(v, other)``."""
-        return ops.logaddexp(self, other)  # type: ignore[no-any-return]
+        return functions.logaddexp(self, other)  # type: ignore[no-any-return]
 
     def log_sigmoid(self) -> Value:
         """``log_sigmoid(v)``."""
-        return ops.log_sigmoid(self)  # type: ignore[no-any-return]
+        return functions.log_sigmoid(self)  # type: ignore[no-any-return]
 
     def ndtr(self) -> Value:
         """``ndtr(v)``."""
-        return ops.ndtr(self)  # type: ignore[no-any-return]
+        return functions.ndtr(self)  # type: ignore[no-any-return]
 
     def exprel(self) -> Value:
         """``exprel(v)``."""
-        return ops.exprel(self)  # type: ignore[no-any-return]
+        return functions.exprel(self)  # type: ignore[no-any-return]
 
     def log_ndtr(self) -> Value:
         """``log_ndtr(v)``."""
-        return ops.log_ndtr(self)  # type: ignore[no-any-return]
+        return functions.log_ndtr(self)  # type: ignore[no-any-return]
 
     def lgamma(self) -> Value:
         """``lgamma(v)``."""
-        return ops.lgamma(self)  # type: ignore[no-any-return]
+        return functions.lgamma(self)  # type: ignore[no-any-return]
 
     def digamma(self) -> Value:
         """``digamma(v)``."""
-        return ops.digamma(self)  # type: ignore[no-any-return]
+        return functions.digamma(self)  # type: ignore[no-any-return]
 
     def selu(self) -> Value:
         """``selu(v)``."""
-        return ops.selu(self)  # type: ignore[no-any-return]
+        return functions.selu(self)  # type: ignore[no-any-return]
 
     def mish(self) -> Value:
         """``mish(v)``."""
-        return ops.mish(self)  # type: ignore[no-any-return]
+        return functions.mish(self)  # type: ignore[no-any-return]
 
     def hard_tanh(self, low: float = -1.0, high: float = 1.0) -> Value:
         """``hard_tanh(v, low, high)``."""
-        return ops.hard_tanh(self, low, high)  # type: ignore[no-any-return]
+        return functions.hard_tanh(self, low, high)  # type: ignore[no-any-return]
 
     def leaky_relu(self, slope: float = 0.01) -> Value:
         """``leaky_relu(v, slope)``."""
-        return ops.leaky_relu(self, slope)  # type: ignore[no-any-return]
+        return functions.leaky_relu(self, slope)  # type: ignore[no-any-return]
 
     def elu(self, alpha: float = 1.0) -> Value:
         """``elu(v, alpha)``."""
-        return ops.elu(self, alpha)  # type: ignore[no-any-return]
+        return functions.elu(self, alpha)  # type: ignore[no-any-return]
 
     def item(self) -> float:
         """The number, ``v.data``, as arrays of NumPy, PyTorch and JAX give theirs."""
@@ -1035,27 +1036,28 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
     >>> dot([Value(2.0), Value(3.0)], [5.0, 7.0], 1.0).data
     32.0
     """
-    # `ops.dot` would do.  Networks are made of this one node, and keeping w, x and b apart makes it twice as fast.
-    w = w if w.__class__ is list else ops.entries(w, "dot")
-    x = x if x.__class__ is list else ops.entries(x, "dot")
+    # The `dot` of functions would do.  Networks are made of this one node, and keeping w, x and b apart makes it twice
+    # as fast.
+    w = w if w.__class__ is list else checks.entries(w, "dot")
+    x = x if x.__class__ is list else checks.entries(x, "dot")
     parents = (*w, *x, b)
     kinds = {*map(type, parents)}
     if kinds != ONLY_VALUES or len(w) != len(x):
         if len(w) != len(x):
-            return ops.dot(w, x, b)
+            return functions.dot(w, x, b)
         if not kinds <= VALUES:
             if not w or not {*map(type, w)} <= VALUES:
-                return ops.dot(w, x, b)
+                return functions.dot(w, x, b)
             try:
                 x = [v if v.__class__ in VALUES else Value(v) for v in x]
                 b = b if b.__class__ in VALUES else Value(b)
-            except TypeError:  # another kind of number that records, or an error that `ops.dot` explains
-                return ops.dot(w, x, b)
+            except TypeError:  # another kind of number that records, or an error that `functions.dot` explains
+                return functions.dot(w, x, b)
             parents = (*w, *x, b)
         u, v = _numbers_at_the_point(w), _numbers_at_the_point(x)
     else:
         u, v = [node.data for node in w], [node.data for node in x]
-    data = ops.weighted_sum(u, v, b.data)
+    data = floats.weighted_sum(u, v, b.data)
     if _switched:
         tracer = tracer_here.get()
         if tracer is not None:

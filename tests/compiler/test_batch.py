@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from programs import SAME_EVERY_TIME, programs
 
-from tinygrad_vi import Value, exp, log, losses, maximum, nn, ops, sqrt, tanh, total
+from tinygrad_vi import Value, exp, functions, log, losses, maximum, nn, rows, sqrt, tanh, total
 from tinygrad_vi.compiler import batch as batch_module
 from tinygrad_vi.compiler.batch import data_leaves, find_batch
 from tinygrad_vi.compiler.evaluate import evaluate
@@ -396,7 +396,7 @@ NOT_FOUND = {
     "nothing to train": lambda w: total([exp(Value(x)) for x, _, _ in POINTS]),
     "some examples share a leaf": some_share_a_leaf,
     "the greatest loss": lambda w: maximum(*errors(w, POINTS[:2])),
-    "logsumexp over examples": lambda w: ops.logsumexp([e * e for e in errors(w)]),
+    "logsumexp over examples": lambda w: functions.logsumexp([e * e for e in errors(w)]),
     "a product over examples": lambda w: math.prod(errors(w)),
 }
 
@@ -466,7 +466,7 @@ def test_random_programs_are_folded_right_or_not_at_all():
 
         def example():
             data = [Value(draw.uniform(-1.0, 1.0)) for _ in at[:n_data]]
-            y = program.run([*data, *parameters[1:]], ops.apply)
+            y = program.run([*data, *parameters[1:]], rows.apply)
             return tanh(y * parameters[0]) + (y - data[0]) ** 2
 
         loss = sum(example() for _ in range(n_examples)) / n_examples + 0.1 * sum(p * p for p in parameters)

@@ -23,12 +23,14 @@ from tinygrad_vi import (
     dot,
     exp,
     fit,
+    functions,
     hessian,
     log,
     losses,
     nn,
     ops,
     optim,
+    rows,
     tanh,
     total,
     value_and_grad,
@@ -133,7 +135,7 @@ def test_recurrent_networks(backend, cell):
 def test_every_operation_with_second_derivatives(backend, name, mapped):
     program = Program(3)
     STEPS[name](program, 0, 1, 2)
-    f = lambda *xs: Value(0.0) + program.run(xs, ops.apply)  # noqa: E731
+    f = lambda *xs: Value(0.0) + program.run(xs, rows.apply)  # noqa: E731
     at = [0.3, -0.7, 0.9]
     if mapped:
         fn = lambda p, x: f(*p, *x)  # noqa: E731
@@ -175,7 +177,7 @@ def test_random_programs(backend, copies):
     @given(programs(60), st.sampled_from(SIZES))
     def same(drawn, N):
         program, at, _ = drawn
-        f = lambda *xs: Value(0.0) + program.run(xs, ops.apply)  # noqa: E731
+        f = lambda *xs: Value(0.0) + program.run(xs, rows.apply)  # noqa: E731
         n = max(1, len(at) // 2)
         rows = [[(1.0 - 0.1 * k) * x for x in at[n:]] for k in range(min(N, 5))]
         fn = lambda p, x: total([f(*p, *[v * (1.0 - 0.05 * c) for v in x]) for c in range(copies)]) / copies  # noqa: E731
@@ -456,6 +458,8 @@ def test_the_kernel_runs_as_plain_python_too():
     program = """
 import numpy as np
 from tinygrad_vi import nn, losses, compile
+from tinygrad_vi import rows
+from tinygrad_vi import functions
 model = nn.RNN(nn.LSTMCell(2, 3, seed=1), nn.Layer(3, 9, "identity", seed=1), last=True)
 step = compile(lambda x, y: losses.cross_entropy(model(x), y), model.parameters(), backend="native")
 X, Y = np.random.default_rng(0).normal(size=(37, 3, 2)), np.arange(37) % 9  # a tile of 32, and five
@@ -565,7 +569,7 @@ def test_names_of_every_language_and_kind(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_infinite_constants(backend):
     masked = compile(
-        lambda x: ops.logsumexp([w[0] * x, -math.inf]) + ops.minimum(w[1] * x, math.inf), w, backend=backend
+        lambda x: functions.logsumexp([w[0] * x, -math.inf]) + ops.minimum(w[1] * x, math.inf), w, backend=backend
     )
     assert masked(masked.theta, [2.0]) == pytest.approx(0.5)
 
@@ -675,7 +679,7 @@ def test_a_wrong_class_in_a_later_example_is_an_error(backend, wrong):
     step = compile(lambda x, y: losses.cross_entropy([a * x for a in v], y), v, backend=backend)
     with pytest.raises((DomainError, ValueError), match="there is no class"):
         step.value_and_grad(step.theta, [1.0, 2.0, 3.0], [0.0, 1.0, wrong])
-    rows = compile(lambda i: sum(ops.take([[v[0], v[1]], [v[1], v[0] * 2.0]], i)), v, backend=backend)
+    rows = compile(lambda i: sum(functions.take([[v[0], v[1]], [v[1], v[0] * 2.0]], i)), v, backend=backend)
     with pytest.raises((DomainError, ValueError), match="take needs a whole number"):
         rows(rows.theta, [0.0, 1.0, wrong])
 
@@ -765,8 +769,8 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.parametrize("backend", ["numpy", "auto"])
 def test_an_operation_that_a_user_added_is_compiled_as_well(backend, monkeypatch):
-    monkeypatch.setattr(ops, "OWN", {})
-    softsign = ops.row(
+    monkeypatch.setattr(rows, "OWN", {})
+    softsign = rows.row(
         "squash", lambda x: x / (1.0 + abs(x)), lambda out, x: (1.0 / (1.0 + ops.abs_(x)) ** 2,), "x / (1 + |x|)."
     )
     w = Value(2.0, "softsign")  # whatever she calls her parameters

@@ -25,8 +25,9 @@ from tinygrad_vi import (
     vmap,
     where,
 )
+from tinygrad_vi.checks import DomainError
 from tinygrad_vi.compiler.trace import NotFaithful
-from tinygrad_vi.ops import DomainError
+from tinygrad_vi.nn.module import prediction
 
 BACKENDS = ["numpy", *["native"] * (find_spec("numba") is not None)]
 
@@ -160,7 +161,7 @@ def test_nothing_is_dropped_in_eval_mode_and_in_prediction():
     step = compile(lambda x: model(x), model.parameters(), backend="numpy")
     answers = model.predict(X)
     state = random.getstate()
-    with nn.prediction():
+    with prediction():
         np.testing.assert_allclose(step.each(step.theta, X), answers, rtol=1e-12)
     model.eval()
     np.testing.assert_allclose(step.each(step.theta, X), answers, rtol=1e-12)

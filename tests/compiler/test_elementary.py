@@ -15,7 +15,7 @@ from mpmath import mpf
 
 numba = pytest.importorskip("numba")
 
-from tinygrad_vi import ops  # noqa: E402
+from tinygrad_vi import rows  # noqa: E402
 from tinygrad_vi.compiler import elementary  # noqa: E402
 
 LARGEST = sys.float_info.max
@@ -139,7 +139,7 @@ def test_at_infinity_outside_the_domain_and_where_it_overflows(name, x, expected
 
 @every_function
 def test_the_operation_table_says_the_same(name):
-    op = ops.OPERATIONS[name]
+    op = rows.OPERATIONS[name]
     for (x,) in op.points:
         expected = op.value(x)
         assert value(name, x) == pytest.approx(expected, rel=3e-15, abs=0.0)

@@ -42,6 +42,7 @@ from tinygrad_vi import (
 )
 from tinygrad_vi.compiler.trace import NotFaithful
 from tinygrad_vi.data import as_values
+from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.value import adjoints, topological_order
 
 BACKENDS = [
@@ -988,7 +989,7 @@ def test_dropout_is_part_of_the_trace():
     assert step([0.5], [2.0]) == 1.0
     model.train()
     assert {step([0.5], [2.0]) for _ in range(50)} == {0.0, 2.0}
-    with nn.prediction():
+    with prediction():
         assert {step([0.5], [2.0]) for _ in range(50)} == {1.0}
     assert {step([0.5], [2.0]) for _ in range(50)} == {0.0, 2.0}
     model.eval()

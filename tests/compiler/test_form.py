@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from programs import SAME_EVERY_TIME, STEPS, Program, programs
 
-from tinygrad_vi import Value, grad, hessian, losses, nn, ops, total
+from tinygrad_vi import Value, grad, hessian, losses, nn, rows, total
 from tinygrad_vi.compiler.evaluate import evaluate
 from tinygrad_vi.compiler.form import ONE, Form, from_record
 from tinygrad_vi.compiler.reverse import gradient
@@ -18,13 +18,13 @@ def numbers(form, outputs, parameters=(), inputs=()):
 
 
 def eager(program):
-    return lambda *xs: program.run(xs, ops.apply)
+    return lambda *xs: program.run(xs, rows.apply)
 
 
 def lowered(program, n):
     """The program as a form of n parameters, with its gradient."""
     xs = [Value(0.5) for _ in range(n)]
-    form, (y,) = from_record([Value(0.0) + program.run(xs, ops.apply)], {x: i for i, x in enumerate(xs)}, {})
+    form, (y,) = from_record([Value(0.0) + program.run(xs, rows.apply)], {x: i for i, x in enumerate(xs)}, {})
     return form, y.node(), [form.parameter(i).node() for i in range(n)]
 
 

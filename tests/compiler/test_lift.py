@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from programs import SAME_EVERY_TIME, programs
 
-from tinygrad_vi import Value, losses, nn, ops
+from tinygrad_vi import Value, losses, nn, rows
 from tinygrad_vi.compiler.form import ONE, from_record
 from tinygrad_vi.compiler.lift import check, lift
 from tinygrad_vi.compiler.reverse import gradient
@@ -73,7 +73,7 @@ def test_random_programs_stay_themselves():
     def holds(drawn):
         program, at, _ = drawn
         xs = [Value(x) for x in at]
-        compiled(Value(0.0) + program.run(xs, ops.apply), xs, [])
+        compiled(Value(0.0) + program.run(xs, rows.apply), xs, [])
 
     holds()
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from programs import SAME_EVERY_TIME, STEPS, Program, programs
 
-from tinygrad_vi import Value, ops
+from tinygrad_vi import Value, rows
 from tinygrad_vi.compiler.evaluate import evaluate
 from tinygrad_vi.compiler.form import from_record
 from tinygrad_vi.compiler.numpy_source import Names, numpy_source
@@ -15,7 +15,7 @@ from tinygrad_vi.compiler.program import Program as Compiled
 def compiled(program, n, mapped):
     """A random program of n numbers, of which the last ``mapped`` are inputs."""
     xs = [Value(0.5) for _ in range(n)]
-    y = Value(0.0) + program.run(xs, ops.apply)
+    y = Value(0.0) + program.run(xs, rows.apply)
     parameters, inputs = xs[: n - mapped], xs[n - mapped :]
     form, results = from_record([y], {x: i for i, x in enumerate(parameters)}, {x: j for j, x in enumerate(inputs)})
     return Compiled(form, results, n - mapped, mapped)

@@ -10,11 +10,11 @@ from importlib.util import find_spec
 import pytest
 from judges import measured, swing, truth
 
-from tinygrad_vi import compile, ops
+from tinygrad_vi import compile, ops, rows
 
 ROWS = [
-    *ops.OPERATIONS.values(), *[ops.power(n) for n in (0.5, -0.5, -1.0, -2.0, 3.0, 2.5)], ops.exponential(0.3),
-    ops.FAMILIES["leaky_relu"](0.2), ops.FAMILIES["elu"](0.7),
+    *rows.OPERATIONS.values(), *[ops.power(n) for n in (0.5, -0.5, -1.0, -2.0, 3.0, 2.5)], ops.exponential(0.3),
+    rows.FAMILIES["leaky_relu"](0.2), rows.FAMILIES["elu"](0.7),
 ]  # fmt: skip
 BACKENDS = ["numpy", *["native"] * (find_spec("numba") is not None)]
 
@@ -31,7 +31,7 @@ def close(got, true, swing=0.0):
 @every_row
 def test_of_one_number(op, backend):
     for at in op.points:
-        step = compile(lambda p: ops.apply(op, *p), backend=backend)
+        step = compile(lambda p: rows.apply(op, *p), backend=backend)
         assert close(step(at), truth(op, at)[()]), at
 
 
@@ -40,7 +40,7 @@ def test_of_one_number(op, backend):
 def test_over_a_batch(op, backend):
     for size in {len(at) for at in op.points}:
         points = [at for at in op.points if len(at) == size and all(map(math.isfinite, measured(op, at).values()))]
-        step = compile(lambda w, x: ops.apply(op, *[u + v for u, v in zip(w, x, strict=True)]), backend=backend)
+        step = compile(lambda w, x: rows.apply(op, *[u + v for u, v in zip(w, x, strict=True)]), backend=backend)
         values, slopes = (ask([0.0] * size, points) for ask in (step.each, step.jacobian))
         for at, y, row in zip(points, values.tolist(), slopes.tolist(), strict=True):
             assert close(y, truth(op, at)[()]), at

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import random
 
-from tinygrad_vi import ops
+from tinygrad_vi import rows
 
 from .programs import Node, Program, Step, on_floats, pruned
 
-UNARY = sorted(name for name, op in ops.OPERATIONS.items() if op.arity == 1)
+UNARY = sorted(name for name, op in rows.OPERATIONS.items() if op.arity == 1)
 #: of two operands, and seldom in programs that people write
 BINARY = ("mod", "floordiv", "hypot", "atan2")
 BOUNDED = ("sigmoid", "tanh", "atan", "softplus", "relu", "exp", "erf", "sech")

@@ -19,7 +19,7 @@ from collections import Counter, namedtuple
 from dataclasses import dataclass, replace
 
 import tinygrad_vi
-from tinygrad_vi import Value, nn
+from tinygrad_vi import Value
 
 from .paths import BACKENDS
 
@@ -607,8 +607,6 @@ def restore():
 
         LEFT_OPEN.append(recording(True))
         LEFT_OPEN[-1].__enter__()
-    if getattr(nn, "_predicting", False):
-        nn._predicting = False
 
 
 LEFT_OPEN = []

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from tinygrad_vi import ops
+from tinygrad_vi import functions, rows
 
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "mod": "%", "floordiv": "//"}
 #: functions of a list
@@ -220,18 +220,18 @@ def flatten(program):
 def row_of(step):
     """The row of the table that a step is; None for take and softmax, which are made of several."""
     name, constants = step.op, step.constants
-    if name in ops.OPERATIONS and not constants:
-        return ops.OPERATIONS[name]
-    return ops.FAMILIES[name](*map(float, constants)) if name in ops.FAMILIES else None
+    if name in rows.OPERATIONS and not constants:
+        return rows.OPERATIONS[name]
+    return rows.FAMILIES[name](*map(float, constants)) if name in rows.FAMILIES else None
 
 
 def on_floats(step, xs):
     """A step on floats as the text computes it.  Raises what it raises."""
     if step.op == "take":
-        return ops.take(xs[:-1], xs[-1])
+        return functions.take(xs[:-1], xs[-1])
     if step.op == "softmax":
-        return ops.softmax(xs)[step.constants[0]]
-    return ops.apply(row_of(step), *xs)
+        return functions.softmax(xs)[step.constants[0]]
+    return rows.apply(row_of(step), *xs)
 
 
 def leaf_value(program, leaf, row):

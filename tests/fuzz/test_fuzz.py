@@ -5,7 +5,7 @@ from random import Random
 import pytest
 from mpmath import mp, mpf
 
-from tinygrad_vi import DomainError, Value, ops
+from tinygrad_vi import DomainError, Value, ops, rows
 
 from . import command, generate, habits, judge, paths, programs, truth
 from .programs import Node, Program
@@ -148,7 +148,7 @@ def test_the_text_of_a_program_is_what_is_judged():
             y = c.f(*at.leaves())
             right, bound = verdict.value
             assert abs(mpf(y.data) - right) <= bound
-    assert used >= {*ops.OPERATIONS, *ops.FAMILIES, "take", "loop", "neuron", "sum", "softmax"}
+    assert used >= {*rows.OPERATIONS, *rows.FAMILIES, "take", "loop", "neuron", "sum", "softmax"}
 
 
 def test_every_seed_gives_the_same_program_again():
@@ -178,7 +178,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_rule_is_found_within_some_hundred_programs(name):
-    row = ops.OPERATIONS[name]
+    row = rows.OPERATIONS[name]
     right = row.partials
     chosen = ["create_graph", "tape", ("numpy", "closure", "gradient")]
     for seed in range(600):
@@ -196,7 +196,7 @@ def test_a_wrong_rule_is_found_within_some_hundred_programs(name):
 
 
 def test_a_wrong_value_is_found():
-    row = ops.OPERATIONS["sin"]
+    row = rows.OPERATIONS["sin"]
     right = row.value
     try:
         object.__setattr__(row, "value", lambda x: right(x) * (1.0 + 1e-9))

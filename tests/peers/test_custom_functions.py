@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tinygrad_vi import cos, custom_derivative, exp, grad, hessian, operation, ops, sin, total, where
+from tinygrad_vi import cos, custom_derivative, exp, grad, hessian, operation, rows, sin, total, where
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'tinygrad_vi[peers]'")
 jax = pytest.importorskip("jax", reason="JAX is not installed: pip install 'tinygrad_vi[peers]'")
@@ -13,7 +13,7 @@ jax = pytest.importorskip("jax", reason="JAX is not installed: pip install 'tiny
 
 @pytest.fixture(autouse=True)
 def _rows_and_precision_of_its_own(monkeypatch):
-    monkeypatch.setattr(ops, "OWN", {})
+    monkeypatch.setattr(rows, "OWN", {})
     jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", False)

@@ -3,11 +3,11 @@ import pytest
 from judges import measured, ordinary_points
 
 from peers.functions import jax_functions
-from tinygrad_vi import ops
+from tinygrad_vi import ops, rows
 
 jax = pytest.importorskip("jax", reason="JAX is not installed: pip install jax")
 
-ROWS = [*ops.OPERATIONS.values(), *map(ops.power, (0.0, 1.0, 2.0, 3.0, -1.0, -2.0, 0.5, -0.5, 1.5, 2.5))]
+ROWS = [*rows.OPERATIONS.values(), *map(ops.power, (0.0, 1.0, 2.0, 3.0, -1.0, -2.0, 0.5, -0.5, 1.5, 2.5))]
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,6 @@ AGREED = ("relu", "step", "elu", "maximum", "minimum", "where")  # JAX: abs'(0) 
 
 @pytest.mark.parametrize("name", AGREED)
 def test_the_conventions_at_corners_are_those_of_jax_where_it_has_the_same(name):
-    op = ops.OPERATIONS[name]
+    op = rows.OPERATIONS[name]
     for at, partials in op.corners.items():
         assert by_jax(op, [at])[0, 1:].tolist() == list(partials)

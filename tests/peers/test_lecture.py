@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from tinygrad_vi import Value, no_grad, operation, ops
+from tinygrad_vi import Value, no_grad, operation, rows
 from tinygrad_vi.nn import MLP as OurMLP
 from tinygrad_vi.nn import Neuron as OurNeuron
 
@@ -303,7 +303,7 @@ def test_our_mlp_in_its_loop_trains_as_in_pytorch(xs, zero):
 
 
 def test_an_operation_written_by_hand_is_refused_with_what_to_write(monkeypatch):
-    monkeypatch.setattr(ops, "OWN", {})  # the row must not be seen by other tests
+    monkeypatch.setattr(rows, "OWN", {})  # the row must not be seen by other tests
 
     def cube(x):
         out = Value(x.data**3, (x,), "cube")

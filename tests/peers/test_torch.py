@@ -2,12 +2,12 @@ import pytest
 from judges import measured, ordinary_points, truth
 
 from peers.functions import torch_functions
-from tinygrad_vi import ops
+from tinygrad_vi import ops, rows
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
 FUNCTIONS = torch_functions()
-ROWS = [*ops.OPERATIONS.values(), *map(ops.power, (0.0, 1.0, 2.0, 3.0, -1.0, -2.0, 0.5, -0.5, 1.5, 2.5))]
+ROWS = [*rows.OPERATIONS.values(), *map(ops.power, (0.0, 1.0, 2.0, 3.0, -1.0, -2.0, 0.5, -0.5, 1.5, 2.5))]
 
 
 def by_torch(op, at):
@@ -39,6 +39,6 @@ def test_the_conventions_at_corners_are_those_of_pytorch(op):
     ],
 )
 def test_tails_keep_their_13_digits_where_pytorch_loses_them(name, x):
-    op = ops.OPERATIONS[name]
+    op = rows.OPERATIONS[name]
     true = float(truth(op, (x,))[0,])
     assert measured(op, (x,))[0,] == pytest.approx(true, rel=1e-13, abs=0.0)

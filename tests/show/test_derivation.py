@@ -27,7 +27,8 @@ from tinygrad_vi import (
     where,
 )
 from tinygrad_vi.expression import evaluate
-from tinygrad_vi.ops import OPERATIONS, power
+from tinygrad_vi.ops import power
+from tinygrad_vi.rows import OPERATIONS
 from tinygrad_vi.show.tapes import derivation as module
 from tinygrad_vi.show.tapes.derivation import derive
 from tinygrad_vi.show.tapes.table import MAX_ROWS

@@ -1,7 +1,8 @@
 import pytest
 
 from tinygrad_vi.expression import evaluate
-from tinygrad_vi.ops import OPERATIONS, power
+from tinygrad_vi.ops import power
+from tinygrad_vi.rows import OPERATIONS
 from tinygrad_vi.show.writing.formula import Symbol
 
 

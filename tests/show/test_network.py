@@ -10,6 +10,7 @@ import pytest
 from svg import clipped_labels, labels
 
 from tinygrad_vi import DomainError, ShapeError, Value, dot, grad, log, losses, nn, no_grad, show
+from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.value import NOT_COMPUTED
 
 
@@ -205,7 +206,7 @@ def test_numbers_come_from_a_run_of_the_pictures_own():
     x = [Value(1.0), Value(2.0)]
     with no_grad():
         found = notes(show.draw_network(net, x=x, target=0.0, digits=12))
-    with nn.prediction():
+    with prediction():
         assert float(found["n2_0v"][0]) == pytest.approx(net([1.0, 2.0]).data, rel=1e-10)
     assert {p.grad for p in net.parameters()} == {7.0}
     assert all(v.grad is NOT_COMPUTED for v in x)

@@ -7,6 +7,7 @@ import pytest
 from svg import clipped_labels, labels, texts
 
 from tinygrad_vi import DomainError, ShapeError, Value, losses, nn, no_grad, total
+from tinygrad_vi.nn.module import parameters_in
 from tinygrad_vi.show.networks.recurrent import draw_unrolled
 
 
@@ -138,7 +139,7 @@ def test_lengths_are_those_of_the_whole_gradient():
     (outputs[-1] * outputs[0]).backward()
     for row, name in enumerate(("W_x", "W_h", "b")):
         assert found[f"terms{row}"] == [f"length of ∂L/∂{name}"]
-        slopes = [v.grad for v in nn.parameters_in(getattr(rnn.cell, name))]
+        slopes = [v.grad for v in parameters_in(getattr(rnn.cell, name))]
         assert float(found[f"term{row}_3"][0]) == pytest.approx(np.linalg.norm(slopes), rel=1e-8)
         assert found[f"sign{row}_3"] == ["sum"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from tinygrad_vi import Value, dot, log, sin, tanh
 from tinygrad_vi.__main__ import main
-from tinygrad_vi.ops import OPERATIONS
+from tinygrad_vi.rows import OPERATIONS
 from tinygrad_vi.show import render, step_through
 from tinygrad_vi.show.page import stepper
 

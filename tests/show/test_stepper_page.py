@@ -14,7 +14,7 @@ import pytest
 
 from tinygrad_vi import Tape, Value, dot, exp, log, logsumexp, maximum, sigmoid, sin, tanh, total
 from tinygrad_vi.expression import evaluate
-from tinygrad_vi.ops import FAMILIES, OPERATIONS, apply
+from tinygrad_vi.rows import FAMILIES, OPERATIONS, apply
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.value import topological_order
 
@@ -479,9 +479,9 @@ def test_without_scripts_the_still_frames_are_there(browser, tmp_path):
 
 
 def test_an_operation_that_the_page_does_not_know_can_be_stepped_but_not_moved(open_page, monkeypatch):
-    from tinygrad_vi.ops import row
+    from tinygrad_vi.rows import row
 
-    monkeypatch.setattr("tinygrad_vi.ops.OWN", {})
+    monkeypatch.setattr("tinygrad_vi.rows.OWN", {})
     cube = row("cube", lambda x: x**3, lambda out, x: (3.0 * x * x,), "x**3.")
     walker = open_page(cube(Value(2.0, "x")) + 1.0, language="en")
     walker.press("End")

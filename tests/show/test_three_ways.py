@@ -22,8 +22,8 @@ from tinygrad_vi import (
     logsumexp,
     losses,
     nn,
-    ops,
     relu,
+    rows,
     sigmoid,
     sin,
     sqrt,
@@ -32,7 +32,8 @@ from tinygrad_vi import (
     total,
     where,
 )
-from tinygrad_vi.ops import OPERATIONS, apply, exponential, power
+from tinygrad_vi.ops import exponential, power
+from tinygrad_vi.rows import OPERATIONS, apply
 from tinygrad_vi.show.ways import (
     automatic,
     derivative_cost,
@@ -306,8 +307,8 @@ def test_families_bring_their_constants(op):
 
 
 def test_an_operation_without_a_formula_says_so(monkeypatch):
-    monkeypatch.setattr("tinygrad_vi.ops.OWN", {})  # the row must not be seen by other tests
-    softsign = ops.row("squash", lambda x: x / (1 + abs(x)), lambda out, x: (1 / (1 + abs(x)) ** 2,), "x / (1 + |x|)")
+    monkeypatch.setattr("tinygrad_vi.rows.OWN", {})  # the row must not be seen by other tests
+    softsign = rows.row("squash", lambda x: x / (1 + abs(x)), lambda out, x: (1 / (1 + abs(x)) ** 2,), "x / (1 + |x|)")
     message = "the symbolic way knows no formula for the operation 'squash': write it with other operations"
     for way in (expression_growth, three_ways):
         with pytest.raises(ValueError, match=message):

@@ -12,7 +12,8 @@ from svg import labels, texts
 
 from tinygrad_vi import Tape, Value, dot, elu, exp, leaky_relu, log, losses, nn, no_grad, optim, show, tanh, total
 from tinygrad_vi.expression import evaluate
-from tinygrad_vi.ops import FAMILIES, OPERATIONS, Operation, _operation, latex_number, power
+from tinygrad_vi.ops import power
+from tinygrad_vi.rows import FAMILIES, OPERATIONS, Operation, latex_number, new_row
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.numerals import true_product, true_sum, write_factor, write_number
 from tinygrad_vi.value import check_unchanged, topological_order
@@ -219,7 +220,7 @@ def test_a_formula_has_its_constants(make, text, latex):
 
 
 def test_a_users_row_with_a_constant_is_written_with_it():
-    mine = _operation("soft", lambda x: math.log1p(math.exp(3 * x)) / 3, lambda out, x: (1.0,), "", constants=(3.0,))
+    mine = new_row("soft", lambda x: math.log1p(math.exp(3 * x)) / 3, lambda out, x: (1.0,), "", constants=(3.0,))
     assert isinstance(mine, Operation)
     assert Symbol.record(mine, a).text == "soft(a, 3)"
     assert Symbol.record(OPERATIONS["softplus"], a).text == "softplus(a)"
@@ -391,7 +392,7 @@ def innocent():
     net = nn.MLP(2, [3, 1], activation=lambda z: z * z.sigmoid(), seed=0)
     yield "net", losses.mse(net([Value(0.3), Value(-0.7)]), 1.0)
     yield "every operation", total(list(some_of_each(x)))
-    twice = _operation("twice", lambda u: 2.0 * u, (2.0,), "2u")
+    twice = new_row("twice", lambda u: 2.0 * u, (2.0,), "2u")
     yield "a row of one's own", Value.record(twice, x) + 1.0
     y = x * 3.0
     x2 = Value(3, "whole")

@@ -36,9 +36,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_vi import ops
+from tinygrad_vi import ops, rows
 from tinygrad_vi.compiler.form import DOT, LIGHT, ONE, ORDERED, SUM_KINDS, TOTAL, Expression, Form, Kind, Term
-from tinygrad_vi.ops import Operation
+from tinygrad_vi.rows import Operation
 from tinygrad_vi.value import Value, topological_order
 
 #: Colour refinement ends after so many rounds, though there may be more to tell apart: two are usual.
@@ -365,7 +365,7 @@ def _common_sum(
 
 def _sum(form: Form, expressions: Sequence[Expression], kind: Kind = DOT) -> Expression:
     if kind == TOTAL and expressions:
-        return expressions[0].record(ops.OPERATIONS["total"], *expressions)
+        return expressions[0].record(rows.OPERATIONS["total"], *expressions)
     return Expression(form, [term for x in expressions for term in x.terms], kind == ORDERED)
 
 

@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi import modes, ops
+from tinygrad_vi.checks import ONE_EXAMPLE, DomainError, ShapeError, counted, number, whole_number
 from tinygrad_vi.compiler.arguments import (
     Arrangement,
     AsTheyAre,
@@ -62,9 +63,10 @@ from tinygrad_vi.derivatives import (
     value_and_grad,
     variables,
 )
+from tinygrad_vi.functions import total
 from tinygrad_vi.modes import dropping, predicting
-from tinygrad_vi.nn import counted, drawn_factor
-from tinygrad_vi.ops import ONE_EXAMPLE, DomainError, Operation, ShapeError, number, total, whole_number
+from tinygrad_vi.nn.feedforward import drawn_factor
+from tinygrad_vi.rows import Operation
 from tinygrad_vi.trees import LEAF, Tree, argument_names, flatten, leaves_of, values_in
 from tinygrad_vi.value import (
     Value,

@@ -34,7 +34,7 @@ import numpy as np
 
 from tinygrad_vi import floats
 from tinygrad_vi.compiler.machine_code import kept
-from tinygrad_vi.ops import SQRT_HALF, SQRT_HALF_REST, TWO_OVER_SQRT_PI
+from tinygrad_vi.floats import SQRT_HALF, SQRT_HALF_REST, TWO_OVER_SQRT_PI
 
 # Force-inlined: LLVM leaves a function as long as softplus a call, and a loop with a call in it stays scalar.
 exact = kept(fastmath={"contract"}, error_model="numpy", nogil=True, forceinline=True)

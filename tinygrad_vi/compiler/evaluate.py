@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from tinygrad_vi import ops
+from tinygrad_vi import rows
 from tinygrad_vi.compiler.form import ONE, SUM_KINDS, TOTAL, Form
-from tinygrad_vi.ops import Operation
+from tinygrad_vi.rows import Operation
 
 
 def evaluate(form: Form, outputs: Sequence[tuple[float, int]], parameters: Any, inputs: Any) -> list[Any]:
@@ -32,7 +32,7 @@ def evaluate(form: Form, outputs: Sequence[tuple[float, int]], parameters: Any, 
             terms = [c * (values[u] * values[v]) for c, u, v in argument]
             if not form.mapped[node]:
                 terms = [np.sum(term) for term in terms]
-            added = _entrywise(ops.OPERATIONS["total"], len(terms))(*terms) if kind == TOTAL else sum(terms)
+            added = _entrywise(rows.OPERATIONS["total"], len(terms))(*terms) if kind == TOTAL else sum(terms)
             values[node] = np.broadcast_to(np.asarray(added, dtype=float), examples if form.mapped[node] else ())
         elif kind == "share":
             values[node] = share

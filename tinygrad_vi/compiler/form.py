@@ -55,8 +55,8 @@ from itertools import chain
 from operator import add, itemgetter
 from typing import Any
 
-from tinygrad_vi import ops
-from tinygrad_vi.ops import Operation
+from tinygrad_vi import ops, rows
+from tinygrad_vi.rows import Operation
 from tinygrad_vi.value import Value, topological_order
 
 #: (coefficient, u, v) with u >= v
@@ -460,7 +460,7 @@ class Expression:
 
     def __getattr__(self, name: str) -> Any:
         """Methods of Values, such as ``x.tanh()``."""
-        op = ops.OPERATIONS.get(name)
+        op = rows.OPERATIONS.get(name)
         if op is None or op.arity != 1:
             raise AttributeError(f"an expression has no attribute {name!r}")
         return lambda: self.record(op, self)
@@ -513,7 +513,7 @@ def _checked(x: Expression, ok: Expression) -> Expression:
     return x
 
 
-#: what becomes of `ops.checked`; computed as sqrt is, but not a sqrt that was written, which has a derivative to lack
+#: what becomes of `checked`; computed as sqrt is, but not a sqrt that was written, which has a derivative to lack
 CONDITION = ops.sqrt.operation.changed(doc="A number unless x is below 0 or NaN.")
 
 #: the operations that are sums and products

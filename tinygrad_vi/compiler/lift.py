@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_vi.compiler.form import DOT, ONE, ORDERED, SUM_KINDS, Form, Kind
-from tinygrad_vi.ops import Operation
+from tinygrad_vi.rows import Operation
 
 #: the shapes of leaves
 CONSTANT, SHARE, PARAMETER, INPUT = -4, -3, -2, -1

@@ -30,7 +30,7 @@ from unicodedata import normalize
 from tinygrad_vi.compiler.form import DOT, LIGHT, ONE, ORDERED, TOTAL, Form
 from tinygrad_vi.compiler.lift import Instruction, lift
 from tinygrad_vi.compiler.program import Question
-from tinygrad_vi.ops import BUILT_IN, Operation
+from tinygrad_vi.rows import BUILT_IN, Operation
 
 # --- Text that knows how tightly it binds -----------------------------------------------------------------------------
 
@@ -661,7 +661,7 @@ class _Writer:
         ]
         if entrywise:
             tables = sorted({_table(name) for name in self.needed - set(DEFINITIONS)})
-            lines[1:1] = ["", f"from tinygrad_vi.ops import {', '.join(tables)}"]
+            lines[1:1] = ["", f"from tinygrad_vi.rows import {', '.join(tables)}"]
         constants = entrywise + [f"{name} = {numbers}" for numbers, name in self.constants.items()]
         lines += ["", "", *constants] if constants else []
         lines += ["", "", f"def {function}({', '.join(['theta', *[name for name, _ in self.arguments]])}):"]

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 
 from tinygrad_vi.compiler.form import CONDITION, ONE, Expression, Form, Term
 from tinygrad_vi.compiler.reverse import gradient, partials
-from tinygrad_vi.ops import CHECKED, Operation
+from tinygrad_vi.ops import CHECKED
+from tinygrad_vi.rows import Operation
 
 #: coefficient * node
 Output = tuple[float, int]

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from tinygrad_vi.compiler.form import LIGHT, ONE, SUM_KINDS, Expression, Form, Term
-from tinygrad_vi.ops import Operation
+from tinygrad_vi.rows import Operation
 
 
 def gradient(

@@ -23,7 +23,7 @@ from tinygrad_vi.compiler.form import DOT as FREE
 from tinygrad_vi.compiler.form import ONE, SUM_KINDS, Form
 from tinygrad_vi.compiler.form import ORDERED as IN_ORDER
 from tinygrad_vi.compiler.program import Question
-from tinygrad_vi.ops import Operation
+from tinygrad_vi.rows import Operation
 
 #: instructions: dots, alone or four of the same rows; sums of products over the batch, alone or eight of two rows with
 #: four; the sum of a row; then the operations

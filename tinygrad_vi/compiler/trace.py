@@ -29,9 +29,9 @@ from itertools import chain
 from threading import Lock
 from typing import Any
 
+from tinygrad_vi.checks import DomainError
 from tinygrad_vi.derivatives import differentiable, training, variables
 from tinygrad_vi.modes import dropping, tracing
-from tinygrad_vi.ops import DomainError
 from tinygrad_vi.trees import Tree, flatten
 from tinygrad_vi.value import (
     Guarded,

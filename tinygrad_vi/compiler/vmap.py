@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tinygrad_vi.checks import ShapeError
 from tinygrad_vi.compiler.arguments import (
     Arrangement,
     Column,
@@ -17,7 +18,6 @@ from tinygrad_vi.compiler.arguments import (
 )
 from tinygrad_vi.compiler.compiled import Compiled
 from tinygrad_vi.derivatives import differentiable, differentiating
-from tinygrad_vi.ops import ShapeError
 from tinygrad_vi.trees import argument_names, flatten, is_array, values_in
 
 Axes = int | None | Sequence[int | None]

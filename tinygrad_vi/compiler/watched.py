@@ -28,8 +28,8 @@ from typing import Any
 
 from tinygrad_vi import nn
 from tinygrad_vi.modes import predicting
-from tinygrad_vi.nn import Module
-from tinygrad_vi.ops import Operation
+from tinygrad_vi.nn.module import Module, last_change
+from tinygrad_vi.rows import Operation
 from tinygrad_vi.value import Value
 
 #: so many entries are looked through, in all
@@ -104,7 +104,7 @@ class _Snapshot:
     """What was found, and what to compare it with at each call."""
 
     def __init__(self, function: Any, parameters: frozenset[Value], written: Mapping[int, Any]) -> None:
-        self.token = nn.last_change()
+        self.token = last_change()
         walk = _Walk(function, parameters, written)
         self.held = {id(x): (x, [*map(id, _entries(x))]) for x in walk.views}
         self.contents, self.kept, self.values, self.complete = walk.contents, walk.kept, walk.values, walk.complete
@@ -149,7 +149,7 @@ class _Snapshot:
 
     def holds(self) -> bool:
         """Whether nothing has changed, at a glance."""
-        if self.token is not nn.last_change():
+        if self.token is not last_change():
             return False
         try:
             if self.containers != self.copies:

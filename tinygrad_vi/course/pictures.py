@@ -24,7 +24,7 @@ from tinygrad_vi.show.plot import Plot
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.names import label_symbol
-from tinygrad_vi.training import fit
+from tinygrad_vi.training.loop import fit
 from tinygrad_vi.value import Value
 
 # --- Networks ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from tinygrad_vi import losses
 from tinygrad_vi.course.cases.case import case
 from tinygrad_vi.course.duels import Duel
 from tinygrad_vi.derivatives import grad
-from tinygrad_vi.ops import log, logsumexp, sigmoid, softmax, total
+from tinygrad_vi.functions import logsumexp, softmax, total
+from tinygrad_vi.ops import log, sigmoid
 
 LOGITS, LABEL = [2.0, 1.0, -1.0], [1.0, 0.0, 0.0]
 A, Y = [0.8, 0.3, 0.4], [1.0, 0.0, 1.0]

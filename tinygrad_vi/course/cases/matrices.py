@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tinygrad_vi.checks import ShapeError
 from tinygrad_vi.course.cases.case import Matrix
-from tinygrad_vi.ops import ShapeError, total
+from tinygrad_vi.functions import total
 
 
 def product(A: Matrix, B: Matrix) -> list[list[Any]]:

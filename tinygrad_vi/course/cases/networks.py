@@ -13,7 +13,8 @@ from tinygrad_vi.course.cases.matrices import product, size, times, transposed
 from tinygrad_vi.course.duels import AUTOMATIC, Duel
 from tinygrad_vi.data import standardize, study_hours
 from tinygrad_vi.derivatives import grad, jacobian
-from tinygrad_vi.ops import log, sigmoid, tanh, total
+from tinygrad_vi.functions import total
+from tinygrad_vi.ops import log, sigmoid, tanh
 
 #: one row of weights of a unit after the other; the bias stands apart
 SMALL_W, SMALL_B, SMALL_X = [[[0.2, -0.4], [0.7, 0.1]], [[0.5, -0.3]]], [[0.1, -0.2], [0.05]], [0.6, -1.1]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tinygrad_vi import ops
-from tinygrad_vi.nn import counted
-from tinygrad_vi.ops import ATOM, ShapeError, whole_number
+from tinygrad_vi import checks, ops
+from tinygrad_vi.checks import ShapeError, counted, whole_number
+from tinygrad_vi.rows import ATOM
 from tinygrad_vi.show.graphs.scalars import COPY_ROLE
 from tinygrad_vi.show.paper import (
     FONT,
@@ -151,7 +151,7 @@ class _Circuit:
                 f"there are {counted(len(outputs), 'output')} and {counted(len(upstream), 'upstream gradient')}"
             )
         self.outputs, self.local, self.roles, self.digits = outputs, local, roles, digits
-        self.upstream = [ops.number(u, "an upstream gradient") for u in upstream]
+        self.upstream = [checks.number(u, "an upstream gradient") for u in upstream]
         self.gates = by_level(topological_order(outputs))
         check_unchanged(self.gates)
         seeds: dict[Value, Any] = {}

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.nn import counted
-from tinygrad_vi.ops import whole_number
+from tinygrad_vi.checks import counted, whole_number
 from tinygrad_vi.show.graphs.boxes import INPUTS, LOSS, PENALTY, SHARED, TOGETHER, UNIT, Box, Collapsed, collapse
 from tinygrad_vi.show.paper import (
     LEAF,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.ops import ShapeError
+from tinygrad_vi.checks import ShapeError
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.tape import by_level
 from tinygrad_vi.value import NOT_COMPUTED, Value, check_unchanged, topological_order

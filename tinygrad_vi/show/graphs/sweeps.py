@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tinygrad_vi.nn import counted
-from tinygrad_vi.ops import number
+from tinygrad_vi.checks import counted, number
 from tinygrad_vi.show.paper import (
     FONT,
     FONT_SIZE,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from tinygrad_vi.nn import MLP, Layer, Neuron, counted
-from tinygrad_vi.ops import ShapeError, whole_number
+from tinygrad_vi.checks import ShapeError, counted, whole_number
+from tinygrad_vi.nn.feedforward import MLP, Layer, Neuron
 from tinygrad_vi.show.networks.one_example import layers_of
 from tinygrad_vi.show.plot import BLUE, GREEN, GREY, RED, Plot, new_figure
 

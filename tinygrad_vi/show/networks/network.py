@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.nn import MLP, Layer, Neuron, counted
-from tinygrad_vi.ops import ShapeError, whole_number
+from tinygrad_vi.checks import ShapeError, counted, whole_number
+from tinygrad_vi.nn.feedforward import MLP, Layer, Neuron
 from tinygrad_vi.show.networks.notation import NOTATIONS, layer_formulas, unit_name, weight_name
 from tinygrad_vi.show.networks.one_example import Loss, Pass, has_own_forward, layers_of, run, skips_to
 from tinygrad_vi.show.paper import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinygrad_vi.nn import Layer
-from tinygrad_vi.ops import OPERATIONS
+from tinygrad_vi.nn.feedforward import Layer
+from tinygrad_vi.rows import OPERATIONS
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.value import Value
 

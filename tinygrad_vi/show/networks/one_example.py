@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_vi import losses
-from tinygrad_vi.nn import MLP, Layer, Neuron, counted, prediction
-from tinygrad_vi.ops import ShapeError, dot_row
+from tinygrad_vi.checks import ShapeError, counted
+from tinygrad_vi.nn.feedforward import MLP, Layer, Neuron
+from tinygrad_vi.nn.module import prediction
+from tinygrad_vi.ops import dot_row
 from tinygrad_vi.value import Value, adjoints, not_finite, recording, topological_order
 
 Loss = Callable[[Any, Any], Any]

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.nn import RNN, Layer, RNNCell, counted, prediction
-from tinygrad_vi.ops import whole_number
+from tinygrad_vi.checks import counted, whole_number
+from tinygrad_vi.nn.feedforward import Layer
+from tinygrad_vi.nn.module import prediction
+from tinygrad_vi.nn.recurrent import RNN, RNNCell
 from tinygrad_vi.show.networks.notation import lowered, write_vector
 from tinygrad_vi.show.networks.one_example import check_own_forward
 from tinygrad_vi.show.paper import (

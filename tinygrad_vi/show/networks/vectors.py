@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.nn import MLP, Layer, Neuron, counted
-from tinygrad_vi.ops import ShapeError
+from tinygrad_vi.checks import ShapeError, counted
+from tinygrad_vi.nn.feedforward import MLP, Layer, Neuron
 from tinygrad_vi.show.networks.notation import activated, lowered, through, write_vector
 from tinygrad_vi.show.networks.one_example import Loss, Pass, layers_of, run, skips_to
 from tinygrad_vi.show.paper import LEAF, OUTPUT, RESULT, TEXT, Drawing, colored_label, colored_width, new_digraph

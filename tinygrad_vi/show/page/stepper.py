@@ -17,9 +17,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from tinygrad_vi.checks import whole_number
 from tinygrad_vi.files import write_atomically
 from tinygrad_vi.once import once
-from tinygrad_vi.ops import BUILT_IN, Operation, whole_number
+from tinygrad_vi.rows import BUILT_IN, Operation
 from tinygrad_vi.show.paper import (
     CONSTANT,
     FONT,

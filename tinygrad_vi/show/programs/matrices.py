@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi.checks import counted
 from tinygrad_vi.compiler.compiled import Compiled
 from tinygrad_vi.compiler.numpy_source import Written
-from tinygrad_vi.nn import counted
 from tinygrad_vi.show.paper import (
     CONSTANT,
     LEAF,

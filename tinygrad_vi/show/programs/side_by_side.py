@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi.checks import counted
 from tinygrad_vi.compiler.compiled import Compiled
 from tinygrad_vi.compiler.form import ONE, Expression, from_record
 from tinygrad_vi.compiler.numpy_source import Written
 from tinygrad_vi.compiler.trace import trace
-from tinygrad_vi.nn import counted
 from tinygrad_vi.show.paper import (
     CONSTANT,
     FONT,

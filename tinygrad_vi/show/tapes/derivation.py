@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tinygrad_vi.ops import whole_number
+from tinygrad_vi.checks import whole_number
 from tinygrad_vi.show.tapes.derivation_writer import DerivationWriter
 from tinygrad_vi.show.tapes.equations import write_count
 from tinygrad_vi.show.tapes.paths import Search, Step, check_value

@@ -8,15 +8,10 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
-from tinygrad_vi.ops import whole_number
+from tinygrad_vi.checks import whole_number
 from tinygrad_vi.show.writing.console import can_print, plain
 from tinygrad_vi.show.writing.formula import Symbol
-
-if TYPE_CHECKING:
-    pass
-
 
 MAX_ROWS = 60  # on a screen; files get them all
 

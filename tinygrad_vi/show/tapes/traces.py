@@ -7,8 +7,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tinygrad_vi.checks import DomainError
 from tinygrad_vi.expression import ExpressionError, evaluate
-from tinygrad_vi.ops import DomainError, dot_row
+from tinygrad_vi.ops import dot_row
 from tinygrad_vi.show.writing.console import BAR, DOT
 from tinygrad_vi.show.writing.formula import DOTS, Symbol, as_factor, product_of, shortened, sum_of
 from tinygrad_vi.show.writing.names import Names

@@ -7,12 +7,12 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.nn import counted
-from tinygrad_vi.ops import ShapeError, sin, whole_number
-from tinygrad_vi.optim import SGD
+from tinygrad_vi.checks import ShapeError, counted, whole_number
+from tinygrad_vi.ops import sin
+from tinygrad_vi.optim.rules import SGD
 from tinygrad_vi.show.plot import BLUE, GREY, RED, Plot, new_figure, padded, styled
 from tinygrad_vi.show.writing.numerals import write_number
-from tinygrad_vi.training import fit
+from tinygrad_vi.training.loop import fit
 from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:

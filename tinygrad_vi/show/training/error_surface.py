@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi.checks import DomainError, whole_number
 from tinygrad_vi.derivatives import grad
-from tinygrad_vi.ops import DomainError, exp, whole_number
-from tinygrad_vi.optim import minimize
+from tinygrad_vi.ops import exp
+from tinygrad_vi.optim.solvers import minimize
 from tinygrad_vi.show.plot import GREY, RED, Plot, new_figure
 from tinygrad_vi.value import Value, no_grad
 

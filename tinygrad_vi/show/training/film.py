@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi.checks import DomainError, counted, whole_number
 from tinygrad_vi.compiler.compiled import Compiled, compile
 from tinygrad_vi.data import check_examples, to_lists
 from tinygrad_vi.files import write_atomically
-from tinygrad_vi.nn import MLP, counted, prediction
+from tinygrad_vi.nn.feedforward import MLP
+from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.once import once
-from tinygrad_vi.ops import DomainError, whole_number
-from tinygrad_vi.optim import Optimizer
+from tinygrad_vi.optim.rules import Optimizer
 from tinygrad_vi.show.paper import shorten
 from tinygrad_vi.show.plot import (
     Plot,
@@ -26,13 +27,13 @@ from tinygrad_vi.show.saving import form_of
 from tinygrad_vi.show.training.deltas import NoSumError
 from tinygrad_vi.show.training.gradients import LayerGradients, measure_gradients
 from tinygrad_vi.show.training.plots import numbers_of
-from tinygrad_vi.training import progress_bar
+from tinygrad_vi.training.loop import progress_bar
 from tinygrad_vi.value import no_grad
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tinygrad_vi.training import History
+    from tinygrad_vi.training.history import History
 from tinygrad_vi.show.training.animation import animated, drawing_of, durations_of, gif_of, pixels_of
 from tinygrad_vi.show.training.screens import Scene, Screen, strip_of
 from tinygrad_vi.show.training.views import view_of

@@ -6,18 +6,17 @@ import math
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tinygrad_vi.checks import counted
 from tinygrad_vi.data import check_examples, to_lists
 from tinygrad_vi.derivatives import differentiable
-from tinygrad_vi.nn import MLP, counted, prediction
+from tinygrad_vi.nn.feedforward import MLP
+from tinygrad_vi.nn.module import prediction
+from tinygrad_vi.show.plot import BLUE, RED, Plot, new_axes
 from tinygrad_vi.show.training.deltas import Sums, deltas
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.value import Value, adjoints, not_finite, recording
-
-if TYPE_CHECKING:
-    pass
-from tinygrad_vi.show.plot import BLUE, RED, Plot, new_axes
 
 #: gradients of one layer so many times smaller or larger than those of another vanish or explode
 FAR_APART = 1e3

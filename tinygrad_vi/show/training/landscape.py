@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi.checks import ShapeError, counted, whole_number
 from tinygrad_vi.compiler.compiled import Compiled
 from tinygrad_vi.data import random_numbers, to_lists
-from tinygrad_vi.nn import counted
-from tinygrad_vi.ops import ShapeError, whole_number
-from tinygrad_vi.optim import Optimizer
+from tinygrad_vi.optim.rules import Optimizer
 from tinygrad_vi.show.plot import Plot, new_figure, styled
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.value import Value
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from tinygrad_vi.training import History
+    from tinygrad_vi.training.history import History
 
     Array = NDArray[np.float64]
 from tinygrad_vi.show.training.contours import SHADES, SMALL, draw_contours, draw_path, is_logarithmic, levels_of

@@ -6,14 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_vi.checks import DomainError, ShapeError, counted, whole_number
 from tinygrad_vi.data import check_examples, to_lists
-from tinygrad_vi.nn import counted
-from tinygrad_vi.ops import DomainError, ShapeError, whole_number
 from tinygrad_vi.predict import answers
 from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
-    from tinygrad_vi.training import History
+    from tinygrad_vi.training.history import History
 from tinygrad_vi.show.plot import BLUE, CLASS_COLORS, GREEN, GREY, MARKERS, RED, Plot, new_axes, padded
 
 # --- The loss curve ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.nn import counted
+from tinygrad_vi.checks import counted
 from tinygrad_vi.show.plot import (
     BLUE,
     GREEN,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tinygrad_vi.show.training.film import Film
-    from tinygrad_vi.training import History
+    from tinygrad_vi.training.history import History
 
 DOTS_PER_INCH = 100  # of the GIF
 SMALL = 9  # the size of letters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinygrad_vi.show.plot import (
     CLASS_COLORS,
@@ -14,10 +14,6 @@ from tinygrad_vi.show.plot import (
     padded,
 )
 from tinygrad_vi.show.training.plots import draw_boundary, numbers_of, plane
-
-if TYPE_CHECKING:
-    pass
-
 
 # --- What the model answers -------------------------------------------------------------------------------------------
 

@@ -11,9 +11,8 @@ from time import process_time
 from timeit import timeit
 from typing import Any
 
+from tinygrad_vi.checks import counted, whole_number
 from tinygrad_vi.derivatives import CENTRAL_STEP, FORWARD_STEP, grad, numerical_gradient
-from tinygrad_vi.nn import counted
-from tinygrad_vi.ops import whole_number
 from tinygrad_vi.show.plot import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.ways.question import F, Question, count_operations, lecture_function

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tinygrad_vi.checks import number
 from tinygrad_vi.derivatives import grad, rounded_size
 from tinygrad_vi.differences import corner
-from tinygrad_vi.ops import number
 from tinygrad_vi.show.plot import BLUE, GREEN, GREY, RED
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.ways.question import F, Question, lecture_function

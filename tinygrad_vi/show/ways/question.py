@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from tinygrad_vi.checks import number
 from tinygrad_vi.derivatives import check_constants, differentiable, moved
+from tinygrad_vi.functions import total
 from tinygrad_vi.once import once
-from tinygrad_vi.ops import log, number, sin, total
+from tinygrad_vi.ops import log, sin
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.trees import flatten
 from tinygrad_vi.value import Value, no_grad, recording

@@ -10,9 +10,9 @@ from importlib import import_module
 from time import process_time
 from typing import Any
 
-from tinygrad_vi import ops
-from tinygrad_vi.nn import counted
-from tinygrad_vi.ops import Operation, whole_number
+from tinygrad_vi import rows
+from tinygrad_vi.checks import counted, whole_number
+from tinygrad_vi.rows import Operation
 from tinygrad_vi.show.plot import BLUE, GREEN, ORANGE, RED
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.ways.question import F, Question, count_operations, lecture_function
@@ -289,7 +289,7 @@ class Algebra:
 
     def program(self, symbols: Sequence[Any], formulas: Sequence[Any], modules: str = "math", cse: bool = True) -> F:
         """A function of numbers that gives a list, one number for each formula."""
-        ours = {name: ops.OPERATIONS[name].value for name in (*FLAT, *["erfinv"] * (modules == "math"))}
+        ours = {name: rows.OPERATIONS[name].value for name in (*FLAT, *["erfinv"] * (modules == "math"))}
         found: F = self.sympy.lambdify(list(symbols), list(formulas), [ours, modules], cse=cse)
         return found
 

@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any, TypeVar
 
 from tinygrad_vi import ops
-from tinygrad_vi.ops import ATOM, Operation, latex_number
+from tinygrad_vi.rows import ATOM, Operation, latex_number
 from tinygrad_vi.show.writing.numerals import write_factor, write_number
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class Arithmetic:
 class Symbol(Arithmetic):
     """Text that answers to the rules of the table: a third kind of operand, beside floats and Values.
 
-    text and latex say how it is written, binds how tightly (see `ops.Operation`).  digits: of the numbers that a rule
+    text and latex say how it is written, binds how tightly (see `rows.Operation`).  digits: of the numbers that a rule
     brings into a formula of this symbol; all of them when left out.
 
     >>> v = Symbol("v₀", "v_{0}")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from tinygrad_vi.ops import whole_number, write_constant
+from tinygrad_vi.checks import whole_number
+from tinygrad_vi.rows import write_constant
 
 MOST_DIGITS = 17  # tell any two floats apart
 

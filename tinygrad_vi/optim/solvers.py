@@ -1,0 +1,287 @@
+"""Full-batch methods: SciPy's minimisers, Levenberg and Marquardt."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_vi.checks import DomainError, ShapeError, whole_number
+from tinygrad_vi.derivatives import check_alone, differentiable, training
+from tinygrad_vi.value import Value, adjoints, dot, not_finite, recording, topological_order
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
+from tinygrad_vi.checks import at_least
+from tinygrad_vi.optim.rules import Optimizer, _name_in
+
+# --- Full-batch methods -----------------------------------------------------------------------------------------------
+
+
+def minimize(
+    loss: Callable[[], Value], parameters: Iterable[Value], method: str = "BFGS", **options: Any
+) -> OptimizeResult:
+    """Move the parameters to a minimum of ``loss()`` by a method of `scipy.optimize.minimize`.
+
+    SciPy is given our gradient and, for methods that use them, our Hessian-vector product ("Newton-CG", "trust-krylov")
+    or our Hessian ("trust-exact").  options: whatever SciPy's function takes (``tol``, ``bounds``, ``callback``,
+    ``options={"maxiter": 50}``).  Returns SciPy's result; the parameters have the values ``result.x``.  A point that
+    the line search tries and where the loss cannot be computed counts as infinitely bad.  Warns of parameters that the
+    loss does not depend on: they stay where they are.
+
+    Raises DomainError when the loss cannot be computed at the start, and whatever else goes wrong; the parameters are
+    then as before.
+
+    >>> w = Value(3.0)
+    >>> result = minimize(lambda: (w - 2.0) ** 2, [w])
+    >>> round(w.data, 6), result.success
+    (2.0, True)
+    """
+    np, scipy_optimize = _import("numpy", "minimize"), _import("scipy.optimize", "minimize")
+    parameters = _leaves(parameters)
+    start = [p.data for p in parameters]
+    y, gradient = _evaluate(loss, parameters)  # at the start, errors are the caller's to see
+    _warn_of_others(loss, parameters)
+    good = {"at": np.array(start), "value": y, "slope": 1.0 + np.linalg.norm(gradient)}
+
+    def value_and_gradient(theta: Any) -> tuple[float, Any]:
+        _set_numbers(parameters, theta)
+        try:
+            y, gradient = _evaluate(loss, parameters)
+        except DomainError:  # a steep slope back to the last good point: line searches cannot use an infinity
+            away = theta - good["at"]
+            distance = np.linalg.norm(away)
+            slope = 1e3 * (good["slope"] + abs(good["value"]))
+            return good["value"] + slope * (1.0 + distance), slope * away / (distance or 1.0)
+        good.update(at=np.array(theta), value=y, slope=1.0 + np.linalg.norm(gradient))
+        return y, np.array(gradient)
+
+    def hessian_product(theta: Any, direction: Any) -> Any:
+        _set_numbers(parameters, theta)
+        return np.array(_hessian_product(_called(loss, parameters), parameters, direction.tolist()))
+
+    def hessian(theta: Any) -> Any:
+        return np.array([hessian_product(theta, row) for row in np.eye(len(parameters))])
+
+    known = method.lower() if isinstance(method, str) else ""
+    if known in ("dogleg", "trust-exact"):
+        options.setdefault("hess", hessian)
+    elif known in ("newton-cg", "trust-ncg", "trust-krylov", "trust-constr"):
+        options.setdefault("hessp", hessian_product)
+    if known in ("nelder-mead", "powell", "cobyla", "cobyqa"):  # they use no gradient
+        options |= {"fun": lambda theta: value_and_gradient(theta)[0]}
+    else:
+        options |= {"fun": value_and_gradient, "jac": True}
+    try:
+        result = scipy_optimize.minimize(x0=start, method=method, **options)
+        _set_numbers(parameters, result.x)
+        _evaluate(loss, parameters)
+    except BaseException:
+        _set_numbers(parameters, start)
+        raise
+    return result
+
+
+def levenberg_marquardt(
+    residuals: Callable[[], Sequence[Value]],
+    parameters: Iterable[Value],
+    damping: float | None = None,
+    *,
+    steps: int = 1,
+    **options: Any,
+) -> OptimizeResult:
+    """Least squares: move the parameters to make 1/2 sum r**2 small, r being the list ``residuals()``.
+
+    With a ``damping``, so many ``steps`` of the rule
+
+        w <- w - (J^T J + damping I)^-1 J^T r,    J = dr/dw
+
+    The sign does not depend on whether r is prediction minus target or the other way round, as long as J is the
+    Jacobian of that r.  Damping 0 is the Gauss-Newton method, a large one gradient descent with the rate 1/damping.
+    (K. Levenberg, 1944; D. Marquardt, 1963.)
+
+    Without a damping `scipy.optimize.least_squares` chooses it and goes on until it has converged; it is given our
+    Jacobian, and ``options`` (``method="lm"`` by default where there are enough residuals; ``loss``, ``bounds``, ...).
+    A step to a point where the residuals cannot be computed, as they overflow or leave a domain, is a bad step: SciPy
+    takes it back and tries a shorter one.
+
+    Returns SciPy's result or one like it: ``x``, ``cost`` (1/2 sum r**2), ``fun`` (r), ``jac`` (J), ``nfev``.
+
+    Raises ValueError when J^T J + damping I is singular or the residuals do not depend on one of the parameters,
+    DomainError when something is infinite or NaN; the parameters are then as before.
+
+    >>> w = Value(0.5)
+    >>> r = lambda: [y - (w * x).exp() for x, y in ((0.0, 1.0), (1.0, 2.0), (2.0, 4.2))]
+    >>> result = levenberg_marquardt(r, [w], damping=0.1)
+    >>> round(w.data, 9), round(result.cost, 6)
+    (0.76671035, 0.105833)
+    """
+    np = _import("numpy", "levenberg_marquardt")
+    scipy_optimize = _import("scipy.optimize", "levenberg_marquardt")
+    parameters = _leaves(parameters)
+    start = [p.data for p in parameters]
+
+    def at(theta: Any) -> tuple[Any, Any]:
+        _set_numbers(parameters, theta)
+        return tuple(map(np.array, _residuals_and_jacobian(residuals, parameters)))
+
+    try:
+        if damping is not None:
+            damping = at_least(damping, 0.0, "damping")
+            if options:
+                raise TypeError(f"with a damping there are no other options, got {', '.join(options)}")
+            theta = np.array(start)
+            for _ in range(whole_number(steps, "steps")):
+                r, J = at(theta)
+                theta = theta - _damped_step(r, J, damping)
+            r, J = at(theta)
+            result = scipy_optimize.OptimizeResult(
+                x=theta, cost=0.5 * float(r @ r), fun=r, jac=J, nfev=steps + 1, success=True
+            )
+        else:
+            known: dict[bytes, tuple[Any, Any]] = {}  # SciPy asks for r and for J one after the other
+
+            def once(theta: Any) -> tuple[Any, Any]:
+                key = theta.tobytes()
+                if key not in known:
+                    known.clear()
+                    known[key] = at(theta)
+                return known[key]
+
+            r, _ = once(np.array(start))
+            worst = math.hypot(*r.tolist())  # of the residuals at points that could be computed
+
+            def tried(theta: Any) -> Any:
+                """The residuals; at a point without, or whose squares overflow, so large ones that SciPy takes the step
+                back."""
+                nonlocal worst
+                with suppress(DomainError, OverflowError):
+                    found = once(theta)[0]
+                    size = math.hypot(*found.tolist())
+                    if math.isfinite(size * size):
+                        worst = max(worst, size)
+                        return found
+                # MINPACK cannot compute with infinities
+                return np.full(len(r), 1e3 * (1.0 + worst) if options["method"] == "lm" else math.inf)
+
+            bounded = "bounds" in options or options.get("loss", "linear") != "linear"
+            options.setdefault("method", "lm" if len(r) >= len(start) and not bounded else "trf")
+            result = scipy_optimize.least_squares(tried, start, jac=lambda theta: once(theta)[1], **options)
+    except BaseException:
+        _set_numbers(parameters, start)
+        raise
+    _set_numbers(parameters, result.x)
+    return result
+
+
+def _damped_step(r: Any, J: Any, damping: float) -> Any:
+    """(J^T J + damping I)^-1 J^T r, as the least squares of J stacked on sqrt(damping) I, which squares no condition.
+
+    Columns are brought to length 1 first: parameters of different size are no less determined for that.
+    """
+    import numpy as np
+
+    stacked = np.vstack([J, math.sqrt(damping) * np.eye(J.shape[1])])
+    size = np.linalg.norm(stacked, axis=0)
+    scaled = stacked / np.where(size, size, 1.0)
+    if np.linalg.matrix_rank(scaled) < J.shape[1]:
+        raise ValueError(
+            f"J^T J + damping I is singular with damping = {damping}: the residuals do not determine all parameters; "
+            "give a damping above 0"
+        )
+    return np.linalg.lstsq(scaled, np.concatenate([r, np.zeros(J.shape[1])]), rcond=None)[0] / size
+
+
+def _import(module: str, wanted_by: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ImportError:
+        package = module.partition(".")[0]
+        raise ImportError(f"{wanted_by} needs the package {package}: pip install {package}") from None
+
+
+def _leaves(parameters: Iterable[Value]) -> list[Value]:
+    return Optimizer(parameters, 1.0).parameters  # it checks them
+
+
+def _set_numbers(parameters: Sequence[Value], theta: Iterable[float]) -> None:
+    for p, x in zip(parameters, theta, strict=True):
+        p.data = float(x)
+
+
+def _called(f: Callable[[], Any], parameters: Iterable[Value]) -> Any:
+    with differentiable(), training(parameters), recording(True):
+        return f()
+
+
+def _evaluate(loss: Callable[[], Value], parameters: Sequence[Value]) -> tuple[float, list[float]]:
+    """The loss and its gradient; grads are left as they were."""
+    y = recorded_output(_called(loss, parameters))
+    check_alone("the loss", [y], parameters)
+    if not math.isfinite(y.data):
+        raise not_finite(y, f"the loss is {y.data}")
+    adjoint = adjoints(topological_order([y]), {y: 1.0})
+    if adjoint.keys().isdisjoint(parameters):
+        raise ValueError("the loss depends on none of the parameters: is it computed from these very Values?")
+    gradient = [adjoint.get(p, 0.0) for p in parameters]
+    if not all(map(math.isfinite, gradient)):
+        raise not_finite(y, "the gradient of the loss is not finite")
+    return y.data, gradient
+
+
+def _warn_of_others(loss: Callable[[], Value], parameters: Sequence[Value]) -> None:
+    y = _called(loss, parameters)
+    on_record = {v for node in topological_order([y]) for v in node.parents} | {y}
+    absent = [i for i, p in enumerate(parameters) if p not in on_record]
+    if absent:
+        names = ", ".join(_name_in(parameters, i) for i in absent[:3]) + ", ..." * (len(absent) > 3)
+        warnings.warn(f"the loss does not depend on {names}, which stays where it is", stacklevel=3)
+
+
+def _hessian_product(y: Value, parameters: Sequence[Value], direction: Sequence[float]) -> list[float]:
+    """H v, as the gradient of gradient . v (B. Pearlmutter, 1994)."""
+    adjoint = adjoints(topological_order([y]), {y: 1.0}, create_graph=True)
+    slope = dot([adjoint.get(p, 0.0) for p in parameters], direction)
+    if not isinstance(slope, Value):  # the gradient is constant
+        return [0.0] * len(parameters)
+    second = adjoints(topological_order([slope]), {slope: 1.0})
+    return [second.get(p, 0.0) for p in parameters]
+
+
+def _residuals_and_jacobian(
+    residuals: Callable[[], Sequence[Value]], parameters: Sequence[Value]
+) -> tuple[list[float], list[list[float]]]:
+    outputs = [recorded_output(r) for r in _called(residuals, parameters)]
+    if not outputs:
+        raise ShapeError("there are no residuals")
+    check_alone("the function of the residuals", outputs, parameters)
+    rows, on_record = [], set[Value]()
+    for r in outputs:
+        if not math.isfinite(r.data):
+            raise not_finite(r, f"a residual is {r.data}")
+        adjoint = adjoints(topological_order([r]), {r: 1.0})
+        rows.append([adjoint.get(p, 0.0) for p in parameters])
+        on_record |= adjoint.keys()
+    absent = [i for i, p in enumerate(parameters) if p not in on_record]
+    if len(absent) == len(parameters):
+        raise ValueError("the residuals depend on none of the parameters: are they computed from these very Values?")
+    if absent:
+        raise ValueError(
+            f"the residuals do not depend on {_name_in(parameters, absent[0])}, so nothing tells what it should be: "
+            "leave it out, or compute the residuals from this very Value"
+        )
+    return [r.data for r in outputs], rows
+
+
+def recorded_output(y: Any) -> Value:
+    """What a user's function gave, if it is a Value; TypeError, saying what to do, if not."""
+    if isinstance(y, Value):
+        return y
+    raise TypeError(
+        f"there is no graph to differentiate: got {y!r:.60} of type {type(y).__name__} and no Value. Compute it from "
+        "Values by operations: model(x) and not model.predict(x), tinygrad_vi.exp and not math.exp, w and not w.data"
+    )

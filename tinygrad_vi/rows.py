@@ -1,0 +1,377 @@
+"""What a row of the table is: an operation with all that is known of it, and how a row is made, written and applied."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, wraps
+from itertools import chain, count
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from tinygrad_vi.checks import DomainError, number
+
+Rule = Callable[..., Any]
+Writer = Callable[[Sequence[str]], str]
+
+EVERYWHERE = "finite operands"
+
+SMALLEST_NORMAL = 2.0**-1022
+
+ATOM = 5  # binds like a name or a call: never needs parentheses
+
+
+class Operation:
+    """A row of the table.  It does not change; no dataclass, which would load `inspect`, larger than this package."""
+
+    name: str
+    #: the operation on floats
+    value: Callable[..., float]
+    #: ``partials(out, *operands)``: one derivative for each operand
+    partials: Rule
+    #: how the operation is named on a drawing: "+", "tanh", "**2"
+    symbol: str
+    #: from the texts of the operands to the text of the result: "x * y", r"x \cdot y"
+    text: Writer
+    latex: Writer
+    #: how tightly the text binds: 1 for + and -, 2 for * and /, 3 for a sign, 4 for **, 5 for a call
+    binds: int
+    #: how many operands; None when any number will do
+    arity: int | None
+    #: formula and derivative, in words
+    doc: str
+    #: where it is defined, as an error message says it
+    domain: str
+    #: conventions: operands -> the partials agreed upon there, where the derivative does not exist
+    corners: Mapping[tuple[float, ...], tuple[float, ...]]
+    #: operands at which it is worth testing, ordinary and extreme ones
+    points: Sequence[tuple[float, ...]]
+    #: what tells this row from others of its family: (n,) for ``x**n``
+    constants: tuple[float, ...]
+    #: what it does to the gradient on the way back, in the words of the CS231n notes; empty when it has no name
+    role: str
+    #: the partials as textbooks write them, where the rule is written differently to keep its accuracy
+    taught: Rule
+    #: the partials themselves when they are the same everywhere (``+``, ``-``), else None
+    constant_partials: tuple[float, ...] | None = None
+    #: ``flows(flow, out, *operands)``: each partial times a flow, for rows whose partials may leave the range of floats
+    #: where such a product does not: -x/y**2 is 0 at y = 1e200
+    flows: Rule | None = None
+
+    def __init__(self, **facts: Any) -> None:
+        vars(self).update(facts)
+
+    def __setattr__(self, name: str, fact: Any) -> None:
+        raise AttributeError(f"a row of the table does not change: {name} of {self!r} cannot be set")
+
+    def changed(self, **facts: Any) -> Operation:
+        """Another row with some other facts, outside of the table."""
+        return Operation(**{**vars(self), **facts})
+
+    def __repr__(self) -> str:
+        return f"<operation {self.name}{list(self.constants) or ''}>"
+
+    @property
+    def in_table(self) -> bool:
+        """Whether its name (with its constants) leads to it: not to one that another row has replaced since."""
+        return self in _TABLE
+
+    def __reduce__(self) -> tuple[Any, ...]:  # rows are unique: pickles find the row again
+        if not self.in_table:
+            raise TypeError(
+                f"the operation {self.name!r} cannot be pickled, since its name does not lead to it: make it with "
+                "@operation, under a name that no other one has, in a module that is imported before unpickling"
+            )
+        return _find, (self.name, *self.constants)
+
+    def __copy__(self) -> Operation:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Operation:
+        return self
+
+
+class Function(Protocol):
+    """What `row` returns: called with floats it gives a float, with a Value among the operands a Value."""
+
+    operation: Operation
+
+    def __call__(self, *operands: Any) -> Any:
+        """Apply the operation."""
+
+
+#: Every row by name.  Of the families, `leaky_relu` and `elu` appear with their usual constant, `power` does not.
+OPERATIONS: dict[str, Operation] = {}
+#: Rows that depend on a constant, such as ``x**n`` for one n: each is made when it is first asked for.
+FAMILIES: dict[str, Callable[..., Operation]] = {}
+#: The names that are taken, once this module is complete.
+BUILT_IN: set[str] = set()
+#: Rows of the user's own by name, see `tinygrad_vi.operation`.
+OWN: dict[str, Operation] = {}
+
+
+#: every row that is found by its name and constants
+_TABLE: WeakSet[Operation] = WeakSet()
+
+
+def _find(name: str, *constants: float) -> Operation:
+    if constants and name in FAMILIES:
+        return FAMILIES[name](*constants)
+    for table in (OPERATIONS, OWN):
+        if name in table and not constants:
+            return table[name]
+    raise ValueError(f"there is no row {name!r} here: import the module that makes it with @operation first")
+
+
+def new_row(
+    name: str,
+    value: Callable[..., float],
+    partials: Rule | tuple[float, ...],
+    doc: str,
+    *,
+    symbol: str = "",
+    text: str | Writer = "",
+    latex: str | Writer = "",
+    binds: int = ATOM,
+    arity: int | None = 1,
+    domain: str = EVERYWHERE,
+    corners: Mapping[Any, Any] | None = None,
+    points: Sequence[Any] = (),
+    constants: tuple[float, ...] = (),
+    taught: Rule | None = None,
+    role: str = "",
+    flows: Rule | None = None,
+) -> Operation:
+    """Make a row outside of the table, with a call such as ``tanh(x)`` as the default way to write it.
+
+    It works, records and is drawn like any other.  `row` puts one into the table, where pickles and compiled programs
+    look for it.  A row with the domain "" says why it failed in the words of the error that its value raised.
+    """
+    constant = partials if isinstance(partials, tuple) else None
+    written = [write_constant(c) for c in constants]
+    rule = partials if callable(partials) else lambda out, *operands: constant
+    return Operation(
+        name=name,
+        value=value,
+        partials=rule,
+        taught=taught or rule,
+        symbol=symbol or name,
+        text=_writer(text) if text else lambda operands: f"{name}({', '.join([*operands, *written])})",
+        latex=_writer(latex) if latex else _latex_call(name, [latex_number(c) for c in written]),
+        binds=binds,
+        arity=arity,
+        doc=doc,
+        domain=domain,
+        corners={as_tuple(at): as_tuple(agreed) for at, agreed in (corners or {}).items()},
+        points=[as_tuple(point) for point in points],
+        constants=constants,
+        role=role,
+        constant_partials=constant,
+        flows=flows,
+    )
+
+
+class FarPartial(float):
+    """A partial derivative that has left the range of floats: it multiplies a flow by its row's rule ``flows``.
+
+    >>> by_x, by_y = div.operation.partials(1e-150, 1e20, 1e170)
+    >>> by_y * 1e100
+    -1e-220
+    """
+
+    row: tuple[Any, ...]
+    place: int
+    operands: tuple[float, ...]
+
+    def __new__(cls, partial: float, row: tuple[Any, ...], place: int, operands: tuple[float, ...]) -> FarPartial:
+        """row: its name and constants.  place: the operand it is the partial by.  operands: of the rule, after flow."""
+        far = super().__new__(cls, partial)
+        far.row, far.place, far.operands = row, place, operands
+        return far
+
+    def __mul__(self, flow: Any) -> Any:
+        if not isinstance(flow, (float, int)):
+            return NotImplemented
+        rule = _find(*self.row).flows
+        assert rule is not None
+        return rule(float(flow), *self.operands)[self.place]
+
+    __rmul__ = __mul__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FarPartial, (float(self), self.row, self.place, self.operands)
+
+
+def far_partials(partials: tuple[float, ...], row: tuple[Any, ...], *point: float) -> tuple[float, ...]:
+    """The partials, able to multiply a flow where one of them has left the range of floats; point: out, operands."""
+    if all(SMALLEST_NORMAL <= abs(partial) < math.inf for partial in partials):
+        return partials
+    return tuple([FarPartial(partial, row, i, point) for i, partial in enumerate(partials)])
+
+
+def row(name: str, value: Callable[..., float], partials: Rule | tuple[float, ...], doc: str, **facts: Any) -> Function:
+    """Add a row to the table and return the function that people call.
+
+    On floats the function is the row's value.  An operand of another kind is asked to ``record`` the operation, so
+    this module needs to know neither Value nor any other kind of number that will ever be traced.
+
+    Raises ValueError for the name of a built-in row, for which pictures, formulas and compiled programs would take it.
+    A row of the user's own (see `tinygrad_vi.operation`) may be made again: the new one replaces it.
+    """
+    if name in BUILT_IN:
+        raise ValueError(f"{name!r} is a built-in operation: give the new row another name")
+    op, table = new_row(name, value, partials, doc, **facts), OWN if BUILT_IN else OPERATIONS
+    if name in table:
+        _TABLE.discard(table[name])
+    table[name] = op
+    _TABLE.add(op)
+
+    def unary(x: Any) -> Any:
+        if x.__class__ is float:
+            try:
+                return value(x)
+            except (ArithmeticError, ValueError):
+                raise domain_error(op, (x,)) from None
+        record = getattr(x, "record", None)
+        return record(op, x) if record else apply(op, x)
+
+    def any_arity(*operands: Any) -> Any:
+        return apply(op, *operands)
+
+    function: Any = unary if op.arity == 1 else any_arity
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = _docstring(op)
+    function.operation = op
+    return function  # type: ignore[no-any-return]
+
+
+def apply(op: Operation, *operands: Any) -> Any:
+    """Apply an operation to operands of any kind: the first that can `record` does so, else all are numbers."""
+    if op.arity is not None and len(operands) != op.arity:
+        raise TypeError(f"{op.name} takes {op.arity} operand{'s' * (op.arity > 1)}, got {len(operands)}")
+    for operand in operands:
+        if hasattr(operand, "record"):
+            return operand.record(op, *operands)
+    numbers = [number(operand, op.name) for operand in operands]
+    try:
+        return op.value(*numbers)
+    except (ArithmeticError, ValueError):
+        raise domain_error(op, numbers) from None
+
+
+def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:
+    """Say which operation failed, at which operands, and in which of the three ways.
+
+    >>> log(-1.0)
+    Traceback (most recent call last):
+    tinygrad_vi.checks.DomainError: log(x) needs x > 0, got x = -1.0
+    """
+    xs = [getattr(operand, "data", operand) for operand in operands]
+    labels = [getattr(operand, "label", "") for operand in operands]
+    usual = operand_names(len(operands))
+    names = _names_unlike(labels, usual)
+    renamed = dict(zip(usual, names, strict=True))
+    domain = re.sub(r"\b[a-z]\b", lambda name: renamed.get(name[0], name[0]), op.domain)
+    shown = [
+        f"{name} = {x!r}" + (f" (node {label!r})" if label else "")
+        for name, x, label in zip(names, xs, labels, strict=True)
+    ]
+    got = ", ".join(shown if len(shown) <= 4 else [*shown[:3], f"... ({len(shown)} operands)"])
+    call = op.text(names if len(names) <= 4 else [*names[:2], "...", names[-1]])
+    try:
+        op.value(*xs)
+    except OverflowError:
+        return DomainError(f"{call} overflows a float, got {got}")
+    except (ArithmeticError, ValueError) as error:
+        return DomainError(f"{call} needs {domain}, got {got}" if domain else f"{call} failed, got {got}: {error}")
+    return DomainError(
+        f"{call} has no finite derivative at {got}"
+        + f"; for a base below 0 write the exponent as a plain number, {names[0]} ** 3"
+        * (op.name == "pow" and xs[0] < 0.0)
+        + f"; an exponent that is a constant can be written as a plain number, {names[0]} ** 3"
+        * (op.name == "pow" and xs[0] == 0.0 and float(xs[1]).is_integer())
+        + "; inside no_grad() it still has its value"
+    )
+
+
+# --- How rows are written ---------------------------------------------------------------------------------------------
+
+
+def _writer(form: str | Writer) -> Writer:
+    return (lambda operands: form.format(*operands)) if isinstance(form, str) else form
+
+
+def _latex_call(name: str, constants: Sequence[str] = ()) -> Writer:
+    escaped = name.replace("_", r"\_")
+    return lambda operands: rf"\operatorname{{{escaped}}}\left({', '.join([*operands, *constants])}\right)"
+
+
+def write_constant(x: float) -> str:
+    """A constant as it stands in a formula: 12345, 0.3, 1e-5.
+
+    Of others than whole numbers twelve digits, so that 0.7 - 1 is -0.3 and not -0.30000000000000004.
+    """
+    if math.isfinite(x) and float(x).is_integer() and abs(x) < 1e15:
+        return str(int(x))
+    mantissa, e, exponent = f"{x:.12g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else mantissa
+
+
+def latex_number(written: str) -> str:
+    """A written number for LaTeX: 2e-7 is 2 times a power of ten, 1e-5 a power of ten."""
+    mantissa, e, exponent = written.partition("e")
+    if written.lstrip("-") in ("inf", "nan"):
+        return written.replace("inf", r"\infty").replace("nan", r"\mathrm{NaN}")
+    times = mantissa.removesuffix("1") if mantissa in ("1", "-1") else rf"{mantissa} \cdot "
+    return rf"{times}10^{{{exponent}}}" if e else written
+
+
+def _docstring(op: Operation) -> str:
+    names = operand_names(op.arity) if op.arity else ["*operands"]
+    corners = [
+        f"{op.name}({', '.join(map(repr, at))}) has the partials {', '.join(map(repr, agreed))}"
+        for at, agreed in op.corners.items()
+    ]
+    return (
+        f"{op.doc}\n\nFloats give a float; a Value among the operands ({', '.join(names)}) gives a recorded Value.\n"
+        + (f"By convention {'; '.join(corners)}.\n" if corners else "")
+        + (f"Raises DomainError unless {op.domain}.\n" if op.domain not in (EVERYWHERE, "") else "")
+    )
+
+
+def operand_names(count: int) -> list[str]:
+    """What so many operands are called in formulas and messages."""
+    return {1: ["x"], 2: ["x", "y"], 3: ["c", "x", "y"]}.get(count) or [f"x{i}" for i in range(1, count + 1)]
+
+
+def _names_unlike(labels: Sequence[str], names: list[str]) -> list[str]:
+    """The names of operands, or others where the label of one operand is the name of another: a1 / a2."""
+    others = ([f"{'a' * k}{i}" for i in range(1, len(names) + 1)] for k in count(1))
+    for tried in chain([names], others):
+        places = {name: i for i, name in enumerate(tried)}
+        if all(places.get(label, i) == i for i, label in enumerate(labels)):
+            return tried
+    raise AssertionError("there are more names than labels")
+
+
+def as_tuple(x: Any) -> tuple[float, ...]:
+    """x, or x alone in a tuple."""
+    return x if isinstance(x, tuple) else (x,)
+
+
+# --- Families: one row for each constant ------------------------------------------------------------------------------
+
+
+def family(make: Callable[[float], Operation]) -> Callable[[float], Operation]:
+    """Rows for each constant, made when they are first asked for, and kept."""
+
+    @lru_cache(maxsize=4096)
+    @wraps(make)
+    def cached(constant: float) -> Operation:
+        op = make(constant)
+        _TABLE.add(op)
+        return op
+
+    FAMILIES[make.__name__.lstrip("_")] = cached
+    return cached

@@ -1,0 +1,299 @@
+"""What a training minimises: a loss over examples, eager or compiled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from tinygrad_vi.checks import DomainError
+from tinygrad_vi.compiler.compiled import Compiled, NotFinite, compile
+from tinygrad_vi.compiler.trace import guarded, trace
+from tinygrad_vi.compiler.watched import Captured
+from tinygrad_vi.data import (
+    Table,
+    as_table,
+    as_values,
+    check_examples,
+    numbers_only,
+    rows_of,
+    to_lists,
+)
+from tinygrad_vi.derivatives import check_alone, check_constants, differentiable, moved, training
+from tinygrad_vi.once import once
+from tinygrad_vi.optim.clipping import Clipping, clip_grad_norm, clip_grad_value
+from tinygrad_vi.optim.rules import OnArrays, Optimizer, parameters_of, reached
+from tinygrad_vi.optim.solvers import recorded_output
+from tinygrad_vi.value import (
+    Value,
+    adjoints,
+    collector_paused,
+    no_grad,
+    not_finite,
+    topological_order,
+)
+
+Loss = Callable[..., Any]
+
+
+# --- One epoch --------------------------------------------------------------------------------------------------------
+
+
+class Examples:
+    """X and y as lists, checked.  numbers: they hold numbers and nothing else, as `compile` takes them."""
+
+    def __init__(self, X: Any, y: Any = None, *, numbers: bool = False) -> None:
+        if numbers:
+            X, y = numbers_only(X, "X"), None if y is None else numbers_only(y, "y")
+        self.X, self.y = to_lists(X), None if y is None else to_lists(y)
+        check_examples(self.X, self.y)
+        #: what a loss meets: rows of an array are arrays
+        self.given = [rows_of(X, self.X)] + ([] if self.y is None else [rows_of(y, self.y)])
+
+    @once
+    def tables(self) -> list[Table]:
+        """X, and y if there is one, for a compiled loss."""
+        names = zip(self.given, ("X", "y"), strict=False)
+        tables = [as_table(table, name) for table, name in names]
+        return [
+            Table(table.numbers, table.arrays, given, target=i > 0)
+            for i, (table, given) in enumerate(zip(tables, self.given, strict=True))
+        ]
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+
+class Objective:
+    """The mean loss of examples, as a function of the parameters."""
+
+    def __init__(self, loss: Loss, parameters: Any, penalty: Callable[[], Any] | None, clipping: Clipping) -> None:
+        self.parameters = parameters_of(parameters, "an optimiser")
+        self.loss = loss
+        self.penalty = penalty
+        self.clipping = clipping
+        self.connected = False
+        self.constant_penalty = False
+
+    def gradient(self, examples: Examples, rows: Sequence[int]) -> float:
+        """Leave the gradient of the mean loss of these rows in the parameters; the mean loss."""
+        for p in self.parameters:
+            if reached(p):
+                p.grad = 0.0
+        losses = []
+        for i in rows:
+            with named_example(i):
+                loss = self.of_example(examples, i)
+                loss.backward()
+            losses.append(loss.data)
+        if not self._connected_anywhere(examples):
+            raise ValueError(
+                "the loss depends on none of the parameters: is it computed from these very Values, and outside of "
+                "no_grad()?"
+            )
+        for p in self.parameters:
+            if reached(p):
+                p.grad /= len(rows)
+        mean = math.fsum(losses) / len(losses)
+        if self.penalty is not None:
+            extra = self._penalty_here()
+            if isinstance(extra, Value):
+                extra.backward()
+            mean += extra.data if isinstance(extra, Value) else extra
+        return mean
+
+    def _penalty_here(self) -> Any:
+        """What the penalty gives; TypeError for a plain number that changes with the parameters."""
+        penalty = self.penalty
+        assert penalty is not None
+        with differentiable(), training(self.parameters):
+            extra = penalty()
+            if not isinstance(extra, Value) and not self.constant_penalty:
+                numbers = [p.data for p in self.parameters]
+
+                def again(size: float) -> Any:
+                    with guarded(self.parameters, dict(zip(self.parameters, moved(numbers, size), strict=True))):
+                        return penalty()
+
+                check_constants("the penalty", extra, again)
+                self.constant_penalty = True
+        return extra
+
+    def _connected_anywhere(self, examples: Examples) -> bool:
+        """Whether the loss of any example depends on a parameter; those of the first batch may be masked."""
+        for i in range(len(examples)):
+            if self.connected:
+                break
+            with named_example(i):
+                self.of_example(examples, i)
+        return self.connected
+
+    def descend(self, examples: Examples, rows: Sequence[int], optimizer: Optimizer) -> tuple[float, float]:
+        """Take a step along the gradient of these rows; their mean loss and the length of the gradient."""
+        with collector_paused():
+            mean = self.gradient(examples, rows)
+            norm = self.clip()
+            optimizer.step()
+        return mean, math.hypot(*[p.grad for p in self.parameters]) if norm is None else norm
+
+    def clip(self) -> float | None:
+        """Clip the gradients of the parameters, where that is wished; the length that they had."""
+        if self.clipping.norm is not None:
+            return clip_grad_norm(self.parameters, self.clipping.norm)
+        return None if self.clipping.value is None else clip_grad_value(self.parameters, self.clipping.value)
+
+    def settle(self) -> None:
+        """Bring the Values up to date, at the end of an epoch or of the training."""
+
+    def mean_loss(self, examples: Examples) -> float:
+        """The mean loss of all examples; nothing is recorded."""
+        losses = []
+        for i in range(len(examples)):
+            with named_example(i), no_grad():
+                losses.append(self.of_example(examples, i).data)
+                if not math.isfinite(losses[-1]):
+                    raise DomainError(f"the loss is {losses[-1]}")
+        return math.fsum(losses) / len(losses)
+
+    def of_example(self, examples: Examples, i: int) -> Value:
+        """The loss of one example."""
+        with differentiable(), training(self.parameters):
+            x, *target = [table[i] for table in examples.given]
+            loss = recorded_output(self.loss(as_values(x), *target))
+        if not self.connected:  # asked until it is: the loss of other Values would train nothing and say nothing
+            check_alone("the loss", [loss], self.parameters)
+            leaves = {v for node in topological_order([loss]) for v in node.parents} | {loss}
+            self.connected = not leaves.isdisjoint(self.parameters)
+        return loss
+
+
+class CompiledObjective(Objective):
+    """The same of a compiled loss: parameters, gradient and optimiser are arrays while an epoch lasts.
+
+    An optimiser of the user's own, whose step or rule may do anything, is given its Values and their gradients.
+    """
+
+    def __init__(self, step: Compiled, parameters: Any, penalty: Callable[[], Any] | None, clipping: Clipping) -> None:
+        if parameters is None:
+            raise TypeError("fit needs the parameters to train: compile(loss, params=model.parameters())")
+        super().__init__(step, parameters, penalty, clipping)
+        self.step = step
+        self.penalty_step: Compiled | None = None
+        self.penalty_seen = False
+        self.arrays: OnArrays | None = None
+        self.on_record: set[Value] | None = None
+        self.in_penalty: set[Value] = set()
+        self.position = {p: i for i, p in enumerate(self.parameters)}
+        self.gradient_now: Any = None
+
+    def descend(self, examples: Examples, rows: Sequence[int], optimizer: Optimizer) -> tuple[float, float]:
+        """Take a step along the gradient of these rows; their mean loss and the length of the gradient."""
+        on_arrays = by_rule(optimizer)
+        if self.arrays is None or not on_arrays or self.arrays.optimizer is not optimizer:
+            self.settle()
+            self.theta = self.step.theta
+        batch = self._tables_of(examples)
+        if len(rows) < len(examples) or list(rows) != list(range(len(rows))):
+            batch = [table.rows(rows) for table in batch]
+        try:
+            mean, gradient = self.step.value_and_grad(self.theta, *batch)
+        except NotFinite as error:
+            raise NotFinite(error.text, None if error.example is None else rows[error.example]) from error
+        if self.penalty is not None:
+            extra, slope = self._penalty_at(self.theta)
+            mean, gradient = mean + extra, gradient + slope
+        norm = math.sqrt(float(gradient @ gradient))
+        norm = norm if math.isfinite(norm) else math.hypot(*gradient.tolist())
+        gradient = self.gradient_now = self.clipping(gradient)
+        self._see_what_is_reached(examples)
+        if on_arrays and self.arrays is None:
+            self.arrays = OnArrays(optimizer, self._resting(optimizer))
+            self.moved = [self.position[p] for p in optimizer.parameters]
+        if self.arrays is not None:
+            self.arrays.step(gradient[self.moved])
+            self.theta[self.moved] = self.arrays.theta
+        else:
+            self._write_gradient()
+            optimizer.step()
+            if self.clipping.norm is None and self.clipping.value is None:
+                norm = math.hypot(*[p.grad for p in self.parameters])  # as the step has left them
+        return mean, norm
+
+    def settle(self) -> None:
+        """Bring the Values up to date, at the end of an epoch or of the training."""
+        if self.arrays is not None:
+            self.arrays.write_back()
+            self.arrays = None
+            self._write_gradient()
+
+    def mean_loss(self, examples: Examples) -> float:
+        """The mean loss of all examples."""
+        return float(self.step(self.step.theta, *self._tables_of(examples)))
+
+    def _write_gradient(self) -> None:
+        if self.gradient_now is not None:
+            for p, g in zip(self.parameters, self.gradient_now.tolist(), strict=True):
+                if reached(p) or p in self.in_penalty or p in (self.on_record or ()):
+                    p.grad = g
+
+    def _penalty_at(self, theta: Any) -> tuple[float, Any]:
+        """The penalty and its gradient.
+
+        The first call is the function's own.  It is compiled for the others where all that it reads can be watched, and
+        it has changed nothing: a penalty that counts, draws or takes from an iterator is called for each batch.
+        """
+        assert self.penalty is not None
+        if self.penalty_step is not None:
+            return self.penalty_step.value_and_grad(theta)
+        captured = None if self.penalty_seen else Captured(self.penalty, self.parameters)
+        self.penalty_seen = True
+        numbers = dict(zip(self.parameters, theta.tolist(), strict=True))
+        with guarded(self.parameters, numbers), collector_paused():
+            extra = self._penalty_here()
+            flows = {}
+            if isinstance(extra, Value):
+                if not math.isfinite(extra.data):
+                    raise not_finite(extra)
+                flows = adjoints(topological_order([extra]), {extra: 1.0})
+        self.in_penalty |= flows.keys()
+        gradient = theta * 0.0
+        for p, i in self.position.items():
+            gradient[i] = flows.get(p, 0.0)
+        value = extra.data if isinstance(extra, Value) else extra
+        if captured is not None and captured.look_again() and captured.complete and len(flows) > 1:
+            step = compile(self.penalty, self.parameters, backend=self.step.backend)
+            with suppress(TypeError, ValueError):  # it cannot be compiled, and goes on as it is
+                step.value_and_grad(theta)
+                self.penalty_step = step
+        return value, gradient
+
+    def _see_what_is_reached(self, examples: Examples) -> None:
+        if self.on_record is None:
+            rows = [t.numbers[0] if t.arrays else t.numbers[0].tolist() for t in self._tables_of(examples)]
+            outputs = trace(self.step.fn, rows, factor=lambda keep: 1.0 / keep).outputs
+            self.on_record = {v for node in topological_order(outputs) for v in node.parents} | set(outputs)
+
+    def _resting(self, optimizer: Optimizer) -> list[int]:
+        """The places of the parameters that no sweep reaches, as `Optimizer.step` has them."""
+        seen = self.in_penalty.union(self.on_record or ())
+        pairs = enumerate(zip(optimizer.parameters, optimizer.state, strict=True))
+        return [i for i, (p, state) in pairs if p not in seen and not reached(p) and not any(state)]
+
+    def _tables_of(self, examples: Examples) -> list[Any]:
+        return examples.tables if self.step.takes_data else []
+
+
+def by_rule(optimizer: Optimizer) -> bool:
+    """Whether a step is the rule of one of the package's own optimisers, which moves an array of parameters as well."""
+    own = {"step", "update", "zero_grad", "_commit"}.intersection(vars(optimizer))
+    return type(optimizer).__module__ == Optimizer.__module__ and not own
+
+
+@contextmanager
+def named_example(i: int) -> Iterator[None]:
+    """Say in an error at which example it happened."""
+    try:
+        yield
+    except DomainError as error:
+        raise DomainError(f"example {i}: {error}") from error
