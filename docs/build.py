@@ -15,7 +15,7 @@ FOLDER = Path("build/api")
 #: rooms whose names are looked up when they are first asked for; pdoc reads the modules as they are
 LAZY = ("tinygrad_vi", "tinygrad_vi.show")
 #: what no user calls
-INNER = ("modes", "differences", "once", "files", "demo", "compiler.")
+INNER = ("modes", "differences", "once", "files", "demo", "checks", "truth", "compiler.")
 
 
 def build(folder: Path) -> None:

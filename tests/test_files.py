@@ -720,7 +720,7 @@ def test_a_checkpoint_that_can_never_be_written_is_an_error_at_once(tmp_path, mo
     options = {"checkpoint": tmp_path / "run.json", "progress": False}
     with pytest.raises(TypeError, match=r"no checkpoint can be made of this training: .*object is not JSON"):
         fit(lambda x: w * x, [w], [1.0], optimizer=Curious([w]), **options)
-    monkeypatch.setattr("tinygrad_vi.training.loop.os.access", lambda path, mode: False)
+    monkeypatch.setattr("tinygrad_vi.training.checkpoint.os.access", lambda path, mode: False)
     with pytest.raises(PermissionError, match=r"the checkpoint .*run\.json cannot be written"):
         fit(lambda x: w * x, [w], [1.0], **options)
     assert w.data == 1.0
