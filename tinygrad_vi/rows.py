@@ -175,6 +175,7 @@ def new_row(
 class FarPartial(float):
     """A partial derivative that has left the range of floats: it multiplies a flow by its row's rule ``flows``.
 
+    >>> from tinygrad_vi.ops import div
     >>> by_x, by_y = div.operation.partials(1e-150, 1e20, 1e170)
     >>> by_y * 1e100
     -1e-220
@@ -263,6 +264,7 @@ def apply(op: Operation, *operands: Any) -> Any:
 def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:
     """Say which operation failed, at which operands, and in which of the three ways.
 
+    >>> from tinygrad_vi import log
     >>> log(-1.0)
     Traceback (most recent call last):
     tinygrad_vi.checks.DomainError: log(x) needs x > 0, got x = -1.0

@@ -30,12 +30,12 @@ from tinygrad_vi import (
     nn,
     ops,
     optim,
-    rows,
     tanh,
     total,
     value_and_grad,
 )
 from tinygrad_vi.compiler import compile
+from tinygrad_vi.rows import apply, row
 from tinygrad_vi.value import topological_order
 
 compile_text = builtins.compile
@@ -135,7 +135,7 @@ def test_recurrent_networks(backend, cell):
 def test_every_operation_with_second_derivatives(backend, name, mapped):
     program = Program(3)
     STEPS[name](program, 0, 1, 2)
-    f = lambda *xs: Value(0.0) + program.run(xs, rows.apply)  # noqa: E731
+    f = lambda *xs: Value(0.0) + program.run(xs, apply)  # noqa: E731
     at = [0.3, -0.7, 0.9]
     if mapped:
         fn = lambda p, x: f(*p, *x)  # noqa: E731
@@ -177,7 +177,7 @@ def test_random_programs(backend, copies):
     @given(programs(60), st.sampled_from(SIZES))
     def same(drawn, N):
         program, at, _ = drawn
-        f = lambda *xs: Value(0.0) + program.run(xs, rows.apply)  # noqa: E731
+        f = lambda *xs: Value(0.0) + program.run(xs, apply)  # noqa: E731
         n = max(1, len(at) // 2)
         rows = [[(1.0 - 0.1 * k) * x for x in at[n:]] for k in range(min(N, 5))]
         fn = lambda p, x: total([f(*p, *[v * (1.0 - 0.05 * c) for v in x]) for c in range(copies)]) / copies  # noqa: E731
@@ -458,7 +458,6 @@ def test_the_kernel_runs_as_plain_python_too():
     program = """
 import numpy as np
 from tinygrad_vi import nn, losses, compile
-from tinygrad_vi import rows
 from tinygrad_vi import functions
 model = nn.RNN(nn.LSTMCell(2, 3, seed=1), nn.Layer(3, 9, "identity", seed=1), last=True)
 step = compile(lambda x, y: losses.cross_entropy(model(x), y), model.parameters(), backend="native")
@@ -769,8 +768,8 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.parametrize("backend", ["numpy", "auto"])
 def test_an_operation_that_a_user_added_is_compiled_as_well(backend, monkeypatch):
-    monkeypatch.setattr(rows, "OWN", {})
-    softsign = rows.row(
+    monkeypatch.setattr("tinygrad_vi.rows.OWN", {})
+    softsign = row(
         "squash", lambda x: x / (1.0 + abs(x)), lambda out, x: (1.0 / (1.0 + ops.abs_(x)) ** 2,), "x / (1 + |x|)."
     )
     w = Value(2.0, "softsign")  # whatever she calls her parameters

@@ -9,7 +9,14 @@ import pytest
 from tinygrad_vi import compile, grad, hessian, hvp, jacobian, jvp, vjp
 
 jax = pytest.importorskip("jax", reason="JAX is the judge")
-jax.config.update("jax_enable_x64", True)
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
 
 A = np.array
 ARGUMENTS = {

@@ -29,8 +29,8 @@ from tinygrad_vi import (
 from tinygrad_vi.expression import evaluate
 from tinygrad_vi.ops import power
 from tinygrad_vi.rows import OPERATIONS
-from tinygrad_vi.show.tapes import derivation as module
-from tinygrad_vi.show.tapes.derivation import derive
+from tinygrad_vi.show.tapes import equations
+from tinygrad_vi.show.tapes.derivation import MOST_PATHS, derive
 from tinygrad_vi.show.tapes.table import MAX_ROWS
 
 close = pytest.approx
@@ -74,7 +74,7 @@ def network():
 def page(derivation):
     """The printed equations by the beginning of the sentence above: {"The nodes": [(left, [stage, ...]), ...], ...}."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "WIDTH", 10**9)
+        patch.setattr(equations, "WIDTH", 10**9)
         lines = derivation.to_text().splitlines()
     found = {}
     for line in lines:
@@ -369,7 +369,7 @@ def test_linear_algebra_counts_the_paths_and_sums_their_products(seed):
         assert derivation.n_paths == round(count[place[y], place[x]])
         assert derivation.total == close(derivative[place[y], place[x]], rel=1e-9)
         check_numbers(derivation)
-        if derivation.n_paths <= module.MOST_PATHS:
+        if derivation.n_paths <= MOST_PATHS:
             summed = derive(y, x, paths=True)
             assert len(summed.paths) == len(
                 {tuple((f.of, f.operand) for f in p) for s in summed.steps for p in s.products}
@@ -785,7 +785,7 @@ def test_displays_fit_a_page():
     y = total([sin(x * float(i)) for i in range(20)])
     displays = re.findall(r"\\begin{aligned}\n(.*?)\n\\end{aligned}", derive(y, x, paths=True).to_latex(), re.DOTALL)
     assert len(displays) > 4
-    assert max(display.count("\n") + 1 for display in displays) == module.LINES_OF_A_DISPLAY
+    assert max(display.count("\n") + 1 for display in displays) == equations.LINES_OF_A_DISPLAY
 
 
 def test_equal_signs_line_up_under_letters_with_accents_and_wide_letters():

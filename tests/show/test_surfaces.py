@@ -435,7 +435,7 @@ def test_what_has_no_surface_says_so():
 def test_full_batch_descent_stays_where_stochastic_descent_gets_out(tmp_path):
     runs = descents(epochs=40)
     full, noisy = runs.paths.values()
-    (_, [w], X, y) = __import__("tinygrad_vi.show.training.landscape", fromlist=["_waves"])._waves()
+    (_, [w], X, y) = __import__("tinygrad_vi.show.training.descents", fromlist=["_waves"])._waves()
     X, y = np.array(X), np.array(y)
     slope = lambda v: np.mean(2 * (np.sin(v * X) - y) * np.cos(v * X) * X)  # noqa: E731
     expected = [w.data]

@@ -93,6 +93,7 @@ class Module:
         Raises ShapeError for no examples or a wrong number of inputs, TypeError for what is no number, Values included,
         ValueError for an infinity or NaN.
 
+        >>> from tinygrad_vi.nn import MLP
         >>> net = MLP(2, [3, 1], seed=0)
         >>> net.predict([[1.0, 2.0], [0.5, -1.0]]) == [net([1.0, 2.0]).data, net([0.5, -1.0]).data]
         True

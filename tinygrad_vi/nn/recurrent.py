@@ -240,6 +240,7 @@ class RNN(Module):
     The running sum, one of the lecture notes' exercises:
 
     >>> cell = RNNCell.from_weights([[1.0]], [[1.0]], activation="identity")
+    >>> from tinygrad_vi.nn import Layer
     >>> RNN(cell, Layer.from_weights([[1.0]])).predict([[2.0, -0.5, 1.0], [1.0, 1.0]])
     [[2.0, 1.5, 2.5], [1.0, 2.0]]
     """

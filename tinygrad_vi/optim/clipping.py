@@ -17,6 +17,7 @@ def clip_grad_norm(parameters: Any, max_norm: float) -> float:
 
     Raises DomainError, and changes nothing, when a gradient is infinite or NaN.
 
+    >>> from tinygrad_vi import Value
     >>> u, v = Value(0.0), Value(0.0)
     >>> (3 * u + 4 * v).backward()
     >>> clip_grad_norm([u, v], 1.0), round(u.grad, 12), round(v.grad, 12)
@@ -30,6 +31,7 @@ def clip_grad_value(parameters: Any, max_value: float) -> float:
 
     PyTorch's ``clip_grad_value_``; in `fit` it is ``clip_value=``.  Raises as `clip_grad_norm` does.
 
+    >>> from tinygrad_vi import Value
     >>> w = Value(0.0)
     >>> (-3 * w).backward()
     >>> clip_grad_value([w], 0.5), w.grad

@@ -114,7 +114,7 @@ def fit(
     checkpoint that would be overwritten by a new run; TrainingError, a DomainError, when the loss or a gradient is
     infinite or NaN: it names the first node that was, and leaves the parameters as they were after the last good step.
 
-    >>> from tinygrad_vi import optim
+    >>> from tinygrad_vi import Value, optim
     >>> w = Value(0.0, "w")
     >>> sgd = optim.SGD([w], learning_rate=0.1)
     >>> history = fit(lambda x, t: (w * x - t) ** 2, [w], [1.0, 2.0], [3.0, 6.0], optimizer=sgd, progress=False)
