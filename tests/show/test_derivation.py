@@ -29,7 +29,7 @@ from tinygrad_vi import (
 from tinygrad_vi.expression import evaluate
 from tinygrad_vi.ops import power
 from tinygrad_vi.rows import OPERATIONS
-from tinygrad_vi.show.tapes import equations
+from tinygrad_vi.show.tapes import equations as layout
 from tinygrad_vi.show.tapes.derivation import MOST_PATHS, derive
 from tinygrad_vi.show.tapes.table import MAX_ROWS
 
@@ -74,7 +74,7 @@ def network():
 def page(derivation):
     """The printed equations by the beginning of the sentence above: {"The nodes": [(left, [stage, ...]), ...], ...}."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(equations, "WIDTH", 10**9)
+        patch.setattr(layout, "WIDTH", 10**9)
         lines = derivation.to_text().splitlines()
     found = {}
     for line in lines:
@@ -785,7 +785,7 @@ def test_displays_fit_a_page():
     y = total([sin(x * float(i)) for i in range(20)])
     displays = re.findall(r"\\begin{aligned}\n(.*?)\n\\end{aligned}", derive(y, x, paths=True).to_latex(), re.DOTALL)
     assert len(displays) > 4
-    assert max(display.count("\n") + 1 for display in displays) == equations.LINES_OF_A_DISPLAY
+    assert max(display.count("\n") + 1 for display in displays) == layout.LINES_OF_A_DISPLAY
 
 
 def test_equal_signs_line_up_under_letters_with_accents_and_wide_letters():
