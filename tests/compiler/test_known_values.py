@@ -217,7 +217,7 @@ def test_a_value_that_nobody_differentiates_by_is_a_constant():
 
     assert grad(f)(2.0) == 24.0
     assert seen[0][1].tolist() == [12.0]
-    assert (seen[1].dtype, seen[1].tolist()) == (float, [[8.0]])
+    assert (type(seen[1]), seen[1]) == (float, 8.0)
     assert seen[2] == pytest.approx(2.0 * np.array([net([1.0]).data, net([2.0]).data]))
     assert quick(lambda x: k * p * x, [p]).grad([2.0], [3.0]).tolist() == [12.0]
 

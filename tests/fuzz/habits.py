@@ -115,7 +115,7 @@ def namespace():
     """Names for a text."""
     import numpy as np
 
-    names = {name: getattr(tinygrad_vi, name) for name in tinygrad_vi.__all__ if name != "abs"}
+    names = {name: getattr(tinygrad_vi, name) for name in dir(tinygrad_vi) if name != "abs"}
     return names | {
         "eager": eager, "plain": plain, "asked": asked, "Worker": Worker, "slope": slope, "np": np, "math": math,
         "random": random, "REFUSED": REFUSED, "threading": threading, "Context": contextvars.Context,

@@ -17,7 +17,7 @@ from . import programs
 
 #: what the text of a program may call
 NAMESPACE = (
-    {name: getattr(tinygrad_vi, name) for name in tinygrad_vi.__all__ if name != "abs"}
+    {name: getattr(tinygrad_vi, name) for name in dir(tinygrad_vi) if name != "abs"}
     | {"round": round}
     | {"inf": float("inf")}
 )
