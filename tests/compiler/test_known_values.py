@@ -113,7 +113,7 @@ def test_every_answer_is_differentiated_through_inside_every_derivative(asked):
 
 @pytest.mark.parametrize(("found", "expected"), [  # by hand
     (lambda: grad(lambda w: quick(lambda x: w * x * x).hvp(3.0, 1.0))(2.0), 2.0),
-    (lambda: grad(lambda w: quick(lambda x: w * x * x).hessian(3.0)[0, 0])(2.0), 2.0),
+    (lambda: grad(lambda w: quick(lambda x: w * x * x).hessian(3.0))(2.0), 2.0),
     (lambda: grad(lambda w: quick(lambda p: w * p["a"] ** 2 * p["b"][0]).hessian({"a": 2.0, "b": [5.0]})["a"]["a"])(3.0),
      10.0),
     (lambda: grad(lambda w: quick(lambda x, u: (w * u * x) ** 2, argnums=1).hvp(X, 2.0, 1.0))(3.0),
