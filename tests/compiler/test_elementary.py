@@ -45,7 +45,7 @@ FUNCTIONS = {
     "semicircle": (lambda x: mpmath.sqrt((1 - x) * (1 + x)), -1.0, 1.0, 2.0),
     "erf": (mpmath.erf, -7.0, 7.0, 1.5),
     "erfc": (mpmath.erfc, -7.0, 26.5, 6.0),
-    "erfinv": (mpmath.erfinv, -1.0 + 2**-53, 1.0 - 2**-53, 4.0),
+    "erfinv": (mpmath.erfinv, -1.0 + 2**-53, 1.0 - 2**-53, 6.0),
     "ndtri": (lambda x: mpmath.sqrt(2) * mpmath.erfinv(2 * x - 1), 1e-12, 1.0 - 2**-53, 6.0),
     "gelu": (lambda x: x * mpmath.erfc(-x / mpmath.sqrt(2)) / 2, -37.4, 40.0, 8.0),
 }

@@ -33,6 +33,7 @@ from tinygrad_vi import (
     nn,
     no_grad,
     optim,
+    sigmoid,
     sin,
     stop_gradient,
     take,
@@ -1265,7 +1266,7 @@ BAD = {
     "a masked array": (np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False]), "masked"),
     "rows of masked arrays": ([np.ma.masked_array([1.0, 2.0], [False, True])] * 3, "masked"),
     "objects": (np.array([object(), 1.0, 2.0], dtype=object), "object"),
-    "a dictionary": ({0: 1.0, 1: 2.0, 2: 3.0}, "list or an array"),
+    "a dictionary": ({0: 1.0, 1: 2.0, 2: 3.0}, "list or an array|operand type"),  # columns by name, to a compiled one
     "a set": ({1.0, 2.0, 3.0}, "list or an array"),
     "a string": ("123", "list or an array"),
     "a sparse matrix": (types.SimpleNamespace(toarray=lambda: [1.0, 2.0, 3.0]), "sparse"),
@@ -1391,3 +1392,11 @@ def test_a_program_that_magnifies_rounding_is_accused_when_it_is_another(backend
 
     with pytest.raises(NotFaithful):
         compile(by_type, [w], backend=backend).value_and_grad([-2.22], [3])
+
+
+def test_numbers_below_the_normal_ones_are_compared_by_their_own_unit():
+    """A slope of 745 * sech(372.5)**2 / 4, the product of which has no digits left: NumPy rounds it to half of it."""
+    w = Value(1.0)
+    step = compile(lambda: sigmoid(-745.0 * w), [w], backend="numpy")
+    assert step([1.0]) == pytest.approx(5e-324, rel=1.0)
+    assert 0.0 <= -step.grad([1.0])[0] < 1e-320

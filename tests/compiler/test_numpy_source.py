@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from programs import SAME_EVERY_TIME, STEPS, Program, programs
 
-from tinygrad_vi import Value, rows
+import tinygrad_vi
+from tinygrad_vi import Value, rows, where
 from tinygrad_vi.compiler.evaluate import evaluate
 from tinygrad_vi.compiler.form import from_record
 from tinygrad_vi.compiler.numpy_source import Names, numpy_source
@@ -79,3 +80,13 @@ def test_random_programs():
             assert np.array([found[0], *found[1]]) == pytest.approx(expected(question, theta, X), rel=1e-10, abs=1e-11)
 
     agrees()
+
+
+def test_an_operation_on_constants_alone_has_the_shape_of_its_rows():
+    """The partial of where by its second operand, where the condition is a number."""
+    step = tinygrad_vi.compile(lambda w: where(2.0, 1.0, w[0] + w[0]), backend="numpy")
+    assert step.jacobian([1.0]).tolist() == [0.0]
+    value, gradient = step.value_and_grad([1.0])
+    assert (value, gradient.tolist()) == (1.0, [0.0])
+    two = tinygrad_vi.compile(lambda w: [where(2.0, 1.0, w[0]), w[0]], backend="numpy")
+    assert two.jacobian([3.0]).tolist() == [[0.0], [1.0]]

@@ -39,6 +39,10 @@ class Undefined(Exception):
     """The program has no value, or no derivative, here."""
 
 
+class Lost(Exception):
+    """Rounding has left no digit that could be judged."""
+
+
 # --- Functions of one number: value and three derivatives -------------------------------------------------------------
 
 
@@ -620,6 +624,8 @@ def _judge(program, row):
             slots.append(_place(sheet, step, [slots[i] for i in step.arguments], xs))
         except Undefined as reason:
             return Verdict(error=str(reason)) if failed else Verdict(unclear="edge of a domain")
+        except Lost:
+            return Verdict(unclear="ill-conditioned")
         n = sheet.numbers[slots[-1]]
         if failed:
             over = abs(n.v) > HUGE or any(abs(m.v) > HUGE for m in sheet.numbers[before:])
@@ -708,6 +714,9 @@ def _place(sheet, step, a, xs):
     if op == "floordiv":
         return _whole(sheet, a, mp.floor, xs)
     if op == "mod":
+        x, y = (sheet.numbers[i] for i in a)
+        if 4 * x.ev > abs(y.v):  # what is left of x is less than what it was rounded by
+            raise Lost
         whole = _whole(sheet, a, mp.floor, xs)
         with mp.workdps(MANY_DIGITS):  # the product cancels all but the last digits of x
             return sheet.linear([(1, a[0]), (-1, sheet.product(whole, a[1]))])

@@ -66,7 +66,7 @@ from tinygrad_vi.derivatives import (
 from tinygrad_vi.functions import total
 from tinygrad_vi.modes import dropping, predicting
 from tinygrad_vi.nn.feedforward import drawn_factor
-from tinygrad_vi.rows import Operation
+from tinygrad_vi.rows import SMALLEST_NORMAL, Operation
 from tinygrad_vi.trees import LEAF, Tree, argument_names, flatten, leaves_of, values_in
 from tinygrad_vi.value import (
     Value,
@@ -1600,6 +1600,8 @@ def _rounded_otherwise(
     chance = random.Random(0)
 
     def nudged(x: float) -> float:
+        if abs(x) < SMALLEST_NORMAL:  # whose unit in the last place is no smaller than this
+            return x + chance.choice((0.0, 0.0, 5e-324, -5e-324)) if x else x
         return x * chance.choice((1.0, 1.0, 1.0 - 2.0**-52, 1.0 + 2.0**-52))
 
     found = []

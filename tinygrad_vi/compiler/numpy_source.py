@@ -564,8 +564,8 @@ class _Writer:
             template = f"{self.called[op.name]}({', '.join(['{}'] * operands.shape[1])})"
         template = template.replace("{c}", number(op.constants[0]) if op.constants else "")
         numbers = [self._constant(column) for column in operands.T]
-        if None not in numbers:  # one of them must be an array
-            numbers[0] = None
+        if None not in numbers:  # nothing in it has the shape of the rows
+            template, binds, needed = f"np.full(({len(nodes)}, 1), {template})", CALL, SUM
         rows = [self.rows(column) if c is None else Text(number(c), CALL if c >= 0.0 else SUM)
                 for c, column in zip(numbers, operands.T, strict=True)]  # fmt: skip
         return call(template, *rows, binds=binds, needed=needed)
@@ -573,6 +573,8 @@ class _Writer:
     def _constant(self, nodes: Any) -> float | None:
         """The constant that all these nodes are."""
         node = int(nodes[0])
+        if (nodes == ONE).all():
+            return 1.0
         if (nodes != node).any() or self.form.mapped[node] or self.form.kinds[node] != DOT:
             return None
         [(c, u, _), *others] = self.form.arguments[node]
