@@ -12,17 +12,15 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 FOLDER = Path("build/api")
-#: rooms whose names are looked up when they are first asked for; pdoc reads the modules as they are
-LAZY = ("tinygrad_vi", "tinygrad_vi.show")
-#: what no user calls
-INNER = ("modes", "differences", "once", "files", "demo", "checks", "truth", "compiler.")
+ROOMS = ("compiler", "course", "data", "distributions", "losses", "nn", "optim", "show", "training")
+PAGES = ("tinygrad_vi", *[f"tinygrad_vi.{room}" for room in ROOMS])
 
 
 def build(folder: Path) -> None:
-    """Write the pages."""
+    """Write a page for the package and one for each of its public rooms, of the names in their ``__all__``."""
     import pdoc
 
-    for name in LAZY:
+    for name in PAGES:  # some names are looked up when they are first asked for; pdoc reads the modules as they are
         module = importlib.import_module(name)
         vars(module).update({public: getattr(module, public) for public in module.__all__})
     from tinygrad_vi.nn.feedforward import VectorModule
@@ -31,7 +29,7 @@ def build(folder: Path) -> None:
     for base in (Cell, VectorModule):
         base.__doc__ = f"{base.__doc__ or ''}\n\n@public"  # what is inherited is linked to it
     pdoc.render.configure(docformat="markdown", search=True)
-    pdoc.pdoc("tinygrad_vi", *[f"!tinygrad_vi.{name}" for name in INNER], output_directory=folder)
+    pdoc.pdoc(*PAGES, output_directory=folder)
 
 
 class _Links(HTMLParser):
@@ -65,12 +63,21 @@ def broken_links(folder: Path) -> list[str]:
     return broken
 
 
+def missing_names(folder: Path) -> list[str]:
+    """What is public and stands on no page."""
+    missing = []
+    for name in PAGES:
+        places = _Links((folder / f"{name.replace('.', '/')}.html").read_text(encoding="utf-8")).places
+        missing += [f"{name}.{public}" for public in importlib.import_module(name).__all__ if public not in places]
+    return missing
+
+
 def main() -> int:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
     build(folder)
-    broken = broken_links(folder)
+    broken = broken_links(folder) + [f"on no page: {name}" for name in missing_names(folder)]
     pages = len(list(folder.rglob("*.html")))
-    print("\n".join([*broken, f"{pages} pages in {folder}, {len(broken)} broken links"]))
+    print("\n".join([*broken, f"{pages} pages in {folder}, {len(broken)} broken links and missing names"]))
     return 1 if broken else 0
 
 

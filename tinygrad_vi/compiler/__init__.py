@@ -23,3 +23,13 @@ evaluate runs a form node by node: what tests compare the rest with.
 from tinygrad_vi.compiler.compiled import Compiled as Compiled
 from tinygrad_vi.compiler.compiled import compile as compile
 from tinygrad_vi.compiler.vmap import vmap as vmap
+
+__all__ = [
+    "Compiled",
+    "compile",
+    "vmap",
+]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

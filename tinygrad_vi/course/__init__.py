@@ -25,3 +25,22 @@ from tinygrad_vi.course.rulings import errata_table as errata_table
 from tinygrad_vi.course.rulings import referee as referee
 from tinygrad_vi.course.solved import progress as progress
 from tinygrad_vi.course.texts import UnknownName as UnknownName
+
+__all__ = [
+    "Ruling",
+    "UnknownName",
+    "Verdict",
+    "check",
+    "course",
+    "errata_table",
+    "hint",
+    "lecture_picture",
+    "lecture_pictures",
+    "progress",
+    "referee",
+    "statement",
+]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]
