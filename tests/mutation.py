@@ -77,6 +77,13 @@ TRAINING = [
     "test_exercises_networks",
 ]
 
+#: the modules behind `compile`
+OF_COMPILED = (
+    "compiled", "arrangements", "examples", "user_function", "traces", "traced", "loops", "answers", "verification",
+    "blame", "recorded", "explanation", "errors",
+)  # fmt: skip
+COMPILED = [*TRACING, "compiler/test_arguments", "compiler/test_dropout", "compiler/test_floats", "compiler/test_checks"]
+
 #: file -> the tests that should notice, the nearest first
 TESTS = {
     "modes": ["test_thread_modes", "test_value"],
@@ -104,7 +111,7 @@ TESTS = {
     "compiler/watched": TRACING,
     "compiler/arguments": ["compiler/test_arguments", "test_trees", *TRACING],
     "compiler/vmap": ["compiler/test_arguments", "compiler/test_dropout", "test_trees", "compiler/test_checks"],
-    "compiler/compiled": [*TRACING, "compiler/test_arguments", "compiler/test_dropout", "compiler/test_floats"],
+    **{f"compiler/{name}": COMPILED for name in OF_COMPILED},
     "compiler/forks": ["compiler/test_forks"],
     "compiler/numpy_source": ["compiler/test_numpy_source", *NATIVE],
     "compiler/numpy_runner": NATIVE,

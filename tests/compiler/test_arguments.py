@@ -450,4 +450,4 @@ def test_the_source_is_that_of_the_arguments_last_seen():
     step = compile(lambda w, x: (w[0] * x) ** 2, backend="numpy")
     step.grad({0: 1.5}, [1.0, 2.0])
     step.grad(np.array([1.5]), [1.0])
-    assert step._known() is step._traced[step._last]
+    assert step._traces.known() is step._traces.last

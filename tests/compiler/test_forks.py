@@ -95,7 +95,7 @@ right = step([0.5], [3.0])
 held, enough = threading.Event(), threading.Event()
 
 def hold():
-    with step._lock:
+    with step._function.lock:
         held.set()
         enough.wait()
 

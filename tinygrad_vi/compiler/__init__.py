@@ -14,7 +14,17 @@ lanes          the inner loops in vector instructions
 kernel         the loops that run the tables
 native         their arrays, the blocks of the batch, the threads
 arguments      numbers, dictionaries, dataclasses as arguments: how they become theta and data
-compiled       compile() and what it returns
+compiled       compile() and what it returns: what the user calls
+arrangements   which compiled function answers for arguments of another kind
+examples       theta, the data and single examples as arrays of numbers
+user_function  the function itself, run on one example
+traces         which data need a trace, when it no longer holds; traced is one of them, loops the batch in it
+answers        how its program is asked
+verification   first answers beside those of the function itself
+blame          which operation and which example made a result infinite or NaN
+recorded       answers that are differentiated through: the function itself gives them
+explanation    what became of the function
+errors         what is raised, and forks: locks in a process that forks
 vmap           a function of one example for all of them
 
 evaluate runs a form node by node: what tests compare the rest with.

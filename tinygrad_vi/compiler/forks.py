@@ -19,15 +19,15 @@ compiling = RLock()
 
 
 def give_lock(owner: Any) -> None:
-    """Give an object a lock, ``owner._lock``, and a new one in every forked process."""
-    owner._lock = RLock()
+    """Give an object a lock, ``owner.lock``, and a new one in every forked process."""
+    owner.lock = RLock()
     _owners.add(owner)
 
 
 def _renew() -> None:
     compiling.release()
     for owner in list(_owners):
-        owner._lock = RLock()
+        owner.lock = RLock()
 
 
 # A fork takes the locks that were registered last first.  `compiling` must be taken before those that a compilation

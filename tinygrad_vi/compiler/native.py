@@ -49,7 +49,7 @@ class Native:
     """A question, ready to be asked: ``native(theta, arrays)``."""
 
     def __init__(self, question: Question, threads: int | None = None) -> None:
-        self._lock: RLock  # the stores are this object's
+        self.lock: RLock  # the stores are this object's
         give_lock(self)
         self.tables, self.flagged, self.checks = tables(question), question.flagged, question.checks
         self.threads = threads
@@ -65,7 +65,7 @@ class Native:
     def __call__(self, theta: Any, arrays: Sequence[Any]) -> tuple[Any, float]:
         """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and a number, finite if they are."""
         N = len(arrays[0]) if arrays else 1
-        with self._lock:
+        with self.lock:
             if N in self.stores:
                 return self._run(theta, arrays, N)
             if len(self.stores) > 8:  # so many batch sizes keep their arrays

@@ -107,7 +107,7 @@ def _users_line() -> str:
 
 
 @dataclass(frozen=True)
-class Trace:
+class Run:
     """One run of a function: what went in, and what came out.
 
     inputs: the Values its arguments were made of, in order, and behind them the factors of `Dropout`.  outputs: the
@@ -131,7 +131,7 @@ def trace(
     *,
     lines: bool = False,
     factor: Callable[[float], float] | None = None,
-) -> Trace:
+) -> Run:
     """Run f on one example: its arguments are numbers, or nested lists or arrays of them.
 
     parameters: leaves that f may compute with, but whose numbers it may not ask for.  lines: keep the line of the
@@ -178,7 +178,7 @@ def trace(
         for node in (*inputs, *tracer.factors, *tracer.nodes):  # from now on they are Values like any other
             node.__class__ = Value
     inputs += tracer.factors
-    return Trace(inputs, outputs, nest, tracer.nodes, tracer.lines, tracer.read_numbers, tracer.keeps)
+    return Run(inputs, outputs, nest, tracer.nodes, tracer.lines, tracer.read_numbers, tracer.keeps)
 
 
 @contextmanager
@@ -246,7 +246,7 @@ class Record:
     keeps: list[float]
 
 
-def record_of(found: Trace, parameters: Sequence[Value], order: Sequence[Value] | None = None) -> Record:
+def record_of(found: Run, parameters: Sequence[Value], order: Sequence[Value] | None = None) -> Record:
     """The operations in their order, the place of each operand and then of each output, the bits of the constants."""
     order = topological_order(found.outputs) if order is None else order
     place = {v: i for i, v in enumerate([*parameters, *found.inputs, *order])}
@@ -257,7 +257,7 @@ def record_of(found: Trace, parameters: Sequence[Value], order: Sequence[Value] 
     return Record([node.op for node in order], [*map(len, parents)], places, constants.tobytes(), found.keeps)
 
 
-def difference(first: Trace, second: Trace, parameters: Sequence[Value]) -> str:
+def difference(first: Run, second: Run, parameters: Sequence[Value]) -> str:
     """The first operation in which two records differ, in words; "" where they do not, as far as one can see."""
     (operations, results), (others, other_results) = [_written(found, parameters) for found in (first, second)]
     for (a, line), (b, other) in zip(operations, others, strict=False):
@@ -274,7 +274,7 @@ def difference(first: Trace, second: Trace, parameters: Sequence[Value]) -> str:
     return f"It returns {different[0][0]} for the one and {different[0][1]} for the other" if different else ""
 
 
-def _written(found: Trace, parameters: Sequence[Value]) -> tuple[list[tuple[str, str]], list[str]]:
+def _written(found: Run, parameters: Sequence[Value]) -> tuple[list[tuple[str, str]], list[str]]:
     """Each operation that the result depends on, as text, with its line; and the results."""
     live = set(topological_order(found.outputs))
     names = {p: p.label or f"p[{i}]" for i, p in enumerate(parameters)}

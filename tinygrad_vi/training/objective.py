@@ -8,7 +8,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from tinygrad_vi.checks import DomainError
-from tinygrad_vi.compiler.compiled import Compiled, NotFinite, compile
+from tinygrad_vi.compiler.compiled import Compiled, compile
+from tinygrad_vi.compiler.errors import NotFinite
 from tinygrad_vi.compiler.trace import guarded, trace
 from tinygrad_vi.compiler.watched import Captured
 from tinygrad_vi.data import (

@@ -1,0 +1,155 @@
+"""The answers of a compiled function: how its program is asked, and what is checked on the way."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_vi.compiler.blame import Blame
+from tinygrad_vi.compiler.examples import masked, only_numbers, tables_of, vector
+from tinygrad_vi.compiler.recorded import recorded_answer
+from tinygrad_vi.compiler.traced import Traced
+from tinygrad_vi.compiler.traces import Traces
+from tinygrad_vi.compiler.user_function import UserFunction
+from tinygrad_vi.compiler.verification import Verification
+from tinygrad_vi.data import Table
+from tinygrad_vi.derivatives import differentiating
+from tinygrad_vi.modes import predicting
+from tinygrad_vi.value import being_differentiated, differentiated_by
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    #: the numbers, the shape of theta, and the trace that they come from
+    Answer = tuple[Any, tuple[int, ...], Traced]
+
+FLOAT = np.dtype(float)
+
+
+class Answers:
+    """What the program of a function answers.
+
+    verifies: whether first answers are compared with the function itself.  remembers: whether a question that was asked
+    before may be answered at once.
+    """
+
+    def __init__(self, function: UserFunction, traces: Traces, verifies: bool, remembers: bool) -> None:
+        self.function, self.traces, self.verifies, self.remembers = function, traces, verifies, remembers
+        #: what answered a question, by the shapes of the arrays: the trace, the runner
+        self.known: dict[Any, tuple[Traced, Any]] = {}
+
+    def as_before(self, what: str, theta: Any, data: Sequence[Any]) -> Answer | None:
+        """What `ask` gives, at once, where it was asked before with arrays of these shapes.
+
+        It gives None where there is more to do: something has changed, another example must be seen, a mask is drawn, a
+        number is not finite.
+        """
+        shapes: list[Any] = [what]
+        for x in (theta, *data):
+            if x.__class__ is not np.ndarray or x.dtype is not FLOAT:
+                return None
+            shapes.append(x.shape)
+        known = self.known.get(tuple(shapes))
+        if known is None or predicting.open or (self.function.parameters is None and differentiating()):
+            return None
+        traced, runner = known
+        if traced.dropped or not (traced.has_seen(data) and traced.holds()):
+            return None
+        if being_differentiated() and differentiated_by(traced.around):  # `_answer` computes that
+            return None
+        arrays: Sequence[Any] = data if traced.data is None else [traced.data]
+        with self.function.lock:
+            found, checksum = runner(np.ascontiguousarray(theta), arrays)
+        if not math.isfinite(checksum) and not np.isfinite(found).all():
+            return None
+        self.traces.last = traced
+        return found[:-1] if runner.flagged else found, theta.shape, traced
+
+    def _remember(self, what: str, traced: Traced, theta: Any, data: Sequence[Any]) -> None:
+        """Let `as_before` answer from now on, if these are arrays of floats and nothing is drawn."""
+        usual = all(x.__class__ is np.ndarray and x.dtype is FLOAT and x.ndim for x in (theta, *data))
+        if not usual or theta.ndim != 1 or not self.remembers or traced.keeps or predicting.open:
+            return
+        if len(self.known) > 64:
+            self.known.clear()
+        shapes = what, theta.shape, *[x.shape for x in data]
+        self.known[shapes] = traced, traced.runners[what]
+
+    def ask(self, what: str, theta: ArrayLike, data: Sequence[ArrayLike], v: ArrayLike | None = None) -> Answer:
+        """The numbers that answer a question, a method of `Program` by its name; v: of a product."""
+        return self._answer(what, *self._ready(theta, data), theta, data, v)
+
+    def columns(self, theta: ArrayLike, data: Sequence[ArrayLike]) -> list[Any]:
+        """The products of the Hessian with each unit vector, all with one mask of `Dropout`."""
+        only_numbers(theta)
+        traced, tables = self._ready(theta, data)
+        return [self._answer("curvature", traced, tables, theta, data, unit)[0] for unit in np.eye(np.size(theta))]
+
+    def verify(self, theta: ArrayLike, data: Sequence[Any], rows: int) -> float:
+        """The largest difference from the function itself on some rows, drawn by chance; see `Compiled.verify`."""
+        tables = tables_of(data, self.function.names_for(data))
+        traced = self.traces.prepare(theta, tables)
+        if not (traced.leaves.same() and traced.captured.look_again()):
+            self.traces.forget(traced)
+            traced = self.traces.prepare(theta, tables)
+        count = len(tables[0].numbers) if tables else 1
+        chosen = random.Random(0).sample(range(count), min(rows, count))
+        what = "value_and_gradient" if traced.shape == () else "each"
+        inputs = masked(traced.keeps, tables, random.Random(0))
+        return Verification(self.function, traced, theta, inputs, data).worst(what, chosen)
+
+    def _ready(self, theta: ArrayLike, data: Sequence[ArrayLike]) -> tuple[Traced, list[Table]]:
+        """The function for these data, and the inputs of its program: the data, and the mask of this call."""
+        tables = tables_of(data, self.function.names_for(data))
+        only_numbers(theta)
+        traced = self.traces.prepare(theta, tables)
+        return traced, masked(traced.keeps, tables, random) if traced.keeps else tables
+
+    def _answer(
+        self,
+        what: str,
+        traced: Traced,
+        tables: list[Table],
+        theta: ArrayLike,
+        data: Sequence[ArrayLike],
+        v: ArrayLike | None = None,
+    ) -> Answer:
+        arrays = [table.numbers for table in tables]
+        P = traced.program.parameters
+        numbers = vector(theta, P)
+        shape = (P,) if self.function.parameters is not None else np.shape(theta)
+        if traced.around and being_differentiated() and (by := differentiated_by(traced.around)):
+            self.traces.forget(traced)
+            return recorded_answer(self.function, what, theta, tables, v, by), shape, traced
+        if v is not None:
+            seeds = np.zeros(len(traced.program.results) if what == "directional" else 0)
+            numbers = np.concatenate([numbers, vector(v, P, "v"), seeds])
+        if what in ("value_and_gradient", "curvature") and traced.shape != ():
+            raise TypeError(
+                f"only a function with one result has a gradient; this one has the shape {traced.shape}: take jacobian "
+                "or jvp"
+            )
+        if traced.data is not None:  # a batch was found in the function
+            arrays = [traced.data]
+            if what == "jacobian":  # of the only result: the examples found are no axis of the user's
+                found, shape, traced = self.ask("value_and_gradient", theta, data)
+                return found[1:, None], shape, traced
+        with self.function.lock:
+            runner = traced.runner(what)
+            found, checksum = runner(numbers, arrays)
+        results = found[:-1] if runner.flagged else found
+        if not math.isfinite(checksum) and not np.isfinite(found).all():
+            blame = Blame(self.function, traced, theta, numbers[:P], tables)
+            blame.judge(what)
+            if not np.isfinite(results).all():
+                raise blame.not_finite(what)
+        if self.verifies and what not in traced.verified:
+            traced.verified.add(what)
+            Verification(self.function, traced, theta, tables, data).first_answer(what)
+        elif v is None:
+            self._remember(what, traced, theta, data)
+        return results, shape, traced

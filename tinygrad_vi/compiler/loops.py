@@ -1,0 +1,48 @@
+"""A loss that loops over its examples, in a function without arguments: the program for one of them, and their data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinygrad_vi.compiler.batch import data_leaves, find_batch
+from tinygrad_vi.compiler.form import ONE, Expression, from_record
+from tinygrad_vi.compiler.numpy_runner import NumpyRunner
+from tinygrad_vi.compiler.numpy_source import Names
+from tinygrad_vi.compiler.program import Program
+from tinygrad_vi.value import Value, adjoints
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+
+def fold_loop(
+    output: Value, recorded: Sequence[Value], parameters: Sequence[Value], numbers: Sequence[float]
+) -> tuple[Program, Array] | None:
+    """The program for one example of a loss that loops over its examples, and their data; None if it does not.
+
+    It is found by its structure, node for node; its value and gradient are compared with the recorded ones once more.
+    """
+    P = len(parameters)
+    leaves = data_leaves([output], parameters)
+    places = {leaf: i for i, leaf in enumerate([*parameters, *leaves])}
+    form, [result] = from_record([output], places, {}, recorded)
+    scale, node = result.reference()
+    batch = find_batch(form, node, {P + j: leaf.data for j, leaf in enumerate(leaves)})
+    if batch is None or not batch.inputs:
+        return None
+    c, mean = batch.output
+    program = Program(batch.form, [Expression(batch.form, [(scale * c, mean, ONE)])], P, len(batch.inputs))
+    data = np.array(batch.inputs).T
+    names = Names((), [("x", program.inputs)])
+    theta = np.array(numbers)
+    found, _ = NumpyRunner(program.value_and_gradient(), names, "results")(theta, [data])
+    slopes = adjoints(recorded, {output: 1.0})
+    expected = np.array([output.data, *[slopes.get(p, 0.0) for p in parameters]])
+    size = np.abs(expected).max()
+    agrees = np.isfinite(expected).all() and np.abs(found - expected).max() <= 1e-9 * size
+    return (program, data) if agrees else None

@@ -1,0 +1,95 @@
+"""What is known of a function for data of one shape: see `Traced`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from tinygrad_vi.compiler.numpy_runner import NumpyRunner
+from tinygrad_vi.compiler.numpy_source import Names
+from tinygrad_vi.compiler.program import ORDER, Program, Question
+from tinygrad_vi.compiler.tables import in_the_kernel
+from tinygrad_vi.compiler.trace import Record
+from tinygrad_vi.compiler.watched import Captured, Leaves
+from tinygrad_vi.trees import Tree
+from tinygrad_vi.value import Value, collector_paused
+
+
+@dataclass
+class Traced:
+    """A function for data of one shape: its program, what the user calls things, how its results are nested.
+
+    shape, nest: of the results.  recorded: how many operations.  data: the data of a found batch, inputs by examples.
+    seconds: of each pass.  backend, threads: of `compile`.
+    record: what was recorded.  leaves, captured: what else it depends on.  first: the example that it was traced on,
+    while no other one has been seen; moved: whether it was traced again, with the parameters moved.  runners: what
+    answers each question.  verified: the questions whose first answer was compared with the function's own.
+    keeps: the chances of the entries of `Dropout` to be kept, in order; their factors are its last inputs.  around:
+    the Values it depends on that were there before, its parameters among them: its answers count them as numbers.
+    alone: the bytes of the data when they are a single example, while no other one has been seen.  dropped: another
+    trace has taken its place.
+    """
+
+    program: Program
+    names: Names
+    shape: tuple[int, ...]
+    recorded: int
+    data: Any
+    seconds: dict[str, float]
+    backend: str
+    threads: int | None
+    nest: Tree
+    record: Record
+    leaves: Leaves
+    captured: Captured
+    first: list[Any] | None
+    keeps: list[float]
+    around: list[Value]
+    runners: dict[str, Callable[[Any, list[Any]], Any]] = field(default_factory=dict)
+    verified: set[str] = field(default_factory=set)
+    moved: bool = False
+    alone: list[bytes] | None = None
+    dropped: bool = False
+
+    def holds(self) -> bool:
+        """Whether all that the trace depends on is as it was."""
+        return (not self.leaves.leaves or self.leaves.same()) and self.captured.same()
+
+    def has_seen(self, data: Sequence[Any]) -> bool:
+        """Whether these arrays hold no example that a second trace could be made on."""
+        return self.first is None or self.alone == [x.tobytes() for x in data]
+
+    @property
+    def main(self) -> str:
+        """The question that shows the program: the gradient, where there is one."""
+        return "value_and_gradient" if self.shape == () else "each"
+
+    def ask(self, what: str) -> Question:
+        """A question, which is a method of `Program`, by its name."""
+        question: Question = getattr(self.program, what)()
+        return question
+
+    def runner(self, what: str) -> Any:
+        """What answers a question, a method of `Program` by name; made when it is first asked."""
+        if what in self.runners:
+            return self.runners[what]
+        start = perf_counter()
+        with collector_paused():
+            if what.startswith("suspicions"):
+                question = self.program.suspicions(int(what[-1]))
+            else:
+                question = self.program.checked(self.ask(what), ORDER[what])
+        self.seconds[f"{what}: derivatives"] = perf_counter() - start
+        start = perf_counter()
+        if self.backend == "numpy" or not in_the_kernel(question.form):  # a row of the user's own
+            runner: Any = NumpyRunner(question, self.names, what)
+        else:
+            from tinygrad_vi.compiler.native import Native
+
+            with collector_paused():
+                runner = Native(question, self.threads)
+        self.seconds[f"{what}: back end"] = perf_counter() - start
+        self.runners[what] = runner
+        return runner
