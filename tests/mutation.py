@@ -82,7 +82,13 @@ OF_COMPILED = (
     "compiled", "arrangements", "examples", "user_function", "traces", "traced", "loops", "answers", "verification",
     "blame", "recorded", "explanation", "errors",
 )  # fmt: skip
-COMPILED = [*TRACING, "compiler/test_arguments", "compiler/test_dropout", "compiler/test_floats", "compiler/test_checks"]
+COMPILED = [
+    *TRACING,
+    "compiler/test_arguments",
+    "compiler/test_dropout",
+    "compiler/test_floats",
+    "compiler/test_checks",
+]
 
 #: file -> the tests that should notice, the nearest first
 TESTS = {
@@ -104,7 +110,6 @@ TESTS = {
     "compiler/form": COMPILER,
     "compiler/reverse": COMPILER,
     "compiler/program": [*COMPILER, "compiler/test_checks"],
-    "compiler/evaluate": ["compiler/test_form", "compiler/test_batch"],
     "compiler/lift": ["compiler/test_lift", *COMPILER],
     "compiler/batch": ["compiler/test_batch", "compiler/test_compiled", "compiler/test_floats"],
     "compiler/trace": ["compiler/test_trace", *TRACING],

@@ -502,46 +502,46 @@ class Formula:
     def __bool__(self) -> bool:
         raise TypeError("it has no number here that could be a condition")
 
-    def __lt__(self, other: Any) -> Question:
-        return Question.ask(ops.LESS, self, other)
+    def __lt__(self, other: Any) -> Comparison:
+        return Comparison.ask(ops.LESS, self, other)
 
-    def __le__(self, other: Any) -> Question:
-        return Question.ask(ops.LESS_EQUAL, self, other)
+    def __le__(self, other: Any) -> Comparison:
+        return Comparison.ask(ops.LESS_EQUAL, self, other)
 
-    def __gt__(self, other: Any) -> Question:
-        return Question.ask(ops.LESS, other, self)
+    def __gt__(self, other: Any) -> Comparison:
+        return Comparison.ask(ops.LESS, other, self)
 
-    def __ge__(self, other: Any) -> Question:
-        return Question.ask(ops.LESS_EQUAL, other, self)
+    def __ge__(self, other: Any) -> Comparison:
+        return Comparison.ask(ops.LESS_EQUAL, other, self)
 
-    def __eq__(self, other: object) -> Question:  # type: ignore[override]
-        return Question.ask(ops.EQUAL, self, other)
+    def __eq__(self, other: object) -> Comparison:  # type: ignore[override]
+        return Comparison.ask(ops.EQUAL, self, other)
 
-    def __ne__(self, other: object) -> Question:  # type: ignore[override]
+    def __ne__(self, other: object) -> Comparison:  # type: ignore[override]
         return ~(self == other)
 
     __hash__ = object.__hash__
 
 
-class Question(Formula):
+class Comparison(Formula):
     """A comparison of formulas, 1 where it holds, else 0: for `where`, ``&``, ``|`` and ``~``, as that of Values is."""
 
     __slots__ = ()
 
     @classmethod
-    def ask(cls, op: Operation, *operands: Any) -> Question:
+    def ask(cls, op: Operation, *operands: Any) -> Comparison:
         """Compare, or combine what was compared."""
         known = [x if isinstance(x, Formula) else number(x, "a comparison") for x in operands]
         return cls(cls.record(op, *known).inner)
 
-    def __and__(self, other: Question) -> Question:
+    def __and__(self, other: Comparison) -> Comparison:
         return self.ask(ops.mul.operation, self, other)
 
-    def __or__(self, other: Question) -> Question:
+    def __or__(self, other: Comparison) -> Comparison:
         return self.ask(ops.maximum.operation, self, other)
 
-    def __xor__(self, other: Question) -> Question:
+    def __xor__(self, other: Comparison) -> Comparison:
         return self.ask(ops.EQUAL, self.ask(ops.EQUAL, self, other), 0.0)
 
-    def __invert__(self) -> Question:
+    def __invert__(self) -> Comparison:
         return self.ask(ops.EQUAL, self, 0.0)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from node_by_node import evaluate
 from programs import SAME_EVERY_TIME, programs
 
 from tinygrad_vi import Value, exp, functions, log, losses, maximum, nn, rows, sqrt, tanh, total
 from tinygrad_vi.compiler import batch as batch_module
 from tinygrad_vi.compiler.batch import data_leaves, find_batch
-from tinygrad_vi.compiler.evaluate import evaluate
 from tinygrad_vi.compiler.form import ONE, Form, from_record
 from tinygrad_vi.compiler.lift import lift
 from tinygrad_vi.compiler.reverse import gradient

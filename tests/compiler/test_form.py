@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given
+from node_by_node import evaluate
 from programs import SAME_EVERY_TIME, STEPS, Program, programs
 
 from tinygrad_vi import Value, grad, hessian, losses, nn, rows, total
-from tinygrad_vi.compiler.evaluate import evaluate
 from tinygrad_vi.compiler.form import ONE, Form, from_record
 from tinygrad_vi.compiler.reverse import gradient
 

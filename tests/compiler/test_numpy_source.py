@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from node_by_node import evaluate
 from programs import SAME_EVERY_TIME, STEPS, Program, programs
 
 import tinygrad_vi
 from tinygrad_vi import Value, rows, where
-from tinygrad_vi.compiler.evaluate import evaluate
 from tinygrad_vi.compiler.form import from_record
 from tinygrad_vi.compiler.numpy_source import Names, numpy_source
 from tinygrad_vi.compiler.program import Program as Compiled

@@ -5,10 +5,10 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from node_by_node import evaluate
 from svg import labels
 
 from tinygrad_vi import ShapeError, Value, compile, erf, gelu, losses, nn, sin, take
-from tinygrad_vi.compiler.evaluate import evaluate
 from tinygrad_vi.show.programs.matrices import draw_matrices, read
 from tinygrad_vi.show.programs.side_by_side import draw_both, places
 

@@ -26,8 +26,6 @@ recorded       answers that are differentiated through: the function itself give
 explanation    what became of the function
 errors         what is raised, and forks: locks in a process that forks
 vmap           a function of one example for all of them
-
-evaluate runs a form node by node: what tests compare the rest with.
 """
 
 from tinygrad_vi.compiler.compiled import Compiled as Compiled

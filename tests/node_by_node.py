@@ -1,29 +1,25 @@
-"""Run a form one node at a time, on NumPy arrays: what every faster way of running it is compared with."""
-
-from __future__ import annotations
+"""A form of the compiler, run one node at a time on NumPy arrays: the judge of every faster way of running it."""
 
 import math
-from collections.abc import Sequence
 from functools import cache
-from typing import Any
+
+import numpy as np
 
 from tinygrad_vi import rows
-from tinygrad_vi.compiler.form import ONE, SUM_KINDS, TOTAL, Form
+from tinygrad_vi.compiler.form import ONE, SUM_KINDS, TOTAL
 from tinygrad_vi.rows import Operation
 
 
-def evaluate(form: Form, outputs: Sequence[tuple[float, int]], parameters: Any, inputs: Any) -> list[Any]:
+def evaluate(form, outputs, parameters, inputs):
     """The outputs, each coefficient * node: a number, or an array with one entry for each example.
 
     parameters: shape (P,).  inputs: shape (number of inputs, number of examples).  The operations are the table's own,
     entry by entry, so that a form computes what the eager engine computes.
     """
-    import numpy as np
-
     parameters, inputs = np.asarray(parameters, dtype=float), np.asarray(inputs, dtype=float)
     examples = inputs.shape[1:]
     share = np.full(examples, 1.0 / math.prod(examples))
-    values: dict[int, Any] = {ONE: np.float64(1.0)}
+    values = {ONE: np.float64(1.0)}
     for node in form.live([node for _, node in outputs]):
         kind, argument = form.kinds[node], form.arguments[node]
         if isinstance(kind, Operation):
@@ -42,7 +38,5 @@ def evaluate(form: Form, outputs: Sequence[tuple[float, int]], parameters: Any, 
 
 
 @cache
-def _entrywise(op: Operation, operands: int) -> Any:
-    import numpy as np
-
+def _entrywise(op, operands):
     return np.frompyfunc(op.value, operands, 1)
