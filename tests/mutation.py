@@ -123,6 +123,7 @@ TESTS = {
     "compiler/elementary": ["compiler/test_elementary", *NATIVE],
     "compiler/lanes": ["compiler/test_elementary", *NATIVE],
     "compiler/kernel": NATIVE,
+    "compiler/codes": NATIVE,
     "compiler/tables": NATIVE,
     "compiler/native": [*NATIVE, "compiler/test_forks", "compiler/test_machine_code"],
     "compiler/machine_code": ["compiler/test_machine_code"],

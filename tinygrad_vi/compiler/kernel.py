@@ -1,4 +1,4 @@
-# mypy: disable-error-code="misc,no-untyped-def,untyped-decorator,no-untyped-call"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 """The one kernel that runs every compiled program: plain loops over the tables of `tables`.
 
 Rows are numbered by unsigned integers, so no instruction is spent on asking whether an index counts from the end.
@@ -14,11 +14,27 @@ is run as rows of one number.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
+from tinygrad_vi.compiler import codes
 from tinygrad_vi.compiler import elementary as el
+from tinygrad_vi.compiler.codes import (
+    BIAS,
+    DST,
+    END,
+    FIRST,
+    LAST,
+    MAPPED,
+    OP,
+    PARAMETERS,
+    SUMS,
+    SUMS_END,
+    UNMAPPED,
+    A,
+    B,
+    C,
+)
 from tinygrad_vi.compiler.lanes import (
     LANES,
     TILE,
@@ -33,44 +49,13 @@ from tinygrad_vi.compiler.lanes import (
     sum8,
 )
 from tinygrad_vi.compiler.machine_code import kept
-from tinygrad_vi.compiler.tables import (
-    BIAS,
-    CODES,
-    DOT,
-    DOT4,
-    DST,
-    END,
-    FIRST,
-    LAST,
-    MAPPED,
-    ONCE,
-    OP,
-    ORDERED,
-    PARAMETERS,
-    PRODUCT,
-    SUM,
-    SUM8,
-    SUMS,
-    SUMS_END,
-    TANH_AND_SECH,
-    TOTAL,
-    UNMAPPED,
-    A,
-    B,
-    C,
-)  # fmt: skip
 
 # sums over examples may be added up in another order, several at a time
-loops: Any = kept(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", nogil=True)
+loops = kept(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", nogil=True)
 # here the order is the point
-exact: Any = kept(fastmath={"contract"}, error_model="numpy", nogil=True)
+exact = kept(fastmath={"contract"}, error_model="numpy", nogil=True)
 # and here each rounding: said, since Numba lets a function inherit what it does not say from whoever calls it first
-unfused: Any = kept(fastmath=False, error_model="numpy", nogil=True)
-
-(DIV, POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH,
- TANH, SECH, BELL, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM, WHERE,
- LOGSUMEXP, STOP_GRADIENT, LESS, LESS_EQUAL, EQUAL, MOD, FLOORDIV, LOG2, LOG10, CBRT, HYPOT, ATAN2, ASINH, ACOSH, ATANH,
- SOFTSIGN, SIGN, FLOOR, CEIL, ROUND, ERFINV, NDTRI) = CODES.values()  # fmt: skip
+unfused = kept(fastmath=False, error_model="numpy", nogil=True)
 
 
 @loops
@@ -279,116 +264,116 @@ def logsumexp(rows, r, r1, M, y, work, seen, stride, n):
 @exact
 def value(op, x, x1, x2, c):
     """An operation on numbers."""
-    if op == RELU:
+    if op == codes.RELU:
         return 0.0 if x <= 0.0 else x
-    if op == STEP:
+    if op == codes.STEP:
         return (0.0 if x <= 0.0 else 1.0) if x == x else x
-    if op == TANH:
+    if op == codes.TANH:
         return el.tanh(x)
-    if op == SECH:
+    if op == codes.SECH:
         return el.sech(x)
-    if op == BELL:
+    if op == codes.BELL:
         return el.bell(x)
-    if op == SIN:
+    if op == codes.SIN:
         return el.sin(x) if abs(x) <= el.TRIG_LIMIT else math.sin(x)
-    if op == COS:
+    if op == codes.COS:
         return el.cos(x) if abs(x) <= el.TRIG_LIMIT else math.cos(x)
-    if op == EXP:
+    if op == codes.EXP:
         return el.exp(x)
-    if op == LOG:
+    if op == codes.LOG:
         return el.log(x)
-    if op == DIV:
+    if op == codes.DIV:
         return x / x1
-    if op == POWER:
+    if op == codes.POWER:
         return power(x, c)
-    if op == SQRT:
+    if op == codes.SQRT:
         return math.sqrt(x)
-    if op == SIGMOID:
+    if op == codes.SIGMOID:
         return el.sigmoid(x)
-    if op == SOFTPLUS:
+    if op == codes.SOFTPLUS:
         return el.softplus(x)
-    if op == ABS:
+    if op == codes.ABS:
         return abs(x)
-    if op == STOP_GRADIENT:
+    if op == codes.STOP_GRADIENT:
         return x
-    if op == LEAKY_RELU:
+    if op == codes.LEAKY_RELU:
         return c * x if x <= 0.0 else x
-    if op == MAXIMUM:
+    if op == codes.MAXIMUM:
         return x if x >= x1 or x != x else x1
-    if op == MINIMUM:
+    if op == codes.MINIMUM:
         return x if x <= x1 or x != x else x1
-    if op == WHERE:
+    if op == codes.WHERE:
         return (x1 if x > 0.0 else x2) if x == x else x
-    if op == LESS:
+    if op == codes.LESS:
         return 1.0 if x < x1 else 0.0
-    if op == LESS_EQUAL:
+    if op == codes.LESS_EQUAL:
         return 1.0 if x <= x1 else 0.0
-    if op == EQUAL:
+    if op == codes.EQUAL:
         return 1.0 if x == x1 else 0.0
-    if op == POW:
+    if op == codes.POW:
         return x**x1
-    if op == TAN:
+    if op == codes.TAN:
         return el.tan(x)
-    if op == ASIN:
+    if op == codes.ASIN:
         return el.asin(x)
-    if op == ACOS:
+    if op == codes.ACOS:
         return el.acos(x)
-    if op == ATAN:
+    if op == codes.ATAN:
         return el.atan(x)
-    if op == SEMICIRCLE:
+    if op == codes.SEMICIRCLE:
         return el.semicircle(x)
-    if op == SINH:
+    if op == codes.SINH:
         return el.sinh(x)
-    if op == COSH:
+    if op == codes.COSH:
         return el.cosh(x)
-    if op == ERF:
+    if op == codes.ERF:
         return el.erf(x)
-    if op == ERFC:
+    if op == codes.ERFC:
         return el.erfc(x)
-    if op == GELU:
+    if op == codes.GELU:
         return el.gelu(x)
-    if op == EXPONENTIAL:
+    if op == codes.EXPONENTIAL:
         return c**x
-    if op == EXPM1:
+    if op == codes.EXPM1:
         return el.expm1(x)
-    if op == LOG1P:
+    if op == codes.LOG1P:
         return el.log1p(x)
-    if op == ELU:
+    if op == codes.ELU:
         return c * el.expm1(x) if x <= 0.0 else x
-    if op == MOD:
+    if op == codes.MOD:
         left = np.mod(x, x1)
         return left if left != 0.0 else math.copysign(0.0, x1)
-    if op == FLOORDIV:
+    if op == codes.FLOORDIV:
         return x // x1  # np.floor_divide rounds the quotient first: 7 // 0.1 would be 70
-    if op == LOG2:
+    if op == codes.LOG2:
         return el.log2(x)
-    if op == LOG10:
+    if op == codes.LOG10:
         return el.log10(x)
-    if op == CBRT:
+    if op == codes.CBRT:
         return el.cbrt(x)
-    if op == ERFINV:
+    if op == codes.ERFINV:
         return el.erfinv(x)
-    if op == NDTRI:
+    if op == codes.NDTRI:
         return el.ndtri(x)
-    if op == HYPOT:
+    if op == codes.HYPOT:
         return math.hypot(x, x1)
-    if op == ATAN2:
+    if op == codes.ATAN2:
         return math.atan2(x + 0.0, x1 + 0.0)
-    if op == ASINH:
+    if op == codes.ASINH:
         return el.asinh(x)
-    if op == ACOSH:
+    if op == codes.ACOSH:
         return el.acosh(x)
-    if op == ATANH:
+    if op == codes.ATANH:
         return el.atanh(x)
-    if op == SOFTSIGN:
+    if op == codes.SOFTSIGN:
         return el.softsign(x)
-    if op == SIGN:
+    if op == codes.SIGN:
         return np.sign(x)
-    if op == FLOOR:
+    if op == codes.FLOOR:
         return np.floor(x)
-    if op == CEIL:
+    if op == codes.CEIL:
         return np.ceil(x)
-    if op == ROUND:
+    if op == codes.ROUND:
         return np.rint(x)
     return el.silu(x)
 
@@ -396,49 +381,49 @@ def value(op, x, x1, x2, c):
 @exact
 def elementwise(op, M, y, x, x1, x2, c, n):
     """M[y] = op(M[x], ...), example by example."""
-    if op == RELU:
+    if op == codes.RELU:
         for i in range(n):
             u = M[x + i]
             M[y + i] = 0.0 if u <= 0.0 else u
-    elif op == STEP:
+    elif op == codes.STEP:
         for i in range(n):
             u = M[x + i]
             M[y + i] = (0.0 if u <= 0.0 else 1.0) if u == u else u
-    elif op == TANH:
+    elif op == codes.TANH:
         for i in range(n):
             M[y + i] = el.tanh(M[x + i])
-    elif op == SECH:
+    elif op == codes.SECH:
         for i in range(n):
             M[y + i] = el.sech(M[x + i])
-    elif op == BELL:
+    elif op == codes.BELL:
         for i in range(n):
             M[y + i] = el.bell(M[x + i])
-    elif op == TANH_AND_SECH:
+    elif op == codes.TANH_AND_SECH:
         for i in range(n):
             M[y + i], M[x1 + i] = el.tanh_and_sech(M[x + i])
-    elif op == EXP:
+    elif op == codes.EXP:
         for i in range(n):
             M[y + i] = el.exp(M[x + i])
-    elif op == LOG:
+    elif op == codes.LOG:
         for i in range(n):
             M[y + i] = el.log(M[x + i])
-    elif op == DIV:
+    elif op == codes.DIV:
         for i in range(n):
             M[y + i] = M[x + i] / M[x1 + i]
-    elif op == POWER:
+    elif op == codes.POWER:
         powers(M, y, x, c, n)
-    elif op == SQRT:
+    elif op == codes.SQRT:
         for i in range(n):
             M[y + i] = math.sqrt(M[x + i])
-    elif op in (SIN, COS):
-        waves(op == COS, M, y, x, n)
-    elif op == SIGMOID:
+    elif op in (codes.SIN, codes.COS):
+        waves(op == codes.COS, M, y, x, n)
+    elif op == codes.SIGMOID:
         for i in range(n):
             M[y + i] = el.sigmoid(M[x + i])
-    elif op == SOFTPLUS:
+    elif op == codes.SOFTPLUS:
         for i in range(n):
             M[y + i] = el.softplus(M[x + i])
-    elif op == WHERE:
+    elif op == codes.WHERE:
         for i in range(n):
             u = M[x + i]
             M[y + i] = (M[x1 + i] if u > 0.0 else M[x2 + i]) if u == u else u
@@ -452,41 +437,41 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
     """The instructions from first to last on rows of one number, where a loop over the examples would be a waste."""
     for j in range(first, last):
         op, y = code[j, OP], np.uint64(code[j, DST])
-        if op == DOT:
+        if op == codes.DOT:
             s = S[np.uint32(code[j, BIAS])]
             for k in range(code[j, A], code[j, B]):
                 s += S[number[k]] * M[row[k]]
             for k in range(code[j, FIRST], code[j, LAST]):
                 s += c[k] * (M[a[k]] * M[b[k]])
             M[y] = s if constants[j] == 1.0 else constants[j] * s
-        elif op == PRODUCT:
+        elif op == codes.PRODUCT:
             M[y] = constants[j] * (M[np.uint32(code[j, A])] * M[np.uint32(code[j, B])])
-        elif op == DOT4:
+        elif op == codes.DOT4:
             k0 = code[j, A]
             for q in range(k0, k0 + 4):
                 s = S[number[q]]
                 for k in range(q + 4, code[j, B], 4):
                     s += S[number[k]] * M[row[k]]
                 M[row[q]] = s
-        elif op == SUM:
+        elif op == codes.SUM:
             for k in range(code[j, FIRST], code[j, LAST]):
                 T[y] += c[k] * M[a[k]] * M[b[k]]
-        elif op == SUM8:
+        elif op == codes.SUM8:
             for k in range(code[j, FIRST], code[j, LAST], 4):
                 for q in range(8):
                     u, v = k + q // 4, k + q % 4
                     T[np.int64(y) + q] += c[u] * M[a[u]] * M[b[v]]
-        elif op == TOTAL:
+        elif op == codes.TOTAL:
             T[y] += M[np.uint64(code[j, A])]
-        elif op == TANH_AND_SECH:
+        elif op == codes.TANH_AND_SECH:
             M[y], M[np.uint64(code[j, B])] = el.tanh_and_sech(M[np.uint64(code[j, A])])
-        elif op == ORDERED:
+        elif op == codes.ORDERED:
             s = ordered_number(S[np.uint32(code[j, BIAS])], code[j, A], code[j, B], row, number, code[j, FIRST],
                                code[j, LAST], a, b, c, S, M)  # fmt: skip
             M[y] = constants[j] * s
-        elif op == ONCE:
+        elif op == codes.ONCE:
             M[y] = once_number(code[j, A], code[j, B], row, number, code[j, FIRST], code[j, LAST], a, b, c, S, M)
-        elif op == LOGSUMEXP:
+        elif op == codes.LOGSUMEXP:
             x, x1 = np.uint64(code[j, A]), np.uint64(code[j, B])
             logsumexp(a, code[j, FIRST], code[j, LAST], M, y, x, x1, np.uint64(1), np.uint64(1))
         else:
@@ -501,31 +486,31 @@ def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
         op = code[j, OP]
         y = np.uint64(code[j, DST]) * stride
         r, r1 = np.int64(code[j, FIRST]), np.int64(code[j, LAST])
-        if op == DOT:
+        if op == codes.DOT:
             k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
             dot(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)
             if constants[j] != 1.0:
                 scale(constants[j], M, y, n)
-        elif op == PRODUCT:
+        elif op == codes.PRODUCT:
             product(constants[j], M, y, np.uint64(code[j, A]) * stride, np.uint64(code[j, B]) * stride, n)
-        elif op == ORDERED:
+        elif op == codes.ORDERED:
             k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
             ordered(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)
             if constants[j] != 1.0:
                 scale(constants[j], M, y, n)
-        elif op == DOT4:
+        elif op == codes.DOT4:
             dot4(row, number, np.int64(code[j, A]), np.int64(code[j, B]), S, M, stride, n)
-        elif op == SUM8:
+        elif op == codes.SUM8:
             sum8(a, b, c, r, r1, M, T, np.int64(code[j, DST]), stride, n)
-        elif op == SUM:
+        elif op == codes.SUM:
             sum1(a, b, c, r, r1, M, T, np.int64(code[j, DST]), stride, n)
-        elif op == TOTAL:
+        elif op == codes.TOTAL:
             T[code[j, DST]] += total(M, np.uint64(code[j, A]) * stride, n)
         else:
             x, x1, x2 = (np.uint64(code[j, A]) * stride, np.uint64(code[j, B]) * stride, np.uint64(code[j, C]) * stride)
-            if op == LOGSUMEXP:
+            if op == codes.LOGSUMEXP:
                 logsumexp(a, r, r1, M, y, x, x1, stride, n)
-            elif op == ONCE:
+            elif op == codes.ONCE:
                 k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
                 once(row, number, k, k1, a, b, c, r, r1, S, M, y, x2, stride, n)
             else:

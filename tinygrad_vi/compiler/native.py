@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """Running tables with the kernel: the stores, the blocks of the batch, the threads."""
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_vi.compiler import kernel
+from tinygrad_vi.compiler.codes import END, MAPPED, PARAMETERS, UNIT
 from tinygrad_vi.compiler.forks import compiling, give_lock
 from tinygrad_vi.compiler.program import Question
-from tinygrad_vi.compiler.tables import END, MAPPED, PARAMETERS, UNIT, tables
+from tinygrad_vi.compiler.tables import tables
 
 #: examples in a block: enough to make loops long, and as few as keep about so many numbers of a block in the cache
 WIDTH, NARROWEST = 128, 32

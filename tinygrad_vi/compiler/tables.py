@@ -19,39 +19,29 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+from tinygrad_vi.compiler.codes import (
+    CODES,
+    DOT,
+    DOT4,
+    DST,
+    ONCE,
+    OP,
+    ORDERED,
+    PARAMETERS,
+    PRODUCT,
+    SUM,
+    SUM8,
+    TANH_AND_SECH,
+    TOTAL,
+    UNIT,
+    ZERO,
+    B,
+)
 from tinygrad_vi.compiler.form import DOT as FREE
 from tinygrad_vi.compiler.form import ONE, SUM_KINDS, Form
 from tinygrad_vi.compiler.form import ORDERED as IN_ORDER
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.rows import Operation
-
-#: instructions: dots, alone or four of the same rows; sums of products over the batch, alone or eight of two rows with
-#: four; the sum of a row; then the operations
-DOT, DOT4, SUM, SUM8, TOTAL = range(5)
-OPERATIONS = (
-    "div", "power", "exponential", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin",
-    "acos", "atan", "semicircle", "sinh", "cosh", "tanh", "sech", "bell", "erf", "erfc", "sigmoid", "softplus", "silu",
-    "gelu", "step", "relu", "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
-    "stop_gradient", "less", "less_equal", "equal", "mod", "floordiv", "log2", "log10", "cbrt", "hypot", "atan2",
-    "asinh", "acosh", "atanh", "softsign", "sign", "floor", "ceil", "round", "erfinv", "ndtri",
-)  # fmt: skip
-CODES = {name: TOTAL + 1 + k for k, name in enumerate(OPERATIONS)}
-#: tanh and sech of one row at once; the second destination is in B
-TANH_AND_SECH = TOTAL + 1 + len(OPERATIONS)
-#: a dot that is added up from left to right and rounded at each step; a sum of products that is rounded once, at the
-#: end, with a row to work in in C; a constant times the product of two rows, A and B, which many dots are
-ORDERED, ONCE, PRODUCT = range(TANH_AND_SECH + 1, TANH_AND_SECH + 4)
-
-#: columns of the code table.  A map has its operands in A, B, C.  A dot has its linear terms from A to B, its products
-#: from FIRST to LAST, and adds the number S[BIAS].  Four dots have, from A to B, four pairs (destination, bias) and
-#: then for each term four pairs (row, number), in which the row is the same
-OP, DST, A, B, C, FIRST, LAST, BIAS = range(8)
-
-#: columns of the stage table: where the code of the unmapped nodes begins, that of the mapped ones, and where it ends;
-#: from where to where the sums go
-UNMAPPED, MAPPED, END, SUMS, SUMS_END = range(5)
-#: S begins with 0, 1 and the parameters
-ZERO, UNIT, PARAMETERS = range(3)
 
 
 @dataclass
