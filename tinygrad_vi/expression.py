@@ -35,11 +35,11 @@ def _function(name: str) -> Any:
     return getattr(functions, name, None) or getattr(ops, name, None)
 
 
-FUNCTIONS: dict[str, Any] = {name: _function(name) for name in rows.OPERATIONS}
-FUNCTIONS.update({"abs": ops.abs_, "round": ops.round_, "pow": _power, "dot": dot})
+_FUNCTIONS: dict[str, Any] = {name: _function(name) for name in rows.OPERATIONS}
+_FUNCTIONS.update({"abs": ops.abs_, "round": ops.round_, "pow": _power, "dot": dot})
 #: what people type beside the names of the table
-FUNCTIONS.update({"ln": ops.log, "max": ops.maximum, "min": ops.minimum, "arcsin": ops.asin, "arccos": ops.acos})
-FUNCTIONS.update(
+_FUNCTIONS.update({"ln": ops.log, "max": ops.maximum, "min": ops.minimum, "arcsin": ops.asin, "arccos": ops.acos})
+_FUNCTIONS.update(
     {
         name: _function(name)
         for name in (
@@ -57,11 +57,13 @@ FUNCTIONS.update(
         )
     }
 )
-FUNCTIONS.update({"norm": functions.norm, "prod": functions.prod})
-FUNCTIONS.update(
+_FUNCTIONS.update({"norm": functions.norm, "prod": functions.prod})
+_FUNCTIONS.update(
     {"arcsinh": ops.asinh, "arccosh": ops.acosh, "arctanh": ops.atanh, "arctan2": ops.atan2, "sgn": ops.sign}
 )
-FUNCTIONS.update({"arctan": ops.atan, "swish": ops.silu, "sum": functions.total})
+_FUNCTIONS.update({"arctan": ops.atan, "swish": ops.silu, "sum": functions.total})
+#: all of these, and the operations of the user's own
+FUNCTIONS = rows.ByName(_FUNCTIONS, fits=lambda op: True)
 
 #: what people type in vain, and what to type instead
 INSTEAD = {"cot": "1/tan(x)", "sec": "1/cos(x)", "csc": "1/sin(x)"}

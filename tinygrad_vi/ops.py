@@ -563,3 +563,4 @@ LESS_EQUAL = _compared("less_equal", "<=", r"\le", operator.le)
 EQUAL = _compared("equal", "==", "=", operator.eq)
 #: what may stand in a record without being found by its name
 NAMELESS = frozenset({CHECKED, LESS, LESS_EQUAL, EQUAL})
+BUILT_IN.update(op.name for op in NAMELESS)  # compiled programs go by these names

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, wraps
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial, wraps
 from itertools import chain, count
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -259,6 +259,33 @@ def apply(op: Operation, *operands: Any) -> Any:
         return op.value(*numbers)
     except (ArithmeticError, ValueError):
         raise domain_error(op, numbers) from None
+
+
+class ByName(Mapping[str, Any]):
+    """Functions by name, and with them the operations of the user's own, as they are when one is looked up.
+
+    fits: which of these are meant.  A name that leads to a function and to an operation of the user's own raises
+    ValueError: neither is taken for the other.
+    """
+
+    def __init__(self, functions: Mapping[str, Any], fits: Callable[[Operation], bool]) -> None:
+        self.functions, self.fits = functions, fits
+
+    def __getitem__(self, name: str) -> Any:
+        own = OWN.get(name)
+        if own is None or not (self.fits(own) or name in self.functions):
+            return self.functions[name]
+        if name in self.functions:
+            raise ValueError(
+                f"{name!r} is a function of tinygrad_vi and an operation of your own: give your operation another name"
+            )
+        return partial(apply, own)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self.functions, **{name: op for name, op in OWN.items() if self.fits(op)}})
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:

@@ -11,6 +11,7 @@ from tinygrad_vi import modes
 from tinygrad_vi.checks import ONE_EXAMPLE, ShapeError, counted, plain, whole_number
 from tinygrad_vi.nn.activations import (
     ACTIVATIONS,
+    ALL_ACTIVATIONS,
     INITIALIZERS,
     LAYER_ACTIVATIONS,
     Activation,
@@ -400,7 +401,7 @@ def _per_layer(
     activation: Activation | Sequence[Activation], output_activation: Activation | None, layers: int
 ) -> list[Activation]:
     if isinstance(activation, str) or not isinstance(activation, Sequence):
-        look_up({**ACTIVATIONS, **LAYER_ACTIVATIONS}, activation, "activation")  # which no layer may have
+        look_up(ALL_ACTIVATIONS, activation, "activation")  # which no layer may have
         return [activation] * (layers - 1) + ["identity" if output_activation is None else output_activation]
     if len(activation) == layers and output_activation is None:
         return list(activation)
