@@ -118,7 +118,7 @@ TESTS = {
     "compiler/vmap": ["compiler/test_arguments", "compiler/test_dropout", "test_trees", "compiler/test_checks"],
     **{f"compiler/{name}": COMPILED for name in OF_COMPILED},
     "compiler/forks": ["compiler/test_forks"],
-    "compiler/numpy_source": ["compiler/test_numpy_source", *NATIVE],
+    **{f"compiler/numpy_{name}": ["compiler/test_numpy_source", *NATIVE] for name in ("source", "layout", "sums", "text")},
     "compiler/numpy_runner": NATIVE,
     "compiler/elementary": ["compiler/test_elementary", *NATIVE],
     "compiler/lanes": ["compiler/test_elementary", *NATIVE],

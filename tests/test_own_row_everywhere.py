@@ -12,7 +12,7 @@ import pytest
 
 from tinygrad_vi import Tape, Value, compile, grad, nn, operation, ops, rows, show
 from tinygrad_vi.compiler.codes import CODES
-from tinygrad_vi.compiler.numpy_source import DEFINITIONS, WRITTEN
+from tinygrad_vi.compiler.numpy_text import DEFINITIONS, WRITTEN
 from tinygrad_vi.compiler.program import DEFINED, PASSING, SMOOTH
 from tinygrad_vi.expression import ExpressionError, evaluate
 

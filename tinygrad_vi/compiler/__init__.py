@@ -7,7 +7,9 @@ reverse        its derivatives, in the same form, by the rules of the operation 
 batch          the batch in a loss that loops over its examples
 program        what can be asked: the mean, its gradient, each example, a Jacobian, products with a Hessian
 lift           nodes of one shape become one vector instruction
-numpy_source   the program as readable NumPy, which numpy_runner runs
+numpy_source   the program as readable NumPy, which numpy_runner runs, made by numpy_layout (where nodes live),
+               numpy_sums (which sums are matrix products) and numpy_text (what NumPy calls the operations)
+codes          the instructions of the kernel
 tables         the program as tables of numbers
 elementary     exp, log, sin ... in plain arithmetic, which vector instructions can do
 lanes          the inner loops in vector instructions

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygrad_vi.compiler.numpy_source import Names, numpy_source
+from tinygrad_vi.compiler.numpy_layout import Names
+from tinygrad_vi.compiler.numpy_source import numpy_source
 from tinygrad_vi.compiler.program import DEFINED, Question
 from tinygrad_vi.compiler.tables import stages_of
 

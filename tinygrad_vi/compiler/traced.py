@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+from tinygrad_vi.compiler.numpy_layout import Names
 from tinygrad_vi.compiler.numpy_runner import NumpyRunner
-from tinygrad_vi.compiler.numpy_source import Names
 from tinygrad_vi.compiler.program import ORDER, Program, Question
 from tinygrad_vi.compiler.tables import in_the_kernel
 from tinygrad_vi.compiler.trace import Record

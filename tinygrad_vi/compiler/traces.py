@@ -14,7 +14,8 @@ from tinygrad_vi.compiler.errors import NotFinite
 from tinygrad_vi.compiler.examples import another, example, nested, vector
 from tinygrad_vi.compiler.form import from_record
 from tinygrad_vi.compiler.loops import fold_loop
-from tinygrad_vi.compiler.numpy_source import RESERVED, Names
+from tinygrad_vi.compiler.numpy_layout import Names
+from tinygrad_vi.compiler.numpy_text import RESERVED
 from tinygrad_vi.compiler.program import Program
 from tinygrad_vi.compiler.trace import OUT_OF_ITS_DOMAIN, NotFaithful, Run, difference, guarded, nearby, record_of
 from tinygrad_vi.compiler.traced import Traced
