@@ -44,8 +44,8 @@ SMOOTH = DEFINED - {"atan2", "cbrt"} | {
     "tan",
     "total",
 }
-#: operations that are infinite or NaN wherever their operand is, as sums and products are; `power` where n > 0
-PASSING = frozenset({"sqrt", "log", "sin", "cos", "abs"})
+#: operations that tell of their operand: infinite or NaN wherever it is, as sums and products are; `power` where n > 0
+TELLING = frozenset({"sqrt", "log", "sin", "cos", "abs"})
 
 #: how often each question differentiates
 ORDER = {"value": 0, "each": 0, "value_and_gradient": 1, "jacobian": 1, "directional": 1, "curvature": 2}
@@ -302,8 +302,8 @@ class _Told:
             self.nodes.add(node)
             kind, operands = kinds[node], self.form.operands(node)
             if isinstance(kind, Operation):
-                passes = kind.name in PASSING or (kind.name == "power" and kind.constants[0] > 0.0)
-                stack += operands if passes else ()
+                tells = kind.name in TELLING or (kind.name == "power" and kind.constants[0] > 0.0)
+                stack += operands if tells else ()
             elif operands:  # a sum of products
                 stack += set(operands) - self.nodes
                 if not factors.isdisjoint(operands):

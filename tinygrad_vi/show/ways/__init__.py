@@ -13,9 +13,9 @@ report      tables and figures that show themselves
 numerical, symbolic, automatic, comparison
 """
 
+from tinygrad_vi.show.ways.at_a_point import lecture_function as lecture_function
 from tinygrad_vi.show.ways.automatic import derivative_cost as derivative_cost
 from tinygrad_vi.show.ways.comparison import three_ways as three_ways
 from tinygrad_vi.show.ways.numerical import numerical_error as numerical_error
-from tinygrad_vi.show.ways.question import lecture_function as lecture_function
 from tinygrad_vi.show.ways.report import Report as Report
 from tinygrad_vi.show.ways.symbolic import expression_growth as expression_growth

@@ -15,7 +15,7 @@ from tinygrad_vi.checks import counted, whole_number
 from tinygrad_vi.derivatives import CENTRAL_STEP, FORWARD_STEP, grad, numerical_gradient
 from tinygrad_vi.show.plot import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 from tinygrad_vi.show.tapes.table import Table
-from tinygrad_vi.show.ways.question import F, Question, count_operations, lecture_function
+from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, count_operations, lecture_function
 from tinygrad_vi.show.ways.report import Panel, count_cell, legend, log_axis, text_cell, write_times
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.tape import Tape, tangents
@@ -55,7 +55,7 @@ def derivative_cost(f: F = lecture_function, *point: Any, copies: Sequence[int] 
     >>> cost.operations, cost.counted["forward mode"] == (5 + 2 * 8) / 5, cost.counted["reverse mode"] == (5 + 8) / 5
     (5, True, True)
     """
-    question = Question(f, point)
+    question = FunctionAtPoint(f, point)
     numbers = sorted({whole_number(k, "a number of copies") for k in copies})
     if not numbers:
         raise ValueError("there is nothing to measure: copies is empty")
@@ -73,7 +73,7 @@ class DerivativeCost(Panel):
         COMPILED: (PURPLE, "P"),
     }
 
-    def __init__(self, question: Question, copies: Sequence[int]) -> None:
+    def __init__(self, question: FunctionAtPoint, copies: Sequence[int]) -> None:
         self.rows = _measure_costs(question, copies)
         last = self.rows[-1]
         by_count, by_clock = write_times(last.counted["reverse mode"]), write_times(last.measured["reverse mode"])
@@ -130,7 +130,7 @@ def _cost(row: Cost, method: str) -> str:
 CLOCK_PATIENCE = 1.2
 
 
-def _measure_costs(question: Question, copies: Sequence[int]) -> list[Cost]:
+def _measure_costs(question: FunctionAtPoint, copies: Sequence[int]) -> list[Cost]:
     start = process_time()
     rows = []
     for k in copies:
@@ -140,7 +140,7 @@ def _measure_costs(question: Question, copies: Sequence[int]) -> list[Cost]:
     return rows
 
 
-def _measure_cost(question: Question, copies: int) -> Cost:
+def _measure_cost(question: FunctionAtPoint, copies: int) -> Cost:
     xs, on_numbers = question.point * copies, question.on_numbers
 
     def swept_forward() -> list[Any]:
@@ -164,7 +164,7 @@ def _measure_cost(question: Question, copies: int) -> Cost:
     return Cost(len(xs), *_count(question, xs), measured | _measure_compiled(question, xs))
 
 
-def _count(question: Question, xs: Sequence[float]) -> tuple[int, dict[str, float]]:
+def _count(question: FunctionAtPoint, xs: Sequence[float]) -> tuple[int, dict[str, float]]:
     """The operations of one evaluation, and what each method takes in that unit."""
     inputs = list(map(Value, xs))
     with recording(True):
@@ -208,7 +208,7 @@ def _timed(run: Callable[[], Any], calls: int) -> float:
     return max(timeit(run, number=calls) / calls, 1e-9)
 
 
-def _measure_compiled(question: Question, xs: Sequence[float]) -> dict[str, float]:
+def _measure_compiled(question: FunctionAtPoint, xs: Sequence[float]) -> dict[str, float]:
     """The compiled gradient in evaluations of the compiled function; nothing where it cannot be."""
     if not find_spec("numpy"):
         return {}

@@ -12,9 +12,9 @@ from typing import Any
 from tinygrad_vi.once import once
 from tinygrad_vi.show.plot import Plot, new_axes
 from tinygrad_vi.show.tapes.table import Table
+from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, count_operations, lecture_function
 from tinygrad_vi.show.ways.automatic import COPIES, DerivativeCost, race
 from tinygrad_vi.show.ways.numerical import STEPS, NumericalError
-from tinygrad_vi.show.ways.question import F, Question, count_operations, lecture_function
 from tinygrad_vi.show.ways.report import Report, count_cell, number_cell, text_cell, write_times
 from tinygrad_vi.show.ways.symbolic import DEPTH, DIGITS, MAX_OPERATIONS, SWELL, Algebra, ExpressionGrowth, written_out
 from tinygrad_vi.show.writing.numerals import write_number
@@ -53,14 +53,14 @@ def three_ways(f: F = lecture_function, *point: Any, by: int | str = 0) -> Three
     >>> found.rows[-1].name, found.rows[-1].estimate, found.rows[-1].error
     ('reverse mode', 5.5, 0.0)
     """
-    question = Question(f, point)
+    question = FunctionAtPoint(f, point)
     return ThreeWays(question, question.index(by))
 
 
 class ThreeWays(Report):
     """What `three_ways` found.  rows: a `Way` each.  numerical, symbolic, automatic: the measurements behind them."""
 
-    def __init__(self, question: Question, i: int) -> None:
+    def __init__(self, question: FunctionAtPoint, i: int) -> None:
         self.name, self.at = question.names[i], str(question)
         self.numerical = NumericalError(question, i, STEPS)
         formulas = _Formulas(question, i)
@@ -115,7 +115,7 @@ class ThreeWays(Report):
 class _Formulas:
     """The derivatives of a function by SymPy: what their formulas give and cost, and the true one by input i."""
 
-    def __init__(self, question: Question, i: int) -> None:
+    def __init__(self, question: FunctionAtPoint, i: int) -> None:
         self.algebra, self.question, self.i = Algebra(), question, i
         inputs, y = question.record()
         expected = SWELL * len(inputs) * written_out([y], inputs)

@@ -12,7 +12,7 @@ from tinygrad_vi.derivatives import grad, rounded_size
 from tinygrad_vi.differences import corner
 from tinygrad_vi.show.plot import BLUE, GREEN, GREY, RED
 from tinygrad_vi.show.tapes.table import Table
-from tinygrad_vi.show.ways.question import F, Question, lecture_function
+from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, lecture_function
 from tinygrad_vi.show.ways.report import Panel, legend, log_axis, number_cell, text_cell
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.numerals import write_number
@@ -48,7 +48,7 @@ def numerical_error(
     >>> found.derivative, found.best["forward"].h, found.best["central"].h
     (5.5, 1e-07, 1e-05)
     """
-    question = Question(f, point)
+    question = FunctionAtPoint(f, point)
     for h in steps:
         if not 0.0 < number(h, "a step") < math.inf:
             raise ValueError(f"a step must be positive and finite, got {h}")
@@ -70,7 +70,7 @@ class NumericalError(Panel):
     STYLES = {"forward": (BLUE, "o", "-"), "central": (GREEN, "s", "--")}  # noqa: RUF012
     LAWS = {"forward": "h|f ″| / 2", "central": "h²|f ‴| / 6"}  # noqa: RUF012
 
-    def __init__(self, question: Question, i: int, steps: Sequence[float]) -> None:
+    def __init__(self, question: FunctionAtPoint, i: int, steps: Sequence[float]) -> None:
         def along(x: Any) -> Value:
             return question.along(i, x)
 

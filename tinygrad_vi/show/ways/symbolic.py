@@ -15,7 +15,7 @@ from tinygrad_vi.checks import counted, whole_number
 from tinygrad_vi.rows import Operation
 from tinygrad_vi.show.plot import BLUE, GREEN, ORANGE, RED
 from tinygrad_vi.show.tapes.table import Table
-from tinygrad_vi.show.ways.question import F, Question, count_operations, lecture_function
+from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, count_operations, lecture_function
 from tinygrad_vi.show.ways.report import Panel, count_cell, legend, log_axis, text_cell, write_times
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.numerals import write_number
@@ -67,7 +67,7 @@ def expression_growth(
     >>> [row.derivative for row in logistic_map.rows], [row.record for row in logistic_map.rows]
     ([2, 21, 82, 264], [6, 14, 22, 30])
     """
-    question = Question(f, point)
+    question = FunctionAtPoint(f, point)
     whole_number(depth, "depth")
     whole_number(max_operations, "max_operations")
     return ExpressionGrowth(question, question.index(by), depth, max_operations)
@@ -84,7 +84,7 @@ class ExpressionGrowth(Panel):
         "record": ("f and f′, our record", GREEN, "D", "-"),
     }
 
-    def __init__(self, question: Question, i: int, depth: int, max_operations: int) -> None:
+    def __init__(self, question: FunctionAtPoint, i: int, depth: int, max_operations: int) -> None:
         self.name, self.at = question.names[i], str(question)
         self.rows, self.stopped = _grow(question, i, depth, max_operations)
         self.remarks = []
@@ -165,7 +165,7 @@ AGREEMENT = 1e-8
 SYMPY_PATIENCE = 5.0
 
 
-def _grow(question: Question, i: int, depth: int, max_operations: int) -> tuple[list[Size], str]:
+def _grow(question: FunctionAtPoint, i: int, depth: int, max_operations: int) -> tuple[list[Size], str]:
     """The sizes, and why there are no more of them."""
     algebra, rows = Algebra(), list[Size]()
     [symbol] = algebra.symbols(1)

@@ -31,7 +31,7 @@ def lecture_function(x1: Any, x2: Any) -> Any:
     return log(x1) + x1 * x2 - sin(x2)
 
 
-class Question:
+class FunctionAtPoint:
     """A function and the point at which its derivatives are wanted, with its inputs as one flat list.
 
     Given k times as many inputs it is the sum of k copies of the function: f(x1, x2) + f(x3, x4) + ...
