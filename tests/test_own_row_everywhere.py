@@ -13,7 +13,7 @@ import pytest
 from tinygrad_vi import Tape, Value, compile, grad, nn, operation, ops, rows, show
 from tinygrad_vi.compiler.codes import CODES
 from tinygrad_vi.compiler.numpy_text import DEFINITIONS, WRITTEN
-from tinygrad_vi.compiler.program import DEFINED, SMOOTH, TELLING
+from tinygrad_vi.compiler.program import DEFINED, DIFFERENTIABLE, TELLING
 from tinygrad_vi.expression import ExpressionError, evaluate
 
 BACKENDS = ["numpy", *["native"] * (find_spec("numba") is not None)]
@@ -122,7 +122,7 @@ def test_the_names_by_which_programs_go_are_taken(name):
 
 
 def test_no_list_of_the_compiler_has_a_name_that_is_free():
-    assert {*CODES, *WRITTEN, *DEFINITIONS, *DEFINED, *SMOOTH, *TELLING} <= rows.BUILT_IN
+    assert {*CODES, *WRITTEN, *DEFINITIONS, *DEFINED, *DIFFERENTIABLE, *TELLING} <= rows.BUILT_IN
 
 
 @pytest.mark.parametrize("name", ["swish", "mish", "max", "norm"])

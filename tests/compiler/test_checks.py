@@ -246,7 +246,7 @@ def test_what_is_called_defined_has_a_value_for_every_float(op):
         op.value(*xs)
 
 
-@pytest.mark.parametrize("op", rows(compiler_program.SMOOTH), ids=str)
+@pytest.mark.parametrize("op", rows(compiler_program.DIFFERENTIABLE), ids=str)
 def test_what_is_called_smooth_has_derivatives_wherever_it_has_a_value(op):
     for xs in operands_of(op, HOSTILE):
         try:

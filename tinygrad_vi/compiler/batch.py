@@ -108,7 +108,7 @@ def find_batch(form: Form, output: int, data: Mapping[int, float]) -> Batch | No
 
 
 def _checked(form: Form) -> list[int]:
-    """What stays though the output may not need it: checks are made of it."""
+    """The nodes of which checks are made: they stay, whether or not the output needs them."""
     maps = [node for node, kind in enumerate(form.kinds) if isinstance(kind, Operation)]
     return maps + [node for x in form.sums for _, *factors in x.terms for node in factors]
 
@@ -321,7 +321,7 @@ def _fold(
         else:
             found = _sum(form, [known[u].times(known[v]).scaled(c) for c, u, v in argument], kind)
         if node not in loose:
-            found.reference()  # what stood apart stays apart
+            found.reference()  # a sum that was a node of its own stays one
         known[node] = found
     for x in old.sums:
         terms = [term for term in x.terms if others.isdisjoint(term[1:])]
@@ -370,7 +370,7 @@ def _sum(form: Form, expressions: Sequence[Expression], kind: Kind = DOT) -> Exp
 
 
 def _close(x: Expression) -> None:
-    """Make a common sum a node, in which means dissolve."""
+    """Make a sum of common nodes a node; a mean in it becomes terms of the sum."""
     form = x.form
     terms = [
         (c, *form.arguments[u][0][1:]) if v == ONE and c in LIGHT and _is_mean(form, u) else (c, u, v)

@@ -75,7 +75,7 @@ SMOOTH = {
     "softplus", "silu", "gelu", "logsumexp", "exponential",
     "asinh", "softsign",
 }  # fmt: skip
-#: of other maps the operands that decide which way it goes, where not all do
+#: for maps that only some operands can bring to a corner or an edge: these operands
 DECIDING: dict[str, Callable[[list[Any]], list[Any]]] = {
     "div": lambda xs: xs[1:],
     "where": lambda xs: xs[:1],
@@ -506,14 +506,14 @@ def _watched(x: Expression) -> Expression:
 
 
 def _checked(x: Expression, ok: Expression) -> Expression:
-    """x alone.  The check becomes sqrt(ok), which nothing uses: it is a number where ok is not below 0."""
+    """x.  The check becomes the node sqrt(ok), which no other node uses: it is NaN where ok is below 0."""
     if ok.number() is None:
         ok.record(CONDITION, ok)
-    x.close()  # of an entry that is looked up, the others' zeros are no terms of what follows
+    x.close()  # the zeros by which a look-up drops other entries stay inside this node
     return x
 
 
-#: what becomes of `checked`; computed as sqrt is, but not a sqrt that was written, which has a derivative to lack
+#: what becomes of `checked`: computed as a sqrt, but without the check of its derivative that a user's sqrt has
 CONDITION = ops.sqrt.operation.changed(doc="A number unless x is below 0 or NaN.")
 
 #: the operations that are sums and products

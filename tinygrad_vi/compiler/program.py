@@ -31,7 +31,7 @@ DEFINED = frozenset({
     "asinh", "atan2", "cbrt", "sign", "floor", "ceil", "round",
 })  # fmt: skip
 #: operations that have derivatives wherever they have a value
-SMOOTH = DEFINED - {"atan2", "cbrt"} | {
+DIFFERENTIABLE = DEFINED - {"atan2", "cbrt"} | {
     "log2",
     "log10",
     "div",
@@ -193,10 +193,10 @@ class Program:
         if order > 0:
             dependent = form.dependent(self.leaves(), self.recorded - 1)
             differentiated = [y for y in maps if y in dependent and form.kinds[y] is not CONDITION]
-            slopes = self._in_partials([y for y in differentiated if order > 1 or _name(form, y) not in SMOOTH])
+            slopes = self._in_partials([y for y in differentiated if order > 1 or _name(form, y) not in DIFFERENTIABLE])
             found.update(slopes)
             if order > 1:
-                found.update(self._in_partials([y for y in slopes if _name(form, y) not in SMOOTH]))
+                found.update(self._in_partials([y for y in slopes if _name(form, y) not in DIFFERENTIABLE]))
         checks = [self._check(y) for y in found if _name(form, y) not in DEFINED]
         return sorted({*checks, *map(self._check_of_sum, self.sums)}, key=lambda check: (check.u, check.v, check.c))
 

@@ -29,19 +29,19 @@ def gradient(
     """d(seed * output)/d(node) for each node that is wanted, as (coefficient, node).
 
     Where the output does not depend on it this is (0.0, ONE).  New nodes are added to the form.  for_each: the
-    derivatives of a mapped output stay apart, one for each example, where they would be added up.  adjoint_of: is told
-    of which node each new node is the derivative.
+    derivatives of a mapped output stay apart, one for each example, where they would be added up.  adjoint_of: takes
+    down, for each new node that is a derivative, by which node.
     """
     adjoints: dict[int, list[Term]] = defaultdict(list, {output: [(seed, ONE, ONE)]})
     on_the_way = form.dependent(wanted, output)
     reached = on_the_way.union(wanted)
     for y in range(output, ONE, -1):
-        if y not in adjoints or y not in on_the_way:  # what is wanted is an answer, and not a way on
+        if y not in adjoints or y not in on_the_way:  # a wanted node is not differentiated further
             continue
         scale, adjoint = form.contract(adjoints.pop(y), None if for_each else form.mapped[y])
         if scale == 0.0:
             continue
-        if form.kinds[y] in SUM_KINDS:  # many will take it
+        if form.kinds[y] in SUM_KINDS:  # each operand of the sum multiplies by it
             scale, adjoint = form.joined(scale, adjoint)
         if adjoint_of is not None and adjoint != ONE:
             adjoint_of.setdefault(adjoint, y)
@@ -68,7 +68,7 @@ def _through_sum(form: Form, y: int, scale: float, adjoint: int, reached: set[in
         for p, q in ((u, v), (v, u)) if u != v else ((u, u),):
             if p not in reached or c == 0.0:
                 continue
-            factor = 2.0 * c if u == v else c  # a square is a product twice
+            factor = 2.0 * c if u == v else c  # d(u*u)/du is 2*u
             if constant:
                 yield p, [(scale * factor, q, ONE)]
             elif q == ONE:

@@ -54,8 +54,8 @@ class Tracer:
     """Watches one run of a function.
 
     nodes: all that it records, in order.  lines: where in the user's code, if it was asked for.  read: the captured
-    Values whose numbers it read, with the numbers.  refusal: the first of what it asked in vain.  factors: what
-    `Dropout` asked for, each made by ``factor`` of the chance to keep an entry; keeps: these chances.
+    Values whose numbers it read, with the numbers.  refusal: the error of the first question that was refused.  factors:
+    what `Dropout` asked for, each made by ``factor`` of the chance to keep an entry; keeps: these chances.
     """
 
     def __init__(

@@ -23,13 +23,17 @@ class Traced:
 
     shape, nest: of the results.  recorded: how many operations.  data: the data of a found batch, inputs by examples.
     seconds: of each pass.  backend, threads: of `compile`.
-    record: what was recorded.  leaves, captured: what else it depends on.  first: the example that it was traced on,
-    while no other one has been seen; moved: whether it was traced again, with the parameters moved.  runners: what
-    answers each question.  verified: the questions whose first answer was compared with the function's own.
-    keeps: the chances of the entries of `Dropout` to be kept, in order; their factors are its last inputs.  around:
-    the Values it depends on that were there before, its parameters among them: its answers count them as numbers.
-    alone: the bytes of the data when they are a single example, while no other one has been seen.  dropped: another
-    trace has taken its place.
+
+    record: what was recorded.  leaves, captured: what the function reads besides its arguments.  around: the Values it
+    depends on that were there before, its parameters among them: its answers count them as numbers.  keeps: the chances
+    of the entries of `Dropout` to be kept, in order; their factors are its last inputs.
+
+    first: the example that it was traced on, while no other one has been seen.  alone: the bytes of the data when they
+    are a single example, while no other one has been seen.  moved: whether it was traced again, with the parameters
+    moved.  dropped: another trace has taken its place.
+
+    runners: what answers each question.  verified: the questions whose first answer was compared with the function's
+    own.
     """
 
     program: Program

@@ -98,7 +98,7 @@ class Traces:
         captured = Captured(self.function.fn, self.function.parameters or ())
         with guarded(captured.values, {}):
             found, parameters, inputs = self.function.traced(theta, example(tables, 0))
-        captured.renew()  # what it keeps, such as a table of what it has computed, it has now
+        captured.renew()  # a table in which it keeps results has been filled by now
         recorded = topological_order(found.outputs)
         if parameters and not self._depends(recorded, found.outputs, parameters):
             on = "its first argument" if self.function.parameters is None else "the parameters"
@@ -152,7 +152,7 @@ class Traces:
         return traced
 
     def _all_recorded_inside(self, recorded: Sequence[Value], found: Run, parameters: Sequence[Value]) -> None:
-        """Refuse a result of the parameters that was there before: its number is that of another point."""
+        """Refuse what was computed from the parameters before this run: its number is that of another point."""
         inside, at_the_point = set(found.nodes), {*parameters, *found.inputs}
         for node in recorded:
             if node not in inside and not at_the_point.isdisjoint(node.parents):
@@ -196,7 +196,7 @@ class Traces:
                     "so only when it is traced. Keep counts and logs outside of it, in the loop or in a callback; draw "
                     "random numbers beforehand, and give it what it needs as an argument, a column of the data"
                 )
-            if not traced.moved:  # a leaf that is another object at each run is a number in the text
+            if not traced.moved:  # a leaf that the function makes anew in each run is a constant
                 seen = {v for node in order for v in node.parents}
                 traced.leaves = traced.leaves.among(seen.union(found.outputs, found.read))
             break

@@ -32,18 +32,18 @@ from tinygrad_vi.nn.module import Module, last_change
 from tinygrad_vi.rows import Operation
 from tinygrad_vi.value import Value
 
-#: so many entries are looked through, in all
+#: how many entries are looked through at most, in all
 MOST = 100_000
-#: so many numbers are compared by identity at each call; longer lists entry by entry, which is faster, by ==
+#: a list of at most so many numbers is compared by identity at each call, a longer one by ==, which is faster
 FEW = 256
 
-#: and of lists in lists so many levels
+#: how many levels of lists in lists are looked through
 DEEP = 10
 
 #: objects of Python's own that hold what users put there
 HOLDERS = (SimpleNamespace, Namespace, UserDict, UserList, ChainMap, Enum)
 FUNCTIONS = (FunctionType, MethodType, partial)
-#: they hold names alone, and stay as they are
+#: functions that hold nothing but names, and do not change
 GETTERS = (attrgetter, itemgetter, methodcaller)
 PLAIN = (int, float, complex, str, bytes, bool, type(None), range, slice)
 _cell = attrgetter("cell_contents")
@@ -58,23 +58,23 @@ class Captured:
         self.function, self.parameters = function, frozenset(parameters)
         #: containers that the function itself changes, such as a log of its results: they are not looked into
         self.written: dict[int, Any] = {}
-        self.now = self._look()  # is replaced whole: other threads may be reading it
+        self.now = self._look()  # a snapshot is never changed, since other threads may be reading it
 
     def _look(self) -> _Snapshot:
         return _Snapshot(self.function, self.parameters, self.written)
 
     @property
     def values(self) -> list[Value]:
-        """The leaves among it."""
+        """The Values without operands that the function reads."""
         return self.now.values
 
     @property
     def complete(self) -> bool:
-        """Whether all of it was in sight, and nothing of it draws or counts anew."""
+        """Whether everything that the function reads was found, and none of it draws or counts at each call."""
         return self.now.complete
 
     def same(self) -> bool:
-        """Whether nothing has changed, as far as one sees at a glance; if not, whether it has when looked through."""
+        """Whether nothing has changed: by the quick comparison, or else entry by entry."""
         return self.now.holds() or self.look_again()
 
     def look_again(self) -> bool:
@@ -86,13 +86,13 @@ class Captured:
         return True
 
     def renew(self) -> None:
-        """Take all for what it is now."""
+        """Compare with what everything is now, from here on."""
         self.now = self._look()
 
     def changed_by_the_function(self) -> bool:
         """After a run: whether plain numbers, or the state of random numbers, have changed.
 
-        Containers of other things that have changed are the function's own notes, and not looked into from now on.
+        A container of other things that has changed holds the function's own notes: it is not watched any more.
         """
         before, after = self.now, self._look()
         self.written |= {key: x for key, (x, ids) in after.held.items() if before.held.get(key, (x, ids))[1] != ids}
@@ -113,14 +113,16 @@ class _Snapshot:
         #: (get, from what, what it gave): compared by ==, or by identity where == says too little
         self.equal: list[tuple[Callable[[Any], Any], Any, Any]] = []
         self.identical: list[tuple[Callable[[Any], Any], Any, Any]] = []
-        #: what is compared by == with a copy of its own: all at once, as there may be a list for each example
+        #: containers and their copies, compared in one ==, which is faster where each example has a list
         self.containers: list[Any] = []
         self.copies: list[Any] = []
         if walk.cells:
             self._watch(_contents_of, walk.cells)
         for table, names in walk.globals.values():
-            self._watch(itemgetter(*names, names[0]), table)  # of two names or more it gives a tuple
-            self.equal.append((len, table, len(table)))  # a name that it would find now
+            self._watch(
+                itemgetter(*names, names[0]), table
+            )  # the first name twice: of one name alone it would give no tuple
+            self.equal.append((len, table, len(table)))  # a global that was missing may have been added
         for container in walk.views:
             self._watch(None, container)
         for x, slots in walk.slotted:
@@ -148,7 +150,7 @@ class _Snapshot:
         return [x for x in self.contents if isinstance(x, tuple)]
 
     def holds(self) -> bool:
-        """Whether nothing has changed, at a glance."""
+        """Whether the quick comparison finds no change."""
         if self.token is not last_change():
             return False
         try:
@@ -169,14 +171,14 @@ class _Snapshot:
 
 
 def _holds_values(x: Any, depth: int = 0) -> bool:
-    """Whether it is, or holds, Values, which are equal where they have one number, and not the same."""
+    """Whether x is, or holds, Values: two of them are equal where their numbers are, and need not be the same one."""
     if isinstance(x, (list, tuple, dict, deque)) and depth < DEEP:
         return any(_holds_values(entry, depth + 1) for entry in _entries(x))
     return isinstance(x, Value)
 
 
 def _is_zero(x: Any) -> bool:
-    """0.0 and -0.0 are equal and not the same."""
+    """Whether x is a zero: == does not tell 0.0 from -0.0."""
     return x.__class__ in (int, float) and bool(x == 0)
 
 
@@ -205,11 +207,11 @@ class Leaves:
 
     def __init__(self, leaves: Mapping[Value, float]) -> None:
         self.leaves, self.numbers = list(leaves), list(leaves.values())
-        #: 0.0 == -0.0, and a quotient by it is not the same
+        #: those that are 0.0 or -0.0, which == does not tell apart
         self.zeros = [(v, x) for v, x in leaves.items() if x == 0.0]
 
     def among(self, known: Set[Value]) -> Leaves:
-        """Those that are among the known ones."""
+        """The same, of these Values alone."""
         return Leaves({v: x for v, x in zip(self.leaves, self.numbers, strict=True) if v in known})
 
     def same(self) -> bool:
@@ -225,7 +227,7 @@ class _Walk:
     def __init__(self, function: Any, parameters: frozenset[Value], written: Mapping[int, Any]) -> None:
         self.parameters, self.written = parameters, written
         self.contents: Contents = []  # ids and numbers, in order
-        self.kept: list[Any] = []  # as long as they live, no other object has their ids
+        self.kept: list[Any] = []  # kept alive, so that no other object gets their ids
         self.values: list[Value] = []
         self.complete = True
         self.draws = False
@@ -361,13 +363,15 @@ class _Walk:
         state = _state(x)
         if state is not None:
             self.contents.append((kind, state))
-        if _of_the_package(kind.__module__) and kind.__name__ == "Compiled":  # its traces are its own affair
+        if (
+            _of_the_package(kind.__module__) and kind.__name__ == "Compiled"
+        ):  # it watches for itself what its traces depend on
             self.waiting += [x.fn, x.parameters]
             return
         foreign = _foreign(kind.__module__) and not isinstance(x, (Module, *HOLDERS))
         if foreign and callable(x):  # functools.cache(f), np.vectorize(f)
             self.waiting += [f for f in getattr(x, "__dict__", {}).values() if isinstance(f, FUNCTIONS)]
-        self.complete &= not foreign and state is None  # what foreign objects hold is theirs
+        self.complete &= not foreign and state is None  # what an object of another package holds is not looked into
         self.complete &= not (isinstance(x, nn.Dropout) and x.training and not predicting.get())
         if foreign and not _of_the_package(kind.__module__):
             return
@@ -427,7 +431,7 @@ def _state(x: Any) -> str | None:
 
 
 def random_state() -> Any:
-    """The state of the generators that belong to nobody."""
+    """The state of the global generators, of `random` and of NumPy."""
     numpy_random = sys.modules.get("numpy.random")
     return random.getstate(), None if numpy_random is None else repr(numpy_random.get_state())
 
