@@ -12,7 +12,8 @@ from tinygrad_vi.nn.feedforward import Layer
 from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.nn.recurrent import RNN, RNNCell
 from tinygrad_vi.show.networks.notation import lowered, write_vector
-from tinygrad_vi.show.networks.one_example import check_own_forward
+from tinygrad_vi.show.networks.notes import Notes, noted
+from tinygrad_vi.show.networks.one_example import as_value, own_answer, refuse, same
 from tinygrad_vi.show.paper import (
     CONSTANT,
     FONT_SIZE,
@@ -55,8 +56,9 @@ def draw_unrolled(
 
         h_t = activation(W_x x_t + W_h h_(t-1) + b),    y_t = W_y h_t + b_y
 
-    The numbers are those of a run on the sequence.  The names on the arrows are the same at every step because the
-    weights are: each is one Value behind a copy gate.
+    The network is called once with the sequence, and the numbers are what its parts computed.  Where it answers
+    something else than its outputs, because its own ``forward`` goes on, the answer stands with the formulas.
+    The names on the arrows are the same at every step because the weights are: each is one Value behind a copy gate.
     loss: of the output that ``rnn(xs)`` has, such as ``lambda y: y[-1]``.  Then backpropagation through time is drawn
     too: dashed red arrows with what they carry, the gradient in every box, and at the bottom what each step contributes
     to the gradient of each weight, and the loss itself where it has a penalty, with the sum.  The Values' own gradients
@@ -64,8 +66,8 @@ def draw_unrolled(
     max_steps: longer sequences are refused.  digits: significant digits of the numbers.
 
     Raises TypeError for anything that is no RNN or a loss that is no Value, ShapeError for a step of a wrong length,
-    ValueError for too many steps or an RNN whose own ``forward`` gives something else, DomainError when the loss is
-    infinite or NaN.
+    ValueError for too many steps or an RNN whose own ``forward`` does not go through the sequence step by step,
+    DomainError when the loss is infinite or NaN.
 
     >>> cell = RNNCell.from_weights([[1.0]], [[1.0]], activation="identity")
     >>> draw_unrolled(RNN(cell, Layer.from_weights([[1.0]])), [2.0, -0.5, 1.0], loss=lambda y: y[-1])
@@ -105,15 +107,17 @@ class _Run:
 
     def __init__(self, rnn: RNN, xs: list[list[Value]], loss: Callable[[Any], Any] | None) -> None:
         with recording(True), prediction():
-            self.states = rnn.states(xs)
-            self.h = [rnn.cell.hidden(state) for state in self.states]
-            read: Any = rnn.output.forward if rnn.output is not None else lambda h: h
-            outputs = [read(h) for h in (self.h[-1:] if rnn.last else self.h)]
-            error = loss(outputs[-1] if rnn.last else outputs) if loss else None
-            check_own_forward(rnn, xs, outputs[-1] if rnn.last else outputs, error, loss)
+            answer, notes = noted(rnn, xs)
+            check_steps(rnn, xs, notes)
+            error = loss(answer) if loss else None
+        self.states = [step.state for step in notes.steps]
+        self.h = [rnn.cell.hidden(state) for state in self.states]
+        before = notes.steps[0].before
+        self.start = _flat(rnn.cell.initial_state() if before is None else before)
         self.xs, self.loss = xs, error
-        self.first = len(xs) - len(outputs)  # the step of the first output
-        self.y: list[list[Value]] = [[] for _ in range(self.first)] + [_flat(y) for y in outputs]
+        self.first = len(xs) - len(notes.readings)  # the step of the first output
+        self.y: list[list[Value]] = [[] for _ in range(self.first)] + [_flat(reading.y) for reading in notes.readings]
+        self.answer = own_answer(rnn, answer, [v for y in self.y for v in y])
         if error is None:
             return
         if not isinstance(error, Value):
@@ -148,6 +152,24 @@ class _Run:
     def at_step(self, values: Sequence[Value], t: int) -> list[float]:
         """What a step contributes to the gradient of some weights: its cell and its output."""
         return list(map(sum, zip(self.flows(values, "h", t), self.flows(values, "y", t), strict=True)))
+
+
+def check_steps(rnn: RNN, xs: list[list[Value]], notes: Notes) -> None:
+    """Raise ValueError unless the network went through the sequence once, as the arrows of a picture say."""
+    states = [step.state for step in notes.steps]
+    if len(states) != len(xs):
+        refuse(rnn, f"it makes {counted(len(states), 'step')} for the {len(xs)} of the sequence")
+    for t, step in enumerate(notes.steps):
+        if not same(step.x, xs[t]):
+            refuse(rnn, f"step {t + 1} gets something else than x{lowered(t + 1)}")
+        if t and step.before is not states[t - 1]:
+            refuse(rnn, f"step {t + 1} does not go on from the state after step {t}")
+    read = states[-1:] if rnn.last else states
+    if len(notes.readings) != len(read):
+        refuse(rnn, f"it reads {counted(len(notes.readings), 'output')}, not {len(read)}, from its hidden states")
+    for reading, state in zip(notes.readings, read, strict=True):
+        if not same(reading.h, rnn.cell.hidden(state)):
+            refuse(rnn, "it reads its outputs from something else than its hidden states")
 
 
 def _parameters(rnn: RNN) -> dict[str, Any]:
@@ -185,9 +207,9 @@ class _Picture:
     def draw(self) -> None:
         """Collect everything, then see how wide it is, then put it down."""
         run, steps = self.run, len(self.run.xs)
-        self._box("h0", 0, 0, f"h{lowered(0)}", [Value(0.0) for _ in run.h[0]], CONSTANT)
+        self._box("h0", 0, 0, f"h{lowered(0)}", [*map(as_value, run.start[: len(run.h[0])])], CONSTANT)
         for t in range(steps):
-            before = _flat(run.states[t - 1]) if t else []  # with the c of an LSTM
+            before = _flat(run.states[t - 1]) if t else run.start  # with the c of an LSTM
             self._box(f"x{t + 1}", t + 1, -1, f"x{lowered(t + 1)}", run.xs[t], LEAF)
             self._box(f"h{t + 1}", t + 1, 0, f"h{lowered(t + 1)}", run.h[t], RESULT, cell=self._cell_state(t))
             self._arrow(f"x{t + 1}", f"h{t + 1}", "W_x", run.xs[t], "h", t)
@@ -273,16 +295,18 @@ class _Picture:
     def _formulas(self) -> list[str]:
         names = self.parameters
         cell = self.rnn.cell
-        total = "W_x x_t + W_h h_(t-1)" + " + b" * ("b" in names)
+        total = "W_x x_t + W_h h_(t-1) + b" if "b" in names else "W_x x_t + W_h h_(t-1)"
         if not isinstance(cell, RNNCell) or type(cell).forward is not RNNCell.forward:
             formulas = [f"h_t = {type(cell).__name__}(x_t, h_(t-1))"]
         else:
             formulas = [f"h_t = {_applied(cell.activation, total)}"]
         if isinstance(self.rnn.output, Layer) and type(self.rnn.output).forward is Layer.forward:
-            total = "W_y h_t" + " + b_y" * ("b_y" in names)
+            total = "W_y h_t + b_y" if "b_y" in names else "W_y h_t"
             formulas.append(f"y_t = {_applied(self.rnn.output.activation, total)}")
         elif self.rnn.output is not None:
             formulas.append(f"y_t = {type(self.rnn.output).__name__}(h_t)")
+        if self.run.answer:
+            formulas.append(f"answer {self._vector(self.run.answer)}")
         return formulas
 
     def _shape_or_numbers(self, values: Any) -> str:
