@@ -201,4 +201,5 @@ def _what_is_asked(exercise: Exercise) -> str:
 
 def _sentence_of(error: Exception) -> str:
     text = str(error)
-    return text[:1].upper() + text[1:] + "." * (not text.endswith("."))
+    ending = "" if text.endswith(".") else "."
+    return text[:1].upper() + text[1:] + ending

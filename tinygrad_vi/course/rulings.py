@@ -187,5 +187,7 @@ def _written(value: Any) -> str:
 
 
 def _row(numbers: Sequence[float]) -> str:
-    shown = [write_number(x, 6) for x in numbers[:8]]
-    return f"({'; '.join(shown + ['…'] * (len(numbers) > 8))})"
+    written = [write_number(x, 6) for x in numbers[:8]]
+    if len(numbers) > 8:
+        written.append("…")
+    return f"({'; '.join(written)})"

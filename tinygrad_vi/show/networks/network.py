@@ -148,8 +148,10 @@ class _Plan:
             _draw_line(graph, line, largest, self.flow)
         across = COLUMN * self._spread()
         down = ROW + 0.8 * LINE * max(map(len, self.below_units.values()), default=0) + 0.4 * tall
-        # hidden units out of the way of lines that pass them
-        lift = [0.0, *[0.35 * down * any(line.skips for line in self.lines)] * (len(self.columns) - 2), 0.0]
+        # lines that skip the hidden layers pass below their units
+        lift = [0.0] * len(self.columns)
+        if any(line.skips for line in self.lines):
+            lift[1:-1] = [0.35 * down] * (len(self.columns) - 2)
         places: dict[str, Point] = {}
         for column, up in zip(self.columns, lift, strict=True):
             places |= column.draw(graph, across, down, up, self.below_units)
@@ -247,7 +249,7 @@ class _Column:
     def draw(
         self, graph: Digraph, across: float, down: float, lift: float, notes: Mapping[str, Note]
     ) -> dict[str, Point]:
-        """Put the column on the picture; where each node is."""
+        """Put the column on the picture; returns where each node is."""
         self.x, self.y, self.places = self.place * across, (self.height - 1) / 2 * down + lift, {}
         title = self.y + max(0.855, 0.46 + 0.5 * LINE * len(self.title.split("\n")))
         for count, (unit, name) in enumerate(self.units.items()):
@@ -327,7 +329,7 @@ def _draw_line(graph: Digraph, line: Line, largest: float, flow: str | None) -> 
         graph.edge(line.tail, line.head, **style)
     if flow in ("forward", "both"):
         graph.edge(line.tail, line.head, color=POSITIVE, arrowsize="0.7")
-    if flow in ("backward", "both") and not line.of_bias:  # nothing depends on the node that is always 1
+    if flow in ("backward", "both") and not line.of_bias:  # that node is always 1: it has no gradient
         graph.edge(line.head, line.tail, color=NEGATIVE, style="dashed", arrowsize="0.7")
 
 
@@ -358,7 +360,9 @@ def _draw_line_notes(graph: Digraph, lines: Sequence[Line], notes: Sequence[Note
     """Each note on its line, as far from units and other notes as the line allows."""
     spots: dict[int, Point] = {}
     widths = [colored_width(note, SMALL) if len(note) > 1 else inches(note[0][0], SMALL) for note in notes]
-    for _ in range(max(map(len, notes), default=0) ** 2):  # larger notes get in each other's way: they settle
+    for _ in range(
+        max(map(len, notes), default=0) ** 2
+    ):  # each note moves away from the others, again and again until all have settled
         for k, note in enumerate(notes):
             taken = [*places.values(), *(spot for i, spot in spots.items() if i != k)]
             (x1, y1), (x2, y2) = places[lines[k].tail], places[lines[k].head]

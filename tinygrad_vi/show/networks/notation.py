@@ -1,4 +1,4 @@
-"""How the lecture notes call units, weights and layers, in the three conventions that they use."""
+"""The names of units, weights and layers in the three conventions of the lecture notes."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def activated(activation: str, Z: str) -> str:
 
 
 def through(activation: str, A: str, Z: str, dA: str) -> str:
-    """What of the gradient by the outputs passes the activation: dA ⊙ h'(Z)."""
+    """The part of the gradient that passes the activation: dA ⊙ h'(Z)."""
     if activation in ("identity", "linear"):
         return dA
     if activation == "softmax":

@@ -187,7 +187,7 @@ def _parameters(rnn: RNN) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Arrow:
-    """From a box to a box; what stands on it; what flows back along it, if anything does."""
+    """An arrow between two boxes, its name, and the gradient that flows back along it, if any."""
 
     tail: str
     head: str
@@ -205,7 +205,7 @@ class _Picture:
         self.arrows: list[_Arrow] = []
 
     def draw(self) -> None:
-        """Collect everything, then see how wide it is, then put it down."""
+        """Collect boxes and arrows, then measure the widest, then draw them."""
         run, steps = self.run, len(self.run.xs)
         self._box("h0", 0, 0, f"h{lowered(0)}", [*map(as_value, run.start[: len(run.h[0])])], CONSTANT)
         for t in range(steps):
@@ -229,7 +229,9 @@ class _Picture:
             inches(text, SMALL) for arrow in self.arrows if arrow.name == "W_h" for text in (arrow.name, arrow.flow)
         )
         terms = self._terms() if run.loss is not None else {}
-        texts = [text for row in terms.values() for text in row] + [DIRECTLY] * (bool(terms) and self.has_direct_part)
+        texts = [text for row in terms.values() for text in row]
+        if terms and self.has_direct_part:
+            texts.append(DIRECTLY)
         term = max(map(inches, texts), default=0.0)
         self.across = max(2.0, box + between + 0.5, term + 0.4)
         for arrow in self.arrows:
@@ -256,7 +258,8 @@ class _Picture:
         if self.run.loss is not None and kind is not CONSTANT:
             lines.append((f"grad {self._vector(self.run.gradients(values))}", BACK))
         style = {"shape": "box", "style": "filled,rounded", "fillcolor": kind[0], "color": kind[1]}
-        style |= {"style": "filled,dashed"} if kind is CONSTANT else {}
+        if kind is CONSTANT:
+            style["style"] = "filled,dashed"
         self.boxes[name] = column, row, lines, style | {"peripheries": "2" if kind is OUTPUT else "1"}
 
     def _arrow(self, tail: str, head: str, name: str, values: Sequence[Value], part: str, t: int) -> None:
@@ -273,7 +276,7 @@ class _Picture:
             self._note(name, x, y + 0.09 * (y1 == y2 and bool(arrow.flow)), arrow.name, TEXT)
         if arrow.flow:
             self.graph.edge(arrow.head, arrow.tail, color=BACK, style="dashed", arrowsize="0.7")
-            aside = 0.28 + inches(arrow.flow, SMALL) / 2  # of the dashed arrow
+            aside = 0.28 + inches(arrow.flow, SMALL) / 2  # beside the dashed arrow
             self._note(f"{name}flow", x + aside * (x1 == x2), y - 0.09 * (y1 == y2), arrow.flow, BACK)
 
     def _note(self, name: str, x: float, y: float, text: str, color: str) -> None:
@@ -316,16 +319,17 @@ class _Picture:
         return f"of {len(values)} × {len(values[0])}" if isinstance(values[0], list) else f"of {len(values)}"
 
     def _terms(self) -> dict[str, list[str]]:
-        """For each weight what the steps contribute to its gradient, and the sum; of large ones the lengths.
+        """What each step contributes to the gradient of each weight, and the sum; for large weights the lengths.
 
-        What the loss itself does with weights, as a penalty does, is a term of its own.
+        A penalty uses the weights without any step: its part stands in a column of its own.
         """
         self.has_direct_part = any(any(self.run.flows(_flat(values), "L")) for values in self.parameters.values())
         rows = {}
         for name, values in self.parameters.items():
             flat = _flat(values)
             parts = [self.run.at_step(flat, t) for t in range(len(self.run.xs))]
-            parts += [self.run.flows(flat, "L")] * self.has_direct_part
+            if self.has_direct_part:
+                parts.append(self.run.flows(flat, "L"))
             parts.append(self.run.gradients(flat))
             small = len(flat) <= MOST_ENTRIES
             title = f"∂L/∂{name}" if small else f"length of ∂L/∂{name}"
@@ -333,7 +337,7 @@ class _Picture:
         return rows
 
     def _adding_up(self, parts: Sequence[Sequence[float]]) -> list[str]:
-        """Vectors and their sum, with digits enough for the ones to add up to the other as it is written."""
+        """The terms and their sum, with enough digits for the written terms to add up to the written sum."""
         *terms, total = parts
         needed = [sum_digits(column, t, self.digits) or self.digits for *column, t in zip(*terms, total, strict=True)]
         return [*[write_vector(term, max(needed), MOST_ENTRIES) for term in terms], self._vector(total, MOST_ENTRIES)]

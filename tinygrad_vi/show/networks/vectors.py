@@ -109,7 +109,7 @@ class _Picture:
         return f"{formula} + other ways" if of in self.elsewhere[k] else formula
 
     def _vector(self, name: str, formula: str, values: Sequence[Value], kind: tuple[str, str], back: str) -> None:
-        shape = f" ({len(values)} × 1)" if len(values) > 1 else ""
+        shape = f" ({len(values)} × 1)" if len(values) > 1 else ""  # a single number needs none
         numbers = [write_vector([v.data for v in values], self.digits, MOST_COLUMNS)]
         if name == "y" and self.done.answer:
             numbers.append(f"answer {write_vector(self.done.answer, self.digits, MOST_COLUMNS)}")

@@ -122,7 +122,7 @@ class DerivationWriter(FormulaWriter):
             yield Part(sentence_of("Not expanded: {}.", [self.left_out(h) for h in derivation.stops]))
 
     def rows(self, items: Sequence[T], equation: Callable[[T], Equation]) -> list[Equation]:
-        """An equation for each item, but for those in the middle of too many."""
+        """An equation for each item; of too many the middle ones are left out."""
         if self.max_rows is None or len(items) <= self.max_rows:
             return [equation(item) for item in items]
         half = self.max_rows // 2
@@ -176,13 +176,15 @@ class DerivationWriter(FormulaWriter):
         return Equation(self.name(node), stages_of(formulas), stages_of(numbers))
 
     def applied(self, node: Value, operands: Sequence[Symbol]) -> Symbol:
-        """The operation of a node; of many terms some are left out, those that depend on x last of all."""
+        """The operation of a node; of many terms some are left out, but first those that do not depend on x."""
         op, terms = node.op, operands
         assert op is not None
         places = [i for i, parent in enumerate(node.parents) if parent in self.place]
         if op is DOT:
             (w, x, b), n = ops.split(operands), len(operands) // 2
-            terms = [Symbol.record(MUL, *factors) for factors in zip(w, x, strict=True)] + [b] * bool(b.text)
+            terms = [Symbol.record(MUL, *factors) for factors in zip(w, x, strict=True)]
+            if b.text:
+                terms = [*terms, b]
             op, places = TOTAL, [i % n if i < 2 * n else n for i in places]
         written = shortened(terms, DOTS, places) if op.arity is None else terms
         if written is terms or op is TOTAL:

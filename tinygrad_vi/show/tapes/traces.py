@@ -53,7 +53,8 @@ def _tangent_table(trace: Trace, digits: int) -> Table:
     rows[-1] += [write.output_seed(DOT), write.tangent(end), EMPTY, write.number(trace[end])]
     shown = tape.inputs if len(tape.inputs) <= 3 else [v for v in tape.inputs if trace[v] != 0.0]
     seeds = [f"{write.seed(DOT, v).text} = {write_number(trace[v], digits)}" for v in shown]
-    seeds += ["the others 0"] * (len(shown) < len(tape.inputs))
+    if len(shown) < len(tape.inputs):
+        seeds.append("the others 0")
     return Table(
         f"Forward mode with the seed {', '.join(seeds) or 'none'}",
         _headers("v", "formula", "numbers", "value", "v" + DOT, "chain rule", "factors", "tangent"),

@@ -97,8 +97,11 @@ def animated(pictures: Sequence[bytes], durations: Sequence[float]) -> bytes:
     for k, (frame, duration) in enumerate(zip(frames, durations, strict=True)):
         last = k == len(frames) - 1
         group = ElementTree.SubElement(film, f"{SVG}g", {"display": "inline" if last else "none"})
-        times = [0.0] * (k > 0) + [start] + [start + duration] * (not last)
-        values = ["none"] * (k > 0) + ["inline"] + ["none"] * (not last)
+        times, values = [start], ["inline"]
+        if k > 0:  # hidden from the beginning on
+            times, values = [0.0, *times], ["none", *values]
+        if not last:
+            times, values = [*times, start + duration], [*values, "none"]
         timing = {"dur": f"{total:g}s", "repeatCount": "indefinite", "calcMode": "discrete"}
         timing |= {"values": ";".join(values), "keyTimes": ";".join(f"{time / total:.5g}" for time in times)}
         if len(frames) > 1:

@@ -84,7 +84,9 @@ def error_surface(
         top = _height(f, *point)
     minima, flat, more = _minima(f, sides, heights)
     figure = _draw_error_surface(f, sides, heights, minima, (*point, top), slope)
-    found = _count_minima(len(minima), flat) + " or more" * more
+    found = _count_minima(len(minima), flat)
+    if more:
+        found += " or more"
     plot = ErrorSurface(figure, f"an error surface with {found}")
     plot.minima, plot.point, plot.gradient = minima, point, slope
     return plot
@@ -109,12 +111,12 @@ def _height(f: Callable[[Any, Any], Any], a: float, b: float) -> float:
 
 
 def _count_minima(n: int, flat: int) -> str:
-    """What was found, in words: so many minima, of which some are flat floors."""
+    """How many minima were found, and how many of them are flat floors, in words."""
     if not n:
         return "no minimum found"
     if n == 1:
         return "a flat floor" if flat else "a minimum"
-    return f"{n} minima" + f", {flat} of them flat" * (flat > 0)
+    return f"{n} minima, {flat} of them flat" if flat else f"{n} minima"
 
 
 def _minima(
@@ -172,7 +174,7 @@ class _Pits:
         return next(iter(level + below), None)
 
     def add(self, place: tuple[float, float]) -> None:
-        """Count a point in if it lies inside, nothing around it is lower, and it is no minimum that is known."""
+        """Add a point as a minimum if it lies inside, nothing around it is lower, and it is not known yet."""
         inside = all(side[0] <= x <= side[-1] for x, side in zip(place, self.sides, strict=True))
         if not inside or not self._lowest_around(place):
             return
@@ -245,7 +247,7 @@ def _draw_error_surface(
     marks = [(*place, _height(f, *place)) for place in minima] + [point]
     *local, _, _ = marks if minima else [None, *marks]
     hollows = ["w_A"] if len(local) == 1 else [f"w_{{A{i + 1}}}" for i in range(len(local))]
-    names = hollows + ["w_B"] * bool(minima) + ["w_C"]
+    names = [*hollows, "w_B", "w_C"] if minima else [*hollows, "w_C"]
     for name, (a, b, height) in zip(names, marks, strict=True):
         axis.plot([a, a], [b, b], [floor, height], color=INK, linewidth=0.9, linestyle=":", zorder=1)
         axis.plot([a], [b], [height], "o", color=RED, markeredgecolor="white", markersize=7, zorder=4)

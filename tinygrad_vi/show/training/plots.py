@@ -19,7 +19,7 @@ from tinygrad_vi.show.plot import BLUE, CLASS_COLORS, GREEN, GREY, MARKERS, RED,
 
 
 def loss_curve(history: History) -> Plot:
-    """Loss (and validation loss), length of the gradient, learning rate if it changed, by epoch.
+    """Plot by epoch: the loss, the validation loss, the length of the gradient, and the learning rate if it changed.
 
     The loss is on a logarithmic scale when it falls by more than a factor of ten.
 
@@ -93,7 +93,7 @@ def decision_boundary(
             raise DomainError(f"the model answers {answer} somewhere on the plane: there is no boundary to draw")
     shade, wrong = draw_boundary(axis, X, y, grid, found[: -len(X)], found[-len(X) :], threshold)
     if shade is not None:
-        figure.colorbar(shade, ax=axis, label="output" + f" - {threshold:g}" * bool(threshold))
+        figure.colorbar(shade, ax=axis, label=f"output - {threshold:g}" if threshold else "output")
     axis.set_xlabel(labels[0], parse_math=False)
     axis.set_ylabel(labels[1], parse_math=False)
     right = len(X) - wrong

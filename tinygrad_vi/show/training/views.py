@@ -35,7 +35,8 @@ class Plane:
         _, wrong = draw_boundary(
             axis, self.X, self.y, self.grid, answers[:n], at_examples, self.threshold, shades=10, size=size
         )
-        return f"{len(self.X) - wrong} of {len(self.X)} right" + " (× is wrong)" * (wrong > 0)
+        right = f"{len(self.X) - wrong} of {len(self.X)} right"
+        return f"{right} (× is wrong)" if wrong else right
 
 
 class Curve:

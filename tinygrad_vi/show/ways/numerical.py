@@ -150,7 +150,8 @@ class NumericalError(Panel):
         """The errors over h, both on logarithmic scales, with the lines of the theory."""
         precision = EPSILON * abs(self.derivative)  # what rounding the derivative itself would cost
         errors = [d.error for row in self.differences.values() for d in row if d.error > 0.0]
-        shown = [*errors, *[precision] * (precision > 0.0)] or [1e-16]
+        shown = [*errors, precision] if precision > 0.0 else errors
+        shown = shown or [1e-16]
         low, high = 10.0 ** math.floor(math.log10(min(shown)) - 0.2), 10.0 ** math.ceil(math.log10(max(shown)) + 0.2)
         for method, row in self.differences.items():
             self._draw_differences(axis, method, row, bottom=low * (high / low) ** 0.03)
