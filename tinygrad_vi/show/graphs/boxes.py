@@ -98,7 +98,7 @@ class Collapsed:
         return self._index[key]
 
     def _reach(self) -> tuple[bytearray, bytearray]:
-        """For each node: whether a neuron uses it, and whether it is made of a neuron (2), a parameter (1) or neither (0)."""
+        """For each node whether a neuron uses it, and what it is made of: a neuron (2), a parameter (1) or none (0)."""
         record, part_of = self.record, self.neurons.part_of
         leads_on, behind = bytearray(len(record)), bytearray(len(record))
         for i in reversed(record.operations()):
@@ -170,7 +170,7 @@ class Collapsed:
             owner[i] = self._box(*between) if (between, self._signature(i)) in known else self._box(LOSS)
 
     def _between(self, i: int) -> tuple[int, int, int]:
-        """The unit whose sum alone a node after the sums is made of; for several units of a layer, that layer."""
+        """The box of a node after the sums: that of the only unit it is made of, or of what a layer does together."""
         owners = {self.owner[p] for p in self.record.operands[i] if self._behind[p] == 2}
         boxes = [self.boxes[owner] for owner in owners]
         if len(boxes) == 1:

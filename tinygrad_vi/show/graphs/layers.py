@@ -86,7 +86,7 @@ class Grouping:
         return depth
 
     def _feeding(self) -> dict[int, tuple[int, int]]:
-        """For each neuron the neurons that any copy, and that the first copy, is computed from, as bits of their places."""
+        """For each neuron the neurons that any copy, and the first copy, is computed from, as bits of their places."""
         bit = {neuron: 1 << k for k, neuron in enumerate(self.place)}
         behind = [0] * len(self.record)
         level = [0] * len(self.record)
@@ -107,7 +107,7 @@ class Grouping:
         return {neuron: (ever[neuron], first[neuron] & ~bit[neuron]) for neuron in self.place}
 
     def _in_turn(self, neurons: list[int]) -> list[list[int]]:
-        """Groups of neurons with the same kind of name: first those that no other feeds, then those that these feed, ...
+        """Groups of neurons with one kind of name: first those that no other feeds, then those that these feed, ...
 
         Units of a recurrent layer feed each other at the next step, and stay together all the same.  So a neuron
         counts as feeding another only if it feeds the first copy of it; or if it feeds any copy, the other does not

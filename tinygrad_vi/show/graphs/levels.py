@@ -368,5 +368,5 @@ def _shortened(boxes: list[Box], most: int) -> list[list[Box]]:
 
 
 def _point(along: float, across: float, down: bool) -> str:
-    """A place that Graphviz is to keep."""
+    """A fixed place: Graphviz does not move it."""
     return f"{-across:.2f},{-along:.2f}!" if down else f"{along:.2f},{across:.2f}!"

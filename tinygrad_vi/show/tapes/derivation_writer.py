@@ -1,4 +1,4 @@
-"""How a derivation is written down."""
+"""Writing a derivation down: its sentences and its equations."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class DerivationWriter(FormulaWriter):
     """Writes the parts of a derivation, each of at most so many equations."""
 
     def __init__(self, derivation: Derivation, max_rows: int | None) -> None:
-        check_unchanged(derivation.tape.operations)  # it may be long since it was derived
+        check_unchanged(derivation.tape.operations)  # the graph may have changed since it was derived
         super().__init__(derivation.tape, derivation.digits)
         self.derivation, self.max_rows = derivation, max_rows
         self.y, self.x = derivation.y, derivation.x
@@ -193,7 +193,7 @@ class DerivationWriter(FormulaWriter):
         return Symbol(f"{op.name}({text})", rf"\operatorname{{{escape_latex(op.name)}}}\left({latex}\right)")
 
     def operands_beside(self) -> Iterator[Part]:
-        """The numbers of operands that have a name but are on no path, and what a nameless x is."""
+        """The numbers of named operands that are on no path, and the number or formula of an x without a name."""
         nodes = {*self.derivation.nodes}
         operands = dict.fromkeys(v for node in self.derivation.nodes[1:] for v in node.parents if v not in nodes)
         named = [v for v in operands if v in self.called or self.tape.number(v) is not None]
@@ -286,7 +286,7 @@ class DerivationWriter(FormulaWriter):
         return Equation(left, formulas, self.worked_out(step, products), stacked=not self.derivation.factored)
 
     def worked_out(self, step: Step, products: Sequence[Sequence[Factor]]) -> list[Sum]:
-        """The sum in numbers: its factors, multiplied, added up; each with digits enough to give what comes next."""
+        """The sum in numbers: factors, products, result; each with enough digits for the next one to follow from it."""
         result: Sum = [[self.number(step.derivative)]]
         digits = sum_digits(step.contributions, step.derivative, self.digits)
         if digits is None:  # the floats' own rounding

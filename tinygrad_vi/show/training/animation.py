@@ -48,7 +48,7 @@ def drawing_of(figure: Figure) -> bytes:
 
     clean_texts(figure)
     buffer = BytesIO()
-    with rc_context({"svg.hashsalt": "tinygrad_vi"}):  # the same shapes have the same names in all frames
+    with rc_context({"svg.hashsalt": "tinygrad_vi"}):  # equal shapes get equal names in all frames
         FigureCanvasSVG(figure).print_svg(buffer)  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
@@ -113,14 +113,14 @@ def animated(pictures: Sequence[bytes], durations: Sequence[float]) -> bytes:
 
 
 def _parts(element: Any) -> list[Any]:
-    """The axes come apart, all else stays together."""
+    """Axes are split into their parts; everything else is one part."""
     return list(element) if (element.get("id") or "").startswith("axes") else [element]
 
 
 def _reference(part: Any, definitions: dict[str, Any]) -> Any:
     for element in part.iter():
         if element.tag == f"{SVG}g":
-            element.attrib.pop("id", None)  # counted anew in each picture, and used nowhere
+            element.attrib.pop("id", None)  # matplotlib numbers them in each picture, and nothing refers to them
         for name in ("d", "x", "y"):
             if name in element.attrib:
                 element.set(name, re.sub(r"(\.\d)\d+", r"\1", element.get(name)))

@@ -41,7 +41,7 @@ class Runs(Plot):
 
 
 class _Walker(SGD):
-    """Gradient descent that notes where it has been, and on which examples each step looked."""
+    """Gradient descent that notes its points and the examples of each step."""
 
     def __init__(self, mean_loss: MeanLoss, learning_rate: float) -> None:
         super().__init__(mean_loss.parameters, learning_rate)
@@ -66,7 +66,7 @@ class _Walker(SGD):
 def _walk(
     mean_loss: MeanLoss, learning_rate: float, batch_size: int | None, epochs: int, seed: int
 ) -> tuple[Array, list[list[int]]]:
-    """Where `fit` goes with batches of some size, and the examples of each step.  The parameters come back."""
+    """The points of a `fit` with batches of a size, and the examples of each step; the parameters are put back."""
     import numpy as np
 
     walker = _Walker(mean_loss, learning_rate)
@@ -145,7 +145,7 @@ def descents(
 
 
 def _escape(losses: Any) -> int:
-    """The step at which the second run is first below all of the first one; the last step, if it never is."""
+    """The first step at which run 2 is below all of run 1; the last step, if there is none."""
     full, noisy = losses
     lower = [k for k, height in enumerate(noisy) if height < min(full) - 0.05 * (max(full) - min(full))]
     return lower[0] if lower else len(noisy) - 1

@@ -131,7 +131,7 @@ def _minima(
     for j in range(1, len(sides[1]) - 1):
         for i in range(1, len(sides[0]) - 1):
             around = heights[j - 1 : j + 2, i - 1 : i + 2]
-            if heights[j, i] <= around.min() < around.max():  # nowhere near NaN
+            if heights[j, i] <= around.min() < around.max():  # not beside a NaN
                 starts.append((float(heights[j, i]), float(sides[0][i]), float(sides[1][j])))
     pits = _Pits(f, sides, heights)
     more = False
@@ -140,7 +140,7 @@ def _minima(
             more = pits.known(place) is None
             break
         for method in ("BFGS", "Nelder-Mead"):
-            if pits.known(place) is not None:  # a way down to it, or over the floor it lies on
+            if pits.known(place) is not None:  # the way leads down to it, or over its flat floor
                 break
             w = [Value(x) for x in place]
             minimize(partial(f, *w), w, method=method, tol=1e-12)
@@ -196,7 +196,7 @@ class _Pits:
             return self.height([place[0] + self.radius * math.cos(turn), place[1] + self.radius * math.sin(turn)])
 
         step = math.pi / 32.0
-        turns = sorted((at(k * step), k * step) for k in range(64))[:4]  # a valley leaves a circle at two places
+        turns = sorted((at(k * step), k * step) for k in range(64))[:4]  # a valley crosses the circle at two places
         lowest = min(
             float(minimize_scalar(at, bounds=(turn - step, turn + step), options={"xatol": 1e-9}).fun)
             for _, turn in turns
@@ -213,7 +213,7 @@ class _Pits:
         return all(self.height(point) >= floor for point in ring)
 
     def _rises(self, start: Sequence[float], end: Sequence[float]) -> bool:
-        """Whether the straight way from one point to another rises above the point before."""
+        """Whether a rise lies on the straight way between two points."""
         lowest = math.inf
         for k in range(65):
             height = self.height([a + (b - a) * k / 64.0 for a, b in zip(start, end, strict=True)])

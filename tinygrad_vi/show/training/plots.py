@@ -137,7 +137,7 @@ def draw_boundary(
     else:
         y = classes = [t.index(max(t)) if isinstance(t, (list, tuple)) else int(t) for t in y]
         found = [answer.index(max(answer)) for answer in at_examples]
-        for k in range(len(at_examples[0])):  # where its answer is the largest; the others' best is what it must beat
+        for k in range(len(at_examples[0])):  # where its answer is the largest: above the best of the others
             lead = [[answer[k] - max(v for j, v in enumerate(answer) if j != k) for answer in row] for row in rows]
             leads = [v for row in lead for v in row if math.isfinite(v)]
             if max(leads) > 0.0:
@@ -167,7 +167,7 @@ def numbers_of(output: Any) -> list[float]:
 def predictions(
     targets: Sequence[float], outputs: Sequence[float], *, labels: tuple[str, str] = ("target", "output")
 ) -> Plot:
-    """What a model of one number answers, against what it should: a perfect one puts every point on the diagonal.
+    """Plot a model's answers, one number each, against the targets: a perfect model puts all points on the diagonal.
 
     Raises ShapeError for lists of different lengths.
     """

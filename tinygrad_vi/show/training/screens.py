@@ -55,7 +55,9 @@ class Screen:
         self.figure.set_dpi(DOTS_PER_INCH)
         self.figure.set_layout_engine("constrained", w_pad=0.12)
         self.axes = self.figure.subplots(1, len(self.panels))
-        self.show(max(scenes, key=lambda scene: len(_badge(scene.gradients, BADGE))))  # the one that needs most room
+        self.show(
+            max(scenes, key=lambda scene: len(_badge(scene.gradients, BADGE)))
+        )  # the last scene needs the most room
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
 

@@ -224,7 +224,7 @@ def _measure_compiled(question: Question, xs: Sequence[float]) -> dict[str, floa
     step = compile(question, backend="numpy")
     try:
         step.value_and_grad(xs)
-    except (ArithmeticError, ValueError, TypeError, NameError, LookupError):  # an `if`, an operation of the user's own
+    except (ArithmeticError, ValueError, TypeError, NameError, LookupError):  # such as an `if` on a Value
         return {}
     seconds = race({"gradient": lambda: step.grad(xs), "value": lambda: step(xs)})
     return {COMPILED: seconds["gradient"] / seconds["value"]}
