@@ -335,7 +335,7 @@ def test_options_that_do_not_go_together_are_refused():
         ({"weights": "all"}, "weights must be one of"),
         ({"notation": "matrix"}, "notation must be one of 'units', 'columns', 'rows', got 'matrix'"),
         ({"target": 1.0}, "a target and a loss belong to an example"),
-        ({"x": [1.0, 2.0], "flow": "backward"}, "what flows back is the gradient of a loss"),
+        ({"x": [1.0, 2.0], "flow": "backward"}, "the backward flow is the gradient of a loss: give a target"),
         ({"x": [1.0]}, "the network has 2 inputs, x has 1"),
     ):
         with pytest.raises(ValueError, match=words):

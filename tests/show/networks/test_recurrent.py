@@ -296,5 +296,5 @@ def networks_of_ones_own():
 
 @pytest.mark.parametrize(("cls", "reason"), [*networks_of_ones_own()], ids=lambda x: getattr(x, "__name__", ""))
 def test_a_recurrent_network_that_goes_another_way_is_refused(cls, reason):
-    with pytest.raises(ValueError, match=f"would not be one of this {cls.__name__}: {reason}"):
+    with pytest.raises(ValueError, match=f"this {cls.__name__} cannot be drawn part by part, .*: {reason}"):
         draw_unrolled(running_sum(cls), [2.0, -0.5])

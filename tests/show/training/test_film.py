@@ -512,7 +512,7 @@ def test_what_cannot_be_filmed_says_so(tmp_path):
     film = filmed(epochs=1)
     with pytest.raises(ValueError, match=r"cannot save a film as 'a.mp4': the name must end in .gif, .svg, .png, .pdf"):
         film.save(tmp_path / "a.mp4")
-    with pytest.raises(ValueError, match="a film runs for some seconds, got 0"):
+    with pytest.raises(ValueError, match="seconds must be positive and finite, got 0"):
         film.save(tmp_path / "a.gif", seconds=0)
     with pytest.raises(ValueError, match="the number of moments"):
         film.strip(0)

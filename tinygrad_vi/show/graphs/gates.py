@@ -148,7 +148,8 @@ class _Circuit:
                 raise not_finite(v)
         if len(upstream) != len(outputs):
             raise ShapeError(
-                f"there are {counted(len(outputs), 'output')} and {counted(len(upstream), 'upstream gradient')}"
+                f"give one upstream gradient for each output: there are {counted(len(outputs), 'output')} and "
+                f"{counted(len(upstream), 'upstream gradient')}"
             )
         self.outputs, self.local, self.roles, self.digits = outputs, local, roles, digits
         self.upstream = [checks.number(u, "an upstream gradient") for u in upstream]

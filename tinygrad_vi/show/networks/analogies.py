@@ -48,7 +48,9 @@ def templates(
     layers = [layers_of(model, "templates")[0] for model in models]
     rows, columns = _image_shape(layers, shape)
     if titles and len(titles) != len(layers):
-        raise ShapeError(f"there are {counted(len(layers), 'model')} and {counted(len(titles), 'title')}")
+        raise ShapeError(
+            f"give each model a title: there are {counted(len(layers), 'model')} and {counted(len(titles), 'title')}"
+        )
     if names and len(names) != layers[0].n_outputs:
         raise ShapeError(f"the first model has {counted(layers[0].n_outputs, 'unit')}, got {len(names)} names")
     figure = new_figure(0.8 + 4.6 * len(layers), 5.4)

@@ -202,7 +202,9 @@ def _run(model: Any, layers: list[Layer], flow: str | None, x: Any, target: Any,
             raise ValueError("a target and a loss belong to an example: draw_network(model, x=..., target=...)")
         return None
     if flow in ("backward", "both") and target is None and loss is None:
-        raise ValueError("what flows back is the gradient of a loss: draw_network(model, x=..., target=...)")
+        raise ValueError(
+            "the backward flow is the gradient of a loss: give a target, draw_network(model, x=..., target=...)"
+        )
     return run(model, layers, x, target, loss)
 
 

@@ -152,8 +152,8 @@ def same(some: Sequence[Any], others: Sequence[Any]) -> bool:
 def refuse(model: Any, reason: str) -> NoReturn:
     """Raise ValueError: the lines of a picture would be untrue."""
     raise ValueError(
-        f"a picture of the layers would not be one of this {type(model).__name__}: {reason}. Draw its graph instead: "
-        'y = model(x), show.draw(y, level="neuron", model=model)'
+        f"this {type(model).__name__} cannot be drawn part by part, because of its own forward pass: {reason}. "
+        'Draw its graph instead: y = model(x), show.draw(y, level="neuron", model=model)'
     )
 
 

@@ -134,8 +134,8 @@ def _nodes(
     n = len(form)
     if (form.kinds, form.arguments) != (written.form.kinds[:n], written.form.arguments[:n]):
         raise ValueError(
-            "the function computes something else for this example than what was compiled: it holds its data itself, "
-            "or what it does depends on them"
+            "the function does other operations for this example than the compiled ones: it holds its data itself, "
+            "or what it does depends on the data"
         )
     leaves = {(kind, form.arguments[node]): node for node, kind in enumerate(form.kinds) if isinstance(kind, str)}
     found = {v: (1.0, leaves.get(("parameter", i), ONE)) for v, i in parameter.items()}

@@ -90,7 +90,7 @@ class Film:
         labels: tuple[str, str] | None = None,
     ) -> None:
         if not callable(model):
-            raise TypeError(f"a film is made of a model, something to call with an example, got {model!r:.60}")
+            raise TypeError(f"Film takes a model that can be called with an example, got {model!r:.60}")
         if parameters is None and not hasattr(model, "parameters"):
             raise TypeError(f"{model!r:.60} has no parameters(): give its Values, Film(..., parameters=[w, b])")
         self.model, self.loss = model, loss
@@ -165,7 +165,7 @@ class Film:
         """
         form = form_of(path, "a film", FORMATS)
         if not 0.0 < seconds < math.inf:
-            raise ValueError(f"a film runs for some seconds, got {seconds!r}")
+            raise ValueError(f"seconds must be positive and finite, got {seconds!r}")
         if form in ("png", "pdf"):
             return self.strip().save(path)
         picture = self._gif(seconds, progress) if form == "gif" else self._svg(seconds, progress)

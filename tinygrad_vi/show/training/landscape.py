@@ -120,7 +120,7 @@ def loss_landscape(
     mean_loss = MeanLoss(loss, parameters, X, y)
     whole_number(steps, "steps", least=2)
     if not 0.0 < span < math.inf:
-        raise ValueError(f"span is a positive number, got {span!r}")
+        raise ValueError(f"span must be a positive number, got {span!r}")
     center = mean_loss.theta
     if len(center) < 2:
         raise ShapeError("a plane needs two parameters or more, got one")
@@ -204,7 +204,7 @@ def _principal(points: Array) -> tuple[Array, list[str], Array]:
         raise ShapeError("two directions need a path of three points or more")
     _, sizes, rows = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
     if not sizes[0]:
-        raise ValueError("the path stays where it is: it has no directions")
+        raise ValueError("all points of the path are the same, so it has no directions")
     shares = sizes[:2] ** 2 / (sizes @ sizes)
     names = [f"principal direction {k} ({share:.1%} of the variance)" for k, share in enumerate(shares, start=1)]
     return rows[:2], names, shares

@@ -58,7 +58,9 @@ class MeanLoss:
     def needs_examples(self) -> None:
         """Raise ShapeError for a compiled loss that holds its data itself."""
         if not self.data:
-            raise ShapeError("the examples stand in the compiled loss: give a loss of one example, and X and y")
+            raise ShapeError(
+                "the compiled loss holds its examples itself: compile a loss of one example, loss(x, t), and give X, y"
+            )
 
     @property
     def theta(self) -> Array:
