@@ -46,6 +46,7 @@ MOST_NUMBERS = 20
 COLUMN, ROW = 2.4, 0.9  # inches between columns and between rows
 SMALL = 9.0  # the size of the numbers on lines
 LINE = 0.19  # inches from line to line of text
+ARROWHEAD = 0.11  # inches below a circle for the heads of arrows, before its numbers begin
 UNIT, BIAS = ("#dbeafe", "#1d4ed8"), ("#f1f5f9", "#64748b")
 
 #: what the options may be
@@ -271,9 +272,11 @@ class _Column:
         shape = {"shape": "circle", "style": style, "fixedsize": "true", "width": f"{size:.2f}"}
         self._put(graph, node, self.y, label=plain_label(lines), fillcolor=colors[0], color=colors[1], **shape)
         if note:
-            y = self.y - size / 2 - 0.03 - LINE / 2 * len(note)
+            height = LINE * len(note)
+            y = self.y - size / 2 - ARROWHEAD - height / 2
             self.places[f"{node}v"] = self.x, y
-            draw_text(graph, f"{node}v", note, 10.0, pos=_at(self.x, y), style="filled", fillcolor="white")
+            style = {"style": "filled", "fillcolor": "white", "fixedsize": "true", "height": f"{height:.2f}"}
+            draw_text(graph, f"{node}v", note, 10.0, pos=_at(self.x, y), **style)
 
     def _put(self, graph: Digraph, node: str, y: float, **attributes: str) -> None:
         self.places[node] = (self.x, y)
