@@ -111,7 +111,7 @@ class Neuron(VectorModule):
             x = [x[i] for i in self.connected]
         total = self._sum(self.w, x, self.b)
         output = self._activate(total)
-        if _NOTED and (notes := modes.noting.get()):
+        if _NOTED and (notes := modes.noting.get()):  # somebody draws the network
             notes.neuron(self, x, total, output)
         return output
 
@@ -228,7 +228,7 @@ class Layer(VectorModule):
         """The same, always as a list."""
         units = [neuron._output(x) for neuron in self.neurons]
         outputs = self._activate(units) if self._activate else units
-        if _NOTED and (notes := modes.noting.get()):
+        if _NOTED and (notes := modes.noting.get()):  # somebody draws the network
             notes.layer(self, units, outputs)
         return outputs
 

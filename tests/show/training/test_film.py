@@ -503,7 +503,7 @@ def test_what_cannot_be_filmed_says_so(tmp_path):
     model, loss, X, y = two_moons()
     with pytest.raises(TypeError, match=r"has no parameters\(\): give its Values, Film\(\.\.\., parameters=\[w, b\]\)"):
         Film(lambda x: x, loss, X, y)
-    with pytest.raises(TypeError, match="something to call with an example, got 3"):
+    with pytest.raises(TypeError, match="can be called with an example, got 3"):
         Film(3, loss, X, y)
     with pytest.raises(ShapeError, match="one entry for each example, got 30 and 29"):
         Film(model, loss, X, y[1:])
