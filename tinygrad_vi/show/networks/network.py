@@ -275,8 +275,8 @@ class _Column:
             height = LINE * len(note)
             y = self.y - size / 2 - ARROWHEAD - height / 2
             self.places[f"{node}v"] = self.x, y
-            style = {"style": "filled", "fillcolor": "white", "fixedsize": "true", "height": f"{height:.2f}"}
-            draw_text(graph, f"{node}v", note, 10.0, pos=_at(self.x, y), **style)
+            box = {"style": "filled", "fillcolor": "white", "fixedsize": "true", "height": f"{height:.2f}"}
+            draw_text(graph, f"{node}v", note, 10.0, pos=_at(self.x, y), **box)
 
     def _put(self, graph: Digraph, node: str, y: float, **attributes: str) -> None:
         self.places[node] = (self.x, y)

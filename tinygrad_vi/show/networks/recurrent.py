@@ -118,8 +118,11 @@ class _Run:
         self.first = len(xs) - len(notes.readings)  # the step of the first output
         self.y: list[list[Value]] = [[] for _ in range(self.first)] + [_flat(reading.y) for reading in notes.readings]
         self.answer = own_answer(rnn, answer, [v for y in self.y for v in y])
-        if error is None:
-            return
+        if error is not None:
+            self._go_back(error)
+
+    def _go_back(self, error: Any) -> None:
+        """Find the gradients, and for each part of them the step and the part of the network that it comes from."""
         if not isinstance(error, Value):
             raise TypeError(f"the loss must be one Value made of the outputs, got {error!r:.60}")
         if not math.isfinite(error.data):
@@ -206,9 +209,24 @@ class _Picture:
 
     def draw(self) -> None:
         """Collect boxes and arrows, then measure the widest, then draw them."""
-        run, steps = self.run, len(self.run.xs)
+        self._collect_steps()
+        terms: dict[str, list[str]] = {}
+        if self.run.loss is not None:
+            self._collect_loss(self.run.loss)
+            terms = self._terms()
+        self.across = self._distance(terms)
+        for arrow in self.arrows:
+            self._draw_arrow(arrow)
+        for name, (column, row, lines, style) in self.boxes.items():
+            size = {"width": f"{self._width(lines):.2f}", "height": f"{LINE * len(lines) + 0.2:.2f}"}
+            self.graph.node(name, colored_label(lines), pos=self._at(column, row * ROW), **size, **style)
+        self._draw_legend()
+        self._draw_terms(terms)
+
+    def _collect_steps(self) -> None:
+        run = self.run
         self._box("h0", 0, 0, f"h{lowered(0)}", [*map(as_value, run.start[: len(run.h[0])])], CONSTANT)
-        for t in range(steps):
+        for t in range(len(run.xs)):
             before = _flat(run.states[t - 1]) if t else run.start  # with the c of an LSTM
             self._box(f"x{t + 1}", t + 1, -1, f"x{lowered(t + 1)}", run.xs[t], LEAF)
             self._box(f"h{t + 1}", t + 1, 0, f"h{lowered(t + 1)}", run.h[t], RESULT, cell=self._cell_state(t))
@@ -217,30 +235,28 @@ class _Picture:
             if self.rnn.output is not None and run.y[t]:
                 self._box(f"y{t + 1}", t + 1, 1, f"y{lowered(t + 1)}", run.y[t], OUTPUT)
                 self._arrow(f"h{t + 1}", f"y{t + 1}", self._output_name(), run.h[t], "y", t)
-        if run.loss is not None:
-            used = [t for t in range(run.first, steps) if any(run.flows(run.y[t], "L"))]
-            column = sum(t + 1 for t in used) / len(used) if used else steps
-            part, top = ("h", 1) if self.rnn.output is None else ("y", 2)
-            self._box("L", column, top, "L", [run.loss], OUTPUT)
-            for t in used:
-                self._arrow(f"{part}{t + 1}", "L", "", run.y[t], "L", 0)
+
+    def _collect_loss(self, loss: Value) -> None:
+        """The loss stands above the middle of the outputs that it is made of."""
+        run, steps = self.run, len(self.run.xs)
+        used = [t for t in range(run.first, steps) if any(run.flows(run.y[t], "L"))]
+        column = sum(t + 1 for t in used) / len(used) if used else steps
+        part, top = ("h", 1) if self.rnn.output is None else ("y", 2)
+        self._box("L", column, top, "L", [loss], OUTPUT)
+        for t in used:
+            self._arrow(f"{part}{t + 1}", "L", "", run.y[t], "L", 0)
+
+    def _distance(self, terms: dict[str, list[str]]) -> float:
+        """How far apart the columns are: the widest box, arrow or term needs its room."""
         box = max(self._width(lines) for _, _, lines, _ in self.boxes.values())
         between = max(
             inches(text, SMALL) for arrow in self.arrows if arrow.name == "W_h" for text in (arrow.name, arrow.flow)
         )
-        terms = self._terms() if run.loss is not None else {}
         texts = [text for row in terms.values() for text in row]
         if terms and self.has_direct_part:
             texts.append(DIRECTLY)
         term = max(map(inches, texts), default=0.0)
-        self.across = max(2.0, box + between + 0.5, term + 0.4)
-        for arrow in self.arrows:
-            self._draw_arrow(arrow)
-        for name, (column, row, lines, style) in self.boxes.items():
-            size = {"width": f"{self._width(lines):.2f}", "height": f"{LINE * len(lines) + 0.2:.2f}"}
-            self.graph.node(name, colored_label(lines), pos=self._at(column, row * ROW), **size, **style)
-        self._draw_legend()
-        self._draw_terms(terms)
+        return max(2.0, box + between + 0.5, term + 0.4)
 
     def _box(
         self,

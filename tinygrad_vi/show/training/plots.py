@@ -128,23 +128,12 @@ def draw_boundary(
     if len(at_examples[0]) == 1:
         classes = [int(t > 0) for t in y]
         found = [int(answer[0] > threshold) for answer in at_examples]
-        field = [[answer[0] - threshold for answer in row] for row in rows]
-        largest = max((abs(v) for row in field for v in row if math.isfinite(v)), default=0.0) or 1.0
-        levels = [largest * (k / (shades / 2) - 1) for k in range(shades + 1)]
-        shade = axis.contourf(*grid, field, levels=levels, cmap="PuOr_r", alpha=0.6)
-        if any(v < 0 for row in field for v in row) and any(v > 0 for row in field for v in row):
-            axis.contour(*grid, field, levels=[0.0], colors="#0f172a", linewidths=1.8)
+        shade = _shade_output(axis, grid, [[answer[0] - threshold for answer in row] for row in rows], shades)
     else:
         y = classes = [t.index(max(t)) if isinstance(t, (list, tuple)) else int(t) for t in y]
         found = [answer.index(max(answer)) for answer in at_examples]
-        for k in range(len(at_examples[0])):  # where its answer is the largest: above the best of the others
-            lead = [[answer[k] - max(v for j, v in enumerate(answer) if j != k) for answer in row] for row in rows]
-            leads = [v for row in lead for v in row if math.isfinite(v)]
-            if max(leads) > 0.0:
-                color = CLASS_COLORS[k % len(CLASS_COLORS)]
-                axis.contourf(*grid, lead, levels=[0.0, max(leads)], colors=[color], alpha=0.25)
-                if min(leads) < 0.0:
-                    axis.contour(*grid, lead, levels=[0.0], colors="#0f172a", linewidths=1.2)
+        for k in range(len(at_examples[0])):
+            _shade_class(axis, grid, rows, k)
     for k in sorted(set(classes)):
         members = [row for row, c in zip(X, classes, strict=True) if c == k]
         style = {"color": CLASS_COLORS[k % len(CLASS_COLORS)], "marker": MARKERS[k % len(MARKERS)], "s": size}
@@ -156,6 +145,27 @@ def draw_boundary(
             *zip(*wrong, strict=True), s=90 * size / 34, marker="x", color="black", label=f"wrong: {len(wrong)}"
         )
     return shade, len(wrong)
+
+
+def _shade_output(axis: Any, grid: Any, field: list[list[float]], shades: int) -> Any:
+    """Shade the plane by an output, with a line where it is 0; the shading."""
+    largest = max((abs(v) for row in field for v in row if math.isfinite(v)), default=0.0) or 1.0
+    levels = [largest * (k / (shades / 2) - 1) for k in range(shades + 1)]
+    shade = axis.contourf(*grid, field, levels=levels, cmap="PuOr_r", alpha=0.6)
+    if any(v < 0 for row in field for v in row) and any(v > 0 for row in field for v in row):
+        axis.contour(*grid, field, levels=[0.0], colors="#0f172a", linewidths=1.8)
+    return shade
+
+
+def _shade_class(axis: Any, grid: Any, rows: list[Sequence[Sequence[float]]], k: int) -> None:
+    """Shade where output k is the largest: where it is above the best of the others."""
+    lead = [[answer[k] - max(v for j, v in enumerate(answer) if j != k) for answer in row] for row in rows]
+    leads = [v for row in lead for v in row if math.isfinite(v)]
+    if max(leads) > 0.0:
+        color = CLASS_COLORS[k % len(CLASS_COLORS)]
+        axis.contourf(*grid, lead, levels=[0.0, max(leads)], colors=[color], alpha=0.25)
+        if min(leads) < 0.0:
+            axis.contour(*grid, lead, levels=[0.0], colors="#0f172a", linewidths=1.2)
 
 
 def numbers_of(output: Any) -> list[float]:
