@@ -266,6 +266,15 @@ def test_a_first_state_of_ones_own_is_drawn():
     assert labels(draw_unrolled(running_sum(cell=Cell), [2.0]).svg)["h0"] == ["h₀ = 3"]
 
 
+def test_states_that_a_step_function_makes_are_plain_numbers():
+    cell = nn.RNNCell.from_weights([[1.0]], [[1.0]], activation=lambda a: 1.0 if a > 0.0 else 0.0)
+    found = labels(draw_unrolled(nn.RNN(cell, nn.Layer.from_weights([[3.0]])), [2.0, -2.0], loss=total).svg)
+    assert [found[f"h{t}"][0] for t in (1, 2)] == ["h₁ = 1", "h₂ = 0"]
+    assert [found[f"y{t}"] for t in (1, 2)] == [["y₁ = 3", "grad 1"], ["y₂ = 0", "grad 1"]]
+    alone = labels(draw_unrolled(nn.RNN(cell), [2.0, -2.0]).svg)
+    assert [alone[f"h{t}"] for t in (1, 2)] == [["h₁ = 1"], ["h₂ = 0"]]
+
+
 def networks_of_ones_own():
     class Backwards(nn.RNN):
         def states(self, sequence, state=None):

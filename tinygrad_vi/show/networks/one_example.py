@@ -179,6 +179,7 @@ def used_elsewhere(done: Pass, layers: Sequence[Layer], k: int) -> set[str]:
 
 def all_close(pairs: Sequence[tuple[float, float]]) -> bool:
     """Whether the numbers of each pair are the same but for rounding."""
+    pairs = [(u, v) for u, v in pairs if not (math.isnan(u) and math.isnan(v))]
     scale = max([abs(u) for pair in pairs for u in pair], default=0.0)
     return all(math.isclose(u, v, rel_tol=1e-9, abs_tol=1e-9 * scale) for u, v in pairs)
 

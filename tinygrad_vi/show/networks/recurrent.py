@@ -30,6 +30,7 @@ from tinygrad_vi.show.paper import (
     plain_label,
 )
 from tinygrad_vi.show.writing.numerals import sum_digits, write_number
+from tinygrad_vi.trees import values_in
 from tinygrad_vi.value import Value, adjoints, not_finite, recording, topological_order
 
 if TYPE_CHECKING:
@@ -111,12 +112,14 @@ class _Run:
             check_steps(rnn, xs, notes)
             error = loss(answer) if loss else None
         self.states = [step.state for step in notes.steps]
-        self.h = [rnn.cell.hidden(state) for state in self.states]
+        self.h = [[*map(as_value, rnn.cell.hidden(state))] for state in self.states]
         before = notes.steps[0].before
         self.start = _flat(rnn.cell.initial_state() if before is None else before)
         self.xs, self.loss = xs, error
         self.first = len(xs) - len(notes.readings)  # the step of the first output
-        self.y: list[list[Value]] = [[] for _ in range(self.first)] + [_flat(reading.y) for reading in notes.readings]
+        self.y: list[list[Value]] = [[] for _ in range(self.first)] + [
+            [*map(as_value, _flat(reading.y))] for reading in notes.readings
+        ]
         self.answer = own_answer(rnn, answer, [v for y in self.y for v in y])
         if error is not None:
             self._go_back(error)
@@ -130,7 +133,7 @@ class _Run:
         places: dict[Value, Place] = {}
         for t, state in enumerate(self.states):
             for part, made in (("h", _flat(state)), ("y", self.y[t])):
-                for node in topological_order(made, places):
+                for node in topological_order(values_in(made), places):
                     places.setdefault(node, (part, t))
         order = topological_order([error])
         self.gradient = adjoints(order, {error: 1.0})
@@ -383,7 +386,7 @@ class _Picture:
 
     def _cell_state(self, t: int) -> list[Value]:
         """The c of an LSTM's pair (h, c)."""
-        return _flat(self.run.states[t])[len(self.run.h[t]) :]
+        return [*map(as_value, _flat(self.run.states[t])[len(self.run.h[t]) :])]
 
     def _vector(self, xs: Sequence[float], most: int = MOST_NUMBERS) -> str:
         return write_vector(xs, self.digits, most)
