@@ -4,8 +4,8 @@ One row each: the sentence, what must not provoke it, what must.  Right values c
 SciPy in the tests of each part; here it is the words that are judged.
 
 Judgements that pictures of networks make have their own tables: vanishing, exploding, dead and healthy gradients in
-tests/show/test_plots.py and tests/show/test_film.py, which neurons are one layer in tests/show/test_levels.py and
-tests/show/test_network.py, "by convention" in derivations in tests/show/test_derivation.py.
+tests/show/training/test_plots.py and tests/show/training/test_film.py, which neurons are one layer in tests/show/graphs/test_levels.py and
+tests/show/networks/test_network.py, "by convention" in derivations in tests/show/tapes/test_derivation.py.
 """
 
 import math

@@ -37,11 +37,11 @@ WRITERS: dict[str, Callable[[Table], str]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it went well, 2 with a line on the standard error when its input was wrong."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # tables have lines and v̄; some consoles would refuse them
+        sys.stdout.reconfigure(encoding="utf-8")  # tables have letters such as v̄, which some consoles refuse
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     try:
         options.run(options)
-    except BrokenPipeError:  # the reader, `head` or a pager, has seen enough
+    except BrokenPipeError:  # `head` or a pager has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print(f"tinygrad_vi {options.command}: interrupted", file=sys.stderr)
@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(given: Sequence[str]) -> argparse.Namespace:
     parser = _parser()
-    # "-x**2" is an expression and no option, which a blank before it says; options are -h and what begins with --
-    # values may stand behind options, which argparse alone does not allow
+    # options are -h and what begins with --; a blank before "-x**2" tells argparse that it is an expression
+    # values after options would be unrecognized: parse_known_args leaves them in `rest`
     options, rest = parser.parse_known_args([re.sub(r"^-(?!-|h$)", " -", a) for a in given])
     if any(a.startswith("-") or options.command != "trace" for a in rest):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -67,7 +67,7 @@ def _parse(given: Sequence[str]) -> argparse.Namespace:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line, as for every other mistake."""
+        """Exit with one line on the standard error, as other mistakes do."""
         self.exit(2, f"{self.prog}: {textwrap.shorten(message, 200)} (see --help)\n")
 
 

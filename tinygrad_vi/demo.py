@@ -23,7 +23,7 @@ from tinygrad_vi.value import Value
 
 
 def demo(folder: Path, seed: int = 1, quick: bool = False, language: str = "en") -> Path:
-    """Print and draw a neuron, train three networks under progress bars, draw them; the page that shows it all.
+    """Print and draw a neuron, train three networks with progress bars, and draw them; returns the page.
 
     The page is ``index.html`` in the folder, beside its pictures; nothing is opened.  quick: a fraction of the epochs,
     to see that everything runs.  language: "en" or "vi".
@@ -49,7 +49,7 @@ def demo(folder: Path, seed: int = 1, quick: bool = False, language: str = "en")
 
 
 def words() -> dict[str, dict[str, str]]:
-    """What it says, language -> name -> text."""
+    """The texts of the demonstration: language -> name -> text."""
     text = files("tinygrad_vi").joinpath("demo_words.json").read_text(encoding="utf-8")
     found: dict[str, dict[str, str]] = json.loads(text)
     return found
@@ -57,7 +57,7 @@ def words() -> dict[str, dict[str, str]]:
 
 @dataclass
 class Report:
-    """What is said and drawn, on the screen and on the page."""
+    """Prints texts, saves pictures, and collects both for the page."""
 
     folder: Path
     words: Mapping[str, str]
@@ -70,7 +70,7 @@ class Report:
         self.parts.append(f"<h2>{html.escape(self.words[name])}</h2>")
 
     def say(self, name: str, **facts: Any) -> None:
-        """A sentence."""
+        """Print a sentence, and put it on the page."""
         text = self.words[name].format(**facts)
         print(text)
         if name != "wrote":
@@ -131,7 +131,7 @@ def neuron(report: Report) -> None:
 
 
 def study_hours(report: Report, seed: int, quick: bool) -> None:
-    """Learn, Sleep -> Is_Pass with a 2-4-1 network: its diagram with the learned weights, its boundary, its loss."""
+    """Hours of learning and sleep -> passed: a 2-4-1 network, drawn with its weights, its boundary and its loss."""
     report.heading("study")
     words = report.words
     hours, passed = data.study_hours()
@@ -190,7 +190,7 @@ def train(
     batch_size: int,
     l2: float = 0.0,
 ) -> Any:
-    """Compiled, by Adam with a learning rate that falls to nothing."""
+    """Train the compiled loss by Adam; the learning rate falls to 0 along a cosine."""
     parameters = model.parameters()
     report.say("training", parameters=len(parameters), n=len(X), epochs=epochs, batch_size=batch_size)
     return fit(
@@ -206,7 +206,7 @@ def train(
 
 
 def speed(report: Report, model: nn.Module, loss: Any, X: Any, y: Any) -> None:
-    """How long the gradient of the mean loss takes, node by node and compiled, the best of some times each."""
+    """Measure the gradient of the mean loss, node by node and compiled: the least time of several calls each."""
     parameters = model.parameters()
     step = compile(lambda x, t: loss(model(x), t), params=parameters)
 
@@ -218,13 +218,13 @@ def speed(report: Report, model: nn.Module, loss: Any, X: Any, y: Any) -> None:
     def compiled() -> None:
         step.value_and_grad(step.theta, X, y)
 
-    compiled()  # it is traced by its first call
+    compiled()  # the first call traces it
     slow, fast = best_time(scalar, 3), best_time(compiled, 30)
     report.say("speed", n=len(X), slow=f"{slow * 1e3:.1f}", fast=f"{fast * 1e6:.0f}", times=f"{slow / fast:,.0f}")
 
 
 def best_time(f: Any, repeats: int) -> float:
-    """Of one call, in seconds."""
+    """The least time of several calls, in seconds."""
     times = []
     for _ in range(repeats):
         start = perf_counter()

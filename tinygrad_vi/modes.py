@@ -264,8 +264,10 @@ tracing: Mode[Any] = Mode("tracing", None)
 wanted: Mode[Any] = Mode("wanted", None)
 #: what gives `Dropout` the factor of an entry, as a function of the chance to keep it; None: it is drawn by chance
 dropping: Mode[Any] = Mode("dropping", None)
+#: what neurons, layers and recurrent networks tell what they compute, for a picture of it; None: nobody
+noting: Mode[Any] = Mode("noting", None)
 
-ALL: tuple[Mode[Any], ...] = (recording, differentiable, predicting, trained, tracing, wanted, dropping)
+ALL: tuple[Mode[Any], ...] = (recording, differentiable, predicting, trained, tracing, wanted, dropping, noting)
 
 
 def opened() -> list[tuple[Any, ...]]:

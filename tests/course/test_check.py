@@ -139,12 +139,17 @@ def test_every_slip_is_recognised_as_itself(exercise, slip, part):
     assert slip.says in verdict.message
 
 
-@pytest.mark.parametrize(("exercise", "slip", "part"), SLIPS)
-def test_a_slip_computed_by_hand_with_four_digits_is_recognised_too(exercise, slip, part):
+def has_digits(slip, part):
+    """Words and intervals have none."""
     words = any(isinstance(x, (str, bool)) for x in entries(slip.answer))
-    if not is_numeric(part) or slip.not_finite or slip.between or words:
-        assert slip.kind  # words and intervals have no digits
-        return
+    return is_numeric(part) and not (words or slip.not_finite or slip.between)
+
+
+SLIPS_WITH_DIGITS = [case for case in SLIPS if has_digits(*case.values[1:])]
+
+
+@pytest.mark.parametrize(("exercise", "slip", "part"), SLIPS_WITH_DIGITS)
+def test_a_slip_computed_by_hand_with_four_digits_is_recognised_too(exercise, slip, part):
     exact = np.array(given(slip, part), float)
     rounded = np.vectorize(lambda x: float(f"{x:.4g}"))(exact).tolist()
     verdict = check(full(exercise, part), rounded)
@@ -168,115 +173,184 @@ def test_accents_and_case_do_not_make_another_slip():
 # --- slips that anyone makes anywhere ---------------------------------------------------------------------------------
 
 
-def own(exercise, part, answer):
-    """Whether the exercise has this answer among its own slips, or it is right."""
-    for slip in exercise.slips:
-        if part.name in slip.parts:
-            wrong = given(slip, part)
-            if not any(isinstance(x, (str, bool)) for x in entries(wrong)) and np.shape(wrong) == np.shape(answer):
-                scale = np.abs(wrong).max() or 1.0
-                if np.abs(np.array(wrong, float) - np.array(answer, float)).max() <= 2 * ROUNDED * scale:
-                    return True
-    return bool(check(full(exercise, part), answer))
+def right_answer(part):
+    return np.array(part.answer, float)
 
 
-def diagnosed(exercise, part, answer, *kinds):
-    answer = np.array(answer).tolist()
-    if not own(exercise, part, answer):
-        assert check(full(exercise, part), answer).kind in kinds
+def means_something_else(exercise, part, answer):
+    """Whether an answer is one of the exercise's own slips, or right."""
+    near = [given(slip, part) for slip in exercise.slips if part.name in slip.parts and has_digits(slip, part)]
+    for wrong in near:
+        if np.shape(wrong) == np.shape(answer):
+            scale = np.abs(wrong).max() or 1.0
+            if np.abs(np.array(wrong, float) - np.array(answer, float)).max() <= 2 * ROUNDED * scale:
+                return True
+    return is_right(part, np.array(answer, float))
 
 
-@numeric
-def test_the_opposite_sign(exercise, part):
-    diagnosed(exercise, part, -np.array(part.answer, float), "sign", "reversed", "swapped")
+def is_right(part, answer):
+    right = right_answer(part)
+    if answer.shape != right.shape:
+        return False
+    if part.any_order:
+        answer, right = np.sort(answer, axis=None), np.sort(right, axis=None)
+    return np.abs(answer - right).max() <= part.tolerance * (np.abs(right).max() or 1.0)
 
 
-@numeric
-def test_one_wrong_sign_among_several(exercise, part):
-    wrong = np.array(part.answer, float)
+def wrong_answers(make):
+    """The cases of a test: for each part the tuples that make(exercise, part) yields, the wrong answer first."""
+    cases = [
+        pytest.param(exercise, part, np.array(wrong).tolist(), *more, id=f"{full(exercise, part)}-{number}")
+        for exercise, part in NUMERIC
+        for number, (wrong, *more) in enumerate(make(exercise, part))
+        if not means_something_else(exercise, part, wrong)
+    ]
+    assert len(cases) > 5
+    return cases
+
+
+def opposite(_, part):
+    yield (-right_answer(part),)
+
+
+@pytest.mark.parametrize(("exercise", "part", "wrong"), wrong_answers(opposite))
+def test_the_opposite_sign(exercise, part, wrong):
+    assert check(full(exercise, part), wrong).kind in ("sign", "reversed", "swapped")
+
+
+def one_sign(_, part):
+    wrong = right_answer(part)
     places = np.flatnonzero(np.abs(wrong) > 0.05 * np.abs(wrong).max())
-    if len(places) < 2:
-        assert wrong.size < 2 or len(places) <= 1
-        return
-    wrong.flat[places[-1]] *= -1
-    diagnosed(exercise, part, wrong, "sign", "swapped", "reversed")
+    if len(places) > 1:
+        wrong.flat[places[-1]] *= -1
+        yield (wrong,)
 
 
-@numeric
-def test_a_transposed_table(exercise, part):
-    table = np.array(part.answer, float)
+@pytest.mark.parametrize(("exercise", "part", "wrong"), wrong_answers(one_sign))
+def test_one_wrong_sign_among_several(exercise, part, wrong):
+    assert check(full(exercise, part), wrong).kind in ("sign", "swapped", "reversed")
+
+
+def transposed(_, part):
+    table = right_answer(part)
     if table.ndim == 2 and not np.array_equal(table, table.T):
-        diagnosed(exercise, part, table.T, "transposed")
-    else:
-        diagnosed(exercise, part, np.array([table, table]), "shape")
+        yield (table.T,)
 
 
-@numeric
-def test_a_constant_factor_is_named(exercise, part):
-    right = np.array(part.answer, float)
-    if np.count_nonzero(right) >= 2 and not own(exercise, part, (1.7 * right).tolist()):
-        verdict = check(full(exercise, part), (1.7 * right).tolist())
-        assert verdict.kind == "factor"
-        assert "1,7 lần" in verdict.message
-    elif right.any():
-        diagnosed(exercise, part, 2 * right, "factor", "sum_not_mean", "extra_factor", "missing_factor")
+@pytest.mark.parametrize(("exercise", "part", "wrong"), wrong_answers(transposed))
+def test_a_transposed_table(exercise, part, wrong):
+    assert check(full(exercise, part), wrong).kind == "transposed"
 
 
-@numeric
-def test_a_sum_in_place_of_a_mean(exercise, part):
+def doubled(_, part):
+    yield (np.array([part.answer, part.answer], float),)
+
+
+@pytest.mark.parametrize(("exercise", "part", "wrong"), wrong_answers(doubled))
+def test_an_answer_of_another_shape(exercise, part, wrong):
+    assert check(full(exercise, part), wrong).kind == "shape"
+
+
+def larger_together(_, part):
+    if np.count_nonzero(part.answer) > 1:
+        yield (1.7 * right_answer(part),)
+
+
+@pytest.mark.parametrize(("exercise", "part", "wrong"), wrong_answers(larger_together))
+def test_a_constant_factor_is_named(exercise, part, wrong):
+    verdict = check(full(exercise, part), wrong)
+    assert verdict.kind == "factor"
+    assert "1,7 lần" in verdict.message
+
+
+def twice(_, part):
+    if np.any(part.answer):
+        yield (2.0 * right_answer(part),)
+
+
+@pytest.mark.parametrize(("exercise", "part", "wrong"), wrong_answers(twice))
+def test_twice_the_answer(exercise, part, wrong):
+    assert check(full(exercise, part), wrong).kind in ("factor", "sum_not_mean", "extra_factor", "missing_factor")
+
+
+def sums_and_means(exercise, part):
     if exercise.n and np.any(part.answer):
-        diagnosed(exercise, part, exercise.n * np.array(part.answer), "sum_not_mean", "missing_factor", "extra_factor")
-        diagnosed(exercise, part, np.array(part.answer) / exercise.n, "mean_not_sum", "missing_factor", "extra_factor")
-    else:
-        assert exercise.n is None or not np.any(part.answer)
+        yield exercise.n * right_answer(part), "sum_not_mean"
+        yield right_answer(part) / exercise.n, "mean_not_sum"
 
 
-@numeric
-def test_forgotten_paths(exercise, part):
+@pytest.mark.parametrize(("exercise", "part", "wrong", "kind"), wrong_answers(sums_and_means))
+def test_a_sum_in_place_of_a_mean(exercise, part, wrong, kind):
+    assert check(full(exercise, part), wrong).kind in (kind, "missing_factor", "extra_factor")
+
+
+def single_paths(_, part):
     for terms in part.terms:
+        assert len(terms) > 1
         for term in terms:
-            diagnosed(exercise, part, term, "path")
-    assert all(len(terms) > 1 for terms in part.terms)
+            yield (term,)
 
 
-@numeric
-def test_forgotten_factors(exercise, part):
+@pytest.mark.parametrize(("exercise", "part", "wrong"), wrong_answers(single_paths))
+def test_forgotten_paths(exercise, part, wrong):
+    assert check(full(exercise, part), wrong).kind == "path"
+
+
+def without_a_factor(exercise, part):
     for factor in exercise.factors:
         if (not factor.parts or part.name in factor.parts) and np.size(factor.value) in (1, np.size(part.answer)):
-            right, value = np.array(part.answer, float), np.array(factor.value, float)
-            for wrong, kind in ((right / value, "missing_factor"), (right * value, "extra_factor")):
-                if not own(exercise, part, wrong.tolist()):
-                    verdict = check(full(exercise, part), wrong.tolist())
-                    assert verdict.kind in (kind, "missing_factor", "factor")
-                    assert factor.name in verdict.message or verdict.kind != kind
+            right, value = right_answer(part), np.array(factor.value, float)
+            yield right / value, factor, "missing_factor"
+            yield right * value, factor, "extra_factor"
 
 
-@numeric
-def test_rounding_too_early(exercise, part):
-    right = np.array(part.answer, float)
-    rounded = np.vectorize(lambda x: float(f"{x:.3g}"))(right)
-    scale = np.abs(right).max() or 1.0
-    if np.abs(rounded - right).max() > part.tolerance * scale:
-        diagnosed(exercise, part, rounded, "rounded")
-    else:
-        assert check(full(exercise, part), rounded.tolist())
+@pytest.mark.parametrize(("exercise", "part", "wrong", "factor", "kind"), wrong_answers(without_a_factor))
+def test_forgotten_factors(exercise, part, wrong, factor, kind):
+    verdict = check(full(exercise, part), wrong)
+    assert verdict.kind in (kind, "missing_factor", "factor")
+    if verdict.kind == kind:
+        assert factor.name in verdict.message
 
 
-@numeric
-def test_one_wrong_entry_is_pointed_at(exercise, part):
-    right = np.array(part.answer, float)
-    if right.size < 3 or part.any_order:
-        assert right.size < 3 or part.any_order
-        return
-    wrong = right.copy()
-    wrong.flat[1] += 0.37 * (np.abs(right).max() or 1.0)
-    diagnosed(exercise, part, wrong, "entries")
-    verdict = check(full(exercise, part), wrong.tolist())
-    if verdict.kind == "entries":
-        assert f"Đúng {right.size - 1}/{right.size}" in verdict.message
-        assert (
-            "(1; 2)" if right.ndim == 2 and right.shape[1] > 1 else "(2; 1)" if right.ndim == 2 else "số thứ 2"
-        ) in (verdict.message)
+def three_digits(_, part):
+    yield (np.vectorize(lambda x: float(f"{x:.3g}"))(right_answer(part)),)
+
+
+@pytest.mark.parametrize(("exercise", "part", "wrong"), wrong_answers(three_digits))
+def test_rounding_too_early(exercise, part, wrong):
+    assert check(full(exercise, part), wrong).kind == "rounded"
+
+
+ROUNDED_AND_RIGHT = [
+    (exercise, part, rounded.tolist())
+    for exercise, part in NUMERIC
+    for (rounded,) in three_digits(exercise, part)
+    if is_right(part, rounded)
+]
+
+
+@pytest.mark.parametrize(("exercise", "part", "rounded"), ROUNDED_AND_RIGHT)
+def test_rounding_that_changes_too_little_is_right(exercise, part, rounded):
+    assert check(full(exercise, part), rounded)
+
+
+def second_entry(_, part):
+    wrong = right_answer(part)
+    if wrong.size > 2 and not part.any_order:
+        wrong.flat[1] += 0.37 * (np.abs(wrong).max() or 1.0)
+        yield (wrong,)
+
+
+@pytest.mark.parametrize(("exercise", "part", "wrong"), wrong_answers(second_entry))
+def test_one_wrong_entry_is_pointed_at(exercise, part, wrong):
+    right = right_answer(part)
+    verdict = check(full(exercise, part), wrong)
+    assert verdict.kind == "entries"
+    assert f"Đúng {right.size - 1}/{right.size}" in verdict.message
+    where = "số thứ 2"
+    if right.ndim == 2:
+        where = "(1; 2)" if right.shape[1] > 1 else "(2; 1)"
+    assert where in verdict.message
 
 
 CIRCLE = []

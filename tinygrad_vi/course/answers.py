@@ -14,7 +14,7 @@ from tinygrad_vi.value import Value
 #: a number, a word, a yes or no, or lists of them
 Answer = Any
 
-MOST = 10_000  # entries of a list; no exercise asks for so many
+MOST = 10_000  # entries of a list: far more than any exercise asks for
 
 YES = {"true", "co", "dung", "yes"}
 NO = {"false", "khong", "sai", "no"}
@@ -57,7 +57,7 @@ def read(given: Any, golden: Answer) -> Answer:
 
 
 def _entry(given: Any, golden: Answer) -> Answer:
-    """An entry of a list; of shapes such as ["Da", 1] a number or a letter."""
+    """An entry of a list; in a shape such as ["Da", 1] it is a number or a letter."""
     try:
         return read(given, 0.0 if isinstance(golden, str) and not _is_word(given) else golden)
     except Unreadable:
@@ -98,7 +98,7 @@ def _from_text(text: str, golden: Answer) -> Answer:
         entries = [part for part in re.split(r"\s*;\s*|,\s+|\s+", text.strip().strip("()[]")) if part]
         return [_from_text(entry, _first(golden)) for entry in entries]
     written = text.strip().replace("−", "-").replace("–", "-")
-    if re.fullmatch(r"[-+]?\d*,\d+", written):  # 0,5 as it is written in Vietnamese
+    if re.fullmatch(r"[-+]?\d*,\d+", written):  # 0,5: the decimal comma of Vietnamese
         written = written.replace(",", ".")
     try:
         return float(Fraction(written)) if "/" in written else float(written)
@@ -108,7 +108,7 @@ def _from_text(text: str, golden: Answer) -> Answer:
 
 
 def fold(text: str) -> str:
-    """A word without accents, blanks and capitals, to compare words kindly.
+    """A word without accents, blanks and capitals: words that are equal so count as the same answer.
 
     >>> fold("Điểm yên ngựa") == fold("diem  yen ngua")
     True

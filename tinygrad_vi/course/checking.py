@@ -20,15 +20,15 @@ WIDTH = 100  # of a line in a terminal
 
 @dataclass(eq=False, repr=False)
 class Verdict:
-    """What became of an answer: findings by the names of the parts, "" for the answer as a whole.
+    """The result of a check: findings by the names of the parts, "" for the answer as a whole.
 
-    It is true when everything given is right.  A notebook and a terminal show it; ``assert check(...)`` shows it too,
-    since asking for its truth shows it once.
+    It is true when everything given is right.  A notebook and a terminal show it.  So does ``assert check(...)``: the
+    first time that it is asked whether it is true, it prints itself.
     """
 
     name: str
     findings: Mapping[str, Finding]
-    #: part -> what it means, for those with a finding
+    #: part -> what it means, for the parts with a finding
     meanings: Mapping[str, str] = field(default_factory=dict)
     shown: bool = field(default=False, init=False)
 
@@ -201,4 +201,5 @@ def _what_is_asked(exercise: Exercise) -> str:
 
 def _sentence_of(error: Exception) -> str:
     text = str(error)
-    return text[:1].upper() + text[1:] + "." * (not text.endswith("."))
+    ending = "" if text.endswith(".") else "."
+    return text[:1].upper() + text[1:] + ending

@@ -1,4 +1,4 @@
-"""What a wrong answer looks like: the slips of the exercise first, then those that anyone makes anywhere.
+"""The diagnosis of a wrong answer: first the slips known for the exercise, then general ones, such as a wrong sign.
 
 Every detector compares the answer with a candidate, exactly (to the tolerance of the part) and, when nothing fits
 exactly, once more loosely, since a slip may have been computed by hand with three digits.
@@ -14,10 +14,10 @@ from itertools import combinations
 from tinygrad_vi.course.answers import Answer, flat, fold, nested, shape, written_shape
 from tinygrad_vi.course.texts import Exercise, Part, Slip
 
-#: so near, relative to the largest number, is an answer whose digits were rounded on the way
+#: how far, relative to the largest number, an answer that was rounded on the way may be off
 ROUNDED = 5e-3
 
-#: kind of finding -> how it is called
+#: kind of finding -> its title
 TITLES = {
     "right": "Đúng rồi",
     "empty": "Chưa trả lời",
@@ -171,7 +171,7 @@ def _fitting(part: Part, answer: Answer, slips: Sequence[Slip]) -> Finding | Non
     assert wanted is not None
     if got == wanted:
         return None
-    for slip in slips:  # first, since a slip may be one of shape
+    for slip in slips:  # a slip may have another shape: these come first
         if slip.answer is not None and shape(slip.answer) == got != wanted and _same(answer, slip.answer, ROUNDED):
             return _finding(slip)
     if got is not None and len(flat(answer)) == len(flat(part.answer)):
@@ -181,7 +181,7 @@ def _fitting(part: Part, answer: Answer, slips: Sequence[Slip]) -> Finding | Non
                 sizes = f"kích thước phải là {written_shape(wanted)}, của bạn là {written_shape(got)}"
                 return Finding("transposed", f"Các số đều đúng nhưng bảng bị chuyển vị: {sizes}.")
         elif [n for n in got if n != 1] == [n for n in wanted if n != 1]:
-            return None  # a row or a column for a list
+            return None  # a row or a column in place of a list
     return _expected_shape(part, answer)
 
 
@@ -302,7 +302,7 @@ def _transposed(matrix: Answer) -> Answer:
     return [list(column) for column in zip(*matrix, strict=True)]
 
 
-#: ratio to the right answer -> kind and what is said; for a single number only these are taken for slips
+#: ratio to the right answer -> kind and sentence; a single number with another ratio counts as no slip
 RATIOS = {
     2.0: ("factor", "Gấp đúng 2 lần: thiếu thừa số ½, hoặc thừa một số 2."),
     0.5: ("missing_factor", "Bằng đúng một nửa: thiếu thừa số 2, hoặc thừa một số ½."),
@@ -379,7 +379,9 @@ def _some_entries(part: Part, got: list[float], right: list[float]) -> Finding |
     if not 0 < len(wrong) < len(right):
         return None
     good = len(right) - len(wrong)
-    where = "" if part.any_order else _places(wrong, shape(part.answer) or ())  # sorted: the student's places are lost
+    where = (
+        "" if part.any_order else _places(wrong, shape(part.answer) or ())
+    )  # the entries were sorted: the student's places are unknown
     return Finding("entries", f"Đúng {good}/{len(right)} số. Xem lại{where or ' số còn lại'}.")
 
 

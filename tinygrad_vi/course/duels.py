@@ -21,7 +21,7 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Failed:
-    """What came instead of a value: the formula cannot be evaluated, for this reason."""
+    """In place of a value: the formula cannot be evaluated, and why."""
 
     reason: str
 
@@ -92,7 +92,7 @@ def _evaluated(version: Any, at: tuple[Any, ...]) -> Any:
 
 
 def plain_value(value: Any) -> Any:
-    """Numbers, words and lists of them, of whatever came."""
+    """A result as numbers, words and lists of them."""
     return value if isinstance(value, str) else read(value, value if isinstance(value, bool) else 0.0)
 
 
@@ -116,7 +116,7 @@ def _values(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def agree(value: Any, judge: Any, tolerance: float) -> bool:
-    """Whether a version says what a judge says: words alike, numbers within the tolerance of the largest one."""
+    """Whether a version agrees with a judge: equal words, numbers within a tolerance relative to the largest."""
     if isinstance(value, Failed):
         return False
     if isinstance(judge, (str, bool)):

@@ -1,4 +1,4 @@
-"""What is asked, and how to begin: the statement and the hints of an exercise."""
+"""The statement and the hints of an exercise."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tinygrad_vi.course.solved import NAME, notebooks_folder, progress, start
 from tinygrad_vi.files import read_json, write_atomically, write_json
 
 DEFAULT_FOLDER = "khoa_hoc_tinygrad_vi"
-#: which files were copied and what they were then: a file that is no longer so is the student's
+#: the copied files and their digests: a file with another digest was changed by the student
 MANIFEST, FORM = ".khoa_hoc.json", "tinygrad_vi course files"
 
 
@@ -46,13 +46,13 @@ def course(folder: str | Path = DEFAULT_FOLDER, open_browser: bool = True) -> Pa
 
 
 def _python_path() -> str:
-    """The path on which this very package is found: JupyterLab runs elsewhere, and a checkout may not be installed."""
+    """A PYTHONPATH with this very package: JupyterLab runs in another folder, and a checkout may not be installed."""
     here = str(Path(__file__).resolve().parents[2])
     return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def copy_lessons(folder: Path) -> list[str]:
-    """Copy what is new, and say in Vietnamese what became of each file."""
+    """Copy what is new; say in Vietnamese what was done with each file."""
     source = notebooks_folder()
     if source is None:
         raise FileNotFoundError("không tìm thấy bài học: hãy cài lại tinygrad_vi, hoặc chạy từ thư mục mã nguồn")
@@ -71,7 +71,7 @@ def copy_lessons(folder: Path) -> list[str]:
         if there in ("", old) and there != new:
             _copy(source / name, target)
             copied += 1
-        elif there != new and old != new:  # hers, and ours is not the one she began with
+        elif there != new and old != new:  # the student changed it, and our version is new
             beside = _beside(target, new)
             if not beside.exists():
                 _copy(source / name, beside)
@@ -93,18 +93,18 @@ def _lessons(source: Path) -> Iterator[str]:
 def _manifest(folder: Path) -> dict[str, str]:
     try:
         files: dict[str, str] = read_json(folder / MANIFEST, FORM, {"files": dict}, old_is_good=True)["files"]
-    except (FileNotFoundError, ValueError):  # the first time, or spoiled: then every file there counts as hers
+    except (FileNotFoundError, ValueError):  # no record, or a damaged one: every file there counts as the student's
         return {}
     return files
 
 
 def _digest(path: Path) -> str:
-    """What tells one content of a file from another; "" for no file."""
+    """A digest of the content of a file; "" for no file."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _beside(target: Path, digest: str) -> Path:
-    """The first free name beside the student's file, or the one that has this very version already."""
+    """The first free name beside the student's file, or the name of a copy with this very content."""
     for number in range(1, 1000):
         beside = target.with_name(f"{target.stem}_ban_moi{'' if number == 1 else f'_{number}'}{target.suffix}")
         if not beside.exists() or _digest(beside) == digest:
@@ -137,7 +137,7 @@ def _title(path: Path) -> str:
 
 
 def add_course_command(commands: Any) -> None:
-    """Enter ``course`` among the commands of ``python -m tinygrad_vi``."""
+    """Add ``course`` to the commands of ``python -m tinygrad_vi``."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "course",
         help="the lessons (in Vietnamese): copy them into a folder and open them in JupyterLab",
@@ -155,7 +155,7 @@ def add_course_command(commands: Any) -> None:
 def _folder(text: str) -> Path:
     return Path(
         text.removeprefix(" ") if text.startswith(" -") else text
-    )  # the blank is from the command line's parser
+    )  # the parser of the command line adds the blank
 
 
 def run_course(options: argparse.Namespace) -> None:
@@ -170,7 +170,7 @@ def run_course(options: argparse.Namespace) -> None:
 
 
 def _progress(folder: Path) -> Sheet:
-    """The progress of a folder; of the one she stands in when she names none."""
+    """The progress of a folder; without one, that of the current folder."""
     if (folder / NAME).exists():
         return progress(folder)
     if folder != Path(DEFAULT_FOLDER):

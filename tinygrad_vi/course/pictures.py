@@ -1,8 +1,8 @@
-"""The pictures of the lecture notes, which came to us as text alone: each is one call of this library.
+"""The pictures of the lecture notes, which we have as text only: each is drawn by one call of this library.
 
 The notes are five: S0, slides on neural networks after Bishop, CS231n, CS230 and CSC321; S1, notes on lecture 4 of
 CS231n; S2, a summary of neural networks; S3, a textbook's chapter on automatic differentiation and training; S4, notes
-on backpropagation, the Jacobian and the Hessian, of whose one picture nothing is known.
+on backpropagation, the Jacobian and the Hessian, whose only picture is lost.
 """
 
 from __future__ import annotations

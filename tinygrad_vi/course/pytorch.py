@@ -1,4 +1,4 @@
-"""PyTorch as a referee: the recorded operations done again on tensors, and differentiated by its own rules."""
+"""PyTorch as a referee: it repeats the recorded operations on tensors and differentiates them by its own rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygrad_vi.value import Value, topological_order
 def derivatives(f: Callable[..., Any], at: tuple[Any, ...]) -> Any:
     """All derivatives of f at a point, a list for each result (of one result alone).
 
-    Raises ImportError without PyTorch, ValueError for an operation that it has not.
+    Raises ImportError without PyTorch, ValueError for an operation that PyTorch does not have.
     """
     try:
         torch: Any = import_module("torch")

@@ -1,4 +1,4 @@
-"""The referee: two versions of a formula, the printed one and the corrected one, against derivatives that are computed.
+"""The referee compares the printed and the corrected version of a formula with computed derivatives.
 
 A `Duel` is one question with two answers and the judges' numbers; a `Ruling` is all duels about one mistake, as a table
 that says who is right.  `cases` has the duels about the lecture notes' own mistakes.
@@ -45,7 +45,7 @@ class Ruling:
 
     @property
     def conclusion(self) -> str:
-        """Who is right, in a sentence."""
+        """A sentence that says which version is right."""
         if not self.duels:
             return "Chỗ này không cần trọng tài bằng số."
         return {
@@ -114,7 +114,7 @@ def referee(
     be, and the point ``at``: the arguments in a tuple, or a list of such tuples for several points.  The judges are
     automatic and numerical differentiation, and with ``pytorch=True`` PyTorch's.
 
-    Raises UnknownName for an erratum that there is not, ValueError for another ``of``, TypeError without a truth.
+    Raises UnknownName for an erratum that there is not, ValueError for another ``of``, TypeError without ``truth``.
 
     >>> ruling = referee(lambda a: a - 1, lambda a: -1 / a, truth=lambda a: -a.log(), at=[(0.8,), (0.5,)])
     >>> ruling.printed_right, ruling.corrected_right
@@ -187,5 +187,7 @@ def _written(value: Any) -> str:
 
 
 def _row(numbers: Sequence[float]) -> str:
-    shown = [write_number(x, 6) for x in numbers[:8]]
-    return f"({'; '.join(shown + ['…'] * (len(numbers) > 8))})"
+    written = [write_number(x, 6) for x in numbers[:8]]
+    if len(numbers) > 8:
+        written.append("…")
+    return f"({'; '.join(written)})"

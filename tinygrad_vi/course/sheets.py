@@ -1,4 +1,4 @@
-"""Tables of words: the course's, which are shown whole, with their marks in color and their long cells in lines."""
+"""Tables of words, as the course shows them: all rows, marks in color, long cells broken into lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.names import escape_latex
 
 GREEN, RED, BLUE, GREY = "#2e7d32", "#c62828", "#1565c0", "#757575"
-#: marks are told apart by their shape; color comes on top
+#: marks differ by shape, and by color as well
 COLORS = {"✔": GREEN, "✘": RED}
 
 
@@ -61,7 +61,7 @@ def box(content: str, color: str) -> str:
 
 
 def show(thing: object) -> None:
-    """In a notebook as a cell's result is shown, elsewhere in print."""
+    """Display a thing in a notebook, print it elsewhere."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is not None and hasattr(shell, "kernel"):
         import_module("IPython.display").display(thing)

@@ -1,6 +1,6 @@
-"""Which parts of the exercises have been answered: kept in a small file in the student's folder, shown as a table.
+"""Which parts of the exercises are solved: kept in a small file in the student's folder, shown as a table.
 
-The file is ``.tien_do.json`` beside the notebooks she works in.  The environment variable TINYGRAD_VI_PROGRESS names
+The file is ``.tien_do.json`` beside the student's notebooks.  The environment variable TINYGRAD_VI_PROGRESS names
 another file, or "off" for none.  Where there is no such folder, or it cannot be written, progress lasts as long as the
 session, and the table says so.
 """
@@ -37,9 +37,9 @@ def notebooks_folder() -> Path | None:
 
 
 def progress_file() -> Path | None:
-    """The file of the folder one works in; None where nothing is to be kept.
+    """The progress file of the current folder; None where nothing is to be kept.
 
-    A folder is a student's when it has the file already, or lessons; the course's own notebooks are nobody's.
+    A student's folder has the file already, or lessons.  The folder of the course's own notebooks is none.
     """
     named = os.environ.get(VARIABLE)
     if named is not None:
@@ -69,14 +69,14 @@ def remember(exercise: Exercise, right: Iterable[str]) -> None:
 
 
 def start(folder: Path) -> None:
-    """Make the file of a new student's folder, so that what she solves there is kept."""
+    """Make the progress file of a new student's folder."""
     file = folder / NAME
     if not file.exists():
         _save(file, {})
 
 
 def _load(file: Path | None) -> tuple[Passed, str]:
-    """What the file and this session hold, and what is wrong with the file."""
+    """The solved parts of the file and of this session, and what is wrong with the file."""
     passed = {name: list(parts) for name, parts in _session.get(file, {}).items()}
     if file is None or not file.exists():
         return passed, ""

@@ -1,4 +1,4 @@
-"""The exercises and the errata, read from the two data files: the one place that knows a right answer.
+"""The exercises and the errata, read from two data files.  Right answers stand nowhere else.
 
 `exercises.json` and `errata.json` are texts to be read and corrected by people.  An exercise has parts, each with its
 answer; slips, which are wrong answers that people really give, each with its diagnosis; and three hints.
@@ -26,8 +26,8 @@ class UnknownName(ValueError):
 class Part:
     """One thing asked for.  An answer is right within ``tolerance`` of it, relative to its largest number.
 
-    between: an interval to be in, instead.  accept: other ways to say a word.  terms: ways to write the answer as a
-    sum, whose terms are what someone finds who forgets to add up all paths.
+    between: an interval of right answers, instead of a number.  accept: other words for the answer.  terms: ways to
+    write the answer as a sum; someone who forgets to add up all paths gives one of the terms.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Factor:
 
     name: str
     value: Any
-    parts: tuple[str, ...] = ()  # of all parts, when empty
+    parts: tuple[str, ...] = ()  # empty: a factor of all parts
 
 
 @dataclass(frozen=True)

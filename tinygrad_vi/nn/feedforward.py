@@ -23,6 +23,9 @@ from tinygrad_vi.nn.activations import (
 from tinygrad_vi.nn.module import Module
 from tinygrad_vi.value import Value, dot
 
+#: empty while nobody notes what is computed: asking this costs less than asking the mode
+_NOTED = modes.noting.open
+
 
 class VectorModule(Module):
     """What modules with a fixed number of inputs share."""
@@ -107,7 +110,11 @@ class Neuron(VectorModule):
     def _output(self, x: list[Any]) -> Any:
         if len(self.w) < len(x):
             x = [x[i] for i in self.connected]
-        return self._activate(self._sum(self.w, x, self.b))
+        total = self._sum(self.w, x, self.b)
+        output = self._activate(total)
+        if _NOTED and (notes := modes.noting.get()):  # somebody draws the network
+            notes.neuron(self, x, total, output)
+        return output
 
     def _label(self, w: str, b: str) -> None:
         for i, value in zip(self.connected, self.w, strict=True):
@@ -220,8 +227,11 @@ class Layer(VectorModule):
 
     def outputs(self, x: list[Any]) -> list[Any]:
         """The same, always as a list."""
-        outputs = [neuron._output(x) for neuron in self.neurons]
-        return self._activate(outputs) if self._activate else outputs
+        units = [neuron._output(x) for neuron in self.neurons]
+        outputs = self._activate(units) if self._activate else units
+        if _NOTED and (notes := modes.noting.get()):  # somebody draws the network
+            notes.layer(self, units, outputs)
+        return outputs
 
     def _label(self, number: str) -> None:
         for j, neuron in enumerate(self.neurons):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from tinygrad_vi import modes
 from tinygrad_vi.checks import ShapeError, counted, plain, whole_number
 from tinygrad_vi.nn.activations import (
     ACTIVATIONS,
@@ -12,7 +13,6 @@ from tinygrad_vi.nn.activations import (
     Activation,
     Initializer,
     generator,
-    identity,
     look_up,
     name_of,
 )
@@ -258,19 +258,28 @@ class RNN(Module):
     def forward(self, sequence: Any, state: Any = None) -> Any:
         """The outputs, one for each step (only the last one with ``last``); raises ShapeError for an empty sequence."""
         states = self.states(sequence, state)
-        read = self.output.forward if self.output is not None else identity
         if self.last:
-            return read(self.cell.hidden(states[-1]))
-        return [read(self.cell.hidden(state)) for state in states]
+            return self._read(states[-1])
+        return [self._read(state) for state in states]
+
+    def _read(self, state: Any) -> Any:
+        """The output at one step."""
+        h = self.cell.hidden(state)
+        y = h if self.output is None else self.output.forward(h)
+        if notes := modes.noting.get():
+            notes.reading(h, y)
+        return y
 
     def states(self, sequence: Any, state: Any = None) -> list[Any]:
         """The state of the cell after each step."""
-        states = []
+        states, notes = [], modes.noting.get()
         if not isinstance(plain(sequence), (list, tuple)):
             raise TypeError(f"an RNN takes a sequence, a list of steps, got {sequence!r:.60}")
         for x in plain(sequence):
-            state = self.cell.forward(x, state)
+            before, state = state, self.cell.forward(x, state)
             states.append(state)
+            if notes:
+                notes.step(x, before, state)
         if not states:
             raise ShapeError("an RNN needs a sequence of at least one step, got an empty one")
         return states

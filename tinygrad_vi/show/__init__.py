@@ -1,4 +1,4 @@
-"""Everything for the eye: computation graphs and networks as pictures, tapes as tables, training as plots."""
+"""Pictures, tables and plots of graphs, networks, tapes and training."""
 
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -37,7 +37,7 @@ if _TYPE_CHECKING:
     from tinygrad_vi.show.ways import numerical_error as numerical_error
     from tinygrad_vi.show.ways import three_ways as three_ways
 
-#: each picture is a room that is opened when it is first asked for: what each room offers
+#: module -> the names that it offers; a module is imported when one of its names is first used
 _ROOMS = {
     "graphs.gates": ("draw_circuit", "draw_gates"),
     "graphs.scalars": ("draw",),

@@ -1,4 +1,4 @@
-"""The sheet of paper of all graph pictures: colours, letters, boxes, and a `Drawing` that shows and saves itself."""
+"""What all graph pictures share: colours, fonts, boxes, and the `Drawing` that shows and saves itself."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Drawing:
         size = {"width": width * 72 // DOTS_PER_INCH, "height": height * 72 // DOTS_PER_INCH}
         small = self.png if len(self.png) <= LARGEST_PNG else render(self.source, "png", DOTS_PER_INCH // 2)
         png = base64.b64encode(small).decode()
-        # a page that is too narrow shrinks the picture, but not so far that it could not be read
+        # on a narrow page the picture shrinks, but stays large enough to be read
         fitting = f'<svg style="max-width: 100%; min-width: {size["width"] * 6 // 10}pt; height: auto"'
         svg = self.svg.replace("<svg", fitting, 1)
         return {"image/svg+xml": svg, "image/png": png, "text/plain": repr(self)}, {"image/png": size}
@@ -98,7 +98,7 @@ def new_digraph(**graph_attributes: str) -> Digraph:
 
 
 def draw_box(graph: Digraph, name: str, lines: list[str], colors: tuple[str, str], **style: str) -> None:
-    """A node with these lines of text, which may be anything."""
+    """A node with these lines of text."""
     fill, border = colors
     width = box_width(lines, round_=style["shape"] == "ellipse")
     graph.node(name, plain_label(lines), fillcolor=fill, color=border, width=f"{width:.2f}", **style)
@@ -119,7 +119,7 @@ def plain_label(lines: Iterable[str]) -> str:
     """Lines of text as a label in which nothing is taken for a command."""
     from graphviz import escape, nohtml
 
-    # a line of nothing has brought Graphviz down
+    # Graphviz has crashed on an empty line
     label: str = nohtml("\\n".join(escape(line.replace("&", "&amp;")) if line.strip() else "\u00a0" for line in lines))
     return label
 

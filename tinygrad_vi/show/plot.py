@@ -1,4 +1,4 @@
-"""The sheet of paper of all plots: colours, marks, axes, and a `Plot` that shows and saves itself.
+"""What all plots share: colours, marks, axes, and the `Plot` that shows and saves itself.
 
 Figures are made without pyplot, so they need no display and leave no state behind.
 """
@@ -65,7 +65,7 @@ class Plot:
 
 
 def clean_texts(figure: Any) -> None:
-    """Texts without the signs that no file may hold, such as control characters, and with an end."""
+    """Shorten texts, and remove signs that no file may hold, such as control characters."""
     from matplotlib.text import Text
 
     for artist in figure.findobj(Text):
@@ -95,7 +95,7 @@ def styled(axis: Any) -> Any:
 
 def fewer_colors(png: bytes, colors: int = 256) -> bytes:
     """The same picture in so many colours: a third of the size or less, so that notebooks stay small."""
-    from PIL import Image  # matplotlib brings it along
+    from PIL import Image  # Pillow comes with matplotlib
 
     small = BytesIO()
     Image.open(BytesIO(png)).convert("RGB").quantize(colors, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
@@ -110,6 +110,6 @@ def new_axes(width: float, height: float, rows: int = 1, columns: int = 1) -> tu
 
 
 def padded(xs: Sequence[float]) -> tuple[float, float]:
-    """From the smallest to the largest number, and a margin."""
+    """The smallest and the largest number, with a margin."""
     margin = 0.12 * (max(xs) - min(xs)) or 1.0
     return min(xs) - margin, max(xs) + margin

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 
 DOTS_PER_INCH = 144  # of PNG pictures: twice what a screen used to have
 
-# In a process of its own, so that what font libraries have to say never reaches the user's screen, and a crash of
-# Graphviz never ends the user's Python.
+# It runs in a process of its own: warnings of font libraries stay off the user's screen, and a crash of Graphviz does
+# not end the user's Python.
 PYGRAPHVIZ = """
 import sys, pygraphviz
 graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode("utf-8"))

@@ -1,4 +1,4 @@
-"""How pictures and pages are saved: the name's ending says in which form, and the file is whole or not there."""
+"""Saving pictures and pages: the ending of the name decides the form, and no file is left half-written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mistakes of the lecture notes that a number decides: each a case, computed with the engine."""
+"""The mistakes of the lecture notes that can be decided by a number: one case each, computed with the engine."""
 
 from tinygrad_vi.course.cases import activations as activations
 from tinygrad_vi.course.cases import graphs as graphs

@@ -17,6 +17,6 @@ CASES: dict[str, Case] = {}
 
 
 def case(function: Case) -> Case:
-    """Enter a case: its function bears the name of its erratum, e09."""
+    """Register a case: its function has the name of its erratum, such as e09."""
     CASES[function.__name__.upper()] = function
     return function

@@ -16,7 +16,7 @@ from tinygrad_vi.derivatives import grad, jacobian
 from tinygrad_vi.functions import total
 from tinygrad_vi.ops import log, sigmoid, tanh
 
-#: one row of weights of a unit after the other; the bias stands apart
+#: a row of weights for each unit; the biases are a list of their own
 SMALL_W, SMALL_B, SMALL_X = [[[0.2, -0.4], [0.7, 0.1]], [[0.5, -0.3]]], [[0.1, -0.2], [0.05]], [0.6, -1.1]
 
 

@@ -27,7 +27,7 @@ def collapse(outputs: Sequence[Value], model: Any = None) -> Collapsed:
 # --- The collapsed graph ----------------------------------------------------------------------------------------------
 
 INPUTS, UNIT, TOGETHER, PENALTY, LOSS = range(5)
-SHARED = -1  # the part of the inputs that goes into several of them
+SHARED = -1  # for inputs that go into several layers
 
 
 @dataclass(eq=False)
@@ -98,7 +98,7 @@ class Collapsed:
         return self._index[key]
 
     def _reach(self) -> tuple[bytearray, bytearray]:
-        """For each node whether a neuron comes later, and what it is computed from: 2 a neuron, 1 a parameter, 0."""
+        """For each node whether a neuron uses it, and what it is made of: a neuron (2), a parameter (1) or none (0)."""
         record, part_of = self.record, self.neurons.part_of
         leads_on, behind = bytearray(len(record)), bytearray(len(record))
         for i in reversed(record.operations()):
@@ -170,7 +170,7 @@ class Collapsed:
             owner[i] = self._box(*between) if (between, self._signature(i)) in known else self._box(LOSS)
 
     def _between(self, i: int) -> tuple[int, int, int]:
-        """The unit that alone makes a node after its sum; of several, what their layer does together."""
+        """The box of a node after the sums: that of the only unit it is made of, or of what a layer does together."""
         owners = {self.owner[p] for p in self.record.operands[i] if self._behind[p] == 2}
         boxes = [self.boxes[owner] for owner in owners]
         if len(boxes) == 1:
@@ -183,7 +183,7 @@ class Collapsed:
         return kind(i), tuple(made_of)
 
     def _activated(self) -> dict[int, int]:
-        """Activation -> sum, where every copy of a neuron has the same one and nothing else is made of its sum."""
+        """Activation -> sum, for neurons whose sums go into the same activation in every copy and nowhere else."""
         found: dict[tuple[int, str], dict[int, int]] = defaultdict(dict)
         for i in self.record.operations():
             operands = self.record.operands[i]
@@ -199,7 +199,7 @@ class Collapsed:
         }
 
     def _own_leaves(self) -> None:
-        """A leaf that is no parameter and no input, such as a target, goes with the first that uses it."""
+        """A leaf that is no parameter and no input, such as a target, goes into the box that uses it first."""
         owner = self.owner
         for i in self.record.operations():
             for p in self.record.operands[i]:
@@ -242,7 +242,7 @@ class Collapsed:
 
     @property
     def examples(self) -> int:
-        """How often the layer was computed that was so least often, for each of its steps."""
+        """How many examples there are: the smallest number of copies of a layer, over its number of steps."""
         return min(layer.copies // layer.steps for layer in self.layers)
 
 

@@ -126,7 +126,7 @@ def _new_graph(**layout: str) -> Digraph:
 
 
 class _Use(NamedTuple):
-    """Where a value goes, what comes back from there, and as which product."""
+    """One use of a value: the gate it goes to, the gradient that comes back, and the product that this is."""
 
     end: str
     flow: float
@@ -148,7 +148,8 @@ class _Circuit:
                 raise not_finite(v)
         if len(upstream) != len(outputs):
             raise ShapeError(
-                f"there are {counted(len(outputs), 'output')} and {counted(len(upstream), 'upstream gradient')}"
+                f"give one upstream gradient for each output: there are {counted(len(outputs), 'output')} and "
+                f"{counted(len(upstream), 'upstream gradient')}"
             )
         self.outputs, self.local, self.roles, self.digits = outputs, local, roles, digits
         self.upstream = [checks.number(u, "an upstream gradient") for u in upstream]
@@ -249,7 +250,9 @@ class _Circuit:
             self.graph.edge(tail, f"{head}:b:w", **BACK)
 
     def _draw_gate(self, name: str, text: str, role: str) -> None:
-        lines = [text if "**" in text else text.replace("*", "×")] + [role] * bool(self.roles and role)
+        lines = [text if "**" in text else text.replace("*", "×")]
+        if self.roles and role:
+            lines.append(role)
         width = max(map(text_width, lines)) * FONT_SIZE / 72 + 0.16
         shape = "box" if len(lines) > 1 else "circle" if width < 0.5 else "ellipse"
         size = {"fixedsize": "true", "width": "0.42"} if shape == "circle" else {"width": f"{1.12 * width:.2f}"}

@@ -15,7 +15,7 @@ from tinygrad_vi.show.graphs.neurons import Neurons, Union
 
 @dataclass(eq=False)
 class FoundLayer:
-    """Units side by side, each of them a neuron, or in a cell with gates several.
+    """Units side by side.  A unit is one neuron, in a cell with gates one neuron for each gate.
 
     copies: how often a unit was computed.  steps: the longest way through the copies of one unit, 1 unless the layer
     feeds itself.
@@ -40,7 +40,7 @@ class _Place:
 
 
 class Grouping:
-    """Neurons by layer: of those whose parameters are called alike, the ones that do not feed each other."""
+    """Neurons by layer: their parameters have the same kind of name, and they do not feed each other."""
 
     def __init__(self, neurons: Neurons, module: Any) -> None:
         self.neurons, self.record, self.names, self.module = neurons, neurons.record, neurons.names, module
@@ -75,7 +75,7 @@ class Grouping:
         return _Place(frozenset(name.base for name in named), rest[:-1], rest[-1] if rest else None)
 
     def _depths(self) -> dict[int, int]:
-        """For each neuron how many neurons come one after the other up to it, the first time that it is met."""
+        """For each neuron the length of the longest chain of neurons up to its first copy."""
         level = [0] * len(self.record)
         depth: dict[int, int] = {}
         for i in self.record.operations():
@@ -86,7 +86,7 @@ class Grouping:
         return depth
 
     def _feeding(self) -> dict[int, tuple[int, int]]:
-        """For each neuron those that it is computed from, ever and the first time, as bits of their places."""
+        """For each neuron the neurons that any copy, and the first copy, is computed from, as bits of their places."""
         bit = {neuron: 1 << k for k, neuron in enumerate(self.place)}
         behind = [0] * len(self.record)
         level = [0] * len(self.record)
@@ -107,10 +107,11 @@ class Grouping:
         return {neuron: (ever[neuron], first[neuron] & ~bit[neuron]) for neuron in self.place}
 
     def _in_turn(self, neurons: list[int]) -> list[list[int]]:
-        """Neurons that are called alike, those first that none of the others feeds, then those that these feed, ...
+        """Groups of neurons with one kind of name: first those that no other feeds, then those that these feed, ...
 
-        One feeds another when it does so before that one is computed for the first time, or when it does so at all,
-        is not fed back, and that one does not feed itself, as units of a recurrent layer do at the next step.
+        Units of a recurrent layer feed each other at the next step, and stay together all the same.  So a neuron
+        counts as feeding another only if it feeds the first copy of it; or if it feeds any copy, the other does not
+        feed it back, and the other does not feed itself.
         """
         bit = {neuron: 1 << k for k, neuron in enumerate(self.place)}
         everybody = sum(bit[neuron] for neuron in neurons)
@@ -124,7 +125,7 @@ class Grouping:
                 if u != v and bit[u] & perhaps and (bit[u] & first or not self.feeding[u][0] & bit[v])
             ]
         turn: dict[int, int] = {}
-        while len(turn) < len(neurons):  # it has no cycles: a way back is never one of the first time
+        while len(turn) < len(neurons):  # no cycles: first copies never feed each other both ways
             now = [v for v in neurons if v not in turn and all(u in turn for u in fed_by[v])]
             assert now, "neurons feed each other in a circle"
             turn |= {v: 1 + max((turn[u] for u in fed_by[v]), default=-1) for v in now}
@@ -146,7 +147,7 @@ class Grouping:
         return list(found.values())
 
     def _split(self, neurons: list[int]) -> list[list[int]]:
-        """Apart by depth, where several neurons have one name."""
+        """Split neurons with the same name by depth."""
         if len(self._distinct(neurons)) == len(neurons):
             return [neurons]
         by_depth: dict[int, list[int]] = defaultdict(list)

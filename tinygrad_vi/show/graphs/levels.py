@@ -57,11 +57,11 @@ def draw_level(
 
 
 class _Words:
-    """What stands in boxes."""
+    """The texts of the boxes."""
 
     def __init__(self, found: Collapsed, digits: int) -> None:
         self.found, self.record, self.digits = found, found.record, digits
-        # a sweep leaves leaves alone to which nothing flows: their gradient is then 0
+        # a sweep does not touch leaves that it does not reach: their gradient is then 0
         self.swept = all(output.grad is not NOT_COMPUTED for output in self.record.outputs)
         self.outputs = {self.record.place[v] for v in self.record.outputs}
 
@@ -72,8 +72,8 @@ class _Words:
             steps = longest
         if copies not in (examples, examples * steps):
             return f"×{copies:,} uses"
-        parts = [f"×{steps:,} steps"] * (steps > 1) + [f"×{examples:,} examples"] * (examples > 1)
-        return " ".join(parts)
+        times = ((steps, "steps"), (examples, "examples"))
+        return " ".join(f"×{count:,} {name}" for count, name in times if count > 1)
 
     def activation(self, boxes: Iterable[Box]) -> str:
         """The functions after the sums, by name: ``tanh``."""
@@ -109,7 +109,7 @@ class _Words:
         boxes = list(boxes)
         operations = sum(box.operations for box in boxes)
         values = counted(sum(box.values for box in boxes), "value")
-        return values + f", {counted(operations, 'operation')}" * (operations > 0)
+        return f"{values}, {counted(operations, 'operation')}" if operations else values
 
     def group(self, boxes: Sequence[Box]) -> list[str]:
         """The text of all boxes of a layer, or of another kind, as one."""
@@ -215,7 +215,7 @@ class _Edges:
                 self.of_parameters[name[tail], name[head]] += found.of_parameters[tail, head]
 
     def __iter__(self) -> Iterator[tuple[str, str, int, bool]]:
-        """Tail, head, count, and whether nothing but parameters flows there, as into a penalty."""
+        """Tail, head, count, and whether all of these edges begin at parameters, as those into a penalty do."""
         for (tail, head), n in sorted(self.count.items()):
             yield tail, head, n, self.of_parameters[tail, head] == n
 
@@ -280,7 +280,7 @@ class _Columns:
         return {INPUTS: (-1, 0), LOSS: (last, 0), PENALTY: (last, 1)}.get(kind, (k, kind))
 
     def _head(self, slots: list[list[Box]]) -> list[str]:
-        """The text above a column; it says what its lines stand for, of which there may be many."""
+        """The text above a column, with the number of edges that its lines stand for."""
         boxes = {id(box) for slot in slots for box in slot}
         of = self.found.boxes
         counts = [n for (a, b), n in self.found.edges.items()
@@ -332,9 +332,9 @@ class _Columns:
         lines: dict[tuple[str, str], dict[str, str]] = {}
         for tail, head, n, of_parameters in _Edges(self.found, [self.name[id(box)] for box in self.found.boxes]):
             a, b = self.column[tail], self.column[head]
-            if of_parameters or (a == b and not self._is_last(a)):  # a penalty says what it is made of
+            if of_parameters or (a == b and not self._is_last(a)):  # a penalty names the parameters that it is made of
                 continue
-            # lines that pass a layer go together, below it
+            # lines that pass a layer run together below it
             stops = [f"pass_{side}{k}" for k in range(a + 1, b) for side in ("before", "after")]
             for u, v in zip([tail, *stops], [*stops, head], strict=True):
                 lines[u, v] = {"tooltip": _written(n)} if u == tail else {}
@@ -359,7 +359,7 @@ def _port(name: str, side: str) -> str:
 
 
 def _shortened(boxes: list[Box], most: int) -> list[list[Box]]:
-    """The boxes one by one, or where there are too many the middle ones as one."""
+    """One list for each box; of too many boxes the middle ones share a list."""
     n = len(boxes)
     if n <= most:
         return [[box] for box in boxes]
@@ -368,5 +368,5 @@ def _shortened(boxes: list[Box], most: int) -> list[list[Box]]:
 
 
 def _point(along: float, across: float, down: bool) -> str:
-    """A place that Graphviz is to keep."""
+    """A fixed place: Graphviz does not move it."""
     return f"{-across:.2f},{-along:.2f}!" if down else f"{along:.2f},{across:.2f}!"

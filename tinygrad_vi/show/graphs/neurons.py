@@ -127,7 +127,7 @@ def named_parameters(record: Record, model: Any) -> tuple[dict[int, Name], set[i
 
 
 class Sum:
-    """The parameters of a sum, and of each word among their names the numbers of one, and which of them runs."""
+    """The parameters of a sum; for each word in their names, the numbers of one of them and the number that varies."""
 
     __slots__ = ("biases", "parameters", "rows")
 
@@ -149,7 +149,7 @@ class Sum:
         )
 
     def pour(self, other: Sum) -> None:
-        """Take in another sum."""
+        """Merge another sum into this one."""
         self.parameters |= other.parameters
         self.biases |= other.biases
         for base, (indices, runs) in other.rows.items():
@@ -159,7 +159,7 @@ class Sum:
 
 
 def _meet(one: tuple[tuple[int, ...], int | None], other: tuple[tuple[int, ...], int | None]) -> int | None:
-    """The place of the one number that differs between two names of a row; None when they are of different rows."""
+    """The place of the only number in which two names differ; None when they differ in more: they are of two rows."""
     (u, k), (v, m) = one, other
     differing = [i for i, (a, b) in enumerate(zip(u, v, strict=True)) if a != b] if len(u) == len(v) else []
     if len(differing) != 1 or any(runs not in (None, differing[0]) for runs in (k, m)):
@@ -222,14 +222,14 @@ class Neurons:
     def _single(self, parameter: int, bias: bool = False) -> Sum:
         found, name = Sum(), self.names[parameter]
         found.parameters.add(parameter)
-        if self.called[name] == 1:  # a name that several have says nothing
+        if self.called[name] == 1:  # a name that several parameters have tells nothing
             found.rows[name.base] = name.indices, None
         if bias:
             found.biases.add(name.base)
         return found
 
     def _part(self, p: int, zero: bool) -> Sum | None:
-        """What an operand brings to a sum; None when it does not belong into one."""
+        """The part of a sum that an operand is; None when it is none."""
         if p in self.names:
             return self._single(p, bias=True)
         if p in self.sums and self.record.uses[p] == 1:
@@ -237,11 +237,11 @@ class Neurons:
         return Sum() if zero and p < self.record.leaves and self.record.nodes[p].data == 0.0 else None
 
     def _gather(self, i: int, operands: Sequence[int], parts: Sequence[Sum | None]) -> bool:
-        """Make a node a sum of parts, unless one of them is none, or they are of different neurons."""
+        """Take a node for a sum of these parts, unless one is None or they are of different neurons."""
         known = [part for part in parts if part is not None]
         if len(known) < len(parts):
             return False
-        # of two the smaller is poured into the larger, so that a long chain takes linear time
+        # merge the smaller into the larger: a long chain then takes linear time
         whole, *rest = sorted(known, key=len, reverse=True) if len(known) == 2 else [Sum(), *known]
         for part in rest:
             if not whole.accepts(part):
@@ -295,7 +295,7 @@ class Union:
         self.parent: dict[Any, Any] = {}
 
     def find(self, x: Any) -> Any:
-        """The one that stands for the set of x."""
+        """The representative of the set of x."""
         parent = self.parent
         parent.setdefault(x, x)
         while parent[x] != x:
@@ -303,6 +303,6 @@ class Union:
         return x
 
     def unite(self, x: Any, y: Any) -> None:
-        """Make the sets of x and y one, which the smaller of the two stands for."""
+        """Merge the sets of x and y; the smaller representative stays."""
         a, b = sorted((self.find(x), self.find(y)))
         self.parent[b] = a

@@ -1,4 +1,4 @@
-"""Computation graphs as pictures: boxes are values, circles are operations, as in the picture micrograd made known."""
+"""Computation graphs as pictures, as micrograd draws them: boxes are values, circles are operations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tinygrad_vi.show.paper import (
 DIRECTIONS = ("LR", "TB")
 LEVELS = ("scalar", "neuron", "layer")
 
-#: what a value used more than once does to the gradient; the roles of operations stand in their rows
+#: the role of a value that is used more than once; the roles of operations stand in their rows
 COPY_ROLE = "copy: adder"
 
 
@@ -109,7 +109,7 @@ class _Sketch:
                 f"a smaller part, such as one neuron or one example, or call draw(..., max_nodes={len(self.nodes)})"
             )
         self.outputs = set(outputs)
-        # a sweep leaves leaves alone to which nothing flows: their gradient is then 0
+        # a sweep does not touch leaves that it does not reach: their gradient is then 0
         self.swept = all(output.grad is not NOT_COMPUTED for output in outputs)
         self.uses = Counter(parent for node in self.nodes for parent in node.parents)
         self.on_path: set[Value] = set() if highlight is None else self._reached_from(highlight)
@@ -188,7 +188,7 @@ class _Sketch:
 
 
 def _from_afar(outputs: list[Value]) -> str:
-    """The advice to draw a network's neurons or layers, where the graph has such."""
+    """The advice to draw neurons or layers, where the graph has any."""
     from tinygrad_vi.show.graphs.boxes import collapse
 
     try:

@@ -123,7 +123,9 @@ class _Sketch:
     def _caption(self) -> tuple[str, str]:
         if self.forward:
             inputs = [v for v in self.tape.inputs if len(self.tape.inputs) <= 3 or self.trace[v] != 0.0]
-            seeds = [self._seed(v) for v in inputs] + ["the others 0"] * (len(inputs) < len(self.tape.inputs))
+            seeds = [self._seed(v) for v in inputs]
+            if len(inputs) < len(self.tape.inputs):
+                seeds.append("the others 0")
         else:
             seeds = [self._output_seed()]
         mode, way = ("forward", "on") if self.forward else ("reverse", "back")
@@ -166,7 +168,7 @@ class _Sketch:
         graph.edge(*ends, label=label, penwidth=width, **self.arrow)
 
     def _draw_ends(self, graph: Digraph) -> None:
-        """Beside the inputs and the output, what is known of them and what was asked for."""
+        """Draw the seeds and the results beside the inputs and the output."""
         for row in self.tape.inputs:
             end = f"s{self.ids[row]}"
             _draw(graph, end, [(self._seed(row), self.color)], shape="plaintext")

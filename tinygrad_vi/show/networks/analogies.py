@@ -1,4 +1,4 @@
-"""What a unit is like: a template that its inputs are compared with, and a nerve cell, loosely."""
+"""Two comparisons: a unit as a template for its inputs, and a unit as a nerve cell."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def templates(
     layers = [layers_of(model, "templates")[0] for model in models]
     rows, columns = _image_shape(layers, shape)
     if titles and len(titles) != len(layers):
-        raise ShapeError(f"there are {counted(len(layers), 'model')} and {counted(len(titles), 'title')}")
+        raise ShapeError(
+            f"give each model a title: there are {counted(len(layers), 'model')} and {counted(len(titles), 'title')}"
+        )
     if names and len(names) != layers[0].n_outputs:
         raise ShapeError(f"the first model has {counted(layers[0].n_outputs, 'unit')}, got {len(names)} names")
     figure = new_figure(0.8 + 4.6 * len(layers), 5.4)
@@ -188,7 +190,7 @@ def _draw_cell(axis: Any, words: dict[str, str]) -> None:
     ):
         _dendrite(axis, start, bend, end)
         axis.plot([-0.2, 0.55], [end[1], end[1]], color=GREY, linewidth=2.0, solid_capstyle="round")
-        axis.add_patch(Circle((0.57, end[1]), 0.1, color=GREY))  # what comes in from another cell
+        axis.add_patch(Circle((0.57, end[1]), 0.1, color=GREY))  # the axon of another cell
     (x, y) = BODY
     axis.plot([x + 0.7, AXON_END], [0, 0], color=GREEN, linewidth=4.0, zorder=1)
     for k in range(3):

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import ShapeError, counted, whole_number
 from tinygrad_vi.nn.feedforward import MLP, Layer, Neuron
-from tinygrad_vi.show.networks.notation import NOTATIONS, layer_formulas, unit_name, weight_name
-from tinygrad_vi.show.networks.one_example import Loss, Pass, has_own_forward, layers_of, run, skips_to
+from tinygrad_vi.show.networks.notation import NOTATIONS, layer_formulas, unit_name, weight_name, write_vector
+from tinygrad_vi.show.networks.one_example import (
+    Loss,
+    Pass,
+    has_own_forward,
+    layers_of,
+    run,
+    skips_to,
+    used_elsewhere,
+)
 from tinygrad_vi.show.paper import (
     FONT_SIZE,
     TEXT,
@@ -38,6 +46,7 @@ MOST_NUMBERS = 20
 COLUMN, ROW = 2.4, 0.9  # inches between columns and between rows
 SMALL = 9.0  # the size of the numbers on lines
 LINE = 0.19  # inches from line to line of text
+ARROWHEAD = 0.11  # inches below a circle for the heads of arrows, before its numbers begin
 UNIT, BIAS = ("#dbeafe", "#1d4ed8"), ("#f1f5f9", "#64748b")
 
 #: what the options may be
@@ -77,7 +86,8 @@ def draw_network(
     x: one example; what the units make of it stands below them.  Without a flow it is then "forward".
     target: of the example; what flows back stands there too: below the units the error signal delta, which is the
     derivative of the loss by what goes into the activation, on the lines the gradient of the weight.  Without a flow it
-    is then "both".  These numbers come from a run of the picture's own; ``grad`` stays as it is.
+    is then "both".  For these numbers the model is called once; ``grad`` stays as it is.  Where it answers something
+    else than its last layer, because its own ``forward`` goes on, the answer stands above the outputs.
     loss: of (output, target), such as `losses.bce`; 1/2 sum (y - t)**2 when left out.
 
         delta_k = dL/da_k,    delta_j = h'(a_j) sum_k w_kj delta_k    (Bishop, equation 5.56)
@@ -87,7 +97,8 @@ def draw_network(
     examples as rows, Z = A W + b, with all shapes.
 
     Raises TypeError for anything that is no MLP, Layer or Neuron, ShapeError for a wrong number of names or inputs,
-    ValueError for options that are unknown or do not go together.
+    ValueError for options that are unknown or do not go together, and for a model whose own ``forward`` does not call
+    each layer once with the outputs of the layer before it.
 
     >>> net = MLP.from_weights([[[0.15, 0.2], [0.25, 0.3]], [[0.4, 0.45]]], activation="sigmoid")
     >>> draw_network(net, x=[0.05, 0.1], target=0.01)
@@ -99,13 +110,8 @@ def draw_network(
         if given not in CHOICES[name]:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, CHOICES[name]))}, got {given!r}")
     flow = flow or (None if x is None else "forward" if target is None and loss is None else "both")
-    formulas = _formulas(model, layers, notation, flow)
     done = _run(model, layers, flow, x, target, loss)
-    if formulas and done is None and has_own_forward(model):
-        raise ValueError(
-            f"{type(model).__name__} has a forward pass of its own, for which the formulas of its layers may be wrong: "
-            "leave out the notation, or give an example, draw_network(model, x=...), on which they are checked"
-        )
+    formulas = _formulas(model, layers, notation, flow, done)
     columns = _columns(layers, bias and flow != "backward", max_units, notation, inputs, outputs)
     lines = [
         line for k in range(len(layers)) for line in _lines(layers, columns, k, skips_to(model, layers, k), notation)
@@ -113,6 +119,8 @@ def draw_network(
     weights = len(lines) <= MOST_NUMBERS if weights is None else weights
     on_lines = [_line_note(line, weights, done, flow, digits) for line in lines] if weights else []
     below_units = _unit_notes(columns, done, flow, digits) if done else {}
+    if done and done.answer:
+        columns[-1].title += f"\nanswer {write_vector(done.answer, digits)}"
     if done and done.loss is not None:
         columns[-1].title += f"\nloss {write_number(done.loss.data, digits)}"
     plan = _Plan(columns, lines, on_lines, below_units, formulas, flow)
@@ -141,8 +149,10 @@ class _Plan:
             _draw_line(graph, line, largest, self.flow)
         across = COLUMN * self._spread()
         down = ROW + 0.8 * LINE * max(map(len, self.below_units.values()), default=0) + 0.4 * tall
-        # hidden units out of the way of lines that pass them
-        lift = [0.0, *[0.35 * down * any(line.skips for line in self.lines)] * (len(self.columns) - 2), 0.0]
+        # lines that skip the hidden layers pass below their units
+        lift = [0.0] * len(self.columns)
+        if any(line.skips for line in self.lines):
+            lift[1:-1] = [0.35 * down] * (len(self.columns) - 2)
         places: dict[str, Point] = {}
         for column, up in zip(self.columns, lift, strict=True):
             places |= column.draw(graph, across, down, up, self.below_units)
@@ -156,16 +166,31 @@ class _Plan:
         return max(1.3 if self.on_lines else 1.0, 0.8 + 0.85 * widest, 1.55 if self.formulas else 0.0)
 
 
-def _formulas(model: Any, layers: list[Layer], notation: str, flow: str | None) -> list[tuple[Note, Note]]:
+def _formulas(
+    model: Any, layers: list[Layer], notation: str, flow: str | None, done: Pass | None
+) -> list[tuple[Note, Note]]:
     """The formulas below each column, and those between it and the column before."""
     if notation == "units" or flow is None:
         return []
     if isinstance(model, MLP) and model.skip:
         raise ValueError(f"a network with skip=True has no formulas in the notation {notation!r}: leave it out")
+    if done is None and has_own_forward(model):
+        raise ValueError(
+            f"{type(model).__name__} has a forward pass of its own, for which the formulas of its layers may be wrong: "
+            "leave out the notation, or give an example, draw_network(model, x=...), on which they are checked"
+        )
+    if done and done.loss is not None and any(used_elsewhere(done, layers, k) for k in range(len(layers))):
+        raise ValueError(
+            "weights or units have a gradient that does not come through the layers alone, as with a penalty in the "
+            f"loss, and the formulas in the notation {notation!r} would be wrong: leave the notation out"
+        )
+    answers = done is None or not done.answer
     found: list[tuple[Note, Note]] = [([], []) for _ in range(len(layers) + 1)]
     for backward, color in ((False, TEXT), (True, NEGATIVE)):
         if flow in ("both", "backward" if backward else "forward"):
-            for (units, between), (u, b) in zip(found, layer_formulas(layers, notation, backward), strict=True):
+            for (units, between), (u, b) in zip(
+                found, layer_formulas(layers, notation, backward, answers), strict=True
+            ):
                 known = [text for text, _ in units]  # a shape stands there once
                 units += [(text, color if "d" in u[0] else TEXT) for text in u if text not in known]
                 between += [(text, color) for text in b]
@@ -178,7 +203,9 @@ def _run(model: Any, layers: list[Layer], flow: str | None, x: Any, target: Any,
             raise ValueError("a target and a loss belong to an example: draw_network(model, x=..., target=...)")
         return None
     if flow in ("backward", "both") and target is None and loss is None:
-        raise ValueError("what flows back is the gradient of a loss: draw_network(model, x=..., target=...)")
+        raise ValueError(
+            "the backward flow is the gradient of a loss: give a target, draw_network(model, x=..., target=...)"
+        )
     return run(model, layers, x, target, loss)
 
 
@@ -225,7 +252,7 @@ class _Column:
     def draw(
         self, graph: Digraph, across: float, down: float, lift: float, notes: Mapping[str, Note]
     ) -> dict[str, Point]:
-        """Put the column on the picture; where each node is."""
+        """Put the column on the picture; returns where each node is."""
         self.x, self.y, self.places = self.place * across, (self.height - 1) / 2 * down + lift, {}
         title = self.y + max(0.855, 0.46 + 0.5 * LINE * len(self.title.split("\n")))
         for count, (unit, name) in enumerate(self.units.items()):
@@ -245,9 +272,11 @@ class _Column:
         shape = {"shape": "circle", "style": style, "fixedsize": "true", "width": f"{size:.2f}"}
         self._put(graph, node, self.y, label=plain_label(lines), fillcolor=colors[0], color=colors[1], **shape)
         if note:
-            y = self.y - size / 2 - 0.03 - LINE / 2 * len(note)
+            height = LINE * len(note)
+            y = self.y - size / 2 - ARROWHEAD - height / 2
             self.places[f"{node}v"] = self.x, y
-            draw_text(graph, f"{node}v", note, 10.0, pos=_at(self.x, y), style="filled", fillcolor="white")
+            box = {"style": "filled", "fillcolor": "white", "fixedsize": "true", "height": f"{height:.2f}"}
+            draw_text(graph, f"{node}v", note, 10.0, pos=_at(self.x, y), **box)
 
     def _put(self, graph: Digraph, node: str, y: float, **attributes: str) -> None:
         self.places[node] = (self.x, y)
@@ -305,7 +334,7 @@ def _draw_line(graph: Digraph, line: Line, largest: float, flow: str | None) -> 
         graph.edge(line.tail, line.head, **style)
     if flow in ("forward", "both"):
         graph.edge(line.tail, line.head, color=POSITIVE, arrowsize="0.7")
-    if flow in ("backward", "both") and not line.of_bias:  # nothing depends on the node that is always 1
+    if flow in ("backward", "both") and not line.of_bias:  # that node is always 1: it has no gradient
         graph.edge(line.head, line.tail, color=NEGATIVE, style="dashed", arrowsize="0.7")
 
 
@@ -336,7 +365,9 @@ def _draw_line_notes(graph: Digraph, lines: Sequence[Line], notes: Sequence[Note
     """Each note on its line, as far from units and other notes as the line allows."""
     spots: dict[int, Point] = {}
     widths = [colored_width(note, SMALL) if len(note) > 1 else inches(note[0][0], SMALL) for note in notes]
-    for _ in range(max(map(len, notes), default=0) ** 2):  # larger notes get in each other's way: they settle
+    for _ in range(
+        max(map(len, notes), default=0) ** 2
+    ):  # each note moves away from the others, again and again until all have settled
         for k, note in enumerate(notes):
             taken = [*places.values(), *(spot for i, spot in spots.items() if i != k)]
             (x1, y1), (x2, y2) = places[lines[k].tail], places[lines[k].head]

@@ -1,4 +1,4 @@
-"""How the lecture notes call units, weights and layers, in the three conventions that they use."""
+"""The names of units, weights and layers in the three conventions of the lecture notes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def lowered(*numbers: int) -> str:
     >>> lowered(1, 2), lowered(1, 12)
     ('₁₂', '₁,₁₂')
     """
-    return ("," * any(n > 9 for n in numbers)).join(str(n).translate(SUBSCRIPTS) for n in numbers)
+    between = "," if any(n > 9 for n in numbers) else ""
+    return between.join(str(n).translate(SUBSCRIPTS) for n in numbers)
 
 
 def unit_name(notation: str, i: int, k: int, widths: Sequence[int]) -> str:
@@ -57,10 +58,13 @@ def weight_name(notation: str, j: int, i: int, k: int) -> str:
     return f"w{lowered(i, j)}{raised(k)}" if i else f"b{lowered(j)}{raised(k)}"
 
 
-def layer_formulas(layers: Sequence[Layer], notation: str, backward: bool) -> list[tuple[list[str], list[str]]]:
+def layer_formulas(
+    layers: Sequence[Layer], notation: str, backward: bool, answers: bool = True
+) -> list[tuple[list[str], list[str]]]:
     """For the inputs and each layer: the formulas of its units, and those of the parameters before it, with shapes.
 
-    backward: of the derivatives dA = dJ/dA, dZ, dW, db, and not of A, Z, W, b.
+    backward: of the derivatives dA = dJ/dA, dZ, dW, db, and not of A, Z, W, b.  answers: whether the outputs of the
+    last layer are what the network answers.
     """
     if notation == "rows":
         shapes: list[tuple[str, str]] = [(f"n × {n}", f"1 × {n}") for n in _widths(layers)]
@@ -82,13 +86,17 @@ def layer_formulas(layers: Sequence[Layer], notation: str, backward: bool) -> li
             of_weights = f"d{W} = {below}ᵀ d{Z}" if notation == "rows" else f"d{W} = d{Z} {below}ᵀ"
             of_biases = f"d{b} = Σ rows of d{Z}" if notation == "rows" else f"d{b} = d{Z}"
         else:
-            product = f"{below} {W}" if notation == "rows" else f"{W} {below}"
+            total = f"{below} {W}" if notation == "rows" else f"{W} {below}"
+            if biased:
+                total += f" + {b}"
             found = f"{A} = {activated(layer.activation, Z)}"
-            found += (" = Ŷ" if notation == "rows" else " = ŷ") * (k == len(layers))
-            units = [f"{Z} = {product}{f' + {b}' * biased}", found]
+            if answers and k == len(layers):
+                found += " = Ŷ" if notation == "rows" else " = ŷ"
+            units = [f"{Z} = {total}", found]
             of_weights, of_biases = W, b
         parameters = [f"{of_weights}: {matrices[k - 1]}"]
-        parameters += [f"{of_biases}: {shapes[k][1]}"] * biased
+        if biased:
+            parameters.append(f"{of_biases}: {shapes[k][1]}")
         formulas.append(([*units, shapes[k][0]], parameters))
     return formulas
 
@@ -113,7 +121,7 @@ def activated(activation: str, Z: str) -> str:
 
 
 def through(activation: str, A: str, Z: str, dA: str) -> str:
-    """What of the gradient by the outputs passes the activation: dA ⊙ h'(Z)."""
+    """The part of the gradient that passes the activation: dA ⊙ h'(Z)."""
     if activation in ("identity", "linear"):
         return dA
     if activation == "softmax":

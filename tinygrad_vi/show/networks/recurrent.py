@@ -12,7 +12,8 @@ from tinygrad_vi.nn.feedforward import Layer
 from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.nn.recurrent import RNN, RNNCell
 from tinygrad_vi.show.networks.notation import lowered, write_vector
-from tinygrad_vi.show.networks.one_example import check_own_forward
+from tinygrad_vi.show.networks.notes import Notes, noted
+from tinygrad_vi.show.networks.one_example import as_value, own_answer, refuse, same
 from tinygrad_vi.show.paper import (
     CONSTANT,
     FONT_SIZE,
@@ -29,6 +30,7 @@ from tinygrad_vi.show.paper import (
     plain_label,
 )
 from tinygrad_vi.show.writing.numerals import sum_digits, write_number
+from tinygrad_vi.trees import values_in
 from tinygrad_vi.value import Value, adjoints, not_finite, recording, topological_order
 
 if TYPE_CHECKING:
@@ -55,8 +57,9 @@ def draw_unrolled(
 
         h_t = activation(W_x x_t + W_h h_(t-1) + b),    y_t = W_y h_t + b_y
 
-    The numbers are those of a run on the sequence.  The names on the arrows are the same at every step because the
-    weights are: each is one Value behind a copy gate.
+    The network is called once with the sequence, and the numbers are what its parts computed.  Where it answers
+    something else than its outputs, because its own ``forward`` goes on, the answer stands with the formulas.
+    The names on the arrows are the same at every step because the weights are: each is one Value behind a copy gate.
     loss: of the output that ``rnn(xs)`` has, such as ``lambda y: y[-1]``.  Then backpropagation through time is drawn
     too: dashed red arrows with what they carry, the gradient in every box, and at the bottom what each step contributes
     to the gradient of each weight, and the loss itself where it has a penalty, with the sum.  The Values' own gradients
@@ -64,8 +67,8 @@ def draw_unrolled(
     max_steps: longer sequences are refused.  digits: significant digits of the numbers.
 
     Raises TypeError for anything that is no RNN or a loss that is no Value, ShapeError for a step of a wrong length,
-    ValueError for too many steps or an RNN whose own ``forward`` gives something else, DomainError when the loss is
-    infinite or NaN.
+    ValueError for too many steps or an RNN whose own ``forward`` does not go through the sequence step by step,
+    DomainError when the loss is infinite or NaN.
 
     >>> cell = RNNCell.from_weights([[1.0]], [[1.0]], activation="identity")
     >>> draw_unrolled(RNN(cell, Layer.from_weights([[1.0]])), [2.0, -0.5, 1.0], loss=lambda y: y[-1])
@@ -105,17 +108,24 @@ class _Run:
 
     def __init__(self, rnn: RNN, xs: list[list[Value]], loss: Callable[[Any], Any] | None) -> None:
         with recording(True), prediction():
-            self.states = rnn.states(xs)
-            self.h = [rnn.cell.hidden(state) for state in self.states]
-            read: Any = rnn.output.forward if rnn.output is not None else lambda h: h
-            outputs = [read(h) for h in (self.h[-1:] if rnn.last else self.h)]
-            error = loss(outputs[-1] if rnn.last else outputs) if loss else None
-            check_own_forward(rnn, xs, outputs[-1] if rnn.last else outputs, error, loss)
+            answer, notes = noted(rnn, xs)
+            check_steps(rnn, xs, notes)
+            error = loss(answer) if loss else None
+        self.states = [step.state for step in notes.steps]
+        self.h = [[*map(as_value, rnn.cell.hidden(state))] for state in self.states]
+        before = notes.steps[0].before
+        self.start = _flat(rnn.cell.initial_state() if before is None else before)
         self.xs, self.loss = xs, error
-        self.first = len(xs) - len(outputs)  # the step of the first output
-        self.y: list[list[Value]] = [[] for _ in range(self.first)] + [_flat(y) for y in outputs]
-        if error is None:
-            return
+        self.first = len(xs) - len(notes.readings)  # the step of the first output
+        self.y: list[list[Value]] = [[] for _ in range(self.first)] + [
+            [*map(as_value, _flat(reading.y))] for reading in notes.readings
+        ]
+        self.answer = own_answer(rnn, answer, [v for y in self.y for v in y])
+        if error is not None:
+            self._go_back(error)
+
+    def _go_back(self, error: Any) -> None:
+        """Find the gradients, and for each part of them the step and the part of the network that it comes from."""
         if not isinstance(error, Value):
             raise TypeError(f"the loss must be one Value made of the outputs, got {error!r:.60}")
         if not math.isfinite(error.data):
@@ -123,7 +133,7 @@ class _Run:
         places: dict[Value, Place] = {}
         for t, state in enumerate(self.states):
             for part, made in (("h", _flat(state)), ("y", self.y[t])):
-                for node in topological_order(made, places):
+                for node in topological_order(values_in(made), places):
                     places.setdefault(node, (part, t))
         order = topological_order([error])
         self.gradient = adjoints(order, {error: 1.0})
@@ -150,6 +160,24 @@ class _Run:
         return list(map(sum, zip(self.flows(values, "h", t), self.flows(values, "y", t), strict=True)))
 
 
+def check_steps(rnn: RNN, xs: list[list[Value]], notes: Notes) -> None:
+    """Raise ValueError unless the network went through the sequence once, as the arrows of a picture say."""
+    states = [step.state for step in notes.steps]
+    if len(states) != len(xs):
+        refuse(rnn, f"it makes {counted(len(states), 'step')} for the {len(xs)} of the sequence")
+    for t, step in enumerate(notes.steps):
+        if not same(step.x, xs[t]):
+            refuse(rnn, f"step {t + 1} gets something else than x{lowered(t + 1)}")
+        if t and step.before is not states[t - 1]:
+            refuse(rnn, f"step {t + 1} does not go on from the state after step {t}")
+    read = states[-1:] if rnn.last else states
+    if len(notes.readings) != len(read):
+        refuse(rnn, f"it reads {counted(len(notes.readings), 'output')}, not {len(read)}, from its hidden states")
+    for reading, state in zip(notes.readings, read, strict=True):
+        if not same(reading.h, rnn.cell.hidden(state)):
+            refuse(rnn, "it reads its outputs from something else than its hidden states")
+
+
 def _parameters(rnn: RNN) -> dict[str, Any]:
     """The weights by name, as nested lists."""
     found = dict(rnn.cell._arrays())
@@ -165,7 +193,7 @@ def _parameters(rnn: RNN) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Arrow:
-    """From a box to a box; what stands on it; what flows back along it, if anything does."""
+    """An arrow between two boxes, its name, and the gradient that flows back along it, if any."""
 
     tail: str
     head: str
@@ -183,33 +211,13 @@ class _Picture:
         self.arrows: list[_Arrow] = []
 
     def draw(self) -> None:
-        """Collect everything, then see how wide it is, then put it down."""
-        run, steps = self.run, len(self.run.xs)
-        self._box("h0", 0, 0, f"h{lowered(0)}", [Value(0.0) for _ in run.h[0]], CONSTANT)
-        for t in range(steps):
-            before = _flat(run.states[t - 1]) if t else []  # with the c of an LSTM
-            self._box(f"x{t + 1}", t + 1, -1, f"x{lowered(t + 1)}", run.xs[t], LEAF)
-            self._box(f"h{t + 1}", t + 1, 0, f"h{lowered(t + 1)}", run.h[t], RESULT, cell=self._cell_state(t))
-            self._arrow(f"x{t + 1}", f"h{t + 1}", "W_x", run.xs[t], "h", t)
-            self._arrow(f"h{t}", f"h{t + 1}", "W_h", before, "h", t)
-            if self.rnn.output is not None and run.y[t]:
-                self._box(f"y{t + 1}", t + 1, 1, f"y{lowered(t + 1)}", run.y[t], OUTPUT)
-                self._arrow(f"h{t + 1}", f"y{t + 1}", self._output_name(), run.h[t], "y", t)
-        if run.loss is not None:
-            used = [t for t in range(run.first, steps) if any(run.flows(run.y[t], "L"))]
-            column = sum(t + 1 for t in used) / len(used) if used else steps
-            part, top = ("h", 1) if self.rnn.output is None else ("y", 2)
-            self._box("L", column, top, "L", [run.loss], OUTPUT)
-            for t in used:
-                self._arrow(f"{part}{t + 1}", "L", "", run.y[t], "L", 0)
-        box = max(self._width(lines) for _, _, lines, _ in self.boxes.values())
-        between = max(
-            inches(text, SMALL) for arrow in self.arrows if arrow.name == "W_h" for text in (arrow.name, arrow.flow)
-        )
-        terms = self._terms() if run.loss is not None else {}
-        texts = [text for row in terms.values() for text in row] + [DIRECTLY] * (bool(terms) and self.has_direct_part)
-        term = max(map(inches, texts), default=0.0)
-        self.across = max(2.0, box + between + 0.5, term + 0.4)
+        """Collect boxes and arrows, then measure the widest, then draw them."""
+        self._collect_steps()
+        terms: dict[str, list[str]] = {}
+        if self.run.loss is not None:
+            self._collect_loss(self.run.loss)
+            terms = self._terms()
+        self.across = self._distance(terms)
         for arrow in self.arrows:
             self._draw_arrow(arrow)
         for name, (column, row, lines, style) in self.boxes.items():
@@ -217,6 +225,41 @@ class _Picture:
             self.graph.node(name, colored_label(lines), pos=self._at(column, row * ROW), **size, **style)
         self._draw_legend()
         self._draw_terms(terms)
+
+    def _collect_steps(self) -> None:
+        run = self.run
+        self._box("h0", 0, 0, f"h{lowered(0)}", [*map(as_value, run.start[: len(run.h[0])])], CONSTANT)
+        for t in range(len(run.xs)):
+            before = _flat(run.states[t - 1]) if t else run.start  # with the c of an LSTM
+            self._box(f"x{t + 1}", t + 1, -1, f"x{lowered(t + 1)}", run.xs[t], LEAF)
+            self._box(f"h{t + 1}", t + 1, 0, f"h{lowered(t + 1)}", run.h[t], RESULT, cell=self._cell_state(t))
+            self._arrow(f"x{t + 1}", f"h{t + 1}", "W_x", run.xs[t], "h", t)
+            self._arrow(f"h{t}", f"h{t + 1}", "W_h", before, "h", t)
+            if self.rnn.output is not None and run.y[t]:
+                self._box(f"y{t + 1}", t + 1, 1, f"y{lowered(t + 1)}", run.y[t], OUTPUT)
+                self._arrow(f"h{t + 1}", f"y{t + 1}", self._output_name(), run.h[t], "y", t)
+
+    def _collect_loss(self, loss: Value) -> None:
+        """The loss stands above the middle of the outputs that it is made of."""
+        run, steps = self.run, len(self.run.xs)
+        used = [t for t in range(run.first, steps) if any(run.flows(run.y[t], "L"))]
+        column = sum(t + 1 for t in used) / len(used) if used else steps
+        part, top = ("h", 1) if self.rnn.output is None else ("y", 2)
+        self._box("L", column, top, "L", [loss], OUTPUT)
+        for t in used:
+            self._arrow(f"{part}{t + 1}", "L", "", run.y[t], "L", 0)
+
+    def _distance(self, terms: dict[str, list[str]]) -> float:
+        """How far apart the columns are: the widest box, arrow or term needs its room."""
+        box = max(self._width(lines) for _, _, lines, _ in self.boxes.values())
+        between = max(
+            inches(text, SMALL) for arrow in self.arrows if arrow.name == "W_h" for text in (arrow.name, arrow.flow)
+        )
+        texts = [text for row in terms.values() for text in row]
+        if terms and self.has_direct_part:
+            texts.append(DIRECTLY)
+        term = max(map(inches, texts), default=0.0)
+        return max(2.0, box + between + 0.5, term + 0.4)
 
     def _box(
         self,
@@ -234,7 +277,8 @@ class _Picture:
         if self.run.loss is not None and kind is not CONSTANT:
             lines.append((f"grad {self._vector(self.run.gradients(values))}", BACK))
         style = {"shape": "box", "style": "filled,rounded", "fillcolor": kind[0], "color": kind[1]}
-        style |= {"style": "filled,dashed"} if kind is CONSTANT else {}
+        if kind is CONSTANT:
+            style["style"] = "filled,dashed"
         self.boxes[name] = column, row, lines, style | {"peripheries": "2" if kind is OUTPUT else "1"}
 
     def _arrow(self, tail: str, head: str, name: str, values: Sequence[Value], part: str, t: int) -> None:
@@ -251,7 +295,7 @@ class _Picture:
             self._note(name, x, y + 0.09 * (y1 == y2 and bool(arrow.flow)), arrow.name, TEXT)
         if arrow.flow:
             self.graph.edge(arrow.head, arrow.tail, color=BACK, style="dashed", arrowsize="0.7")
-            aside = 0.28 + inches(arrow.flow, SMALL) / 2  # of the dashed arrow
+            aside = 0.28 + inches(arrow.flow, SMALL) / 2  # beside the dashed arrow
             self._note(f"{name}flow", x + aside * (x1 == x2), y - 0.09 * (y1 == y2), arrow.flow, BACK)
 
     def _note(self, name: str, x: float, y: float, text: str, color: str) -> None:
@@ -273,16 +317,18 @@ class _Picture:
     def _formulas(self) -> list[str]:
         names = self.parameters
         cell = self.rnn.cell
-        total = "W_x x_t + W_h h_(t-1)" + " + b" * ("b" in names)
+        total = "W_x x_t + W_h h_(t-1) + b" if "b" in names else "W_x x_t + W_h h_(t-1)"
         if not isinstance(cell, RNNCell) or type(cell).forward is not RNNCell.forward:
             formulas = [f"h_t = {type(cell).__name__}(x_t, h_(t-1))"]
         else:
             formulas = [f"h_t = {_applied(cell.activation, total)}"]
         if isinstance(self.rnn.output, Layer) and type(self.rnn.output).forward is Layer.forward:
-            total = "W_y h_t" + " + b_y" * ("b_y" in names)
+            total = "W_y h_t + b_y" if "b_y" in names else "W_y h_t"
             formulas.append(f"y_t = {_applied(self.rnn.output.activation, total)}")
         elif self.rnn.output is not None:
             formulas.append(f"y_t = {type(self.rnn.output).__name__}(h_t)")
+        if self.run.answer:
+            formulas.append(f"answer {self._vector(self.run.answer)}")
         return formulas
 
     def _shape_or_numbers(self, values: Any) -> str:
@@ -292,16 +338,17 @@ class _Picture:
         return f"of {len(values)} × {len(values[0])}" if isinstance(values[0], list) else f"of {len(values)}"
 
     def _terms(self) -> dict[str, list[str]]:
-        """For each weight what the steps contribute to its gradient, and the sum; of large ones the lengths.
+        """What each step contributes to the gradient of each weight, and the sum; for large weights the lengths.
 
-        What the loss itself does with weights, as a penalty does, is a term of its own.
+        A penalty uses the weights without any step: its part stands in a column of its own.
         """
         self.has_direct_part = any(any(self.run.flows(_flat(values), "L")) for values in self.parameters.values())
         rows = {}
         for name, values in self.parameters.items():
             flat = _flat(values)
             parts = [self.run.at_step(flat, t) for t in range(len(self.run.xs))]
-            parts += [self.run.flows(flat, "L")] * self.has_direct_part
+            if self.has_direct_part:
+                parts.append(self.run.flows(flat, "L"))
             parts.append(self.run.gradients(flat))
             small = len(flat) <= MOST_ENTRIES
             title = f"∂L/∂{name}" if small else f"length of ∂L/∂{name}"
@@ -309,7 +356,7 @@ class _Picture:
         return rows
 
     def _adding_up(self, parts: Sequence[Sequence[float]]) -> list[str]:
-        """Vectors and their sum, with digits enough for the ones to add up to the other as it is written."""
+        """The terms and their sum, with enough digits for the written terms to add up to the written sum."""
         *terms, total = parts
         needed = [sum_digits(column, t, self.digits) or self.digits for *column, t in zip(*terms, total, strict=True)]
         return [*[write_vector(term, max(needed), MOST_ENTRIES) for term in terms], self._vector(total, MOST_ENTRIES)]
@@ -339,7 +386,7 @@ class _Picture:
 
     def _cell_state(self, t: int) -> list[Value]:
         """The c of an LSTM's pair (h, c)."""
-        return _flat(self.run.states[t])[len(self.run.h[t]) :]
+        return [*map(as_value, _flat(self.run.states[t])[len(self.run.h[t]) :])]
 
     def _vector(self, xs: Sequence[float], most: int = MOST_NUMBERS) -> str:
         return write_vector(xs, self.digits, most)

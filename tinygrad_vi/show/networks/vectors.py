@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi.checks import ShapeError, counted
 from tinygrad_vi.nn.feedforward import MLP, Layer, Neuron
 from tinygrad_vi.show.networks.notation import activated, lowered, through, write_vector
-from tinygrad_vi.show.networks.one_example import Loss, Pass, layers_of, run, skips_to
+from tinygrad_vi.show.networks.one_example import Loss, Pass, layers_of, run, skips_to, used_elsewhere
 from tinygrad_vi.show.paper import LEAF, OUTPUT, RESULT, TEXT, Drawing, colored_label, colored_width, new_digraph
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.value import Value
@@ -31,10 +31,12 @@ def draw_vectors(
     In the boxes stand the formula, the shape and the numbers; with a target also g, the gradient of the loss, with its
     formula, and dashed red arrows that show its way.  Of matrices larger than 4 × 6 just the shape.
     loss: of (output, target), such as `losses.mse`; 1/2 sum (y - t)**2 when left out.  digits: significant digits.
-    The numbers come from a run of the picture's own; ``grad`` stays as it is.
+    For the numbers the model is called once; ``grad`` stays as it is.  Where it answers something else than its last
+    layer, because its own ``forward`` goes on, the answer stands below the outputs.
 
     Raises TypeError for anything that is no MLP, Layer or Neuron, ShapeError for a wrong number of inputs or for skip
-    connections, DomainError for a loss that is infinite or NaN.
+    connections, ValueError for a model whose own ``forward`` does not call each layer once with the outputs of the
+    layer before it, DomainError for a loss that is infinite or NaN.
 
     >>> draw_vectors(Layer.from_weights([[1.0, 2.0]], [0.5], "tanh"), [1.0, 0.0], 1.0)
     <Drawing of a network of 1 layer, its vectors and matrices; .save("graph.svg") writes it>
@@ -61,6 +63,8 @@ class _Picture:
         self.z = [*z, "y"]
         #: what goes into the activation; of a linear layer the same as what comes out
         self.a = [self.z[k] if self.linear[k] else a[k] for k in range(n)]
+        #: for each layer, what of it has a gradient by other ways too
+        self.elsewhere = [set() if done.loss is None else used_elsewhere(done, layers, k) for k in range(n)]
 
     def draw(self) -> None:
         """The boxes from the inputs to the loss."""
@@ -76,10 +80,11 @@ class _Picture:
         before = self.z[k - 1] if k else "x"
         biases = [neuron.b for neuron in layer.neurons if isinstance(neuron.b, Value)]
         kind = OUTPUT if k == len(self.layers) - 1 and self.done.loss is None else RESULT
-        self._matrix(W, layer, f"g({W}) = g({a}) {before}ᵀ")
+        self._matrix(W, layer, self._whole(f"g({W}) = g({a}) {before}ᵀ", k, "weights"))
+        total = f"{a} = {W} {before}"
         if biases:
-            self._vector(b, b, biases, LEAF, f"g({b}) = g({a})")
-        total = f"{a} = {W} {before}" + f" + {b}" * bool(biases)
+            self._vector(b, b, biases, LEAF, self._whole(f"g({b}) = g({a})", k, "biases"))
+            total += f" + {b}"
         if self.linear[k]:
             self._vector(a, total, self.done.sums[k], kind, self._from_above(k))
         else:
@@ -89,7 +94,7 @@ class _Picture:
                 z, f"{z} = {activated(layer.activation, a)}", self.done.outputs[k + 1], kind, self._from_above(k)
             )
             self._arrows(a, z)
-        for operand in (W, before, *[b] * bool(biases)):
+        for operand in [W, before, b] if biases else [W, before]:
             self._arrows(operand, a)
 
     def _from_above(self, k: int) -> str:
@@ -97,11 +102,17 @@ class _Picture:
         name = self.z[k] if k >= 0 else "x"
         if k == len(self.layers) - 1:
             return f"g({name}) = ∂L/∂{name}"
-        return f"g({name}) = {self.W[k + 1]}ᵀ g({self.a[k + 1]})"
+        return self._whole(f"g({name}) = {self.W[k + 1]}ᵀ g({self.a[k + 1]})", k + 1, "inputs")
+
+    def _whole(self, formula: str, k: int, of: str) -> str:
+        """The formula of a gradient, with a word on the ways that it does not know of."""
+        return f"{formula} + other ways" if of in self.elsewhere[k] else formula
 
     def _vector(self, name: str, formula: str, values: Sequence[Value], kind: tuple[str, str], back: str) -> None:
-        shape = f" ({len(values)} × 1)" if len(values) > 1 else ""
+        shape = f" ({len(values)} × 1)" if len(values) > 1 else ""  # a single number needs none
         numbers = [write_vector([v.data for v in values], self.digits, MOST_COLUMNS)]
+        if name == "y" and self.done.answer:
+            numbers.append(f"answer {write_vector(self.done.answer, self.digits, MOST_COLUMNS)}")
         gradients = [write_vector([self.done.gradient(v) for v in values], self.digits, MOST_COLUMNS)]
         self._box(name, formula + shape, numbers, kind, back, gradients)
 

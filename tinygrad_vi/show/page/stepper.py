@@ -48,9 +48,9 @@ LANGUAGES = ("vi", "en")
 NODE_HEIGHT = 50.0  # points: three lines
 LONGEST_FORMULA = 26
 COLORS = {"input": LEAF, "constant": CONSTANT, "operation": RESULT}
-UNKNOWN = "?"  # a value that the walk has not come to yet
+UNKNOWN = "?"  # a value before the walk reaches it
 NOT_YET = "—"  # a gradient before the backward pass
-MOST_NODES = 12  # of a graph with more only two moments are shown
+MOST_NODES = 12  # of a larger graph only two moments are shown
 MOST_BYTES = 160_000  # of the still frames in a notebook
 
 
@@ -94,7 +94,7 @@ class Page:
     def __init__(self, program: _Program, language: str) -> None:
         self.language = language
         self._program = program
-        self._content = program.content(language)  # the graph as it is now, whatever happens to it later
+        self._content = program.content(language)  # a copy: the graph may change later
 
     @once
     def strip(self) -> Drawing:
@@ -106,7 +106,7 @@ class Page:
         """The whole page, with the still frames for browsers whose scripts are off."""
         try:
             still = base64.b64encode(self.strip.svg.encode()).decode()
-        except ImportError:  # no Graphviz at all: the page itself does without
+        except ImportError:  # without Graphviz there are no still frames, but the page works
             return self._write("")
         alt = html.escape(_words()[self.language]["strip"])
         return self._write(f'<noscript><img src="data:image/svg+xml;base64,{still}" alt="{alt}"></noscript>')
@@ -123,7 +123,15 @@ class Page:
             "script": _resource("stepper.js"),
         }
         page = _resource("stepper.html")
-        for name in ("style", "script", "language", "fallback", "words", "title", "program"):  # the user's texts last
+        for name in (
+            "style",
+            "script",
+            "language",
+            "fallback",
+            "words",
+            "title",
+            "program",
+        ):  # last: texts of the user must not be searched for placeholders
             page = page.replace(f"<!--{name}-->", parts[name], 1)
         return page
 
@@ -170,7 +178,7 @@ def _words() -> dict[str, dict[str, str]]:
 
 
 def _harmless(text: str) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """JSON in which no text can close the script element around it."""
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
@@ -183,7 +191,7 @@ class _Program:
     def __init__(self, tape: Tape, digits: int, max_nodes: int) -> None:
         check_unchanged(tape.operations)
         self.tape, self.names = tape, Names(tape)
-        self.terms = tape.adjoint().terms  # now, whatever happens to the numbers later
+        self.terms = tape.adjoint().terms  # a copy: the numbers may change later
         self.digits = digits
         operands = dict.fromkeys(v for node in tape.operations for v in node.parents)
         constants = [v for v in operands if tape.number(v) is None]

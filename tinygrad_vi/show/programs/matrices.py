@@ -86,9 +86,9 @@ def only_compiled(step: Any, asker: str) -> Compiled:
 
 @dataclass(eq=False)
 class Item:
-    """A box or a circle.
+    """A box or a circle of the picture.
 
-    kind: "given" for what the function takes, "constant", "result" for the array of a line, or "operation".  line: the
+    kind: "given" for an argument or a parameter, "constant", "result" for the array of a line, "operation".  line: the
     array on whose line it stands.
     """
 
@@ -278,7 +278,7 @@ def _joined(parts: Iterable[ast.expr]) -> str:
 
 
 def _unlike(function: ast.FunctionDef, sizes: Iterable[int]) -> int:
-    """A prime that divides no length in the text, so that it stands for the number of examples wherever it is found."""
+    """A prime that divides no length in the text: where it turns up in a shape, it is the number of examples."""
     numbers = [node.value for node in ast.walk(function) if isinstance(node, ast.Constant)]
     slices = [node for node in ast.walk(function) if isinstance(node, ast.Slice) and node.lower and node.upper]
     lengths = {*sizes, *(n for n in numbers if isinstance(n, int))}
@@ -321,14 +321,14 @@ class Picture:
         return graph
 
     def write_below(self, graph: Digraph) -> None:
-        """The text of which it is a picture."""
+        """Write the program's text below the picture."""
         shown = [line.text for line in sorted(self.lines, key=lambda line: line.backward)]
         shown = [*shown[:MOST_LINES], f"... and {len(shown) - MOST_LINES} more"] if len(shown) > MOST_LINES else shown
         label = plain_label(shown).replace("\\n", "\\l") + "\\l"
         graph.attr(label=label, labeljust="l", fontname="Courier,monospace", fontsize="10")
 
     def draw(self, graph: Digraph) -> None:
-        """Put it on a graph that may hold other things."""
+        """Add the picture to a graph that may hold another one."""
         for item in self.items:
             if item.kind not in GIVEN:
                 self._draw_item(graph, item)
@@ -386,9 +386,9 @@ class Picture:
     def _draw_flow(self, graph: Digraph, flow: Flow, into: Item) -> None:
         item, view, on_the_way_back = flow.item, flow.view, into.line in self.backward
         if on_the_way_back > (item.line in self.backward):
-            again = True  # what the forward pass has left behind is shown once more
+            again = True  # arrays of the forward pass that the backward pass uses are shown again
         elif item.kind in GIVEN:
-            again = self.drawn_for.setdefault(item, into.line) != into.line  # and so is what several lines take
+            again = self.drawn_for.setdefault(item, into.line) != into.line  # and so are inputs of several lines
             if not again:
                 self._draw_item(graph, item)
         else:

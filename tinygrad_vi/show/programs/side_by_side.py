@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from graphviz import Digraph
 
 
-#: of the layers, from the first; they come again where there are more
+#: of the layers, from the first on; with more layers they repeat
 COLORS = [
     ("#fef3c7", "#b45309"),
     ("#ede9fe", "#6d28d9"),
@@ -98,7 +98,7 @@ def draw_both(step: Compiled, *example: Any, max_nodes: int = 150, digits: int =
 def places(step: Compiled, example: Sequence[Any]) -> dict[Value, Place]:
     """The nodes of one example, and where each of them is now: on the line of which array, and which entry of it.
 
-    The entry is -1 for what is but a part of what the line computes.
+    The entry is -1 for a scalar that is no entry of the array, but a step on the way to one.
     """
     import numpy as np
 
@@ -118,7 +118,7 @@ def places(step: Compiled, example: Sequence[Any]) -> dict[Value, Place]:
         for operand in node.parents:
             users.setdefault(operand, node)
     place = {v: nodes[v] for v in nodes if v in users or v is found.outputs[0]}
-    for v in [*reversed(order), *leaves]:  # the rest are parts of what is computed from them
+    for v in [*reversed(order), *leaves]:  # the other nodes are steps on the way to these
         if v not in place:
             place[v] = (place[users[v]][0], -1) if v in users else ("value", -1)
     return {v: place[v] for v in dict.fromkeys([*leaves, *order])}
@@ -134,8 +134,8 @@ def _nodes(
     n = len(form)
     if (form.kinds, form.arguments) != (written.form.kinds[:n], written.form.arguments[:n]):
         raise ValueError(
-            "the function computes something else for this example than what was compiled: it holds its data itself, "
-            "or what it does depends on them"
+            "the function does other operations for this example than the compiled ones: it holds its data itself, "
+            "or what it does depends on the data"
         )
     leaves = {(kind, form.arguments[node]): node for node, kind in enumerate(form.kinds) if isinstance(kind, str)}
     found = {v: (1.0, leaves.get(("parameter", i), ONE)) for v, i in parameter.items()}

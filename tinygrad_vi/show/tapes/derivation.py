@@ -25,7 +25,7 @@ from tinygrad_vi.show.writing.console import printable
 from tinygrad_vi.tape import Tape
 from tinygrad_vi.value import Value, check_unchanged, not_finite
 
-FEW_PATHS = 6  # so many are written out without being asked
+FEW_PATHS = 6  # so many paths are written out by default
 SHORT_PATH = 10  # factors of the longest of them
 MOST_PATHS = 200  # when asked
 

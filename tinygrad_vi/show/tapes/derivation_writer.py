@@ -1,4 +1,4 @@
-"""How a derivation is written down."""
+"""Writing a derivation down: its sentences and its equations."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class DerivationWriter(FormulaWriter):
     """Writes the parts of a derivation, each of at most so many equations."""
 
     def __init__(self, derivation: Derivation, max_rows: int | None) -> None:
-        check_unchanged(derivation.tape.operations)  # it may be long since it was derived
+        check_unchanged(derivation.tape.operations)  # the graph may have changed since it was derived
         super().__init__(derivation.tape, derivation.digits)
         self.derivation, self.max_rows = derivation, max_rows
         self.y, self.x = derivation.y, derivation.x
@@ -122,7 +122,7 @@ class DerivationWriter(FormulaWriter):
             yield Part(sentence_of("Not expanded: {}.", [self.left_out(h) for h in derivation.stops]))
 
     def rows(self, items: Sequence[T], equation: Callable[[T], Equation]) -> list[Equation]:
-        """An equation for each item, but for those in the middle of too many."""
+        """An equation for each item; of too many the middle ones are left out."""
         if self.max_rows is None or len(items) <= self.max_rows:
             return [equation(item) for item in items]
         half = self.max_rows // 2
@@ -176,13 +176,15 @@ class DerivationWriter(FormulaWriter):
         return Equation(self.name(node), stages_of(formulas), stages_of(numbers))
 
     def applied(self, node: Value, operands: Sequence[Symbol]) -> Symbol:
-        """The operation of a node; of many terms some are left out, those that depend on x last of all."""
+        """The operation of a node; of many terms some are left out, but first those that do not depend on x."""
         op, terms = node.op, operands
         assert op is not None
         places = [i for i, parent in enumerate(node.parents) if parent in self.place]
         if op is DOT:
             (w, x, b), n = ops.split(operands), len(operands) // 2
-            terms = [Symbol.record(MUL, *factors) for factors in zip(w, x, strict=True)] + [b] * bool(b.text)
+            terms = [Symbol.record(MUL, *factors) for factors in zip(w, x, strict=True)]
+            if b.text:
+                terms = [*terms, b]
             op, places = TOTAL, [i % n if i < 2 * n else n for i in places]
         written = shortened(terms, DOTS, places) if op.arity is None else terms
         if written is terms or op is TOTAL:
@@ -191,7 +193,7 @@ class DerivationWriter(FormulaWriter):
         return Symbol(f"{op.name}({text})", rf"\operatorname{{{escape_latex(op.name)}}}\left({latex}\right)")
 
     def operands_beside(self) -> Iterator[Part]:
-        """The numbers of operands that have a name but are on no path, and what a nameless x is."""
+        """The numbers of named operands that are on no path, and the number or formula of an x without a name."""
         nodes = {*self.derivation.nodes}
         operands = dict.fromkeys(v for node in self.derivation.nodes[1:] for v in node.parents if v not in nodes)
         named = [v for v in operands if v in self.called or self.tape.number(v) is not None]
@@ -284,7 +286,7 @@ class DerivationWriter(FormulaWriter):
         return Equation(left, formulas, self.worked_out(step, products), stacked=not self.derivation.factored)
 
     def worked_out(self, step: Step, products: Sequence[Sequence[Factor]]) -> list[Sum]:
-        """The sum in numbers: its factors, multiplied, added up; each with digits enough to give what comes next."""
+        """The sum in numbers: factors, products, result; each with enough digits for the next one to follow from it."""
         result: Sum = [[self.number(step.derivative)]]
         digits = sum_digits(step.contributions, step.derivative, self.digits)
         if digits is None:  # the floats' own rounding

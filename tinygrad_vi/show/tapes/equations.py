@@ -39,7 +39,7 @@ class Equation:
         return lines if len(lines) == 1 else [*self.laid_out(formulas), *self.laid_out(numbers)]
 
     def told_apart(self) -> tuple[list[Sum], list[Sum]]:
-        """Formulas and numbers without what would say 5 = 5."""
+        """Formulas and numbers, without stages that only repeat the one before, as 5 = 5."""
         stages = [[[self.left]], *self.formulas, *self.numbers]
         new = [_whole(stage).text != _whole(before).text for before, stage in pairwise(stages)]
         n = len(self.formulas)
@@ -64,7 +64,7 @@ def _whole(stage: Sum) -> Symbol:
 
 
 def _broken(stage: Sum) -> list[Symbol]:
-    """A sum in one line; when it is too long each product in its own, and its factors in as many as it takes."""
+    """A sum in one line if it fits; else a line for each product, and more where a product is too long."""
     whole = _whole(stage)
     if len(whole.text) <= WIDTH:
         return [whole]

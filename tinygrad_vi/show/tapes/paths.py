@@ -110,7 +110,7 @@ class Search:
         products: list[list[Factor]] = []
         for end in reversed(self.ends):
             product = self.known(end)
-            # what is still to be followed: an edge, and how many factors stand before it
+            # edges still to follow, each with the number of factors before it
             stack = [(edge, len(product)) for edge in _right_to_left(below[end])]
             while stack:
                 edge, depth = stack.pop()

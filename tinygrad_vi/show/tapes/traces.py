@@ -53,7 +53,8 @@ def _tangent_table(trace: Trace, digits: int) -> Table:
     rows[-1] += [write.output_seed(DOT), write.tangent(end), EMPTY, write.number(trace[end])]
     shown = tape.inputs if len(tape.inputs) <= 3 else [v for v in tape.inputs if trace[v] != 0.0]
     seeds = [f"{write.seed(DOT, v).text} = {write_number(trace[v], digits)}" for v in shown]
-    seeds += ["the others 0"] * (len(shown) < len(tape.inputs))
+    if len(shown) < len(tape.inputs):
+        seeds.append("the others 0")
     return Table(
         f"Forward mode with the seed {', '.join(seeds) or 'none'}",
         _headers("v", "formula", "numbers", "value", "v" + DOT, "chain rule", "factors", "tangent"),
@@ -158,7 +159,7 @@ class FormulaWriter:
 
 
 def holds(formula: Symbol, result: float, digits: int) -> bool:
-    """Whether a formula made of printed numbers gives the result as it is printed: 3 * 5 = 10 would be a lie."""
+    """Whether a formula of printed numbers gives the printed result: 3 * 5 = 10 would be wrong."""
     try:
         return agree(evaluate(formula.text.replace("·", "*"), {}), result, digits)
     except (ExpressionError, DomainError) as error:
@@ -175,7 +176,7 @@ def formulas_agree(node: Value) -> list[bool]:
         taught = node.op.taught(node.data, *[parent.data for parent in node.parents])
     except (ArithmeticError, ValueError):  # |x| has no derivative x/|x| at 0
         return [False] * len(node.parents)
-    # roughly: in the tails the textbook's formula cancels, which does not make it another formula
+    # roughly: in the tails the textbook's formula cancels, and is right all the same
     return [math.isclose(x, y, rel_tol=1e-6, abs_tol=1e-9) for x, y in zip(taught, node.local_grads, strict=True)]
 
 

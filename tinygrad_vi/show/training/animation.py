@@ -48,7 +48,7 @@ def drawing_of(figure: Figure) -> bytes:
 
     clean_texts(figure)
     buffer = BytesIO()
-    with rc_context({"svg.hashsalt": "tinygrad_vi"}):  # the same shapes have the same names in all frames
+    with rc_context({"svg.hashsalt": "tinygrad_vi"}):  # equal shapes get equal names in all frames
         FigureCanvasSVG(figure).print_svg(buffer)  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
@@ -97,8 +97,11 @@ def animated(pictures: Sequence[bytes], durations: Sequence[float]) -> bytes:
     for k, (frame, duration) in enumerate(zip(frames, durations, strict=True)):
         last = k == len(frames) - 1
         group = ElementTree.SubElement(film, f"{SVG}g", {"display": "inline" if last else "none"})
-        times = [0.0] * (k > 0) + [start] + [start + duration] * (not last)
-        values = ["none"] * (k > 0) + ["inline"] + ["none"] * (not last)
+        times, values = [start], ["inline"]
+        if k > 0:  # hidden from the beginning on
+            times, values = [0.0, *times], ["none", *values]
+        if not last:
+            times, values = [*times, start + duration], [*values, "none"]
         timing = {"dur": f"{total:g}s", "repeatCount": "indefinite", "calcMode": "discrete"}
         timing |= {"values": ";".join(values), "keyTimes": ";".join(f"{time / total:.5g}" for time in times)}
         if len(frames) > 1:
@@ -110,14 +113,14 @@ def animated(pictures: Sequence[bytes], durations: Sequence[float]) -> bytes:
 
 
 def _parts(element: Any) -> list[Any]:
-    """The axes come apart, all else stays together."""
+    """Axes are split into their parts; everything else is one part."""
     return list(element) if (element.get("id") or "").startswith("axes") else [element]
 
 
 def _reference(part: Any, definitions: dict[str, Any]) -> Any:
     for element in part.iter():
         if element.tag == f"{SVG}g":
-            element.attrib.pop("id", None)  # counted anew in each picture, and used nowhere
+            element.attrib.pop("id", None)  # matplotlib numbers them in each picture, and nothing refers to them
         for name in ("d", "x", "y"):
             if name in element.attrib:
                 element.set(name, re.sub(r"(\.\d)\d+", r"\1", element.get(name)))

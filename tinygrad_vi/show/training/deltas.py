@@ -2,9 +2,9 @@
 
     a = w[0]*x[0] + w[1]*x[1] + ... + b,        h = activation(a),        delta = dL/da
 
-The sum is looked for in the record itself: it is the node at which all weights of a neuron, each times something, and
-its bias have come together.  What the activation is made of, whether a whole layer shares it and what else uses the sum
-plays no part, and neither does the way in which it was added up, as one `dot` or with + and *.
+The sum is the node of the record where all weights of a neuron, each multiplied by something, and its bias have come
+together.  It is found whether it was added up by one `dot` or by + and *, whatever the activation is made of, and also
+in a forward pass that a user wrote by hand and that calls no neuron.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Sums:
 
 
 def _parameters(neuron: Neuron) -> tuple[Any, ...]:
-    """What the sum of a neuron is known by: its weights, and its bias or None."""
+    """The weights of a neuron, and its bias or None: they identify its sum."""
     return tuple(neuron.w), neuron.b if isinstance(neuron.b, Value) else None
 
 
@@ -133,7 +133,7 @@ class _Gathering:
             before = [self.gathered.get(parent, {}).get(key, frozenset()) for parent in node.parents]
             if _complete(key, parameters):
                 self._complete[key].append(node)
-            elif parameters not in before or name in ("add", "sub", "total", "dot"):  # scaling alone makes no sum
+            elif parameters not in before or name in ("add", "sub", "total", "dot"):  # a scaled sum is the same sum
                 self._partial[key].append(node)
 
     def _products(self, a: Value, b: Value) -> dict[Any, frozenset[Value]]:
@@ -181,7 +181,7 @@ class _Gathering:
         return found
 
     def _part(self, v: Value, key: Any) -> frozenset[Value] | None:
-        """What an operand of a sum brings; None when it has no place in the sum of this neuron."""
+        """The parameters that an operand adds to the sum of this neuron; None when it does not belong to that sum."""
         if v is key[1]:
             return frozenset({v})
         if not v.parents and v.data == 0.0 and v not in self.of_weight and v not in self.of_bias:
@@ -191,12 +191,12 @@ class _Gathering:
     def ends(self, key: Any, where: str) -> list[Value]:
         """The nodes where the sum of a neuron is complete, in the order of the computation.
 
-        Where its bias never joins in, those with all of its weights; none where the neuron takes no part.
+        If the bias is never added: the nodes with all of its weights.  If the neuron is not used: none.
         """
         if self._complete[key]:
             return self._complete[key]
         weights, bias = key
-        if not weights:  # nothing is connected, and the bias is the sum
+        if not weights:  # no input is connected: the bias is the sum
             return [bias] * any(p is bias for node in self.order for p in node.parents)
         without = [node for node in self._partial[key] if self.gathered[node][key] - {bias} == {*weights}]
         if not without and self._partial[key]:

@@ -17,6 +17,7 @@ from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
@@ -41,7 +42,7 @@ class Runs(Plot):
 
 
 class _Walker(SGD):
-    """Gradient descent that notes where it has been, and on which examples each step looked."""
+    """Gradient descent that notes its points and the examples of each step."""
 
     def __init__(self, mean_loss: MeanLoss, learning_rate: float) -> None:
         super().__init__(mean_loss.parameters, learning_rate)
@@ -66,7 +67,7 @@ class _Walker(SGD):
 def _walk(
     mean_loss: MeanLoss, learning_rate: float, batch_size: int | None, epochs: int, seed: int
 ) -> tuple[Array, list[list[int]]]:
-    """Where `fit` goes with batches of some size, and the examples of each step.  The parameters come back."""
+    """The points of a `fit` with batches of a size, and the examples of each step; the parameters are put back."""
     import numpy as np
 
     walker = _Walker(mean_loss, learning_rate)
@@ -145,7 +146,7 @@ def descents(
 
 
 def _escape(losses: Any) -> int:
-    """The step at which the second run is first below all of the first one; the last step, if it never is."""
+    """The first step at which run 2 is below all of run 1; the last step, if there is none."""
     full, noisy = losses
     lower = [k for k, height in enumerate(noisy) if height < min(full) - 0.05 * (max(full) - min(full))]
     return lower[0] if lower else len(noisy) - 1
@@ -218,6 +219,17 @@ def batch_columns(
     walks = {_size_name(size, n): _walk(mean_loss, learning_rate, size, epochs, seed)[0] for size in batch_sizes}
     heights = {name: np.array([mean_loss.or_nan(point) for point in path]) for name, path in walks.items()}
     sides = [np.linspace(*padded([x for path in walks.values() for x in path[:, k]]), steps) for k in (0, 1)]
+    plot = Runs(_draw_columns(mean_loss, walks, heights, sides, epochs), f"descents with batches of {', '.join(walks)}")
+    plot.paths, plot.losses = walks, heights
+    return plot
+
+
+def _draw_columns(
+    mean_loss: MeanLoss, walks: dict[str, Array], heights: dict[str, Array], sides: Sequence[Array], epochs: int
+) -> Figure:
+    """A column for each run: its path on the contours of the mean loss, and below it the loss by step."""
+    import numpy as np
+
     losses = np.array([[mean_loss.or_nan(np.array([a, b])) for a in sides[0]] for b in sides[1]])
     figure = new_figure(3.7 * len(walks), 6.2)
     axes = figure.subplots(2, len(walks), squeeze=False, sharey="row", height_ratios=(3, 2))
@@ -227,9 +239,8 @@ def batch_columns(
         above.set_xlabel(mean_loss.parameters[0].label or "parameter 1", parse_math=False)
         per_epoch = (len(path) - 1) // epochs
         above.set_title(f"{name}\n{counted(per_epoch, 'step')} an epoch", fontsize=SMALL + 1)
-        styled(below).plot(
-            range(len(path)), heights[name], color=RED, linewidth=1.2, marker="o" * (len(path) < 60), markersize=3
-        )
+        marker = "o" if len(path) < 60 else ""
+        styled(below).plot(range(len(path)), heights[name], color=RED, linewidth=1.2, marker=marker, markersize=3)
         below.set_xlabel(f"step, in {counted(epochs, 'epoch')}")
         below.set_title(f"loss {write_number(float(heights[name][-1]), 3)} at the end", fontsize=SMALL)
         below.xaxis.get_major_locator().set_params(integer=True)
@@ -240,9 +251,7 @@ def batch_columns(
     figure.colorbar(shade, ax=list(axes[0]), pad=0.02, label="mean loss", format=lambda x, _: write_number(x, 2))
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL)
-    plot = Runs(figure, "descents with batches of " + ", ".join(walks))
-    plot.paths, plot.losses = walks, heights
-    return plot
+    return figure
 
 
 def _size_name(size: int | None, n: int) -> str:

@@ -84,7 +84,9 @@ def error_surface(
         top = _height(f, *point)
     minima, flat, more = _minima(f, sides, heights)
     figure = _draw_error_surface(f, sides, heights, minima, (*point, top), slope)
-    found = _count_minima(len(minima), flat) + " or more" * more
+    found = _count_minima(len(minima), flat)
+    if more:
+        found += " or more"
     plot = ErrorSurface(figure, f"an error surface with {found}")
     plot.minima, plot.point, plot.gradient = minima, point, slope
     return plot
@@ -109,12 +111,12 @@ def _height(f: Callable[[Any, Any], Any], a: float, b: float) -> float:
 
 
 def _count_minima(n: int, flat: int) -> str:
-    """What was found, in words: so many minima, of which some are flat floors."""
+    """How many minima were found, and how many of them are flat floors, in words."""
     if not n:
         return "no minimum found"
     if n == 1:
         return "a flat floor" if flat else "a minimum"
-    return f"{n} minima" + f", {flat} of them flat" * (flat > 0)
+    return f"{n} minima, {flat} of them flat" if flat else f"{n} minima"
 
 
 def _minima(
@@ -129,7 +131,7 @@ def _minima(
     for j in range(1, len(sides[1]) - 1):
         for i in range(1, len(sides[0]) - 1):
             around = heights[j - 1 : j + 2, i - 1 : i + 2]
-            if heights[j, i] <= around.min() < around.max():  # nowhere near NaN
+            if heights[j, i] <= around.min() < around.max():  # not beside a NaN
                 starts.append((float(heights[j, i]), float(sides[0][i]), float(sides[1][j])))
     pits = _Pits(f, sides, heights)
     more = False
@@ -138,7 +140,7 @@ def _minima(
             more = pits.known(place) is None
             break
         for method in ("BFGS", "Nelder-Mead"):
-            if pits.known(place) is not None:  # a way down to it, or over the floor it lies on
+            if pits.known(place) is not None:  # the way leads down to it, or over its flat floor
                 break
             w = [Value(x) for x in place]
             minimize(partial(f, *w), w, method=method, tol=1e-12)
@@ -172,7 +174,7 @@ class _Pits:
         return next(iter(level + below), None)
 
     def add(self, place: tuple[float, float]) -> None:
-        """Count a point in if it lies inside, nothing around it is lower, and it is no minimum that is known."""
+        """Add a point as a minimum if it lies inside, nothing around it is lower, and it is not known yet."""
         inside = all(side[0] <= x <= side[-1] for x, side in zip(place, self.sides, strict=True))
         if not inside or not self._lowest_around(place):
             return
@@ -194,7 +196,7 @@ class _Pits:
             return self.height([place[0] + self.radius * math.cos(turn), place[1] + self.radius * math.sin(turn)])
 
         step = math.pi / 32.0
-        turns = sorted((at(k * step), k * step) for k in range(64))[:4]  # a valley leaves a circle at two places
+        turns = sorted((at(k * step), k * step) for k in range(64))[:4]  # a valley crosses the circle at two places
         lowest = min(
             float(minimize_scalar(at, bounds=(turn - step, turn + step), options={"xatol": 1e-9}).fun)
             for _, turn in turns
@@ -211,7 +213,7 @@ class _Pits:
         return all(self.height(point) >= floor for point in ring)
 
     def _rises(self, start: Sequence[float], end: Sequence[float]) -> bool:
-        """Whether the straight way from one point to another rises above the point before."""
+        """Whether a rise lies on the straight way between two points."""
         lowest = math.inf
         for k in range(65):
             height = self.height([a + (b - a) * k / 64.0 for a, b in zip(start, end, strict=True)])
@@ -245,7 +247,7 @@ def _draw_error_surface(
     marks = [(*place, _height(f, *place)) for place in minima] + [point]
     *local, _, _ = marks if minima else [None, *marks]
     hollows = ["w_A"] if len(local) == 1 else [f"w_{{A{i + 1}}}" for i in range(len(local))]
-    names = hollows + ["w_B"] * bool(minima) + ["w_C"]
+    names = [*hollows, "w_B", "w_C"] if minima else [*hollows, "w_C"]
     for name, (a, b, height) in zip(names, marks, strict=True):
         axis.plot([a, a], [b, b], [floor, height], color=INK, linewidth=0.9, linestyle=":", zorder=1)
         axis.plot([a], [b], [height], "o", color=RED, markeredgecolor="white", markersize=7, zorder=4)

@@ -90,7 +90,7 @@ class Film:
         labels: tuple[str, str] | None = None,
     ) -> None:
         if not callable(model):
-            raise TypeError(f"a film is made of a model, something to call with an example, got {model!r:.60}")
+            raise TypeError(f"Film takes a model that can be called with an example, got {model!r:.60}")
         if parameters is None and not hasattr(model, "parameters"):
             raise TypeError(f"{model!r:.60} has no parameters(): give its Values, Film(..., parameters=[w, b])")
         self.model, self.loss = model, loss
@@ -112,13 +112,15 @@ class Film:
     def __call__(self, history: History) -> None:
         """Note the parameters after an epoch."""
         if history is not self.history:
-            seen = self.history is None and history.epochs == 1  # how it began
-            self._begin(history, [self._start] * seen)
+            saw_the_start = self.history is None and history.epochs == 1
+            self._begin(history, [self._start] if saw_the_start else [])
         self._last = self._now(history.epochs)
         self._shown.clear()
         if history.epochs % self._every == 0:
             self._moments.append(self._last)
-        if len(self._moments) > 2 * self.frames:  # nobody knows how many epochs there will be: keep every second
+        if (
+            len(self._moments) > 2 * self.frames
+        ):  # the number of epochs is not known in advance: keep every second moment
             self._every *= 2
             self._moments = [moment for moment in self._moments if moment.epoch % self._every == 0]
 
@@ -163,7 +165,7 @@ class Film:
         """
         form = form_of(path, "a film", FORMATS)
         if not 0.0 < seconds < math.inf:
-            raise ValueError(f"a film runs for some seconds, got {seconds!r}")
+            raise ValueError(f"seconds must be positive and finite, got {seconds!r}")
         if form in ("png", "pdf"):
             return self.strip().save(path)
         picture = self._gif(seconds, progress) if form == "gif" else self._svg(seconds, progress)
@@ -194,7 +196,7 @@ class Film:
         return 0 if self.history is None else len(self._chosen(self.frames))
 
     def __bool__(self) -> bool:
-        return True  # a film without a frame is a film
+        return True  # len() is 0 before the first frame
 
     def __repr__(self) -> str:
         if self.history is None:
@@ -241,7 +243,7 @@ class Film:
 
     def _answers(self, points: Sequence[Any]) -> list[list[float]]:
         if self._compiled is not None:
-            with suppress(DomainError):  # somewhere: one by one it will be seen where
+            with suppress(DomainError):  # at some point: asking one by one finds which
                 found: list[list[float]] = (
                     self._compiled.each(self._compiled.theta, points).reshape(len(points), -1).tolist()
                 )
@@ -273,7 +275,7 @@ class Film:
         try:
             expected = self._one_by_one(self.X)
             found = step.each(step.theta, self.X).reshape(len(self.X), -1)
-        except Exception:  # nobody promised that it compiles
+        except Exception:  # not every model compiles
             return None
         agree = found.shape[1] == len(expected[0]) and abs(found - expected).max() <= 1e-9 * (1.0 + abs(found).max())
         return step if agree else None
@@ -286,7 +288,7 @@ class Film:
         every = math.ceil(len(self.X) / MEASURED)
         try:
             return measure_gradients(self.model, loss, self.X[::every], self.y[::every])
-        except NoSumError:  # its layers are used in some way of its own: the length of the gradient will do
+        except NoSumError:  # the model uses its weights in a way of its own: show the length of the gradient
             return None
 
 

@@ -105,12 +105,12 @@ def measure_gradients(
 
 
 def root_mean_square(xs: Sequence[float]) -> float:
-    """sqrt(sum of x**2 / count), 0 of nothing; no square leaves the range."""
+    """sqrt(sum of x**2 / count), 0 for an empty list; no square overflows."""
     return math.hypot(*xs) / math.sqrt(len(xs)) if xs else 0.0
 
 
 def _remarks(model: MLP, deltas: list[list[float]], slopes: list[dict[int, float]], n: int) -> list[tuple[str, str]]:
-    """What there is to say: in a word or two, and in a sentence."""
+    """The remarks, each as a word or two and as a sentence."""
     remarks = []
     signals = list(map(root_mean_square, deltas))
     first, last = signals[0], signals[-1]

@@ -120,7 +120,7 @@ def loss_landscape(
     mean_loss = MeanLoss(loss, parameters, X, y)
     whole_number(steps, "steps", least=2)
     if not 0.0 < span < math.inf:
-        raise ValueError(f"span is a positive number, got {span!r}")
+        raise ValueError(f"span must be a positive number, got {span!r}")
     center = mean_loss.theta
     if len(center) < 2:
         raise ShapeError("a plane needs two parameters or more, got one")
@@ -128,7 +128,7 @@ def loss_landscape(
     plane, names, explained = _directions(mean_loss.parameters, directions, points, seed)
     projected = None if points is None else _projected(points - center, plane)
     a, b = _reach(projected, span, steps)
-    here = mean_loss(center)  # errors here are the caller's to see
+    here = mean_loss(center)  # an error at the present parameters is the caller's
     losses = np.array([[mean_loss.or_nan(center + i * plane[0] + j * plane[1]) for i in a] for j in b])
     walked = np.zeros((1, 2)) if projected is None else projected
     origin = np.zeros(2)
@@ -204,7 +204,7 @@ def _principal(points: Array) -> tuple[Array, list[str], Array]:
         raise ShapeError("two directions need a path of three points or more")
     _, sizes, rows = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
     if not sizes[0]:
-        raise ValueError("the path stays where it is: it has no directions")
+        raise ValueError("all points of the path are the same, so it has no directions")
     shares = sizes[:2] ** 2 / (sizes @ sizes)
     names = [f"principal direction {k} ({share:.1%} of the variance)" for k, share in enumerate(shares, start=1)]
     return rows[:2], names, shares
@@ -218,7 +218,7 @@ def _projected(away: Array, plane: Array) -> Array:
 
 
 def _filter_normalised(direction: Sequence[float], parameters: Sequence[Value]) -> list[float]:
-    """A direction whose part for each row of a matrix, and for each vector, is as long as the parameters are there."""
+    """A direction, scaled so that each row of a matrix and each vector is as long as that of the parameters."""
     groups: dict[tuple[str, int], list[int]] = {}
     times: Counter[str] = Counter()  # two layers of one kind have the same labels
     for i, p in enumerate(parameters):  # W1[0,2] belongs to the row W1[0, b1[2] to the vector b1, w0 to the vector w
@@ -244,7 +244,7 @@ def _reach(path: Array | None, span: float, steps: int) -> list[Array]:
     ends = [(min(0.0, float(path[:, k].min())), max(0.0, float(path[:, k].max()))) for k in (0, 1)]
     halves = [0.62 * span * (high - low) for low, high in ends]
     most = max(halves) or span
-    halves = [half if half > 1e-6 * most else 0.3 * most for half in halves]  # a straight path is wide, too
+    halves = [half if half > 1e-6 * most else 0.3 * most for half in halves]  # a straight path gets some width too
     middles = [(low + high) / 2 for low, high in ends]
     return [np.linspace(x - half, x + half, steps) for x, half in zip(middles, halves, strict=True)]
 

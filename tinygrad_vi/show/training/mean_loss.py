@@ -56,9 +56,11 @@ class MeanLoss:
         self.arrays = [] if self.step is None else [np.array(table, dtype=float) for table in self.data]
 
     def needs_examples(self) -> None:
-        """Raise ShapeError for a loss whose data stand in it."""
+        """Raise ShapeError for a compiled loss that holds its data itself."""
         if not self.data:
-            raise ShapeError("the examples stand in the compiled loss: give a loss of one example, and X and y")
+            raise ShapeError(
+                "the compiled loss holds its examples itself: compile a loss of one example, loss(x, t), and give X, y"
+            )
 
     @property
     def theta(self) -> Array:
@@ -74,7 +76,7 @@ class MeanLoss:
         try:
             with prediction():
                 found = step(step.theta, *self.data)
-        except Exception:  # nobody promised that it compiles
+        except Exception:  # not every loss compiles
             return None
         return step if math.isclose(found, expected, rel_tol=1e-9, abs_tol=1e-12) else None
 

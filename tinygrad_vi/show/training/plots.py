@@ -19,7 +19,7 @@ from tinygrad_vi.show.plot import BLUE, CLASS_COLORS, GREEN, GREY, MARKERS, RED,
 
 
 def loss_curve(history: History) -> Plot:
-    """Loss (and validation loss), length of the gradient, learning rate if it changed, by epoch.
+    """Plot by epoch: the loss, the validation loss, the length of the gradient, and the learning rate if it changed.
 
     The loss is on a logarithmic scale when it falls by more than a factor of ten.
 
@@ -93,7 +93,7 @@ def decision_boundary(
             raise DomainError(f"the model answers {answer} somewhere on the plane: there is no boundary to draw")
     shade, wrong = draw_boundary(axis, X, y, grid, found[: -len(X)], found[-len(X) :], threshold)
     if shade is not None:
-        figure.colorbar(shade, ax=axis, label="output" + f" - {threshold:g}" * bool(threshold))
+        figure.colorbar(shade, ax=axis, label=f"output - {threshold:g}" if threshold else "output")
     axis.set_xlabel(labels[0], parse_math=False)
     axis.set_ylabel(labels[1], parse_math=False)
     right = len(X) - wrong
@@ -128,23 +128,12 @@ def draw_boundary(
     if len(at_examples[0]) == 1:
         classes = [int(t > 0) for t in y]
         found = [int(answer[0] > threshold) for answer in at_examples]
-        field = [[answer[0] - threshold for answer in row] for row in rows]
-        largest = max((abs(v) for row in field for v in row if math.isfinite(v)), default=0.0) or 1.0
-        levels = [largest * (k / (shades / 2) - 1) for k in range(shades + 1)]
-        shade = axis.contourf(*grid, field, levels=levels, cmap="PuOr_r", alpha=0.6)
-        if any(v < 0 for row in field for v in row) and any(v > 0 for row in field for v in row):
-            axis.contour(*grid, field, levels=[0.0], colors="#0f172a", linewidths=1.8)
+        shade = _shade_output(axis, grid, [[answer[0] - threshold for answer in row] for row in rows], shades)
     else:
         y = classes = [t.index(max(t)) if isinstance(t, (list, tuple)) else int(t) for t in y]
         found = [answer.index(max(answer)) for answer in at_examples]
-        for k in range(len(at_examples[0])):  # where its answer is the largest; the others' best is what it must beat
-            lead = [[answer[k] - max(v for j, v in enumerate(answer) if j != k) for answer in row] for row in rows]
-            leads = [v for row in lead for v in row if math.isfinite(v)]
-            if max(leads) > 0.0:
-                color = CLASS_COLORS[k % len(CLASS_COLORS)]
-                axis.contourf(*grid, lead, levels=[0.0, max(leads)], colors=[color], alpha=0.25)
-                if min(leads) < 0.0:
-                    axis.contour(*grid, lead, levels=[0.0], colors="#0f172a", linewidths=1.2)
+        for k in range(len(at_examples[0])):
+            _shade_class(axis, grid, rows, k)
     for k in sorted(set(classes)):
         members = [row for row, c in zip(X, classes, strict=True) if c == k]
         style = {"color": CLASS_COLORS[k % len(CLASS_COLORS)], "marker": MARKERS[k % len(MARKERS)], "s": size}
@@ -158,6 +147,27 @@ def draw_boundary(
     return shade, len(wrong)
 
 
+def _shade_output(axis: Any, grid: Any, field: list[list[float]], shades: int) -> Any:
+    """Shade the plane by an output, with a line where it is 0; the shading."""
+    largest = max((abs(v) for row in field for v in row if math.isfinite(v)), default=0.0) or 1.0
+    levels = [largest * (k / (shades / 2) - 1) for k in range(shades + 1)]
+    shade = axis.contourf(*grid, field, levels=levels, cmap="PuOr_r", alpha=0.6)
+    if any(v < 0 for row in field for v in row) and any(v > 0 for row in field for v in row):
+        axis.contour(*grid, field, levels=[0.0], colors="#0f172a", linewidths=1.8)
+    return shade
+
+
+def _shade_class(axis: Any, grid: Any, rows: list[Sequence[Sequence[float]]], k: int) -> None:
+    """Shade where output k is the largest: where it is above the best of the others."""
+    lead = [[answer[k] - max(v for j, v in enumerate(answer) if j != k) for answer in row] for row in rows]
+    leads = [v for row in lead for v in row if math.isfinite(v)]
+    if max(leads) > 0.0:
+        color = CLASS_COLORS[k % len(CLASS_COLORS)]
+        axis.contourf(*grid, lead, levels=[0.0, max(leads)], colors=[color], alpha=0.25)
+        if min(leads) < 0.0:
+            axis.contour(*grid, lead, levels=[0.0], colors="#0f172a", linewidths=1.2)
+
+
 def numbers_of(output: Any) -> list[float]:
     """What a model gave, as a list of plain numbers."""
     outputs = output if isinstance(output, (list, tuple)) else [output]
@@ -167,7 +177,7 @@ def numbers_of(output: Any) -> list[float]:
 def predictions(
     targets: Sequence[float], outputs: Sequence[float], *, labels: tuple[str, str] = ("target", "output")
 ) -> Plot:
-    """What a model of one number answers, against what it should: a perfect one puts every point on the diagonal.
+    """Plot a model's answers, one number each, against the targets: a perfect model puts all points on the diagonal.
 
     Raises ShapeError for lists of different lengths.
     """

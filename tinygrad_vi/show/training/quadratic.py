@@ -77,8 +77,10 @@ def quadratic(
         raise ValueError("H is zero: E is flat, there is nothing to descend")
     whole_number(steps, "steps")
     eigenvalues, eigenvectors = np.linalg.eigh(matrix)
-    eigenvalues[abs(eigenvalues) < ROUNDING * abs(eigenvalues).max()] = 0.0  # a valley, and not rounding
-    eigenvectors *= np.where(eigenvectors.sum(axis=0) < 0, -1.0, 1.0)  # one of the two signs, always the same
+    eigenvalues[abs(eigenvalues) < ROUNDING * abs(eigenvalues).max()] = (
+        0.0  # an eigenvalue of 0 but for rounding: a valley
+    )
+    eigenvectors *= np.where(eigenvectors.sum(axis=0) < 0, -1.0, 1.0)  # of the two signs always the same one
     eta_max = float(2.0 / eigenvalues[1]) if eigenvalues[0] >= 0.0 else None
     if learning_rates is None:
         unit = 2.0 / abs(eigenvalues).max() if eta_max is None else eta_max

@@ -48,12 +48,16 @@ class Screen:
 
     def __init__(self, film: Film, history: History, scenes: Sequence[Scene]) -> None:
         self.view, self.history, self.limits = film.view, history, _limits(scenes)
-        self.panels = [self._answers] * (film.view is not None) + [self._loss, self._gradient]
+        self.panels = [self._loss, self._gradient]
+        if film.view is not None:
+            self.panels.insert(0, self._answers)
         self.figure = new_figure(3.0 * len(self.panels), 3.4)
         self.figure.set_dpi(DOTS_PER_INCH)
         self.figure.set_layout_engine("constrained", w_pad=0.12)
         self.axes = self.figure.subplots(1, len(self.panels))
-        self.show(max(scenes, key=lambda scene: len(_badge(scene.gradients, BADGE))))  # the one that needs most room
+        self.show(
+            max(scenes, key=lambda scene: len(_badge(scene.gradients, BADGE)))
+        )  # the last scene needs the most room
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
 
@@ -99,7 +103,11 @@ BELOW: dict[str, Any] = {
 
 def strip_of(film: Film, history: History, scenes: Sequence[Scene]) -> Plot:
     """Moments side by side, over the loss."""
-    rows = [2.3] * (film.view is not None) + [1.9] * (scenes[0].gradients is not None) + [1.7]
+    rows = [1.7]
+    if scenes[0].gradients is not None:
+        rows.insert(0, 1.9)
+    if film.view is not None:
+        rows.insert(0, 2.3)
     count = len(scenes)
     width = max(2.4 * count, 4.8)
     figure = new_figure(width, sum(rows) + 0.4)
@@ -121,7 +129,8 @@ def strip_of(film: Film, history: History, scenes: Sequence[Scene]) -> Plot:
     axis = styled(figure.add_subplot(grid[-1, :]))
     _draw_course(axis, "loss", history.loss, [scene.epoch for scene in scenes], history.validation_loss, full=True)
     axis.tick_params(labelsize=SMALL)
-    named += _named(axis) * bool(history.validation_loss)
+    if history.validation_loss:
+        named += _named(axis)
     if named:
         figure.legend(
             *zip(*named, strict=True), loc="outside lower center", ncols=int(width / 1.5), frameon=False, fontsize=SMALL
@@ -131,7 +140,7 @@ def strip_of(film: Film, history: History, scenes: Sequence[Scene]) -> Plot:
 
 
 def _named(axis: Any) -> list[tuple[Any, str]]:
-    """What has a name in a legend, but for the crosses, which come and go."""
+    """The items of a legend; without the crosses, which not every frame has."""
     return [item for item in zip(*axis.get_legend_handles_labels(), strict=True) if not item[1].startswith("wrong")]
 
 
@@ -160,7 +169,7 @@ def _draw_course(
     validation: Sequence[float] = (),
     full: bool = False,
 ) -> None:
-    """Numbers by epoch with marks at some epochs; pale after the last of these, if not in full."""
+    """Draw numbers by epoch, with marks at some epochs; what comes after the last mark is pale unless ``full``."""
     steps = range(1, len(numbers) + 1)
     until = len(numbers) if full else epochs[-1]
     marked = [epoch for epoch in epochs if epoch]  # before the first step there is no loss

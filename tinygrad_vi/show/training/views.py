@@ -35,7 +35,8 @@ class Plane:
         _, wrong = draw_boundary(
             axis, self.X, self.y, self.grid, answers[:n], at_examples, self.threshold, shades=10, size=size
         )
-        return f"{len(self.X) - wrong} of {len(self.X)} right" + " (× is wrong)" * (wrong > 0)
+        right = f"{len(self.X) - wrong} of {len(self.X)} right"
+        return f"{right} (× is wrong)" if wrong else right
 
 
 class Curve:
@@ -79,7 +80,7 @@ def numbered(name: str, k: int, columns: Sequence[Any]) -> str:
 def view_of(
     X: list[Any], y: list[Any], steps: int, labels: tuple[str, str] | None, threshold: float
 ) -> Plane | Curve | None:
-    """How to look at the answers of a model; None where there is no way."""
+    """How to draw the answers of a model: a plane, a curve, or None."""
     rows = [list(x) if isinstance(x, (list, tuple)) else [x] for x in X]
     if any(len(row) != len(rows[0]) or not all(isinstance(x, Real) for x in row) for row in rows):
         return None

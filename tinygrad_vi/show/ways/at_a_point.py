@@ -99,7 +99,7 @@ class FunctionAtPoint:
     @once
     def on_numbers(self) -> Callable[[Sequence[float]], float]:
         """The result for a list of floats without a record, and without Values where f does without them."""
-        with suppress(AttributeError, TypeError):  # it may call their methods: x.relu()
+        with suppress(AttributeError, TypeError):  # f may call methods of Values: x.relu()
             if isinstance(self._apply(self.point), float):
                 return lambda xs: total([self._apply(part) for part in self._parts(xs)])
 

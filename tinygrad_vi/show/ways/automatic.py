@@ -170,7 +170,7 @@ def _count(question: FunctionAtPoint, xs: Sequence[float]) -> tuple[int, dict[st
     with recording(True):
         tape = Tape(question(inputs), inputs)
     operations = count_operations(tape.operations)
-    unit = max(1, operations)  # a function that computes nothing is evaluated all the same
+    unit = max(1, operations)  # a function without operations costs one evaluation too
     forward = sum(tape.tangent({x: 1.0}).multiplications for x in inputs)
     return operations, {
         "forward differences": _evaluations(xs, "forward"),
@@ -181,15 +181,22 @@ def _count(question: FunctionAtPoint, xs: Sequence[float]) -> tuple[int, dict[st
 
 
 def _evaluations(xs: Sequence[float], method: str) -> int:
-    calls: list[Any] = []
-    numerical_gradient(lambda inputs: calls.append(inputs) or 0.0, method, step=1.0)(xs)  # type: ignore[func-returns-value]
-    return len(calls)
+    """How often differences call the function."""
+    calls = 0
+
+    def f(_: Any) -> float:
+        nonlocal calls
+        calls += 1
+        return 0.0
+
+    numerical_gradient(f, method, step=1.0)(xs)
+    return calls
 
 
 def race(work: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
-    """The seconds of a call of each: the least of several turns, since what others take longer was not theirs.
+    """The seconds of a call of each: the least of several turns, since other programs make some turns longer.
 
-    They take turns, so that a machine that is slow for a while is slow for all of them.  What fails takes NaN.
+    They take turns, so that a machine that is slow for a while is slow for all of them.  The time of what fails is NaN.
     """
     calls, least = {}, dict.fromkeys(work, math.nan)
     for name, run in work.items():
@@ -217,7 +224,7 @@ def _measure_compiled(question: FunctionAtPoint, xs: Sequence[float]) -> dict[st
     step = compile(question, backend="numpy")
     try:
         step.value_and_grad(xs)
-    except (ArithmeticError, ValueError, TypeError, NameError, LookupError):  # an `if`, an operation of the user's own
+    except (ArithmeticError, ValueError, TypeError, NameError, LookupError):  # such as an `if` on a Value
         return {}
     seconds = race({"gradient": lambda: step.grad(xs), "value": lambda: step(xs)})
     return {COMPILED: seconds["gradient"] / seconds["value"]}

@@ -148,9 +148,10 @@ class NumericalError(Panel):
 
     def draw_on(self, axis: Any) -> None:
         """The errors over h, both on logarithmic scales, with the lines of the theory."""
-        precision = EPSILON * abs(self.derivative)  # what rounding the derivative itself would cost
+        precision = EPSILON * abs(self.derivative)  # the error of rounding the derivative itself
         errors = [d.error for row in self.differences.values() for d in row if d.error > 0.0]
-        shown = [*errors, *[precision] * (precision > 0.0)] or [1e-16]
+        shown = [*errors, precision] if precision > 0.0 else errors
+        shown = shown or [1e-16]
         low, high = 10.0 ** math.floor(math.log10(min(shown)) - 0.2), 10.0 ** math.ceil(math.log10(max(shown)) + 0.2)
         for method, row in self.differences.items():
             self._draw_differences(axis, method, row, bottom=low * (high / low) ** 0.03)
@@ -177,7 +178,9 @@ class NumericalError(Panel):
         from matplotlib.patheffects import withStroke
 
         color, marker, line = self.STYLES[method]
-        open_face, size = ("none", 7.0) if method == "central" else (color, 4.5)  # both are seen where they coincide
+        open_face, size = (
+            ("none", 7.0) if method == "central" else (color, 4.5)
+        )  # where the lines coincide both can be seen
         points = [(d.h, d.error if d.error > 0.0 else math.nan) for d in row]
         if not all(math.isnan(error) for _, error in points):
             style = {"color": color, "marker": marker, "linestyle": line, "markersize": size}
@@ -191,7 +194,7 @@ class NumericalError(Panel):
         if best and best.error > 0.0 and not self.kink:
             axis.plot(best.h, best.error, "*", color=color, markersize=15, markeredgecolor="white")
             words = f"best h = {write_number(best.h)}"
-            offset = 24 if method == "forward" else -16  # into the U of the one, below that of the other
+            offset = 24 if method == "forward" else -16  # inside one U, below the other
             axis.annotate(words, (best.h, best.error), (0, offset), textcoords="offset points", color=color, fontsize=9,
                           ha="center", path_effects=[withStroke(linewidth=3, foreground="white")])  # fmt: skip
 

@@ -21,7 +21,7 @@ from tinygrad_vi.show.writing.numerals import write_number
 
 
 class Report(ABC):
-    """Something measured: it prints as a table, and shows itself in a notebook as a figure above the table.
+    """A measurement: it prints as a table; a notebook shows a figure above the table.
 
     remarks: what there is to say, in words.
     """
@@ -48,7 +48,7 @@ class Report(ABC):
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle, sizes = self.plot._repr_mimebundle_()
         picture, width = b64encode(bundle["image/png"]).decode(), sizes["image/png"]["width"]
-        # of several forms a notebook shows one, and it prefers HTML: so the picture stands in there too
+        # a notebook shows the HTML alone, so the picture is part of it
         shown = f'<img width="{width}" alt="" src="data:image/png;base64,{picture}">\n{self.table.to_html()}'
         words = "".join(f"\n<p>{html.escape(remark)}</p>" for remark in self.remarks)
         return bundle | {"text/html": shown + words, "text/plain": repr(self)}, sizes

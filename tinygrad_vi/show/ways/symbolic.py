@@ -289,7 +289,8 @@ class Algebra:
 
     def program(self, symbols: Sequence[Any], formulas: Sequence[Any], modules: str = "math", cse: bool = True) -> F:
         """A function of numbers that gives a list, one number for each formula."""
-        ours = {name: rows.OPERATIONS[name].value for name in (*FLAT, *["erfinv"] * (modules == "math"))}
+        names = [*FLAT, "erfinv"] if modules == "math" else FLAT
+        ours = {name: rows.OPERATIONS[name].value for name in names}
         found: F = self.sympy.lambdify(list(symbols), list(formulas), [ours, modules], cse=cse)
         return found
 

@@ -1,4 +1,4 @@
-"""What a console can print: one that knows cp1252 or ASCII gets v_bar[2] for v̄₂, and lines of - and |."""
+"""Text for consoles: one that knows only cp1252 or ASCII gets v_bar[2] for v̄₂, and lines of - and |."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ PRODUCT, POWER = ops.mul.operation.binds, ops.pow_.operation.binds
 
 
 class Arithmetic:
-    """What the rules of the table can be run on, when it is neither float nor Value: every operator is recorded.
+    """An operand for the rules of the table that is neither float nor Value: it records every operator.
 
     A subclass says what becomes of an operation and its operands: its text, its tree, its symbolic form.
     """
@@ -108,7 +108,7 @@ class Symbol(Arithmetic):
         """The formula of an operation, with the parentheses it needs."""
         digits = next((x.digits for x in operands if isinstance(x, Symbol) and x.digits is not None), None)
         symbols = [Symbol.part(x, digits) for x in operands]
-        if op.binds == ATOM:  # a call brings its own parentheses
+        if op.binds == ATOM:  # a function call has its own parentheses
             text = op.text([s.text for s in symbols])
             return Symbol(text, op.latex([s.latex for s in symbols]), ATOM, 4 if op.name == "exp" else ATOM, digits)
         fits = [_fits(op, i, len(symbols)) for i in range(len(symbols))]
@@ -151,7 +151,7 @@ DOTS = Symbol("...", r"\dots")
 
 
 def shortened(terms: Sequence[T], dots: T, keep: Iterable[int] = (), most: int = MAX_TERMS) -> Sequence[T]:
-    """The terms of a sum, with dots for those that a long one has too many; the places to ``keep`` go last."""
+    """The terms of a sum; of a long one some are replaced by dots, those in ``keep`` only if they must be."""
     if len(terms) <= most:
         return terms
     places = sorted([*dict.fromkeys((len(terms) - 1, *keep, *range(most)))][:most])

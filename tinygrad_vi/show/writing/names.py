@@ -1,7 +1,7 @@
-"""What things are called: labels as symbols of a formula, and what a tape calls its inputs, its output and its rows.
+"""Names: labels as symbols of a formula, and the names of the inputs, the output and the rows of a tape.
 
-A row of a tape is v₁, and so no label may look like one: a label v1 beside it is written as text, in quotation marks
-where it is spelled v₁, and where two labels would be one symbol, as x1 and x_1 in LaTeX, both are written as text.
+The rows of a tape are called v₁, v₂, ...  A label that looks like a row, such as v1, is written as text and not as a
+symbol, a label v₁ in quotation marks.  Two labels that would be one symbol, as x1 and x_1 in LaTeX, are text too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def label_symbol(label: str) -> Symbol:
 
 
 def as_text(text: str) -> Symbol:
-    """Words, which are no mathematics."""
+    """A label as upright text."""
     return Symbol(text, rf"\text{{{escape_latex(text)}}}")
 
 
@@ -89,7 +89,7 @@ class Names:
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
         labels = {node: one_line(node.label) for node in dict.fromkeys((*tape, tape.output)) if node.label}
-        labels = {node: text for node, text in labels.items() if text}  # a blank label is none
+        labels = {node: text for node, text in labels.items() if text}  # a blank label counts as none
         self._label = dict(self._distinct(labels))
         free = next((letter for letter in "yfzwL" if letter not in labels.values()), "output")
         self.output = self._label.get(tape.output) or label_symbol(free)

@@ -1,4 +1,4 @@
-"""How numbers are written: everywhere by these functions, in tables, derivations, pictures, pages and LaTeX.
+"""Writing numbers: all tables, derivations, pictures, pages and LaTeX use these functions.
 
 A result is rounded to so many significant digits.  A constant that stands in a formula, such as an exponent, is part of
 it and is written as it is where that takes few letters.  A line of arithmetic shows as many digits as it takes for the
@@ -49,7 +49,7 @@ def shown(x: float, digits: int) -> float:
 
 
 def enough_digits(digits: int, holds: Callable[[int], bool]) -> int | None:
-    """The fewest digits, at least so many, with which something holds; None where it does not with all of them."""
+    """The fewest digits, at least so many, with which a condition holds; None when it does not hold with any."""
     return next((d for d in range(digits, MOST_DIGITS + 1) if holds(d)), None)
 
 
@@ -90,7 +90,7 @@ def true_product(factors: Sequence[float], result: float, digits: int) -> list[s
 def product_digits(
     products: Sequence[Sequence[float]], terms: Sequence[float], result: float, of_terms: int, digits: int
 ) -> int:
-    """How many digits factors need, for each product to be its term and for all of them to add up to the result."""
+    """How many digits the factors need for each written product to be right and for the products to add up right."""
     if not all(map(math.isfinite, [*terms, result, *(factor for product in products for factor in product)])):
         return digits
 

@@ -503,7 +503,7 @@ def test_what_cannot_be_filmed_says_so(tmp_path):
     model, loss, X, y = two_moons()
     with pytest.raises(TypeError, match=r"has no parameters\(\): give its Values, Film\(\.\.\., parameters=\[w, b\]\)"):
         Film(lambda x: x, loss, X, y)
-    with pytest.raises(TypeError, match="something to call with an example, got 3"):
+    with pytest.raises(TypeError, match="can be called with an example, got 3"):
         Film(3, loss, X, y)
     with pytest.raises(ShapeError, match="one entry for each example, got 30 and 29"):
         Film(model, loss, X, y[1:])
@@ -512,7 +512,7 @@ def test_what_cannot_be_filmed_says_so(tmp_path):
     film = filmed(epochs=1)
     with pytest.raises(ValueError, match=r"cannot save a film as 'a.mp4': the name must end in .gif, .svg, .png, .pdf"):
         film.save(tmp_path / "a.mp4")
-    with pytest.raises(ValueError, match="a film runs for some seconds, got 0"):
+    with pytest.raises(ValueError, match="seconds must be positive and finite, got 0"):
         film.save(tmp_path / "a.gif", seconds=0)
     with pytest.raises(ValueError, match="the number of moments"):
         film.strip(0)

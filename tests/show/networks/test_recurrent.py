@@ -1,5 +1,6 @@
 """Unrolled recurrent networks: the exercises' states and outputs, and each step's part of every gradient."""
 
+import math
 import re
 
 import numpy as np
@@ -9,11 +10,11 @@ from svg import clipped_labels, labels, texts
 from tinygrad_vi import DomainError, ShapeError, Value, losses, nn, no_grad, total
 from tinygrad_vi.nn.module import parameters_in
 from tinygrad_vi.show.networks.recurrent import draw_unrolled
+from tinygrad_vi.show.writing.numerals import write_number
 
 
-def running_sum():
-    cell = nn.RNNCell.from_weights([[1.0]], [[1.0]], activation="identity")
-    return nn.RNN(cell, nn.Layer.from_weights([[1.0]]))
+def running_sum(cls=nn.RNN, cell=nn.RNNCell):
+    return cls(cell.from_weights([[1.0]], [[1.0]], activation="identity"), nn.Layer.from_weights([[1.0]]))
 
 
 def which_is_ahead():
@@ -181,3 +182,128 @@ def test_errors_say_what_was_wrong():
         draw_unrolled(running_sum(), [1.0], loss=lambda y: 1.0)
     with pytest.raises(DomainError, match="inf"):
         draw_unrolled(running_sum(), [1e308, 1e308], loss=total)
+
+
+# --- What the steps contribute ------------------------------------------------------------------------------------------
+
+
+def columns_of_terms(drawing):
+    found = labels(drawing.svg)
+    for row in range(99):
+        if f"terms{row}" not in found:
+            return
+        terms = [found[f"term{row}_{t}"][0] for t in range(99) if f"term{row}_{t}" in found]
+        yield found[f"terms{row}"][0], [[float(x) for x in re.findall(r"-?[\d.]+(?:e-?\d+)?", text)] for text in terms]
+
+
+@pytest.mark.parametrize("digits", [2, 4, 8])
+@pytest.mark.parametrize("penalty", [
+    lambda ps: 0.0, lambda ps: 0.1 * sum(p * p for p in ps), lambda ps: sum(abs(p) for p in ps), lambda ps: ps[0] * 0.9,
+], ids=["none", "squares", "magnitudes", "one weight"])  # fmt: skip
+def test_the_terms_of_an_unrolled_network_add_up(penalty, digits):
+    cell = nn.RNNCell.from_weights([[0.7]], [[-0.45]], [0.3])
+    rnn = nn.RNN(cell, nn.Layer.from_weights([[1.3]], [0.123]))
+    ps = rnn.parameters()
+    drawing = draw_unrolled(rnn, [2.0, -0.5, 1.0], loss=lambda y: (y[-1] - 0.3) ** 2 + penalty(ps), digits=digits)
+    (rnn([Value(2.0), Value(-0.5), Value(1.0)])[-1] - 0.3) ** 2
+    loss = (rnn([Value(2.0), Value(-0.5), Value(1.0)])[-1] - 0.3) ** 2 + penalty(ps)
+    rnn.zero_grad()
+    loss.backward()
+    rows = dict(columns_of_terms(drawing))
+    assert len(rows) == 5
+    gradients = {"∂L/∂W_x": cell.W_x[0][0], "∂L/∂W_h": cell.W_h[0][0], "∂L/∂b": cell.b[0]}
+    for title, (*parts, whole) in rows.items():
+        for k, total_ in enumerate(whole):
+            added = math.fsum(part[k] for part in parts)
+            assert write_number(added, digits) == write_number(total_, digits), title
+        if title in gradients:
+            assert whole[0] == pytest.approx(gradients[title].grad, rel=10.0 ** (1 - digits))
+    assert ("the loss itself" in texts(drawing.svg)) == (penalty(ps) != 0.0)
+
+
+# --- A recurrent network's own forward pass ---------------------------------------------------------------------------
+
+
+def test_a_recurrent_network_with_a_forward_pass_of_its_own_is_drawn_with_its_answer():
+    class Doubled(nn.RNN):
+        def forward(self, sequence, state=None):
+            return [2.0 * y for y in super().forward(sequence, state)]
+
+    drawing = draw_unrolled(running_sum(Doubled), [2.0, -0.5, 1.0], loss=lambda y: y[-1])
+    found = labels(drawing.svg)
+    assert "answer (4, 3, 5)" in found["legend"]
+    assert [found[f"y{t}"][0] for t in (1, 2, 3)] == ["y₁ = 2", "y₂ = 1.5", "y₃ = 2.5"]
+    assert found["L"] == ["L = 5", "grad 1"]
+    assert found["y3"][1] == "grad 2"
+    rows = dict(columns_of_terms(drawing))
+    assert rows["∂L/∂W_x"] == [[4.0], [-1.0], [2.0], [5.0]]  # twice what exercise B44 has
+    assert rows["∂L/∂W_h"] == [[0.0], [4.0], [3.0], [7.0]]
+    plain = labels(draw_unrolled(running_sum(), [2.0, -0.5, 1.0], loss=lambda y: y[-1]).svg)
+    assert not any(line.startswith("answer") for line in plain["legend"])
+
+
+def test_a_cell_of_ones_own_is_drawn_as_what_it_is():
+    class Leaky(nn.RNNCell):
+        def forward(self, x, state=None):
+            return [0.5 * h for h in super().forward(x, state)]
+
+    drawing = draw_unrolled(running_sum(cell=Leaky), [2.0, -0.5], loss=lambda y: y[-1])
+    found = labels(drawing.svg)
+    assert found["legend"][0] == "h_t = Leaky(x_t, h_(t-1))"
+    assert [found[f"h{t}"] for t in (1, 2)] == [["h₁ = 1", "grad 0.5"], ["h₂ = 0.25", "grad 1"]]
+
+
+def test_a_first_state_of_ones_own_is_drawn():
+    class FromOne(nn.RNN):
+        def forward(self, sequence):
+            return super().forward(sequence, [Value(1.0)])
+
+    class Cell(nn.RNNCell):
+        def initial_state(self):
+            return [3.0]
+
+    assert labels(draw_unrolled(running_sum(FromOne), [2.0]).svg)["h0"] == ["h₀ = 1"]
+    assert labels(draw_unrolled(running_sum(cell=Cell), [2.0]).svg)["h0"] == ["h₀ = 3"]
+
+
+def test_states_that_a_step_function_makes_are_plain_numbers():
+    cell = nn.RNNCell.from_weights([[1.0]], [[1.0]], activation=lambda a: 1.0 if a > 0.0 else 0.0)
+    found = labels(draw_unrolled(nn.RNN(cell, nn.Layer.from_weights([[3.0]])), [2.0, -2.0], loss=total).svg)
+    assert [found[f"h{t}"][0] for t in (1, 2)] == ["h₁ = 1", "h₂ = 0"]
+    assert [found[f"y{t}"] for t in (1, 2)] == [["y₁ = 3", "grad 1"], ["y₂ = 0", "grad 1"]]
+    alone = labels(draw_unrolled(nn.RNN(cell), [2.0, -2.0]).svg)
+    assert [alone[f"h{t}"] for t in (1, 2)] == [["h₁ = 1"], ["h₂ = 0"]]
+
+
+def networks_of_ones_own():
+    class Backwards(nn.RNN):
+        def states(self, sequence, state=None):
+            return super().states(sequence[::-1], state)
+
+    class Restarted(nn.RNN):
+        def states(self, sequence, _):
+            return [super(Restarted, self).states([x])[0] for x in sequence]
+
+    class Doubling(nn.RNN):
+        def states(self, sequence, state=None):
+            return [[2.0 * h for h in state] for state in super().states(sequence, state)]
+
+    class Averaging(nn.RNN):
+        def forward(self, sequence, state=None):
+            return total([h for [h] in self.states(sequence, state)]) / len(sequence)
+
+    class Both(nn.RNN):
+        def states(self, sequence, state=None):
+            return super().states([*sequence, *sequence], state)
+
+    yield Backwards, "step 1 gets something else than x₁"
+    yield Restarted, "step 2 does not go on from the state after step 1"
+    yield Doubling, "it reads its outputs from something else than its hidden states"
+    yield Averaging, "it reads 0 outputs, not 2, from its hidden states"
+    yield Both, "it makes 4 steps for the 2 of the sequence"
+
+
+@pytest.mark.parametrize(("cls", "reason"), [*networks_of_ones_own()], ids=lambda x: getattr(x, "__name__", ""))
+def test_a_recurrent_network_that_goes_another_way_is_refused(cls, reason):
+    with pytest.raises(ValueError, match=f"this {cls.__name__} cannot be drawn part by part, .*: {reason}"):
+        draw_unrolled(running_sum(cls), [2.0, -0.5])

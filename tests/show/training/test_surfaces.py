@@ -247,9 +247,9 @@ def test_what_has_no_landscape_says_so():
         loss_landscape(loss, parameters, X, y, path=ParameterPath(parameters))
     with pytest.raises(ValueError, match="the path holds a number that is not finite"):
         loss_landscape(loss, parameters, X, y, path=[[1.0, math.inf], [0.0, 0.0]])
-    with pytest.raises(ValueError, match="the path stays where it is"):
+    with pytest.raises(ValueError, match="all points of the path are the same"):
         loss_landscape(lambda x: ws[0] * ws[1] * ws[2] * x, ws, [1.0], path=[[1.0] * 3] * 4)
-    with pytest.raises(ValueError, match="span is a positive number, got 0"):
+    with pytest.raises(ValueError, match="span must be a positive number, got 0"):
         loss_landscape(loss, parameters, X, y, span=0)
     with pytest.raises(ShapeError, match="there are no examples: give X and y"):
         loss_landscape(loss, parameters)
@@ -531,7 +531,7 @@ def test_what_cannot_be_compared_says_so():
             compare(epochs=0)
     with pytest.raises(TrainingError):
         batch_columns(loss, parameters, X, y, learning_rate=1e200)
-    with pytest.raises(ShapeError, match="the examples stand in the compiled loss: give a loss of one example"):
+    with pytest.raises(ShapeError, match="the compiled loss holds its examples itself: compile a loss of one example"):
         batch_columns(compile(lambda: parameters[0] ** 2 + parameters[1] ** 2, parameters))
     assert [p.data for p in parameters] == [-1.0, 2.0]
 

@@ -188,6 +188,23 @@ def test_arrows_show_the_way_of_each_flow():
     assert arrows("both") == (forward, backward)
 
 
+@pytest.mark.parametrize("target", [None, [0.0, 1.0]])
+def test_numbers_below_units_hide_neither_circles_nor_arrowheads(target):
+    """Graphviz draws the head of an arrow 10 points long, times its arrowsize."""
+    drawing = show.draw_network(nn.MLP(3, [4, 2], activation="tanh", seed=0), x=[1, 2, 3], target=target)
+    found = places(drawing)
+    sizes = dict(re.findall(r'^\t(n\d_\d) \[.*width="?([\d.]+)', drawing.source, flags=re.MULTILINE))
+    heights = dict(re.findall(r'^\t(n\d_\dv) \[.*height="?([\d.]+)', drawing.source, flags=re.MULTILINE))
+    [head] = {
+        float(size) * 10.0 / 72.0 for size in re.findall(r"arrowsize=([\d.]+)\b(?=.*color=\"#1d4ed8\")", drawing.source)
+    }
+    assert len(heights) == len(sizes) == 9
+    for unit, size in sizes.items():
+        bottom = found[unit][1] - float(size) / 2.0
+        top = found[f"{unit}v"][1] + float(heights[f"{unit}v"]) / 2.0
+        assert bottom - top > head
+
+
 def test_an_example_alone_means_forward_and_one_with_a_target_both():
     assert notes(show.draw_network(EXAMPLE_3_1, x=[0.05, 0.1]))["n1_0v"] == ["0.59"]
     assert notes(show.draw_network(EXAMPLE_3_1, x=[0.05, 0.1], target=0.01))["n1_0v"] == ["0.59", "δ 0.11"]
@@ -335,7 +352,7 @@ def test_options_that_do_not_go_together_are_refused():
         ({"weights": "all"}, "weights must be one of"),
         ({"notation": "matrix"}, "notation must be one of 'units', 'columns', 'rows', got 'matrix'"),
         ({"target": 1.0}, "a target and a loss belong to an example"),
-        ({"x": [1.0, 2.0], "flow": "backward"}, "what flows back is the gradient of a loss"),
+        ({"x": [1.0, 2.0], "flow": "backward"}, "the backward flow is the gradient of a loss: give a target"),
         ({"x": [1.0]}, "the network has 2 inputs, x has 1"),
     ):
         with pytest.raises(ValueError, match=words):
