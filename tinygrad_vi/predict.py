@@ -11,7 +11,7 @@ from typing import Any
 from tinygrad_vi.checks import ONE_EXAMPLE, ShapeError
 from tinygrad_vi.compiler.compiled import compile
 from tinygrad_vi.compiler.watched import Captured
-from tinygrad_vi.data import as_values, check_examples, numbers_only, rows_of, to_lists
+from tinygrad_vi.examples import as_values, check_examples, numbers_only, rows_of, to_lists
 from tinygrad_vi.nn.module import Module, numbers_in, prediction
 from tinygrad_vi.trees import flatten
 from tinygrad_vi.value import no_grad

@@ -51,7 +51,6 @@ from tinygrad_vi.compiler.trace import (
     trace,
 )
 from tinygrad_vi.compiler.watched import Captured, Leaves
-from tinygrad_vi.data import Table, as_table, as_values, check_numbers
 from tinygrad_vi.derivatives import (
     differentiable,
     differentiating,
@@ -63,6 +62,7 @@ from tinygrad_vi.derivatives import (
     value_and_grad,
     variables,
 )
+from tinygrad_vi.examples import Table, as_table, as_values, check_numbers
 from tinygrad_vi.functions import total
 from tinygrad_vi.modes import dropping, predicting
 from tinygrad_vi.nn.feedforward import drawn_factor

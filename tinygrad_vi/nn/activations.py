@@ -10,7 +10,7 @@ from operator import methodcaller
 from typing import Any
 
 from tinygrad_vi import functions, rows
-from tinygrad_vi.data import random_numbers
+from tinygrad_vi.examples import random_numbers
 from tinygrad_vi.value import Value
 
 Activation = str | Callable[[Any], Any]

@@ -15,11 +15,7 @@ from typing import Any, TypeVar
 from tinygrad_vi import modes
 from tinygrad_vi.checks import DomainError, ShapeError, at_least, counted, whole_number
 from tinygrad_vi.compiler.compiled import Compiled
-from tinygrad_vi.data import (
-    batches_of_rows,
-    classes_of,
-    plain_seed,
-)
+from tinygrad_vi.examples import batches_of_rows, classes_of, plain_seed
 from tinygrad_vi.files import whole
 from tinygrad_vi.nn.module import Module, architecture, parameters_in, prediction
 from tinygrad_vi.optim.clipping import Clipping

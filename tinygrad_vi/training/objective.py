@@ -11,16 +11,8 @@ from tinygrad_vi.checks import DomainError
 from tinygrad_vi.compiler.compiled import Compiled, NotFinite, compile
 from tinygrad_vi.compiler.trace import guarded, trace
 from tinygrad_vi.compiler.watched import Captured
-from tinygrad_vi.data import (
-    Table,
-    as_table,
-    as_values,
-    check_examples,
-    numbers_only,
-    rows_of,
-    to_lists,
-)
 from tinygrad_vi.derivatives import check_alone, check_constants, differentiable, moved, training
+from tinygrad_vi.examples import Table, as_table, as_values, check_examples, numbers_only, rows_of, to_lists
 from tinygrad_vi.once import once
 from tinygrad_vi.optim.clipping import Clipping, clip_grad_norm, clip_grad_value
 from tinygrad_vi.optim.rules import OnArrays, Optimizer, parameters_of, reached

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_vi.checks import counted
-from tinygrad_vi.data import check_examples, to_lists
 from tinygrad_vi.derivatives import differentiable
+from tinygrad_vi.examples import check_examples, to_lists
 from tinygrad_vi.nn.feedforward import MLP
 from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.show.plot import BLUE, RED, Plot, new_axes
