@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_vi import checks, functions, ops
-from tinygrad_vi.value import Condition, Value, dot, of_the_engine
+from tinygrad_vi.kinds import Condition
+from tinygrad_vi.tracing import of_the_engine
+from tinygrad_vi.value import Value, dot
 
 
 class ValueArray(np.ndarray):

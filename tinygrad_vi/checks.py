@@ -105,3 +105,10 @@ def fraction(x: Any, what: str) -> float:
     if isinstance(x, bool) or not isinstance(x, Real) or not 0.0 <= float(x) < 1.0:
         raise ValueError(f"{what} must be at least 0 and below 1, got {x!r:.60}")
     return float(x)
+
+
+def text(x: Any, wanted: str, advice: str) -> str:
+    """x, which is a text; else a TypeError that says what was wanted and what to do."""
+    if not isinstance(x, str):
+        raise TypeError(f"{wanted}, got {x!r:.60} of type {type(x).__name__}. {advice}")
+    return str(x)

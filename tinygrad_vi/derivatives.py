@@ -37,25 +37,20 @@ from typing import Any
 from tinygrad_vi import modes
 from tinygrad_vi.checks import DomainError, ShapeError, number, whole_number
 from tinygrad_vi.differences import corner, plain, slope, trusted_step
-from tinygrad_vi.ops import stop_gradient
-from tinygrad_vi.tape import tangents
-from tinygrad_vi.trees import LEAF, argument_names, flatten, place, values_in, with_numbers
-from tinygrad_vi.value import (
-    VALUES,
-    Value,
-    adjoints,
-    being_differentiated,
+from tinygrad_vi.graph import (
     below,
     check_recorded,
     check_unchanged,
-    differentiated_by,
     first_not_finite,
     not_finite,
-    recording,
     topological_order,
-    tracer_here,
 )
-from tinygrad_vi.value import variables as _variables
+from tinygrad_vi.ops import stop_gradient
+from tinygrad_vi.tape import tangents
+from tinygrad_vi.tracing import being_differentiated, differentiated_by, tracer_here
+from tinygrad_vi.tracing import variables as _variables
+from tinygrad_vi.trees import LEAF, argument_names, flatten, place, values_in, with_numbers
+from tinygrad_vi.value import VALUES, Value, adjoints, recording
 
 F = Callable[..., Any]
 Argnums = int | Sequence[int] | None

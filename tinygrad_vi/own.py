@@ -23,8 +23,9 @@ from tinygrad_vi import modes, ops, rows
 from tinygrad_vi.checks import DomainError, ShapeError, number
 from tinygrad_vi.rows import Function, Operation, new_row, operand_names
 from tinygrad_vi.tape import SUBSCRIPTS
+from tinygrad_vi.tracing import being_traced, tracer_here
 from tinygrad_vi.trees import LEAF, Tree, flatten
-from tinygrad_vi.value import Value, being_traced, recording, tracer_here
+from tinygrad_vi.value import Value, recording
 
 Rule = Callable[..., Any]
 

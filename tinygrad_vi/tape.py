@@ -18,15 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.value import (
-    Value,
-    adjoints,
-    check_recorded,
-    check_unchanged,
-    plus,
-    products,
-    topological_order,
-)
+from tinygrad_vi.graph import check_recorded, check_unchanged, topological_order
+from tinygrad_vi.value import Value, adjoints, plus, products
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.tapes.table import Table

@@ -12,11 +12,11 @@ from svg import labels, texts
 
 from tinygrad_vi import Tape, Value, dot, elu, exp, leaky_relu, log, losses, nn, no_grad, optim, show, tanh, total
 from tinygrad_vi.expression import evaluate
+from tinygrad_vi.graph import check_unchanged, topological_order
 from tinygrad_vi.ops import power
 from tinygrad_vi.rows import FAMILIES, OPERATIONS, Operation, latex_number, new_row
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.numerals import true_product, true_sum, write_factor, write_number
-from tinygrad_vi.value import check_unchanged, topological_order
 
 # --- Formulas read back -----------------------------------------------------------------------------------------------
 

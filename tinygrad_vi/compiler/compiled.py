@@ -64,22 +64,13 @@ from tinygrad_vi.derivatives import (
 )
 from tinygrad_vi.examples import Table, as_table, as_values, check_numbers
 from tinygrad_vi.functions import total
+from tinygrad_vi.graph import collector_paused, first_not_finite, not_finite, topological_order
 from tinygrad_vi.modes import dropping, predicting
 from tinygrad_vi.nn.feedforward import drawn_factor
 from tinygrad_vi.rows import SMALLEST_NORMAL, Operation
+from tinygrad_vi.tracing import being_differentiated, being_traced, differentiated_by
 from tinygrad_vi.trees import LEAF, Tree, argument_names, flatten, leaves_of, values_in
-from tinygrad_vi.value import (
-    Value,
-    adjoints,
-    being_differentiated,
-    being_traced,
-    collector_paused,
-    differentiated_by,
-    first_not_finite,
-    not_finite,
-    recording,
-    topological_order,
-)
+from tinygrad_vi.value import Value, adjoints, recording
 
 if TYPE_CHECKING:
     import numpy as np

@@ -31,19 +31,12 @@ from typing import Any
 
 from tinygrad_vi.checks import DomainError
 from tinygrad_vi.derivatives import differentiable, training, variables
+from tinygrad_vi.graph import topological_order
+from tinygrad_vi.kinds import Guarded, Traced
 from tinygrad_vi.modes import dropping, tracing
+from tinygrad_vi.tracing import numbers_here, of_the_engine, refuse_in_a_trace, tracer_here
 from tinygrad_vi.trees import Tree, flatten
-from tinygrad_vi.value import (
-    Guarded,
-    Traced,
-    Value,
-    numbers_here,
-    of_the_engine,
-    recording,
-    refuse_in_a_trace,
-    topological_order,
-    tracer_here,
-)
+from tinygrad_vi.value import Value, recording
 
 
 class NotFaithful(TypeError):

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tinygrad_vi import modes
 from tinygrad_vi.checks import DomainError, ShapeError
 from tinygrad_vi.files import finite, read_json, shown, whole, write_json
+from tinygrad_vi.graph import NOT_COMPUTED
 from tinygrad_vi.trees import entries
-from tinygrad_vi.value import NOT_COMPUTED, Value
+from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from tinygrad_vi.optim.rules import Optimizer

@@ -8,10 +8,12 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from tinygrad_vi.checks import DomainError, ShapeError, at_least, fraction
+from tinygrad_vi.elsewhere import Elsewhere
 from tinygrad_vi.files import finite, shown, whole
+from tinygrad_vi.graph import NOT_COMPUTED
 from tinygrad_vi.nn.module import Module, parameters_in
 from tinygrad_vi.trees import leaves_of
-from tinygrad_vi.value import NOT_COMPUTED, Elsewhere, Value
+from tinygrad_vi.value import Value
 
 State = tuple[float, ...]
 

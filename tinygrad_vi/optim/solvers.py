@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import DomainError, ShapeError, whole_number
 from tinygrad_vi.derivatives import check_alone, differentiable, training
-from tinygrad_vi.value import Value, adjoints, dot, not_finite, recording, topological_order
+from tinygrad_vi.graph import not_finite, topological_order
+from tinygrad_vi.value import Value, adjoints, dot, recording
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult

@@ -13,18 +13,12 @@ from tinygrad_vi.compiler.trace import guarded, trace
 from tinygrad_vi.compiler.watched import Captured
 from tinygrad_vi.derivatives import check_alone, check_constants, differentiable, moved, training
 from tinygrad_vi.examples import Table, as_table, as_values, check_examples, numbers_only, rows_of, to_lists
+from tinygrad_vi.graph import collector_paused, not_finite, topological_order
 from tinygrad_vi.once import once
 from tinygrad_vi.optim.clipping import Clipping, clip_grad_norm, clip_grad_value
 from tinygrad_vi.optim.rules import OnArrays, Optimizer, parameters_of, reached
 from tinygrad_vi.optim.solvers import recorded_output
-from tinygrad_vi.value import (
-    Value,
-    adjoints,
-    collector_paused,
-    no_grad,
-    not_finite,
-    topological_order,
-)
+from tinygrad_vi.value import Value, adjoints, no_grad
 
 Loss = Callable[..., Any]
 
