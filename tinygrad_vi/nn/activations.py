@@ -65,7 +65,7 @@ def name_of(given: Activation) -> str:
 
 
 def generator(seed: Any) -> Any:
-    """The random numbers of a seed; without one the module `random` itself, so that ``random.seed`` governs them."""
+    """The random numbers of a seed; without one the module `random` itself, which ``random.seed`` sets."""
     if seed is None:
         return random
     return seed if hasattr(seed, "uniform") else random_numbers(seed)

@@ -79,8 +79,8 @@ def fit(
     arrive as Values, whole numbers as they are, so that they can be indices.
     parameters: Values, or a Module, which is in training mode until the end (`Dropout` drops).
     X, y: one entry for each example; lists or arrays, of numbers only.  The loss gets rows of an array as arrays.
-    A compiled loss knows its parameters: ``fit(step, X, y)``, or ``fit(step)`` when its data stand in it.  With the same
-    options the training takes the same steps as with the loss itself; `Dropout` drops the same entries.
+    A compiled loss knows its parameters: ``fit(step, X, y)``, or ``fit(step)`` when its data stand in it.  The
+    training then takes the same steps as with the loss itself; `Dropout` drops the same entries.
     optimizer: Adam with the learning rate 0.01 by default.
     batch_size: None for all examples in one step (batch descent), 1 for single examples, m for mini-batches.
     seed: shuffles the examples anew in each epoch; None keeps their order.
@@ -105,11 +105,11 @@ def fit(
     The cyclic garbage collector is paused while a batch is computed: graphs of Values have no cycles.
 
     Raises ShapeError when X is empty or X and y differ in length; TypeError when they hold anything but numbers (text,
-    dates, complex numbers, a mask); NotFaithful when the compiled loss is not the loss itself; ValueError for an infinity
-    or NaN in X and y, a loss that does not depend on the parameters, a checkpoint that does not fit; FileExistsError for a
-    checkpoint that would be overwritten by a new run; TrainingError, a DomainError, when the loss or a gradient is
-    infinite or NaN: it names the first node that was so, and leaves the parameters as they were after the last good
-    step.
+    dates, complex numbers, a mask); NotFaithful when the compiled loss is not the loss itself; ValueError for an
+    infinity or NaN in X and y, a loss that does not depend on the parameters, a checkpoint that does not fit;
+    FileExistsError for a checkpoint that would be overwritten by a new run; TrainingError, a DomainError, when the loss
+    or a gradient is infinite or NaN: it names the first node that was so, and leaves the parameters as they were after
+    the last good step.
 
     >>> from tinygrad_vi import Value, optim
     >>> w = Value(0.0, "w")
@@ -150,16 +150,14 @@ def fit(
         raise ValueError('resume=True needs the file to resume from: checkpoint="run.json"')
     history = run.history
     history.stopped = stopping.why(history)  # a resumed run may have been at its end
-    epoch = _Epoch(
-        objective, optimizer, examples, held_out, _Batches(len(examples), batch_size, seed, classes), history
-    )
+    batches = _Batches(len(examples), batch_size, seed, classes)
+    epoch = _Epoch(objective, optimizer, examples, held_out, batches, history)
     callbacks = [callbacks] if callable(callbacks) else list(callbacks)
     modules = [] if model is None else [(module, module.training) for module in model.modules()]
     opened = modes.opened()
     start = perf_counter() - (history.time[-1] if history.time else 0.0)
     try:
-        total, done = epochs * epoch.batches.count, history.epochs * epoch.batches.count
-        with progress_bar(progress, total, done) as bar, _training(modules):
+        with progress_bar(progress, epochs * batches.count, history.epochs * batches.count) as bar, _training(modules):
             while history.epochs < epochs and not history.stopped:
                 bar.set_description(f"epoch {history.epochs + 1}/{epochs}", refresh=False)
                 if schedule is not None:
