@@ -256,7 +256,8 @@ def _comparison(
         else:
             return NotImplemented
         if traced_somewhere and being_traced():
-            return _kinds().condition(op, *((other, self) if swapped else (self, other)))
+            operands = (other, self) if swapped else (self, other)
+            return _kinds().condition(op, *operands)
         return TRUE if compare(self.data, y) else FALSE
 
     return method

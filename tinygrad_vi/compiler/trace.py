@@ -4,7 +4,7 @@ There is no placeholder to write functions for: the function meets the numbers o
 whatever runs eagerly can be traced.  But the record is taken for the function, at all points and for all examples, so
 nothing may be decided by this example's numbers.  Three things see to it.
 
-A traced Value keeps its number to itself: as a condition, a float, an index, a key it refuses (`value.Traced`), and
+A traced Value keeps its number to itself: as a condition, a float, an index, a key it refuses (`kinds.Traced`), and
 under ``no_grad`` it records a `stop_gradient`.
 
 The function is run again on another example, with the parameters moved.  The two records must be the same, operation
