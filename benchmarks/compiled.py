@@ -20,7 +20,7 @@ from benchmarks.measure import against, plot, race, show
 from benchmarks.peers import EAGER, OURS, PEERS, Peer, Step, numbers
 from benchmarks.programs import PROGRAMS, Program, demo, demo_in_a_loop, digits, graph, long_memory, recurrent, wide
 from tinygrad_vi import Value
-from tinygrad_vi.value import topological_order
+from tinygrad_vi.graph import topological_order
 
 BURST = 20
 TURNS = {False: 15, True: 2}  # of a quick run or not

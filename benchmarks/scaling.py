@@ -7,7 +7,7 @@ from time import perf_counter
 
 from benchmarks.measure import Stages, collector, interleaved, show
 from tinygrad_vi import Value, total
-from tinygrad_vi.value import topological_order
+from tinygrad_vi.graph import topological_order
 
 
 def products(count: int) -> Value:

@@ -14,7 +14,8 @@ from mpmath import mp, mpf
 from sympy import Piecewise, Rational, erf, erfc, exp, log, sqrt
 
 from tinygrad_vi import Value
-from tinygrad_vi.value import adjoints, topological_order
+from tinygrad_vi.graph import topological_order
+from tinygrad_vi.value import adjoints
 
 DIGITS = 450
 

@@ -67,6 +67,27 @@ ROWS = [
     "test_copies",
     "test_made_of_rows",
 ]
+VALUE = [
+    "test_value",
+    "test_copies",
+    "test_derivatives",
+    "test_tape",
+    "test_thread_modes",
+    "test_memory",
+    "test_made_of_rows",
+    "compiler/test_trace",
+    "compiler/test_faithful",
+    "compiler/test_checks",
+]
+KINDS = [
+    "compiler/test_trace",
+    "compiler/test_faithful",
+    "compiler/test_checks",
+    "test_thread_modes",
+    "test_derivatives",
+    "test_value",
+]
+DATA = ["test_data", "test_training", "compiler/test_checks"]
 OPTIM = ["test_optim", "test_judgements", "test_training", "peers/test_torch_nn", "compiler/test_faithful"]
 TRAINING = [
     "test_training",
@@ -94,8 +115,11 @@ COMPILED = [
 TESTS = {
     "modes": ["test_thread_modes", "test_value"],
     **dict.fromkeys(("checks", "rows", "floats", "ops", "functions"), ROWS),
-    "value": ["test_value", "test_copies", "test_derivatives", "test_tape", "test_thread_modes", "test_memory",
-              "test_made_of_rows", "compiler/test_trace", "compiler/test_faithful", "compiler/test_checks"],
+    **dict.fromkeys(("value", "graph"), VALUE),
+    "copies": ["test_copies", "test_derivatives", "test_own", "test_thread_modes"],
+    **dict.fromkeys(("tracing", "kinds"), KINDS),
+    "elsewhere": ["test_value", "test_habits", "test_optim"],
+    **dict.fromkeys(("data", "examples"), DATA),
     "tape": ["test_tape", "show/tapes/test_table", "test_derivatives", "test_copies"],
     "derivatives": ["test_derivatives", "test_value", "test_judgements", "test_differences", "test_thread_modes"],
     "differences": ["test_differences", "test_judgements", "test_derivatives"],

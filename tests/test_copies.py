@@ -27,7 +27,7 @@ from tinygrad_vi import (
     optim,
     total,
 )
-from tinygrad_vi.value import NOT_COMPUTED, UNRECORDED
+from tinygrad_vi.graph import NOT_COMPUTED, UNRECORDED
 
 DUPLICATES = {"deepcopy": copy.deepcopy} | {
     f"pickle {protocol}": lambda x, protocol=protocol: pickle.loads(pickle.dumps(x, protocol))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from tinygrad_vi import ShapeError, data, training
+from tinygrad_vi import ShapeError, data, examples, training
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_seed_shuffles_always_the_same_way():
 def test_what_has_no_order_or_is_no_list_is_refused(bad):
     """A dictionary would give its keys, a set its entries in any order, bytes their codes."""
     for call in (
-        lambda: data.to_lists(bad),
+        lambda: examples.to_lists(bad),
         lambda: data.minibatches(bad),
         lambda: data.split(bad, [0, 1]),
         lambda: data.split([0, 1], bad),
@@ -51,7 +51,7 @@ def test_only_numbers_are_standardized(rows):
 def test_arrays_become_lists():
     X, y = np.arange(6.0).reshape(3, 2), np.array([0, 1, 1])
     assert data.minibatches(X, y, 2) == [([[0.0, 1.0], [2.0, 3.0]], [0, 1]), ([[4.0, 5.0]], [1])]
-    assert data.to_lists([np.array([1.0, 2.0]), [3.0, 4.0]]) == [[1.0, 2.0], [3.0, 4.0]]
+    assert examples.to_lists([np.array([1.0, 2.0]), [3.0, 4.0]]) == [[1.0, 2.0], [3.0, 4.0]]
 
 
 def test_split_takes_every_example_once():
@@ -114,7 +114,7 @@ def test_the_sequence_tasks():
         (lambda: data.minibatches([[1.0], [float("nan")]]), ValueError, "X[1][0] is nan: leave the example out or fill the gap before training"),
         (lambda: data.minibatches([1.0, 2.0], [0.0, float("inf")]), ValueError, "y[1] is inf"),
         (lambda: data.minibatches([[[1.0], [1.0, -float("inf")]]]), ValueError, "X[0][1][1] is -inf"),
-        (lambda: data.to_lists(3.0), TypeError, "examples come as a list or an array, one entry for each, got 3.0"),
+        (lambda: examples.to_lists(3.0), TypeError, "examples come as a list or an array, one entry for each, got 3.0"),
         (lambda: data.split([1, 2], [1, 2], test=0.1), ValueError, "test = 0.1 of 2 examples leaves 0 to test and 2 to train"),
         (lambda: data.adding(length=1), ValueError, "the length of the adding problem must be a whole number of at least 2, got 1"),
     ],

@@ -30,8 +30,8 @@ from tinygrad_vi import (
     value_and_grad,
     vjp,
 )
+from tinygrad_vi.graph import NOT_COMPUTED
 from tinygrad_vi.rows import new_row
-from tinygrad_vi.value import NOT_COMPUTED
 
 
 def rosenbrock(x):

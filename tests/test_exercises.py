@@ -29,7 +29,7 @@ from tinygrad_vi import (
 )
 from tinygrad_vi.course.texts import find
 from tinygrad_vi.derivatives import jvp
-from tinygrad_vi.value import topological_order
+from tinygrad_vi.graph import topological_order
 
 
 def close(value, abs=1e-9):

@@ -11,8 +11,8 @@ import pytest
 
 import tinygrad_vi
 from tinygrad_vi import DomainError, Value, dot, log, logsumexp, softmax, total, where
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.rows import OPERATIONS
-from tinygrad_vi.value import topological_order
 
 ROOT = Path(tinygrad_vi.__file__).resolve().parent.parent
 

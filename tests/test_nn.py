@@ -28,8 +28,8 @@ from tinygrad_vi import (
     tanh,
     total,
 )
+from tinygrad_vi.graph import NOT_COMPUTED, topological_order
 from tinygrad_vi.nn.module import numbers_in
-from tinygrad_vi.value import NOT_COMPUTED, topological_order
 
 
 def values(xs):

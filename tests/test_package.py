@@ -1,6 +1,7 @@
 """The package as a whole: what importing it loads, what it exports, whether its papers tell the truth."""
 
 import doctest
+import importlib
 import inspect
 import re
 import subprocess
@@ -92,3 +93,39 @@ def test_the_command_and_the_version_are_those_of_the_project() -> None:
     assert 'tinygrad-vi = "tinygrad_vi.__main__:main"' in project
     assert re.fullmatch(r"\d+\.\d+\.\d+", tinygrad_vi.__version__)
     assert 'path = "tinygrad_vi/__init__.py"' in project
+
+
+#: what people import by name, and what of each module is theirs to call
+OPEN = ("data", "distributions", "functions", "losses", "nn", "ops", "optim", "training")
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_tab_shows_what_people_call_and_nothing_else(name: str) -> None:
+    module = importlib.import_module(f"tinygrad_vi.{name}")
+    assert dir(module) == sorted(module.__all__)
+    assert len(set(module.__all__)) == len(module.__all__)
+    for shown in module.__all__:
+        thing = getattr(module, shown)
+        assert not inspect.ismodule(thing)
+        assert not callable(thing) or (thing.__doc__ and thing.__module__.startswith("tinygrad_vi")), shown
+
+
+def test_tab_shows_what_the_readme_uses() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    used = set(re.findall(rf"\b({'|'.join(OPEN)})\.([A-Za-z]\w*)", text)) - {(name, "py") for name in OPEN}
+    for room, names in re.findall(rf"from tinygrad_vi\.({'|'.join(OPEN)}) import ([\w, ]+)", text):
+        used |= {(room, name.strip()) for name in names.split(",")}
+    assert {("losses", "mse"), ("data", "xor"), ("nn", "MLP"), ("optim", "Adam")} <= used
+    assert [(room, name) for room, name in sorted(used) if name not in dir(getattr(tinygrad_vi, room))] == []
+
+
+@pytest.mark.parametrize("room", ["losses", "distributions", "functions", "data"])
+def test_tab_shows_every_function_that_is_theirs_to_call(room: str) -> None:
+    """A function of another module is shown only where that was meant; an own one is hidden only by a line here."""
+    module = importlib.import_module(f"tinygrad_vi.{room}")
+    defined = {name for name, thing in vars(module).items() if inspect.isfunction(thing) and not name.startswith("_")}
+    own = {name for name in defined if getattr(module, name).__module__ == module.__name__}
+    assert own - set(module.__all__) == {"losses": {"is_sigmoid", "is_softmax"}, "functions": {"checked"}}.get(
+        room, set()
+    )
+    assert set(module.__all__) - own == {"losses": {"softmax"}}.get(room, set())

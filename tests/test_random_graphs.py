@@ -8,8 +8,9 @@ from peers.functions import jax_functions, torch_functions
 from programs import SAME_EVERY_TIME, STEPS, Program, programs
 
 from tinygrad_vi import Value, grad, rows
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.tape import tangents
-from tinygrad_vi.value import adjoints, topological_order
+from tinygrad_vi.value import adjoints
 
 REASON = "{0} is not installed: pip install {1}"
 

@@ -16,17 +16,18 @@ PACKAGE = Path(tinygrad_vi.__file__).parent
 
 #: from left to right; rooms of one line know nothing of each other
 ROOMS = [
-    {"checks", "once", "truth"},
+    {"checks", "elsewhere", "once", "truth"},
     {"modes", "floats", "files"},
-    {"rows"},
+    {"rows", "tracing", "graph"},
     {"ops"},
-    {"functions"},
+    {"functions", "copies"},
     {"value"},
-    {"tape", "trees", "expression"},
+    {"kinds", "tape", "trees", "expression"},
     {"arrays"},
     {"differences"},
     {"derivatives", "own"},
-    {"losses", "distributions", "data"},
+    {"losses", "distributions", "examples"},
+    {"data"},
     {"nn"},
     {"optim"},
     {"compiler"},
@@ -44,6 +45,7 @@ PLACE = {room: place for place, line in enumerate(ROOMS) for room in line}
 DOORS = {
     ("value", "show"),  # Value.draw, Value.derive, Value.step_through
     ("value", "arrays"),  # NumPy asks a Value to take part in its functions
+    ("value", "kinds"),  # a comparison of traced Values is a Condition
     ("trees", "arrays"),  # a tree that held an array gets one back
     ("own", "compiler"),  # a rule that computes a second derivative is watched as a traced function is
     ("tape", "show"),  # a tape prints its table

@@ -19,9 +19,9 @@ import pytest
 
 import tinygrad_vi
 from tinygrad_vi import Tape, Value, compile, fit, grad, losses, modes, nn, no_grad, optim, sqrt
+from tinygrad_vi.graph import collector_paused
 from tinygrad_vi.modes import Mode
 from tinygrad_vi.training import accuracy
-from tinygrad_vi.value import collector_paused
 
 ROOT = Path(tinygrad_vi.__file__).resolve().parent.parent
 

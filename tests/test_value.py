@@ -38,8 +38,9 @@ from tinygrad_vi import (
     total,
     where,
 )
+from tinygrad_vi.graph import NOT_COMPUTED, check_unchanged, topological_order
 from tinygrad_vi.rows import new_row
-from tinygrad_vi.value import NOT_COMPUTED, check_unchanged, plus, times, topological_order
+from tinygrad_vi.value import plus, times
 
 OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow]
 

@@ -27,6 +27,7 @@ from tinygrad_vi.functions import softmax as softmax
 from tinygrad_vi.functions import take as take
 from tinygrad_vi.functions import total as total
 from tinygrad_vi.functions import xlogy as xlogy
+from tinygrad_vi.graph import first_not_finite as first_not_finite
 from tinygrad_vi.ops import acos as acos
 from tinygrad_vi.ops import acosh as acosh
 from tinygrad_vi.ops import asin as asin
@@ -72,7 +73,6 @@ from tinygrad_vi.ops import tanh as tanh
 from tinygrad_vi.ops import where as where
 from tinygrad_vi.value import Value as Value
 from tinygrad_vi.value import dot as dot
-from tinygrad_vi.value import first_not_finite as first_not_finite
 from tinygrad_vi.value import no_grad as no_grad
 
 if _TYPE_CHECKING:

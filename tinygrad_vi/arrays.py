@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_vi import checks, functions, ops
-from tinygrad_vi.value import Condition, Value, dot, of_the_engine
+from tinygrad_vi.kinds import Condition
+from tinygrad_vi.tracing import of_the_engine
+from tinygrad_vi.value import Value, dot
 
 
 class ValueArray(np.ndarray):
@@ -57,7 +59,7 @@ def array(entries: Any) -> Any:
 def array_of(entries: Sequence[Any], shape: tuple[int, ...]) -> Any:
     """An array of this shape of entries in order, whatever they are."""
     found = np.empty(len(entries), dtype=object)
-    if any(isinstance(x, (list, tuple, np.ndarray)) for x in entries):  # which NumPy would look into
+    if any(isinstance(x, (list, tuple, np.ndarray)) for x in entries):  # NumPy would look into these
         for i, x in enumerate(entries):
             found[i] = x
     else:
@@ -89,7 +91,7 @@ def _trunc(x: Any) -> Any:
 
 
 def _fmod(x: Any, y: Any) -> Any:
-    """What is left of x, with its own sign."""
+    """The remainder of x / y, with the sign of x."""
     left = ops.mod(abs(x), abs(y))
     return ops.where(x < 0.0, -left, left)
 
@@ -145,7 +147,7 @@ ASKING: dict[str, Callable[..., Any]] = {
     "logical_xor": lambda x, y: (x != 0) ^ (y != 0),
     "logical_not": lambda x: x == 0,
 }
-#: what NumPy's own loop over objects does rightly, by the operators of Python
+#: functions that NumPy's own loop over objects computes correctly, by the operators of Python
 OPERATORS: dict[str, Callable[..., Any]] = {
     "add": operator.add,
     "subtract": operator.sub,
@@ -221,7 +223,7 @@ def _of_objects(ufunc: Any) -> bool:
 
 
 def _numbers(inputs: Sequence[Any]) -> list[Any] | None:
-    """Operands of which none is an array; NumPy's numbers as Python's, whose operators do not ask NumPy again."""
+    """Operands that are no arrays.  Numbers of NumPy become Python's, whose operators do not ask NumPy again."""
     found = []
     for x in inputs:
         if not isinstance(x, (Value, float, int)) or isinstance(x, np.generic):  # np.float64 is a float
@@ -249,7 +251,7 @@ def _wrapped(x: Any) -> Any:
 
 
 def _asked(found: Any) -> Any:
-    """Answers as bools, where none is a condition of a traced function."""
+    """Answers as bools, unless one is a condition of a traced function."""
     if not isinstance(found, np.ndarray):
         return found
     return found if any(isinstance(x, Value) for x in found.flat) else found.astype(bool)

@@ -1,4 +1,4 @@
-"""Asking arguments: what is no number, no whole number or no list is refused with a message; and plurals."""
+"""Checks of arguments: what is no number, no whole number, no list is refused, and the error says what to write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ShapeError(ValueError):
     """Lists whose lengths should agree do not."""
 
 
-#: advice: where rows of data are expected, a list of numbers is read as so many examples
+#: advice: a list of numbers is read as several examples of one number each
 ONE_EXAMPLE = "data hold an entry for each example, so one example alone is written [x]"
 NO_VECTOR = f"@ takes vectors and matrices, got a number: for numbers write *; {ONE_EXAMPLE}"
 
@@ -28,7 +28,7 @@ MOST_WHOLE = 2**53
 
 def number(x: Any, wanted_by: str) -> float:
     """The float of a real number (int, float, Fraction, NumPy scalar, 0-d array); TypeError for anything else."""
-    if x.__class__ is int and -MOST_WHOLE < x < MOST_WHOLE:  # the usual one, at once
+    if x.__class__ is int and -MOST_WHOLE < x < MOST_WHOLE:  # most numbers need no further check
         return float(x)
     masquerade = _is_no_number(x)
     if getattr(x, "shape", None) == () and hasattr(x, "item") and not masquerade:
@@ -53,7 +53,7 @@ def number(x: Any, wanted_by: str) -> float:
 
 
 def _is_no_number(x: Any) -> bool:
-    """Whether ``item()`` would make a number of what is none: a date, a span of time, a masked entry of NumPy."""
+    """Whether x is not a number although its ``item()`` is one: a date, a span of time, a masked entry of NumPy."""
     return getattr(getattr(x, "dtype", None), "kind", "") in ("M", "m") or getattr(x, "mask", False) is not False
 
 
@@ -67,7 +67,7 @@ def entries(xs: Iterable[Any], wanted_by: str) -> list[Any]:
 
 
 def whole_number(n: Any, what: str, least: int = 1) -> int:
-    """An int of at least so much; ValueError for anything else."""
+    """An int that is not below ``least``; ValueError for anything else."""
     if isinstance(n, bool) or not hasattr(n, "__index__") or operator.index(n) < least:
         raise ValueError(f"{what} must be a whole number of at least {least}, got {n!r}")
     return operator.index(n)
@@ -89,11 +89,11 @@ def plain(x: Any) -> Any:
 
 def counted(n: int, noun: str) -> str:
     """``1 parameter``, ``2 parameters``."""
-    return f"{n:,} {noun}{'s' * (n != 1)}"
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def at_least(x: Any, least: float, what: str) -> float:
-    """A finite number of at least so much; ValueError for anything else."""
+    """A finite number that is not below ``least``; ValueError for anything else."""
     if isinstance(x, bool) or not isinstance(x, Real) or not least <= float(x) < math.inf:
         hint = ": a schedule is given to fit(schedule=...)" if callable(x) else ""
         raise ValueError(f"{what} must be a number of at least {least:g}, got {x!r:.60}{hint}")
@@ -105,3 +105,10 @@ def fraction(x: Any, what: str) -> float:
     if isinstance(x, bool) or not isinstance(x, Real) or not 0.0 <= float(x) < 1.0:
         raise ValueError(f"{what} must be at least 0 and below 1, got {x!r:.60}")
     return float(x)
+
+
+def text(x: Any, wanted: str, advice: str) -> str:
+    """x, which is a text; else a TypeError that says what was wanted and what to do."""
+    if not isinstance(x, str):
+        raise TypeError(f"{wanted}, got {x!r:.60} of type {type(x).__name__}. {advice}")
+    return str(x)

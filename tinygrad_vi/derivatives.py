@@ -35,27 +35,22 @@ from operator import index
 from typing import Any
 
 from tinygrad_vi import modes
-from tinygrad_vi.checks import DomainError, ShapeError, number, whole_number
+from tinygrad_vi.checks import DomainError, ShapeError, counted, number, whole_number
 from tinygrad_vi.differences import corner, plain, slope, trusted_step
-from tinygrad_vi.ops import stop_gradient
-from tinygrad_vi.tape import tangents
-from tinygrad_vi.trees import LEAF, argument_names, flatten, place, values_in, with_numbers
-from tinygrad_vi.value import (
-    VALUES,
-    Value,
-    adjoints,
-    being_differentiated,
+from tinygrad_vi.graph import (
     below,
     check_recorded,
     check_unchanged,
-    differentiated_by,
     first_not_finite,
     not_finite,
-    recording,
     topological_order,
-    tracer_here,
 )
-from tinygrad_vi.value import variables as _variables
+from tinygrad_vi.ops import stop_gradient
+from tinygrad_vi.tape import tangents
+from tinygrad_vi.tracing import being_differentiated, differentiated_by, tracer_here
+from tinygrad_vi.tracing import variables as _variables
+from tinygrad_vi.trees import LEAF, argument_names, flatten, place, values_in, with_numbers
+from tinygrad_vi.value import VALUES, Value, adjoints, recording
 
 F = Callable[..., Any]
 Argnums = int | Sequence[int] | None
@@ -358,7 +353,7 @@ def _check(at: _Selected, name: str, order: int, tolerance: float) -> float:
 
 
 def _compare(a: float, along: Callable[[float], Value], at: _Selected, name: str, i: int, tolerance: float) -> float:
-    """The difference between an automatic derivative and the differences; an error where they exclude it."""
+    """How far an automatic derivative is from the numerical one; GradientError when the differences exclude it."""
     x = _data(flatten(at.chosen)[0][i])
     unit = 2.0 ** (math.frexp(max(1.0, abs(x)))[1] - 1)
     try:
@@ -425,7 +420,7 @@ def _component(gradient: F, i: int) -> F:
 
 
 def _suspect(at: _Selected, measured: Callable[[float], Any], x: float, a: float) -> str:
-    """Who is to blame: an operation whose stored partials differences exclude, a kink, or nothing that is recorded."""
+    """What is wrong: an operation whose stored partial the differences exclude, a kink, or nothing on record."""
     kinks = []
     for node in topological_order(_Call(at).outputs):
         assert node.op is not None
@@ -434,7 +429,7 @@ def _suspect(at: _Selected, measured: Callable[[float], Any], x: float, a: float
             alone = plain(partial(_moved, node.op.value, xs, i))
             found = slope(alone, operand)
             if found is None or not found.told or not found.excludes(stored):
-                continue  # right, or too near the edge of its domain to move
+                continue  # right, or so near the edge of its domain that no step is possible
             sides = corner(alone, operand)
             if sides is not None and min(sides) <= stored <= max(sides):
                 kinks.append(f"the operation {node.op.name} at {', '.join(map(repr, xs))}")
@@ -462,15 +457,15 @@ def differentiating() -> bool:
 
 
 def differentiable() -> AbstractContextManager[None]:
-    """Inside, as inside a derivative, derivatives by plain numbers are Values, to be differentiated."""
+    """A context manager: derivatives by plain numbers are Values, to be differentiated, as inside a derivative."""
     return modes.differentiable.set(True)
 
 
 class _Selected:
-    """A function of those arguments that are differentiated by, while the others keep what they were given.
+    """A function of the arguments that are differentiated by; the other arguments are fixed.
 
-    chosen: what was given for them.  single: whether results are like the only one of them, and no tuple.  given: that
-    one, or all.  names: gives what they are called.  others: whatever else reaches the function.
+    chosen: these arguments.  single: whether there is one, and results are nested like it and not in a tuple.  given:
+    this one, or all of them.  names: gives their names.  others: the fixed arguments.
     """
 
     __slots__ = ("chosen", "f", "given", "names", "others", "single")
@@ -494,15 +489,15 @@ class _Selected:
         return self.f(*chosen)
 
     def of(self, given: Any) -> Any:
-        """The function of something like `given`."""
+        """The function at arguments nested like `given`."""
         return self.f(given) if self.single else self.f(*given)
 
     def called(self) -> str | list[str]:
-        """What the arguments are called."""
+        """The names of the arguments."""
         return self.names()[0] if self.single else self.names()
 
     def place(self, i: int) -> str:
-        """What leaf i of the arguments is called."""
+        """How one writes leaf i of the arguments."""
         return place(self.given, i, self.called)
 
     def __str__(self) -> str:
@@ -534,7 +529,7 @@ def _selected(f: F, argnums: Argnums, arguments: Sequence[Any], named: dict[str,
 
 
 def places_of(argnums: Argnums, count: int) -> list[int]:
-    """Which of so many arguments are differentiated by."""
+    """The places, from 0 to count - 1, of the arguments that are differentiated by."""
     if argnums is None:
         return list(range(count))
     places = []
@@ -545,7 +540,7 @@ def places_of(argnums: Argnums, count: int) -> list[int]:
             )
         i = index(given)
         if not -count <= i < count:
-            got = f"{count} positional argument{'s' * (count != 1)}"
+            got = counted(count, "positional argument")
             raise ValueError(f"argnums={argnums!r} names no argument: f was called with {got}")
         places.append(i % count)
     if len({*places}) < len(places) or not places:
@@ -554,7 +549,7 @@ def places_of(argnums: Argnums, count: int) -> list[int]:
 
 
 def _like(derivative: F, f: F) -> F:
-    """A derivative takes the arguments of its function: who asks for its signature gets that."""
+    """The derivative, with the signature of its function, whose arguments it takes."""
     derivative.__wrapped__ = f  # type: ignore[attr-defined]
     return derivative
 
@@ -566,7 +561,7 @@ class _Call:
         xs, self.like_arguments = flatten(at.given, at.called)
         tracer = tracer_here.get()
         self.inputs = [_variable(x, tracer) for x in xs]
-        # inside another derivative, results must themselves be differentiable
+        # inside another derivative the results must be Values, to be differentiated again
         self.create_graph = differentiating() or any(isinstance(x, Value) for x in xs)
         if at.others and not self.create_graph:
             self.create_graph = bool(values_in(at.others))
@@ -577,12 +572,12 @@ class _Call:
         self.outputs = [y if isinstance(y, Value) else Value(y) for y in ys]
         self.single = self.nest_outputs is LEAF
         self.order = topological_order(self.outputs, self.inputs)
-        if not self.create_graph:  # in a thread, or a function of numbers, inside another derivative
+        if not self.create_graph:  # another derivative may be around it that modes do not show: in another thread
             self.create_graph = bool(being_differentiated() and differentiated_by(below(self.outputs)))
         self.aux = with_numbers(aux, self.result) if has_aux else None
 
     def _run(self, at: _Selected, inputs: list[Value], has_aux: bool) -> tuple[Any, Any]:
-        """The result of f, and what it hands on."""
+        """The result of f, and with ``has_aux`` its second part."""
         values = self.like_arguments.arguments(inputs)
         _variables.update(inputs)
         try:
@@ -632,7 +627,7 @@ class _Call:
         return self._finite([self.result(tangent.get(y, 0.0)) for y in self.outputs], seeds, "tangent")
 
     def _follow(self, seeds: dict[Value, Any]) -> None:
-        """Seeds that are Values, or a sweep inside another derivative, ask for results to differentiate again."""
+        """Make the results Values if a seed is one, or if the sweep runs inside another derivative."""
         self.create_graph |= differentiating() or any(isinstance(seed, Value) for seed in seeds.values())
 
     def _finite(self, derivatives: list[Any], seeds: dict[Value, Any], kind: str) -> list[Any]:
@@ -652,7 +647,7 @@ class _Call:
             return float(_data(x))
         if not isinstance(x, Value):
             return Value(x)
-        return x if modes.recording.get() else stop_gradient(x)  # f is recorded inside no_grad(), its results are not
+        return x if modes.recording.get() else stop_gradient(x)  # inside no_grad() f alone is recorded
 
     def like_outputs(self, numbers: Sequence[Any]) -> Any:
         return self.nest_outputs([self.result(x) for x in numbers])
@@ -663,11 +658,11 @@ def _data(x: Any) -> Any:
 
 
 def _variable(x: Any, tracer: Any) -> Value:
-    """A fresh Value to differentiate by; of a Value a copy, so that other uses of it do not count."""
+    """A new Value to differentiate by.  For a Value a copy, so that its uses elsewhere do not count."""
     if isinstance(x, Value):
         return x * 1.0
     variable = Value(x)
-    if tracer is not None:  # it keeps its number to itself, as all there do
+    if tracer is not None:  # it becomes a Traced one, which does not give its number
         tracer.recorded(variable)
     return variable
 
@@ -677,7 +672,7 @@ def _variable(x: Any, tracer: Any) -> Value:
 
 @contextmanager
 def variables(inputs: Iterable[Value]) -> Iterator[None]:
-    """Inside, these fresh Values are differentiated by."""
+    """A context manager: these new Values are differentiated by."""
     _variables.update(inputs)
     try:
         yield
@@ -686,14 +681,14 @@ def variables(inputs: Iterable[Value]) -> Iterator[None]:
 
 
 def training(parameters: Iterable[Value]) -> AbstractContextManager[None]:
-    """Inside, as inside a derivative by these leaves: a loss is run."""
+    """A context manager for the run of a loss: these leaves are differentiated by."""
     return modes.trained.set(modes.trained.get().union(parameters))
 
 
 def check_alone(what: str, outputs: Sequence[Value], parameters: Iterable[Value]) -> None:
-    """Raise TypeError where what is minimised depends on something else that is differentiated by around it.
+    """Raise TypeError if what is minimised depends on a Value, not a parameter, by which a derivative is being taken.
 
-    The parameters are moved as numbers, so how their best place depends on it would be lost.
+    The parameters are moved as numbers, so the derivative of the solution by that Value would be lost.
     """
     if not being_differentiated():
         return
@@ -716,20 +711,20 @@ MOVED = 2.0**-13
 
 
 def moved(numbers: Sequence[float], size: float) -> list[float]:
-    """Numbers moved by about so much, each by an amount of its own."""
+    """The numbers, each moved by an amount of its own: ``size`` to 2 * size, relative to max(1, |x|)."""
     return [x + size * (1.0 + i % 7 / 7.0) * max(1.0, abs(x)) for i, x in enumerate(numbers)]
 
 
 def check_constants(name: str, result: Any, again: Callable[[float], Any]) -> None:
     """Raise TypeError for a plain number in the result of a function that changes with what it is differentiated by.
 
-    again: the result where that is moved by so much.  It may move on one side alone, at the end of a domain.  A number
-    that jumps, and is the same on both sides of the jump or half-way, does not say that a derivative was lost: so a
-    change must go on.  Numbers drawn by chance are the same in all further runs.
+    again: takes a size and gives the result at arguments moved by it.  One side is enough, since the function may have
+    no value on the other.  A number that jumps once is no sign of a lost derivative: it must change from here to
+    half-way and again to the whole size.  Random numbers are the same in all further runs.
     """
     runs = _Runs(again)
     found = _plain(result)
-    if not found:  # Values of a class of the user's
+    if not found:  # all are Values, some of a class of the user's
         return
     failed: list[Exception] = []
     for size in (MOVED, -MOVED):
@@ -738,7 +733,7 @@ def check_constants(name: str, result: Any, again: Callable[[float], Any]) -> No
             suspects = [i for i in found if i in half and not _same(found[i], half[i])]
             if suspects:
                 here, whole = _plain(runs(0.0)), _plain(runs(size))
-        except Exception as error:  # whatever a function of the user's raises beyond its domain
+        except Exception as error:  # the user's function may raise anything outside of its domain
             failed.append(error)
             continue
         for i in suspects:
@@ -761,7 +756,7 @@ def check_constants(name: str, result: Any, again: Callable[[float], Any]) -> No
 
 
 class _Runs:
-    """Further runs of a function, which all draw the same random numbers and leave their generators as they are."""
+    """Further runs of a function: all draw the same random numbers, and the generators are left as they were."""
 
     def __init__(self, again: Callable[[float], Any]) -> None:
         self.again = again

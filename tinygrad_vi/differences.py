@@ -21,7 +21,8 @@ from itertools import pairwise
 EPSILON = 2.0**-52
 SMALLEST = 5e-324  # numbers near 0 are rounded to multiples of it
 RATIO = 8.0  # of neighbouring steps
-WITNESSES = [2.0**-100, 2.0**-250, 2.0**-500, 2.0**-1000]  # near 0 they see what is finer still: sqrt(x*x + 1e-300)
+#: much shorter steps near 0, for functions that change within them: sqrt(x*x + 1e-300)
+WITNESSES = [2.0**-100, 2.0**-250, 2.0**-500, 2.0**-1000]
 LONGEST, SHORTEST = -3, -51  # the steps as powers of two, in units of max(1, |x|) or of |x|
 
 #: from x to the value of f there and the size of what was rounded on the way to it; an ArithmeticError or a ValueError
@@ -43,7 +44,7 @@ class Slope:
         return self.error <= max(1e-3 * abs(self.estimate), 1e-6)
 
     def excludes(self, derivative: float, tolerance: float = 1e-6) -> bool:
-        """Whether a derivative cannot be the right one, up to a relative tolerance."""
+        """Whether a derivative is certainly wrong, by more than a relative tolerance."""
         away = abs(derivative - self.estimate)
         return not away <= tolerance * max(abs(derivative), abs(self.estimate)) + 4.0 * self.error  # NaN is excluded
 
@@ -58,7 +59,7 @@ class _Quotient:
 
 
 def slope(f: Measured, x: float, side: int = 0, cancels: bool = False) -> Slope | None:
-    """The derivative of f at x from both sides, or from the right (side 1) or the left (-1); None where none settles.
+    """The derivative of f at x from both sides, or from the right (side 1) or the left (-1); None if no steps agree.
 
     cancels: whether more may have been rounded than f tells; the noise at the shortest steps then says how much.
 
@@ -80,7 +81,7 @@ def slope(f: Measured, x: float, side: int = 0, cancels: bool = False) -> Slope 
 
 
 def plain(f: Callable[[float], float]) -> Measured:
-    """A function of floats, which tells of its rounding no more than the size of its values."""
+    """A function of floats: of its rounding error only the size of its values is known."""
 
     def measured(x: float) -> tuple[float, float]:
         y = f(x)
@@ -90,7 +91,7 @@ def plain(f: Callable[[float], float]) -> Measured:
 
 
 def trusted_step(f: Measured, x: float, side: int, usual: float, other: float) -> float | None:
-    """The usual step, if the quotient of the other one confirms it, else the one behind `slope`; None if none settles.
+    """The usual step, if the quotient of the other one confirms it; else that of `slope`, or None if no steps agree.
 
     side: as for `slope`.  Where it is 0 the error of the formula is h**2, else h.
     """

@@ -1,7 +1,7 @@
 """Log-densities of the common distributions, for maximum likelihood: made of rows of the table.
 
 Each takes one number x and the parameters, floats or Values, and gives log p(x).  The names and parameters are those of
-`torch.distributions`.  Outside of the support the density is 0 and its logarithm no number: DomainError.
+`torch.distributions`.  Outside of the support the density is 0 and has no logarithm: that raises DomainError.
 """
 
 from __future__ import annotations
@@ -13,6 +13,22 @@ from tinygrad_vi.checks import DomainError, number
 from tinygrad_vi.floats import LOG_TWO_PI
 from tinygrad_vi.functions import checked, lgamma, log_sigmoid
 from tinygrad_vi.ops import abs_, log, log1p, minimum, round_, softplus
+
+__all__ = [
+    "bernoulli",
+    "beta",
+    "exponential",
+    "gamma",
+    "laplace",
+    "logistic",
+    "normal",
+    "poisson",
+    "student_t",
+]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]
 
 
 def normal(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
@@ -126,7 +142,7 @@ def poisson(x: Any, rate: Any) -> Any:
 
 
 def _above_0(density: str, **named: Any) -> None:
-    """Name the parameter that is not above 0; a compiled function meets it in a logarithm, and then runs this."""
+    """Raise DomainError for a parameter not above 0.  A compiled function fails in a logarithm, and then runs this."""
     for name, x in named.items():
         found = number(getattr(x, "data", x), "a density")
         if found <= 0.0:
@@ -138,7 +154,7 @@ def _node(x: Any) -> str:
 
 
 def _in_support(x: Any, holds: Callable[[float], bool], margin: Callable[[], Any], wanted: str) -> Any:
-    """x, which has a density.  margin: at least 0 where that holds, for the check of a compiled function."""
+    """x, checked.  margin: at least 0 exactly where ``holds`` is true, for the check of a compiled function."""
     found = number(getattr(x, "data", x), "a density")
     if not holds(found):
         raise DomainError(f"{wanted}, got {found!r}{_node(x)}")

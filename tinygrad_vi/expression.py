@@ -31,7 +31,7 @@ _BINARY: dict[type, Any] = {ast.Add: ops.add, ast.Sub: ops.sub, ast.Mult: ops.mu
 
 
 def _function(name: str) -> Any:
-    """What people call by this name: a function of lists before the row that it is made of."""
+    """The function of this name: one that takes a list, if there is one, before the row of that name."""
     return getattr(functions, name, None) or getattr(ops, name, None)
 
 
@@ -65,7 +65,7 @@ _FUNCTIONS.update({"arctan": ops.atan, "swish": ops.silu, "sum": functions.total
 #: all of these, and the operations of the user's own
 FUNCTIONS = rows.ByName(_FUNCTIONS, fits=lambda op: True)
 
-#: what people type in vain, and what to type instead
+#: names that are not supported, and what to type instead
 INSTEAD = {"cot": "1/tan(x)", "sec": "1/cos(x)", "csc": "1/sin(x)"}
 INSTEAD.update(
     {"tg": "tan(x)", "cotg": "1/tan(x)", "sh": "sinh(x)", "ch": "cosh(x)", "th": "tanh(x)", "lg": "log10(x)"}

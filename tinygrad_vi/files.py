@@ -1,8 +1,8 @@
-"""Files that are whole or not there: written beside their place and renamed; JSON that says what it is and bears a
-checksum, so that a damaged number is never taken for another one.
+"""Files that are whole or not there: written under another name and then renamed.  JSON files say what they are and
+have a checksum, so that a damaged file is refused.
 
-Whoever reads a path while it is written gets the old content or the new one, never a part; whoever is killed leaves
-the old file as it was.  Two writers of one path do not meet: the last one to finish stays.
+A program that reads a path while it is written gets the old content or the new one, never a part.  A writer that is
+killed leaves the old file as it was.  Of two writers of one path the last one to finish wins.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _prefix(target: Path) -> str:
 
 
 def _locked(descriptor: int) -> bool | None:
-    """Lock a file as long as it is open, unless another process has; None where files cannot be locked."""
+    """Lock a file until it is closed.  False if another process has locked it; None if files cannot be locked here."""
     if fcntl is None:
         return None
     try:
@@ -193,7 +193,7 @@ def _remove_leftovers(target: Path) -> None:
 
 
 def write_json(path: str | Path, form: str, content: Mapping[str, Any]) -> Path:
-    """Write what a program will read again: `read_json` refuses it when a single bit was changed since."""
+    """Write JSON for `read_json`, which refuses it when a single bit was changed since."""
     return write_atomically(path, json_text(form, content))
 
 
@@ -278,7 +278,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def whole(change: Callable[..., None], *arguments: Any) -> None:
-    """Make a change of several assignments; interrupted half-way (Ctrl-C) it is made once more, so that it is whole."""
+    """Call a function of several assignments; if Ctrl-C interrupts it, call it once more, so that all are made."""
     try:
         change(*arguments)
     except BaseException:

@@ -1,6 +1,6 @@
 """Functions of floats that `math` lacks, or has only in newer Pythons, or without the conventions of the table.
 
-Each is plain arithmetic and `math`, complete in itself, so that a compiler can take the same text.
+Each uses plain arithmetic and `math` only and calls no other, so that a compiler can take the same text.
 """
 
 from __future__ import annotations

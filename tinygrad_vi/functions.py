@@ -32,6 +32,34 @@ from tinygrad_vi.ops import (
 )
 from tinygrad_vi.rows import apply
 
+__all__ = [
+    "digamma",
+    "dot",
+    "elu",
+    "exprel",
+    "hard_tanh",
+    "leaky_relu",
+    "lgamma",
+    "log_ndtr",
+    "log_sigmoid",
+    "log_softmax",
+    "logaddexp",
+    "logsumexp",
+    "mish",
+    "ndtr",
+    "norm",
+    "prod",
+    "selu",
+    "softmax",
+    "take",
+    "total",
+    "xlogy",
+]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]
+
 
 def leaky_relu(x: Any, slope: float = 0.01) -> Any:
     """x for x > 0, slope*x elsewhere (derivative 1 or slope; slope at 0).
@@ -195,13 +223,13 @@ def digamma(x: Any) -> Any:
     series = STIRLING[-1] * (2 * len(STIRLING) - 1)
     for k in range(len(STIRLING) - 1, 0, -1):
         series = STIRLING[k - 1] * (2 * k - 1) + series * (r * r)
-    nothing = 0.0 * log(small)  # which refuses what is not above 0
+    nothing = 0.0 * log(small)  # in compiled functions the logarithm refuses what is not above 0
     below = where(float(SHIFT) - x, total([1.0 / (small + float(k)) for k in range(SHIFT)]), nothing)
     return log(y) - 0.5 * r - series * (r * r) - below
 
 
 def _above_0(x: Any, name: str, reflected: str) -> None:
-    """Say what is wrong with a number; a compiled function meets it in a logarithm, and then runs this."""
+    """Raise DomainError for a number not above 0.  A compiled function fails in a logarithm, and then runs this."""
     if hasattr(x, "record") and not hasattr(x, "data"):  # a formula has no number
         return
     found = number(getattr(x, "data", x), name)
@@ -212,7 +240,7 @@ def _above_0(x: Any, name: str, reflected: str) -> None:
 
 
 def _shifted(x: Any) -> tuple[Any, Any]:
-    """Where the series is summed up; and x where that is moved by 10, elsewhere 1."""
+    """The point at which the series is summed, x or x + 10; and x in the second case, 1 in the first."""
     below = float(SHIFT) - x
     return where(below, x + float(SHIFT), x), where(below, x, 1.0)
 
@@ -364,10 +392,10 @@ def _is_leaf(x: Any) -> bool:
 
 
 def checked(x: Any, ok: Callable[[], Any]) -> Any:
-    """x as it is; a function that is compiled raises an error for every example for which ``ok()`` is below 0 or NaN.
+    """x as it is.  A compiled function raises an error for every example for which ``ok()`` is below 0 or NaN.
 
-    Scalar code checks the number it meets, and says what is wrong with it.  A compiled function meets many more: there
-    the check is an output of the program, and where it fails the scalar code is run to say what it says.
+    Scalar code has checked its number already.  A compiled function gets other numbers: so ``ok()`` becomes an output
+    of the program, and when that fails the scalar code is run for this example, to raise its own error.
     """
     if modes.tracing.get() is None or not hasattr(x, "record"):
         return x

@@ -1,15 +1,15 @@
-"""Losses: how wrong a prediction is, as a number to make small.
+"""Losses: one number that says how wrong a prediction is.
 
 A loss takes ``(prediction, target)``: numbers or Values, or lists of them of one shape.  Elementwise losses average
 over a list; those that are likelihoods or sums of squares by their definition add up, and say so.  `tinygrad_vi.fit`
 averages over the examples of a batch.
 
-In the formulas y is a prediction, t its target, a a logit: what a network puts out before sigmoid or softmax.  With the
+In the formulas y is a prediction, t its target, a a logit: the output of a network before sigmoid or softmax.  With the
 activation that belongs to it (the canonical link) each of three losses has the gradient y - t by a:
 
     sse of y = a,    bce of y = sigmoid(a),    cross_entropy of y = softmax(a)
 
-and the last two are computed from a at once, so that they stay exact where y rounds to 0 or 1.
+and the last two are computed from a directly, so that they stay exact where y rounds to 0 or 1.
 
 References: C. M. Bishop, *Pattern Recognition and Machine Learning* (2006), sections 4.3 and 5.2.
 """
@@ -30,6 +30,29 @@ from tinygrad_vi.functions import softmax as softmax
 from tinygrad_vi.ops import log, log1p, relu, softplus, where
 from tinygrad_vi.rows import OPERATIONS
 from tinygrad_vi.value import Value, dot
+
+__all__ = [
+    "bce",
+    "bce_with_logits",
+    "beta_ml",
+    "cross_entropy",
+    "gaussian_nll",
+    "hinge",
+    "huber",
+    "l1",
+    "l2",
+    "log_softmax",
+    "mse",
+    "multilabel_bce",
+    "softmax",
+    "sse",
+    "tukey_biweight",
+]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]
+
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
 
@@ -140,7 +163,7 @@ def bce(prediction: Any, target: Any) -> Any:
     Gradient (1/n) (y - t) / (y (1 - y)).  For the output of a network take `bce_with_logits`, which is exact where a
     sigmoid rounds to 0 or 1.
 
-    Raises DomainError for a target or a prediction outside 0..1, and for a prediction wrong for certain.
+    Raises DomainError for a target or a prediction outside 0..1, and for a certain prediction (0 or 1) that is wrong.
 
     >>> bce([0.8, 0.3, 0.4], [1.0, 0.0, 1.0])
     0.49870307570903233
@@ -205,8 +228,8 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     logits: the list a, one for each class.  target: the number of the right class, counted from 0, or a list t of
     probabilities, one for each class.  Gradient softmax(a) - t (for probabilities that add up to 1).
 
-    Raises DomainError for a class that does not exist and for numbers that are no probabilities, ShapeError when there
-    are not as many of them as logits.
+    Raises DomainError for a class that does not exist and for numbers that are no probabilities, ShapeError when logits
+    and probabilities differ in length.
 
     >>> cross_entropy([2.0, 1.0, -1.0], 0)
     0.3490122167681864
@@ -343,7 +366,7 @@ def _is_number(x: Any) -> bool:
 def _probability(t: Any, name: str) -> Any:
     number = _number(t)
     if _is_number(number) and not 0.0 <= number <= 1.0:
-        hint = ": write (t + 1) / 2" * (number == -1)
+        hint = ": write (t + 1) / 2" if number == -1 else ""
         raise DomainError(f"{name} takes targets between 0 and 1, got {number!r}{hint}")
     return checked(t, lambda: _inside(t))
 
@@ -351,7 +374,7 @@ def _probability(t: Any, name: str) -> Any:
 def _sign(t: Any, name: str) -> Any:
     number = _number(t)
     if _is_number(number) and number not in (-1.0, 1.0):
-        hint = ": write 2 * t - 1" * (number == 0)
+        hint = ": write 2 * t - 1" if number == 0 else ""
         raise DomainError(f"{name} takes targets of -1 and 1, got {number!r}{hint}")
     return checked(t, lambda: -_square(t * t - 1.0))
 
@@ -369,7 +392,7 @@ def _positive(x: float, name: str, what: str) -> None:
     if not x > 0.0:
         raise ValueError(f"{name} needs {what} > 0, got {x!r}")
     if x == math.inf:
-        limit = ": with no bound it is half the squared error, 0.5 * mse(...)" * (what in ("delta", "c"))
+        limit = ": with no bound it is half the squared error, 0.5 * mse(...)" if what in ("delta", "c") else ""
         raise ValueError(f"{name} needs a finite {what}, got {x!r}{limit}")
 
 
@@ -401,7 +424,7 @@ def is_softmax(ys: Any) -> bool:
 
 
 def _warn_twice(name: str, activation: str) -> None:
-    frame, level = sys._getframe(1), 2  # at the first line outside of this module
+    frame, level = sys._getframe(1), 2  # the warning is to name the first line outside of this module
     while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
         frame, level = frame.f_back, level + 1
     warnings.warn(

@@ -1,9 +1,9 @@
 """Modes: what the running thread or task has switched on or off.
 
 A mode is not a global variable.  Two threads, two asyncio tasks, a generator that is suspended inside a ``with``, and
-blocks that end in another order than they began may all have the same mode switched at once.  So each ``with`` opens a
-*setting* of its own, and what holds is the newest setting that is still open in this thread or task.  Closing one
-closes that one alone, whoever closes it, and never brings an older state back.
+blocks that do not end in the reverse order of their beginnings may all have the same mode switched at the same time.
+So each ``with`` opens a *setting* of its own, and what holds is the newest setting that is still open in this thread or
+task.  Closing one ends that one alone, in whatever thread it is closed, and never restores an older state.
 
 Reading a mode is on the path of every operation.  `Mode.open` is empty as long as nobody in the process has the mode
 switched, so the common case costs one question about one set.
@@ -92,13 +92,13 @@ class Mode(Generic[T]):
         return sorted([*settings, *others], key=lambda setting: setting.age) if others else settings
 
     def set(self, what: T) -> Switch[T]:
-        """A context manager, or decorator, inside of which the mode is ``what``."""
+        """A context manager, or decorator: inside, the mode is ``what``."""
         return Switch(self, what)
 
     def during(self, what: T, function: Callable[..., R], /, *args: Any, **named: Any) -> R:
         """Call a function with the mode set to ``what``: as ``with`` does, but no Ctrl-C can leave the mode behind.
 
-        The way out begins with a call into C, at which Python looks for no signal, as it does on entering ``__exit__``.
+        Python may handle Ctrl-C on entering ``__exit__``.  Here the end begins with a call into C, where it does not.
         """
         setting = Setting(Switch(self, what), None, confined=False)
         token = None
@@ -146,7 +146,7 @@ class Mode(Generic[T]):
 
 
 class Switch(ContextDecorator, Generic[T]):
-    """Sets a mode from ``__enter__`` to ``__exit__``; may be entered again and again, by several threads at once.
+    """Sets a mode from ``__enter__`` to ``__exit__``; may be entered many times, also by several threads at once.
 
     As a decorator it sets the mode while the function runs: for a generator or coroutine, while its body does.
     """
@@ -252,7 +252,7 @@ RUNNERS_OF_CONTEXTS = {"contextlib", "_pytest.fixtures"}
 
 #: whether operations are recorded
 recording = Mode("recording", True)
-#: whether derivatives by plain numbers should be Values, to be differentiated again: inside a derivative, a loss
+#: whether derivatives by plain numbers are Values, to be differentiated again: so inside a derivative or a loss
 differentiable = Mode("differentiable", False)
 #: whether nothing is to be dropped, whatever mode a module is in
 predicting = Mode("predicting", False)
@@ -260,9 +260,9 @@ predicting = Mode("predicting", False)
 trained: Mode[frozenset[Any]] = Mode("trained", frozenset())
 #: what watches the one run of a function that is being compiled
 tracing: Mode[Any] = Mode("tracing", None)
-#: the leaves to differentiate by, when others may lack a derivative (as sqrt does at 0); None: it is an error of any
+#: the only leaves that need a derivative: others may have none (sqrt at 0); None: every node needs one
 wanted: Mode[Any] = Mode("wanted", None)
-#: what gives `Dropout` the factor of an entry, as a function of the chance to keep it; None: it is drawn by chance
+#: a function from the chance to keep an entry to the factor that `Dropout` multiplies it with; None: drawn at random
 dropping: Mode[Any] = Mode("dropping", None)
 #: what neurons, layers and recurrent networks tell what they compute, for a picture of it; None: nobody
 noting: Mode[Any] = Mode("noting", None)
@@ -271,12 +271,12 @@ ALL: tuple[Mode[Any], ...] = (recording, differentiable, predicting, trained, tr
 
 
 def opened() -> list[tuple[Any, ...]]:
-    """The settings that are open here and now, of each mode."""
+    """The open settings of this thread or task, for each mode."""
     return [mode.here() for mode in ALL]
 
 
 def end_all_but(before: list[tuple[Any, ...]]) -> None:
-    """End what was opened here since: for those who catch Ctrl-C, which may have skipped the end of a block."""
+    """End what was opened here since: for code that catches Ctrl-C, which may have skipped the end of a block."""
     for mode, settings in zip(ALL, before, strict=True):
         for setting in mode.here():
             if setting not in settings:

@@ -12,7 +12,7 @@ class once(Generic[T]):  # it is used as a decorator
     """`functools.cached_property` without its lock.
 
     Before Python 3.12 that lock is one for all objects of a class: a process that forks while another thread holds it
-    has a child in which the property waits for ever.
+    has a child in which the property never returns.
 
     >>> class Circle:
     ...     @once
@@ -38,5 +38,5 @@ class once(Generic[T]):  # it is used as a decorator
         if instance is None:
             return self
         found = self.function(instance)
-        instance.__dict__[self.name] = found  # found there from now on, before this
+        instance.__dict__[self.name] = found  # Python looks here first: from now on this method is not called
         return found

@@ -42,10 +42,73 @@ from tinygrad_vi.rows import (
     write_constant,
 )
 
+__all__ = [
+    "abs_",
+    "acos",
+    "acosh",
+    "add",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "bell",
+    "cbrt",
+    "ceil",
+    "cos",
+    "cosh",
+    "div",
+    "dot_row",
+    "erf",
+    "erfc",
+    "erfinv",
+    "exp",
+    "expm1",
+    "exponential",
+    "floor",
+    "floordiv",
+    "gelu",
+    "hypot",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "maximum",
+    "minimum",
+    "mod",
+    "mul",
+    "ndtri",
+    "neg",
+    "pow_",
+    "power",
+    "relu",
+    "round_",
+    "sech",
+    "semicircle",
+    "sigmoid",
+    "sign",
+    "silu",
+    "sin",
+    "sinh",
+    "softplus",
+    "softsign",
+    "sqrt",
+    "step",
+    "stop_gradient",
+    "sub",
+    "tan",
+    "tanh",
+    "where",
+]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]
+
 
 def _quotient_partials(out: Any, x: Any, y: Any) -> tuple[Any, Any]:
     by_x, by_y = 1.0 / y, -out / y
-    # a finite product of squares, and not 0: neither is far.  One comparison, since divisions are made by the million
+    # if the product of the squares is finite and not 0, both partials are in range: one comparison, on the hot path
     if out.__class__ is not float or 0.0 < by_x * by_x * (by_y * by_y) < math.inf:
         return by_x, by_y
     return far_partials((by_x, by_y), ("div",), out, x, y)  # type: ignore[return-value]
@@ -74,13 +137,13 @@ HALF_SQRT_PI, SQRT_TWO_PI = 0.5 * math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 # --- The table --------------------------------------------------------------------------------------------------------
 # Sample points: ordinary ones, both tails, tiny numbers, both sides of each corner.
 
-# A NaN among the operands gives NaN: conditions are written so that it takes neither branch for 0.
+# NaN in, NaN out: conditions are written so that a NaN never takes a branch that gives a number.
 
 TINY = (1e-300, -1e-300, 1e-9, -1e-9)
 PLAIN = (-3.2, -1.5, -0.4, 0.3, 0.75, 2.0, 4.6)
 ANYWHERE = (*TINY, *PLAIN, 0.0)
 
-# rows that rules refer to before their turn comes
+# forward declarations: rows that the rules of earlier rows use
 pow_: Function
 ceil: Function
 stop_gradient: Function
@@ -115,7 +178,7 @@ div = row("div", operator.truediv, _quotient_partials, "x / y.  Partials 1/y, -x
           points=[(2.0, 3.0), (-1e150, 1e-100), (1e-150, 1e60), (0.0, -4.0), (1e150, -1e100)])  # fmt: skip
 neg = row("neg", operator.neg, (-1.0,), "-x.  Derivative -1.",
           symbol="-", text="-{0}", latex="-{0}", binds=3, points=[2.0, -1e300])  # fmt: skip
-pow_ = row(  # the bent exponent only matters at 0**0: there it keeps 0*infinity away
+pow_ = row(  # where() changes the exponent at 0**0 only: y - 1 would give 0 * infinity
     "pow", math.pow,
     lambda out, x, y: (y * pow_(x, where(abs_(x) + abs_(y), y - 1.0, 0.0)), _power_times_log(out, x, y)),
     "x ** y.  Partials y * x**(y - 1) and x**y * log(x); the second is 0 at x = 0 < y.",
@@ -188,7 +251,7 @@ def _log(x: Any, base: Any = None) -> Any:
     return _log_row(x) / _log_row(base)
 
 
-log = _log  # it does more than its row, and stands for it
+log = _log  # the function that people call: its row has no base
 log.operation, log.__name__, log.__qualname__ = _log_row.operation, "log", "log"
 
 

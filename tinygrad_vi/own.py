@@ -6,7 +6,7 @@ arguments and results may be nested: its derivative is given, what it does insid
 
 The derivative is written once, with arithmetic and functions of the package.  It is called with numbers, which gives
 first derivatives, and for higher ones with Values.  One that only numbers can be put into (it calls `math`, NumPy or
-SciPy, or is an ``if``) gives first derivatives alone; whoever asks for more is told so.
+SciPy, or has an ``if``) gives first derivatives alone: for higher ones an error says so.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from functools import wraps
 from typing import Any, NoReturn
 
 from tinygrad_vi import modes, ops, rows
-from tinygrad_vi.checks import DomainError, ShapeError, number
+from tinygrad_vi.checks import DomainError, ShapeError, counted, number
 from tinygrad_vi.rows import Function, Operation, new_row, operand_names
 from tinygrad_vi.tape import SUBSCRIPTS
+from tinygrad_vi.tracing import being_traced, tracer_here
 from tinygrad_vi.trees import LEAF, Tree, flatten
-from tinygrad_vi.value import Value, being_traced, recording, tracer_here
+from tinygrad_vi.value import Value, recording
 
 Rule = Callable[..., Any]
 
@@ -132,7 +133,7 @@ class _Rule:
 
     def _listed(self, found: Any, count: int) -> list[Any]:
         several = list(found) if isinstance(found, (tuple, list)) else [found]
-        if len(several) != count:  # no ValueError, which would be taken for the end of a domain
+        if len(several) != count:  # a TypeError, since a ValueError would say that a number is outside of the domain
             raise TypeError(
                 f"the partials of {self.name} are {count}, one for each operand, got {len(several)}: {found!r:.60}"
             )
@@ -140,7 +141,7 @@ class _Rule:
 
 
 def _on_numbers(f: Callable[..., Any], *numbers: Any) -> Any:
-    """What a function of numbers gives.  What it does inside is its own: a solver may take gradients."""
+    """Call a function of numbers, outside of any derivative around it: a solver in it may take gradients of its own."""
     if not modes.differentiable.get():
         return f(*numbers)
     with modes.differentiable.set(False):
@@ -148,8 +149,10 @@ def _on_numbers(f: Callable[..., Any], *numbers: Any) -> Any:
 
 
 def _kind(x: Any) -> type:
-    """float, Value, or object for what stands for a formula."""
-    return Value if isinstance(x, Value) else object if hasattr(x, "record") else float
+    """Value; object for a part of a formula; else float."""
+    if isinstance(x, Value):
+        return Value
+    return object if hasattr(x, "record") else float
 
 
 def _unwritten(name: str, out: Any, operands: Sequence[Any]) -> tuple[Any, ...]:
@@ -212,7 +215,7 @@ def _check_arguments(partials: Rule, name: str, arity: int | None) -> None:
 
 
 def _operands(arity: int | None) -> str:
-    return "any number of operands" if arity is None else f"{arity} operand{'s' * (arity != 1)}"
+    return "any number of operands" if arity is None else counted(arity, "operand")
 
 
 def _result(y: Any, name: str, what: str = "") -> float:
@@ -325,7 +328,7 @@ class _Call:
         zeros = [0.0] * len(entries)
         _, self.nest_slopes = flatten(self.nest_results([nest_one_or_all(zeros) for _ in result]))
         if modes.recording.get():
-            self._slopes(xs)  # what is wrong with them is said by itself, and not taken for the end of a domain
+            self._slopes(xs)  # errors in the derivative are raised here: in `record` they would count as a DomainError
         return self.nest_results([Value.record(self._row(k), *operands) for k in range(len(result))])
 
     def _arguments(self, xs: Sequence[Any]) -> Any:

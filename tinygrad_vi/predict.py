@@ -1,4 +1,4 @@
-"""What a model answers, in plain numbers: nothing is recorded or dropped, and many examples at once are compiled."""
+"""The answers of a model in plain numbers: nothing is recorded or dropped; for many examples the model is compiled."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 from tinygrad_vi.checks import ONE_EXAMPLE, ShapeError
 from tinygrad_vi.compiler.compiled import compile
 from tinygrad_vi.compiler.watched import Captured
-from tinygrad_vi.data import as_values, check_examples, numbers_only, rows_of, to_lists
+from tinygrad_vi.examples import as_values, check_examples, numbers_only, rows_of, to_lists
 from tinygrad_vi.nn.module import Module, numbers_in, prediction
 from tinygrad_vi.trees import flatten
 from tinygrad_vi.value import no_grad
 
-#: examples from which on it pays to compile a model for one use: measured, networks small and large took 20 to 100
+#: from this number of examples on a model is compiled: measured, it pays from 20 to 100, for small and large networks
 MANY = 100
 
 
 def predict(model: Module, X: Any) -> Any:
-    """What `Module.predict` gives."""
+    """The work of `Module.predict`."""
     X = X.to_numpy() if hasattr(X, "to_numpy") else X
     _no_values(X)
     one = model.is_one_example(X)
@@ -51,8 +51,8 @@ def predict(model: Module, X: Any) -> Any:
 def answers(model: Callable[[Any], Any], examples: Sequence[Any]) -> list[Any]:
     """The answer to each example: numbers, nested as the model nests them.
 
-    A Module meets what it meets in `fit`, floats as Values; any other function the examples as they are.  From `MANY`
-    examples on a Module is compiled, where it compiles and keeps nothing from call to call.
+    A Module gets examples as in `fit`, with floats as Values; any other function gets them as they are.  From `MANY`
+    examples on a Module is compiled, if it can be and keeps no state from call to call.
     """
     with prediction(), no_grad():
         if not isinstance(model, Module):
@@ -62,7 +62,7 @@ def answers(model: Callable[[Any], Any], examples: Sequence[Any]) -> list[Any]:
         captured = Captured(model, parameters := model.parameters())
         first = numbers_in(model(as_values(examples[0])))
         if captured.complete and captured.look_again():  # it does not count, draw, or keep a state from call to call
-            with suppress(Exception):  # nobody promised that it compiles; what is wrong it says one by one
+            with suppress(Exception):  # it need not compile: then the loop below answers, and raises its errors
                 step = compile(lambda x: model(x), parameters, backend="numpy")
                 found = step.each(step.theta, examples)
                 _, nest = flatten(first)
@@ -73,7 +73,7 @@ def answers(model: Callable[[Any], Any], examples: Sequence[Any]) -> list[Any]:
 def _no_values(x: Any) -> None:
     if isinstance(x, (list, tuple)):
         for entry in x:
-            if entry.__class__ is not float:  # the quick question first
+            if entry.__class__ is not float:  # most entries need no call
                 _no_values(entry)
     elif getattr(getattr(x, "dtype", None), "kind", "") == "O":
         _no_values(x.tolist())

@@ -10,7 +10,7 @@ from itertools import chain, count
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from tinygrad_vi.checks import DomainError, number
+from tinygrad_vi.checks import DomainError, counted, number
 
 Rule = Callable[..., Any]
 Writer = Callable[[Sequence[str]], str]
@@ -23,7 +23,10 @@ ATOM = 5  # binds like a name or a call: never needs parentheses
 
 
 class Operation:
-    """A row of the table.  It does not change; no dataclass, which would load `inspect`, larger than this package."""
+    """A row of the table.  It does not change.
+
+    It is no dataclass, since these load `inspect`, which takes longer to load than this package.
+    """
 
     name: str
     #: the operation on floats
@@ -43,9 +46,9 @@ class Operation:
     doc: str
     #: where it is defined, as an error message says it
     domain: str
-    #: conventions: operands -> the partials agreed upon there, where the derivative does not exist
+    #: conventions where the derivative does not exist: operands -> the partials agreed upon
     corners: Mapping[tuple[float, ...], tuple[float, ...]]
-    #: operands at which it is worth testing, ordinary and extreme ones
+    #: operands to test it at, ordinary and extreme ones
     points: Sequence[tuple[float, ...]]
     #: what tells this row from others of its family: (n,) for ``x**n``
     constants: tuple[float, ...]
@@ -105,7 +108,7 @@ class Function(Protocol):
 OPERATIONS: dict[str, Operation] = {}
 #: Rows that depend on a constant, such as ``x**n`` for one n: each is made when it is first asked for.
 FAMILIES: dict[str, Callable[..., Operation]] = {}
-#: The names that are taken, once this module is complete.
+#: The names of the rows of `ops`, set once that table is complete: no row of the user's may have one.
 BUILT_IN: set[str] = set()
 #: Rows of the user's own by name, see `tinygrad_vi.operation`.
 OWN: dict[str, Operation] = {}
@@ -214,8 +217,8 @@ def far_partials(partials: tuple[float, ...], row: tuple[Any, ...], *point: floa
 def row(name: str, value: Callable[..., float], partials: Rule | tuple[float, ...], doc: str, **facts: Any) -> Function:
     """Add a row to the table and return the function that people call.
 
-    On floats the function is the row's value.  An operand of another kind is asked to ``record`` the operation, so
-    this module needs to know neither Value nor any other kind of number that will ever be traced.
+    On floats the function gives the row's value.  Any other operand is asked to ``record`` the operation, so this
+    module need not know Value, nor any other kind of number that records.
 
     Raises ValueError for the name of a built-in row, for which pictures, formulas and compiled programs would take it.
     A row of the user's own (see `tinygrad_vi.operation`) may be made again: the new one replaces it.
@@ -250,7 +253,7 @@ def row(name: str, value: Callable[..., float], partials: Rule | tuple[float, ..
 def apply(op: Operation, *operands: Any) -> Any:
     """Apply an operation to operands of any kind: the first that can `record` does so, else all are numbers."""
     if op.arity is not None and len(operands) != op.arity:
-        raise TypeError(f"{op.name} takes {op.arity} operand{'s' * (op.arity > 1)}, got {len(operands)}")
+        raise TypeError(f"{op.name} takes {counted(op.arity, 'operand')}, got {len(operands)}")
     for operand in operands:
         if hasattr(operand, "record"):
             return operand.record(op, *operands)
@@ -314,14 +317,12 @@ def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:
         return DomainError(f"{call} overflows a float, got {got}")
     except (ArithmeticError, ValueError) as error:
         return DomainError(f"{call} needs {domain}, got {got}" if domain else f"{call} failed, got {got}: {error}")
-    return DomainError(
-        f"{call} has no finite derivative at {got}"
-        + f"; for a base below 0 write the exponent as a plain number, {names[0]} ** 3"
-        * (op.name == "pow" and xs[0] < 0.0)
-        + f"; an exponent that is a constant can be written as a plain number, {names[0]} ** 3"
-        * (op.name == "pow" and xs[0] == 0.0 and float(xs[1]).is_integer())
-        + "; inside no_grad() it still has its value"
-    )
+    advice = ""
+    if op.name == "pow" and xs[0] < 0.0:
+        advice = f"; for a base below 0 write the exponent as a plain number, {names[0]} ** 3"
+    elif op.name == "pow" and xs[0] == 0.0 and float(xs[1]).is_integer():
+        advice = f"; an exponent that is a constant can be written as a plain number, {names[0]} ** 3"
+    return DomainError(f"{call} has no finite derivative at {got}{advice}; inside no_grad() it still has its value")
 
 
 # --- How rows are written ---------------------------------------------------------------------------------------------
@@ -339,7 +340,7 @@ def _latex_call(name: str, constants: Sequence[str] = ()) -> Writer:
 def write_constant(x: float) -> str:
     """A constant as it stands in a formula: 12345, 0.3, 1e-5.
 
-    Of others than whole numbers twelve digits, so that 0.7 - 1 is -0.3 and not -0.30000000000000004.
+    Whole numbers have all their digits, others twelve, so that 0.7 - 1 is -0.3 and not -0.30000000000000004.
     """
     if math.isfinite(x) and float(x).is_integer() and abs(x) < 1e15:
         return str(int(x))
@@ -370,12 +371,12 @@ def _docstring(op: Operation) -> str:
 
 
 def operand_names(count: int) -> list[str]:
-    """What so many operands are called in formulas and messages."""
+    """The names of ``count`` operands in formulas and messages."""
     return {1: ["x"], 2: ["x", "y"], 3: ["c", "x", "y"]}.get(count) or [f"x{i}" for i in range(1, count + 1)]
 
 
 def _names_unlike(labels: Sequence[str], names: list[str]) -> list[str]:
-    """The names of operands, or others where the label of one operand is the name of another: a1 / a2."""
+    """The names of operands; other ones, a1 / a2, if the label of one operand is the name of another."""
     others = ([f"{'a' * k}{i}" for i in range(1, len(names) + 1)] for k in count(1))
     for tried in chain([names], others):
         places = {name: i for i, name in enumerate(tried)}

@@ -18,15 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.value import (
-    Value,
-    adjoints,
-    check_recorded,
-    check_unchanged,
-    plus,
-    products,
-    topological_order,
-)
+from tinygrad_vi.graph import check_recorded, check_unchanged, topological_order
+from tinygrad_vi.value import Value, adjoints, plus, products
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.tapes.table import Table
@@ -35,7 +28,7 @@ if TYPE_CHECKING:
 def tangents(order: Sequence[Value], seeds: Mapping[Value, Any], create_graph: bool = False) -> dict[Value, Any]:
     """Forward mode: the derivative of each node of ``order`` when the leaves move along ``seeds``.
 
-    A leaf that has no seed stands still.  With ``create_graph`` the tangents are Values, to be differentiated again.
+    A leaf without a seed has the tangent 0.  With ``create_graph`` the tangents are Values, to be differentiated again.
     """
     tangent = dict(seeds)
     for node in order:
@@ -171,9 +164,8 @@ class Tape:
 
     def __repr__(self) -> str:
         n, m = len(self.inputs), len(self.operations)
-        return (
-            f"<Tape: {n} input{'s' * (n != 1)}, {m} operation{'s' * (m != 1)}, {self.output_name} = {self.output.data}>"
-        )
+        inputs, operations = "input" if n == 1 else "inputs", "operation" if m == 1 else "operations"
+        return f"<Tape: {n} {inputs}, {m} {operations}, {self.output_name} = {self.output.data}>"
 
     def table(self, digits: int = 4) -> Table:
         """The rows with their formulas and values, as a table."""
@@ -193,7 +185,7 @@ class Tape:
 class Term:
     """One product of the chain rule, for the edge between an operation and one of its operands.
 
-    flow is the derivative at the far end: the operand's tangent, or the operation's adjoint.
+    flow is the derivative at the edge's other node: the operand's tangent, or the operation's adjoint.
     """
 
     operation: Value

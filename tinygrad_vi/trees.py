@@ -1,12 +1,12 @@
 """Trees: numbers nested in lists, tuples, dictionaries, named tuples, dataclasses and NumPy arrays.
 
-Whatever takes numbers in a nesting of the user's asks this module: derivatives, compiled functions, models, optimisers.
+Derivatives, compiled functions, models and optimisers take numbers in any nesting: all of them use this module.
 `flatten` takes a tree apart into its numbers and its structure, a `Tree`, which puts as many others in their places:
 
     {"mu": 0.0, "scale": [1.0, 2.0]}   ->   [0.0, 1.0, 2.0]   and   {"mu": x, "scale": [x, x]}
 
-A structure is a list of steps in postfix order, so that nothing recurses: a whole number says that so many numbers
-follow, a container takes as many things as it holds from those before it.  NumPy is not imported for it.
+A structure is a list of steps in postfix order, so that nothing recurses.  A step that is a whole number n puts the
+next n numbers on a stack; a container takes its entries from the top of it.  NumPy is not imported for it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Tree:
         return self._built(numbers, False)
 
     def arguments(self, numbers: Iterable[Any]) -> Any:
-        """The same for a function to compute with: what a ``__post_init__`` derives, it derives of these numbers."""
+        """The same for a function to compute with: a ``__post_init__`` runs, on these numbers."""
         return self._built(numbers, True)
 
     def _built(self, numbers: Iterable[Any], initialised: bool) -> Any:
@@ -112,7 +112,7 @@ class Tree:
             else:
                 n, make, detail = step
                 start = len(done) - n
-                if make is _array and n <= last:  # all of it are numbers
+                if make is _array and n <= last:  # it holds numbers only
                     done[start:] = (matrix[..., at - n : at].reshape(shape + detail),)
                 else:
                     done[start:] = (make(done[start:], detail, False),)
@@ -148,8 +148,8 @@ LEAF = Tree([1])
 def flatten(x: Any, of: Names | str = "", *, numbers_only: bool = True) -> tuple[list[Any], Tree]:
     """The numbers and Values of a tree, in order, and its structure.
 
-    of: what errors call the tree, or what tells so.
-    numbers_only: False to take anything that is no container for a leaf.
+    of: how errors call the tree, or a function that gives this name.
+    numbers_only: False if anything that is no container may be a leaf.
 
     Raises TypeError for what is no number, with its place, and ShapeError for a container that contains itself.
 
@@ -162,7 +162,7 @@ def flatten(x: Any, of: Names | str = "", *, numbers_only: bool = True) -> tuple
     kind = x.__class__
     if kind in QUICK:
         return [x], LEAF
-    if (kind is tuple or kind is list) and x and QUICK.issuperset(map(type, x)):  # the usual ones, at once
+    if (kind is tuple or kind is list) and x and QUICK.issuperset(map(type, x)):  # flat lists, the usual case
         return list(x), _flat(_list if kind is list else _tuple, len(x))
     if kind.__name__ == "ndarray" and numbers_only and is_array(x) and x.dtype.char == "d":
         return x.ravel().tolist(), _flat(_array, x.size, x.shape)
@@ -187,7 +187,7 @@ def flatten(x: Any, of: Names | str = "", *, numbers_only: bool = True) -> tuple
             continue
         entries, make, detail = found
         container = len(entries), make, detail
-        if entries and NUMBERS.issuperset(map(type, entries)):  # most are full of numbers: at once
+        if entries and NUMBERS.issuperset(map(type, entries)):  # it holds numbers only, the usual case
             leaves += entries
             steps += (len(entries), container)
             continue
@@ -229,7 +229,7 @@ def _check(x: Any, leaves: list[Any], of: Names | str) -> None:
 
 
 class _End:
-    """Where a container ends, among what is still to be looked at."""
+    """A mark on the stack of `flatten`: here a container ends."""
 
     __slots__ = ("container", "id")
 
@@ -238,12 +238,26 @@ class _End:
 
 
 def leaves_of(x: Iterable[Any]) -> list[Any]:
-    """What a tree, or any other iterable, is full of.
+    """The leaves of a tree, or the entries of any other iterable.
 
     >>> leaves_of({"w": [1.0, 2.0], "b": 3.0}), leaves_of(iter("ab"))
     ([1.0, 2.0, 3.0], ['a', 'b'])
     """
     return flatten(x if _opened(x) is not None else list(x), numbers_only=False)[0]
+
+
+def distinct_leaves(values: Iterable[Any], whose: str) -> list[Value]:
+    """Values that can be moved, each once: none is the result of an operation.
+
+    whose: how errors begin: "an optimiser moves".  Raises TypeError for what is no Value, ValueError for a result.
+    """
+    values = list(values)
+    for p in values:
+        if not isinstance(p, Value):
+            raise TypeError(f"{whose} Values, got {p!r:.60} of type {type(p).__name__}")
+        if p.parents:
+            raise ValueError(f"{whose} leaves, got the result of an operation: {p!r}")
+    return list(dict.fromkeys(values))
 
 
 def values_in(x: Any) -> list[Value]:
@@ -258,7 +272,7 @@ def values_in(x: Any) -> list[Value]:
 
 
 def with_numbers(x: Any, numbers: Callable[[Value], Any]) -> Any:
-    """The same tree with something else for each Value; whatever else it holds stays as it is."""
+    """The tree with ``numbers(v)`` in the place of each Value v; its other leaves stay."""
     leaves, tree = flatten(x, numbers_only=False)
     if not any(isinstance(leaf, Value) for leaf in leaves):
         return x
@@ -312,7 +326,7 @@ def one_level(x: Any) -> tuple[list[Any], Tree]:
 
 
 def argument_names(f: Any, count: int) -> list[str]:
-    """What the first positional arguments of a function are called: by its signature, else ``argument 0``."""
+    """The names of the first positional arguments of a function: by its signature, else ``argument 0``."""
     try:
         parameters = list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Truth: what a comparison of Values gives in eager code, a bool of which ``~`` is ``not``, as in NumPy and PyTorch.
+"""Truth: the result of a comparison of Values in eager code, a bool whose ``~`` is ``not``, as in NumPy and PyTorch.
 
 Python's own bool is an int: ``~True`` is -2, which `where` would take for a condition that does not hold, without a
 word.  Else it does what a bool does: it is tested, counted, multiplied with, and equal to True or False.

@@ -12,51 +12,50 @@ when its last node is dropped.
 
 from __future__ import annotations
 
-import gc
 import math
 import operator
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from numbers import Real
-from threading import local
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
-from weakref import ref
 
-from tinygrad_vi import checks, floats, functions, modes, ops
-from tinygrad_vi.checks import DomainError, number
+from tinygrad_vi import checks, copies, floats, functions, modes, ops
+from tinygrad_vi.checks import number
+from tinygrad_vi.elsewhere import OWN_OPERATIONS, Elsewhere, micrograds
+from tinygrad_vi.graph import (
+    NOT_COMPUTED,
+    UNRECORDED,
+    below,
+    check_recorded,
+    check_unchanged,
+    leaves_of,
+    named,
+    not_finite,
+    topological_order,
+)
 from tinygrad_vi.rows import Function, Operation, domain_error
-from tinygrad_vi.truth import FALSE, TRUE, Truth
+from tinygrad_vi.tracing import (
+    being_traced,
+    number_here,
+    numbers_here,
+    refuse_a_traced_condition,
+    refuse_in_a_trace,
+    traced_somewhere,
+    tracer_here,
+)
+from tinygrad_vi.truth import FALSE, TRUE
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.page.stepper import Page
     from tinygrad_vi.show.paper import Drawing
     from tinygrad_vi.show.tapes.derivation import Derivation
 
-new = object.__new__
+# --- Whether operations are recorded ----------------------------------------------------------------------------------
 
-#: The grad of a node that no backward pass has reached.  Drawings tell it from a computed 0.0 by identity.
-NOT_COMPUTED = float("0.0")
-
-
-class _Unrecorded(tuple[float, ...]):
-    """No partial derivatives, because nothing was recorded: equal to the () of a leaf, and told from it by identity."""
-
-    __slots__ = ()
-
-    def __reduce__(self) -> str:
-        return "UNRECORDED"
-
-
-#: The local_grads of a result computed inside `no_grad`.
-UNRECORDED = _Unrecorded()
-
-#: the settings of `modes.recording` that are open, in any thread: none, most of the time
+#: the settings of `modes.recording` that are open, in any thread: empty unless someone has switched recording, so that
+#: the operators below ask one question only
 _switched = modes.recording.open
-_traced_somewhere = modes.tracing.open
 _is_recording = modes.recording.get
 
 
@@ -65,39 +64,12 @@ def recording(on: bool) -> AbstractContextManager[None]:
     return modes.recording.set(on)
 
 
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Pause the cyclic collector while many nodes are made: they form no cycles, and it would walk them all."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-def being_traced() -> bool:
-    """Whether a function is being traced, to be compiled, by this thread or task."""
-    return modes.tracing.get() is not None
-
-
-def _ask_condition() -> None:
-    if _traced_somewhere and being_traced():
-        raise _noted(
-            "a traced Value cannot be a condition: only the branch taken in this one run would be compiled. Write "
-            "where(c, x, y) for `x if c else y`, c being a comparison such as a > 0 or a != 0; (a > 0) & (b > 0), |, ~ "
-            "for and, or, not and for a < b < c; maximum, minimum for max, min; tinygrad_vi.arrays.array(xs) for "
-            "np.array(xs) where NumPy compares entries"
-        )
-
-
 def no_grad() -> AbstractContextManager[None]:
     """Compute without recording: results made inside are leaves, and cost no memory for a graph.
 
-    While a function is compiled, a result made inside is a `stop_gradient`: its number is still that of each example.
-    It holds for the thread or asyncio task that says so, and in a generator while the generator runs.  A context
-    manager and a decorator.
+    It holds for the thread or asyncio task that enters it; in a generator, only while the generator runs.  A context
+    manager and a decorator.  While a function is compiled, a result made inside is a `stop_gradient`: it still has its
+    number for each example.
 
     >>> with no_grad():
     ...     y = Value(3.0) * 2.0
@@ -107,77 +79,15 @@ def no_grad() -> AbstractContextManager[None]:
     return modes.Switch(modes.recording, False)
 
 
-# --- While a function is traced ---------------------------------------------------------------------------------------
-
-#: what watches the function that this thread or task traces: see `tinygrad_vi.compiler.trace`
-tracer_here: ContextVar[Any] = ContextVar("tinygrad_vi_tracer", default=None)
-#: numbers that leaves have in this thread or task alone, while a function is run at another point
-numbers_here: ContextVar[dict[Value, float]] = ContextVar("tinygrad_vi_numbers", default={})  # noqa: B039  # never changed
-
-#: rooms of the package that take numbers out of Values for other ends than to compute with them
-_OUTSIDE = ("training", "optim", "show", "course", "demo", "__main__")
-_ours: dict[str, bool] = {}
+# --- Making a node ----------------------------------------------------------------------------------------------------
 
 
-def of_the_engine(frame: FrameType) -> bool:
-    """Whether code of this package runs in the frame, and not of the user or another library."""
-    name = frame.f_globals.get("__name__") or ""
-    known = _ours.get(name)
-    if known is None:
-        package, _, room = name.partition(".")
-        known = _ours[name] = package == "tinygrad_vi" and not room.startswith(_OUTSIDE)
-    return known
-
-
-def refuse_in_a_trace(what: str, noted: bool = True) -> NoReturn:
-    """Raise the error for a traced Value that would leave the record; noted, unless eager code raises there too."""
-    text = (
-        f"a traced Value {what}: the function is run once, and what it decides by one example's number would hold for "
-        "all. Write exp(v) of tinygrad_vi for math.exp(v), where(c, x, y) for a choice, maximum and minimum for a "
-        "bound, take(table, i) for a look-up, and stop_gradient(v) for a number to compute with but not to "
-        "differentiate"
-    )
-    raise _noted(text) if noted else TypeError(text)
-
-
-def _noted(text: str) -> TypeError:
-    """The error of a refusal, which the tracer raises again if the function catches it and goes another way."""
-    error, tracer = TypeError(text), tracer_here.get()
-    if tracer is not None:
-        tracer.refusal = tracer.refusal or error
-    return error
-
-
-# --- What is differentiated by ----------------------------------------------------------------------------------------
-
-#: the Values that functions are being differentiated by at the moment, in all threads: whoever holds one is called by
-#: such a function, whatever its own thread and modes are
-variables: set[Value] = set()
-
-
-def being_differentiated() -> bool:
-    """Whether anything is differentiated by, in whatever thread."""
-    return bool(variables or modes.trained.get())
-
-
-def differentiated_by(nodes: Iterable[Value]) -> list[Value]:
-    """Those of some nodes that are differentiated by around the code that asks."""
-    trained = modes.trained.get()
-    return [v for v in nodes if v in variables or v in trained]
-
-
-def below(outputs: Sequence[Value]) -> list[Value]:
-    """All that results are made of, leaves first, and themselves."""
-    leaves: dict[Value, None] = {}
-    order = topological_order(outputs, leaves=leaves)
-    return [*leaves, *order]
-
-
-# --- Recording --------------------------------------------------------------------------------------------------------
+new = object.__new__  # `Value(...)` would check again what is known here: 1.3 times slower
 
 
 def _node(op: Operation, data: float, parents: tuple[Value, ...], local_grads: Sequence[float]) -> Value:
-    node = new(Value)  # `Value(...)` would check again what is known here: 1.3 times slower
+    """The node of an operation."""
+    node = new(Value)
     node.data = data
     node.grad = NOT_COMPUTED
     node._label = ""
@@ -192,14 +102,14 @@ def _constant(x: float) -> Value:
     node = new(Value)
     node.data = x
     node.grad = NOT_COMPUTED
-    node.label = ""
+    node._label = ""
     node.op = None
     node.parents = node.local_grads = ()
     return node
 
 
 def _unrecorded(data: float) -> Value:
-    """A result inside of `no_grad`."""
+    """A result computed inside `no_grad`."""
     node = new(Value)
     node.data = data
     node.grad = NOT_COMPUTED
@@ -211,7 +121,7 @@ def _unrecorded(data: float) -> Value:
 
 
 def _by_mode(op: Operation, data: float, parents: tuple[Value, ...], xs: Sequence[float]) -> Value:
-    """The node where recording was switched, by this thread or another one; the partials only if they are kept."""
+    """The result of an operation once any thread has switched recording: a node, if this one records or traces."""
     tracer = tracer_here.get()
     if tracer is None and not _is_recording():
         return _unrecorded(data)
@@ -220,22 +130,25 @@ def _by_mode(op: Operation, data: float, parents: tuple[Value, ...], xs: Sequenc
 
 
 def _traced(node: Value, tracer: Any) -> Value:
-    """A new node, of which the tracer takes note."""
+    """The node, noted by the tracer; inside `no_grad` a `stop_gradient` of it, which is noted too.
+
+    A constant would be wrong there: it would have the number of this one example for all examples.
+    """
     tracer.recorded(node)
     if _is_recording():
         return node
-    # the function wants no gradient of it, but its number for each example: a constant would be that of one example
-    stopped = new(Value)
-    stopped.data, stopped.grad, stopped._label = node.data, NOT_COMPUTED, ""
-    stopped.op, stopped.parents, stopped.local_grads = ops.stop_gradient.operation, (node,), (0.0,)
+    stopped = _node(ops.stop_gradient.operation, node.data, (node,), (0.0,))
     tracer.recorded(stopped)
     return stopped
 
 
 def _failed(op: Operation, parents: tuple[Value, ...]) -> Value:
-    """What a failed operation comes to: its value where only the derivative was missing and is not wanted."""
-    if not modes.recording.get() or not _derivative_is_wanted(parents):
-        with suppress(ArithmeticError, ValueError):  # the value may be missing too
+    """The result where a value or a derivative does not exist: the value alone if no derivative is wanted.
+
+    Else, or if the value does not exist either, raise the DomainError.
+    """
+    if not _is_recording() or not _derivative_is_wanted(parents):
+        with suppress(ArithmeticError, ValueError):
             data = op.value(*[v.data for v in parents])
             tracer = tracer_here.get()
             if tracer is None and not _is_recording():
@@ -246,55 +159,27 @@ def _failed(op: Operation, parents: tuple[Value, ...]) -> Value:
 
 
 def _derivative_is_wanted(parents: tuple[Value, ...]) -> bool:
-    """Whether a missing derivative is an error: not while a function is traced, nor where no wanted leaf is."""
+    """Whether a derivative that does not exist is an error.
+
+    It is not while a function is traced, nor where the operands depend on none of the leaves to differentiate by.
+    """
     leaves = modes.wanted.get()
     if leaves is None:
         return not being_traced()
-    below = {*parents, *[v for node in topological_order(parents) for v in node.parents]}
-    return not below.isdisjoint(leaves)
-
-
-def _text(label: Any, wanted: str, advice: str) -> str:
-    if not isinstance(label, str):
-        raise TypeError(f"{wanted}, got {label!r:.60} of type {type(label).__name__}. {advice}")
-    return str(label)
+    return not {*below(parents)}.isdisjoint(leaves)
 
 
 NUMBER_AND_LABEL = "Value takes a number and a label, which is a text"
-OWN_OPERATIONS = (
-    "How a Value was made is recorded by operators and functions, and cannot be said by hand: its gradient would be 0. "
-    "For an operation of your own write @operation(partials=lambda out, x: ...) above a function of numbers, for a "
-    "whole function @custom_derivative(...); both are in tinygrad_vi"
-)
 
 
-def _micrograds(read: Callable[[Value], Any], name: str, doc: str) -> property:
-    """One of the names by which scripts written for micrograd read the record."""
-
-    def refuse(_: Value, __: Any) -> NoReturn:
-        raise AttributeError(f"{name} is not assigned. {OWN_OPERATIONS}")
-
-    return property(read, refuse, doc=doc)
-
-
-class Elsewhere:
-    """An attribute that scripts written for PyTorch ask for, and that nothing here has: the error says what to write.
-
-    For ``hasattr`` it is not there, and one's own attribute may have its name.
-    """
-
-    def __init__(self, advice: str) -> None:
-        self.advice = advice
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, thing: Any, owner: type) -> NoReturn:
-        raise AttributeError(f"{owner.__name__!r} object has no attribute {self.name!r}: {self.advice}")
+# --- Operators, made of the rows of the table -------------------------------------------------------------------------
 
 
 def _operator(function: Function) -> tuple[Callable[[Value, Any], Value], Callable[[Value, Any], Value]]:
-    """The methods ``x op y`` and its reflection for one row.  These are nine nodes in ten, hence no shared `record`."""
+    """The methods ``x op y`` and ``y op x`` for one row.
+
+    They, and `_method`, make nine nodes in ten: they do what `Value.record` and `_node` do without a call.
+    """
     op = function.operation
     value, partials, constant = op.value, op.partials, op.constant_partials
 
@@ -312,10 +197,10 @@ def _operator(function: Function) -> tuple[Callable[[Value, Any], Value], Callab
             slopes = constant or partials(out, x, y)
         except ArithmeticError:
             return _failed(op, (self, other))
-        node = new(Value)  # as `_node` does, without the call
+        node = new(Value)
         node.data = out
         node.grad = NOT_COMPUTED
-        node.label = ""
+        node._label = ""
         node.op = op
         node.parents = (self, other)
         node.local_grads = slopes
@@ -347,7 +232,7 @@ def _method(function: Function) -> Callable[[Value], Value]:
         node = new(Value)
         node.data = out
         node.grad = NOT_COMPUTED
-        node.label = ""
+        node._label = ""
         node.op = op
         node.parents = (self,)
         node.local_grads = slopes
@@ -361,7 +246,7 @@ def _method(function: Function) -> Callable[[Value], Value]:
 def _comparison(
     compare: Callable[[float, float], bool], op: Operation, swapped: bool = False
 ) -> Callable[[Value, Any], Any]:
-    """``x < y`` by number; while a function is traced a `Condition`, by the row of the comparison."""
+    """``x < y``: a `Truth`, by the numbers; while a function is traced a Condition, by the row of the comparison."""
 
     def method(self: Value, other: Any) -> Any:
         if isinstance(other, Value):
@@ -370,29 +255,32 @@ def _comparison(
             y = other if other.__class__ is float else number(other, "a comparison")
         else:
             return NotImplemented
-        if _traced_somewhere and being_traced():
-            return _condition(op, other, self) if swapped else _condition(op, self, other)
+        if traced_somewhere and being_traced():
+            operands = (other, self) if swapped else (self, other)
+            return _kinds().condition(op, *operands)
         return TRUE if compare(self.data, y) else FALSE
 
     return method
 
 
-def _condition(op: Operation, *operands: Any) -> Condition:
-    found: Any = Value.record(op, *operands)
-    found.__class__ = Condition  # from Traced
-    return found  # type: ignore[no-any-return]
-
-
 @cache
 def _arrays() -> Any:
-    """The room that imports NumPy; NumPy asks for it."""
+    """The room of NumPy's functions, which imports NumPy: opened when NumPy meets a Value."""
     from tinygrad_vi import arrays
 
     return arrays
 
 
+@cache
+def _kinds() -> Any:
+    """The room of traced Values, a right-hand neighbour: opened when one is compared."""
+    from tinygrad_vi import kinds
+
+    return kinds
+
+
 def _advice(other: Any, sign: str) -> None:
-    """Say what to write where an operand has no arithmetic and could not bring it."""
+    """Raise the error for a list or tuple as the other operand of an operator: Python's own would not help."""
     if isinstance(other, (list, tuple)):
         raise TypeError(
             f"a Value {sign} a {type(other).__name__} has no meaning: write [v {sign} x for x in xs], or make an array "
@@ -408,8 +296,8 @@ class Value:
 
     Operators take Values, ints, floats and NumPy scalars on either side.  Comparisons, ``==`` among them, and truth go
     by the number; while a function is traced, comparisons are conditions for `where`.  The hash goes by identity, so
-    that Values can be keys.  A Value never turns into a float by itself: ``math.exp(v)`` fails loudly instead of
-    cutting the graph.  Attributes of your own (``p.momentum = 0.0``) are fine.
+    that Values can be keys.  A Value never turns into a float by itself: ``math.exp(v)`` raises an error, where a float
+    would cut the graph.  You may assign attributes of your own (``p.momentum = 0.0``).
 
     Raises TypeError for what is not a real number.
 
@@ -430,20 +318,20 @@ class Value:
         self.op: Operation | None = None
         self.parents: tuple[Value, ...] = ()
         self.local_grads: Sequence[float] = ()
-        self._label = label if label.__class__ is str else _text(label, NUMBER_AND_LABEL, OWN_OPERATIONS)
+        self._label = label if label.__class__ is str else checks.text(label, NUMBER_AND_LABEL, OWN_OPERATIONS)
 
     @property
     def label(self) -> str:
-        """Its name, for people."""
+        """Its name: people read it in errors, formulas and drawings."""
         return self._label
 
     @label.setter
     def label(self, label: str) -> None:
-        self._label = _text(label, "a label is a text", "Write v.label = str(...)")
+        self._label = checks.text(label, "a label is a text", "Write v.label = str(...)")
 
     @staticmethod
     def record(op: Operation, *operands: Any) -> Value:
-        """Apply an operation to operands of which some are Values, and remember it."""
+        """The node of an operation on operands of which at least one is a Value."""
         parents = tuple([v if isinstance(v, Value) else Value(v) for v in operands])
         xs = [v.data for v in parents]
         try:
@@ -504,7 +392,7 @@ class Value:
                 adjoint, parents = node.grad, node.parents
                 if adjoint == 0.0:  # nothing flows, not even to an infinite partial: half of a ReLU network is silent
                     continue
-                if len(parents) == 2:  # the rule below, unrolled: making no iterator halves the sweep's time
+                if len(parents) == 2:  # as in `else`, without making an iterator: half the sweep's time
                     (x, y), (dx, dy) = parents, node.local_grads
                     x.grad += dx * adjoint
                     y.grad += dy * adjoint
@@ -516,17 +404,17 @@ class Value:
             if before:
                 _set_grads(before, [g + leaf.grad for leaf, g in before.items()])
         except BaseException:  # Ctrl-C too
-            for leaf in _leaves_of(self):
+            for leaf in leaves_of(self):
                 leaf.grad = before.get(leaf, 0.0)
             raise
 
     def _differentiable_backward(self) -> None:
-        leaves = _leaves_of(self)
+        leaves = leaves_of(self)
         before = {leaf: leaf.grad for leaf in leaves}
         _check_grads(before)
         order = topological_order([self])
         check_unchanged(order)
-        with recording(True):  # inside no_grad() too: this is what was asked for
+        with recording(True):  # also inside no_grad(): create_graph asks for it
             adjoint = adjoints(order, {self: 1.0}, create_graph=True)
             totals = [as_value(plus(g, adjoint[leaf])) for leaf, g in before.items()]
         for node in order:
@@ -607,12 +495,12 @@ class Value:
     __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
-        _ask_condition()
+        refuse_a_traced_condition()
         return self.data != 0.0
 
     def _no_condition(self, other: Any = None) -> NoReturn:  # noqa: ARG002
         raise TypeError(
-            f"&, |, ^ and ~ combine conditions, and {_named(self)} is a number. They bind tighter than a comparison: "
+            f"&, |, ^ and ~ combine conditions, and {named(self)} is a number. They bind tighter than a comparison: "
             "write (x > 0) & (y > 0) and not x > 0 & y > 0; for a number that is not 0 write x != 0"
         )
 
@@ -661,9 +549,11 @@ class Value:
     round = rint = _method(ops.round_)
     stop_gradient = detach = _method(ops.stop_gradient)
 
-    def hypot(self, other: Any) -> Value:
-        """``hypot(v, other)``."""
-        return ops.hypot(self, other)  # type: ignore[no-any-return]
+    # and so are functions of operations
+    log_sigmoid, ndtr, log_ndtr = functions.log_sigmoid, functions.ndtr, functions.log_ndtr
+    exprel, lgamma, digamma = functions.exprel, functions.lgamma, functions.digamma
+    selu, mish, hard_tanh = functions.selu, functions.mish, functions.hard_tanh
+    leaky_relu, elu, logaddexp = functions.leaky_relu, functions.elu, functions.logaddexp
 
     def exp2(self) -> Value:
         """``2**v``."""
@@ -680,66 +570,22 @@ class Value:
     deg2rad, rad2deg = radians, degrees
 
     def fmod(self, other: Any) -> Value:
-        """``np.fmod(v, other)``: what is left of v, with its own sign."""
+        """``np.fmod(v, other)``: the remainder of v / other, with the sign of v."""
         return _arrays().MEANING["fmod"](self, other)  # type: ignore[no-any-return]
 
     def fabs(self) -> Value:
         """``abs(v)``."""
         return abs(self)
 
+    def hypot(self, other: Any) -> Value:
+        """``hypot(v, other)``."""
+        return ops.hypot(self, other)  # type: ignore[no-any-return]
+
     def atan2(self, other: Any) -> Value:
         """``atan2(v, other)``: the angle of the point whose height is v and whose width is other."""
         return ops.atan2(self, other)  # type: ignore[no-any-return]
 
     arctan2 = atan2
-
-    def logaddexp(self, other: Any) -> Value:
-        """``logaddexp(v, other)``."""
-        return functions.logaddexp(self, other)  # type: ignore[no-any-return]
-
-    def log_sigmoid(self) -> Value:
-        """``log_sigmoid(v)``."""
-        return functions.log_sigmoid(self)  # type: ignore[no-any-return]
-
-    def ndtr(self) -> Value:
-        """``ndtr(v)``."""
-        return functions.ndtr(self)  # type: ignore[no-any-return]
-
-    def exprel(self) -> Value:
-        """``exprel(v)``."""
-        return functions.exprel(self)  # type: ignore[no-any-return]
-
-    def log_ndtr(self) -> Value:
-        """``log_ndtr(v)``."""
-        return functions.log_ndtr(self)  # type: ignore[no-any-return]
-
-    def lgamma(self) -> Value:
-        """``lgamma(v)``."""
-        return functions.lgamma(self)  # type: ignore[no-any-return]
-
-    def digamma(self) -> Value:
-        """``digamma(v)``."""
-        return functions.digamma(self)  # type: ignore[no-any-return]
-
-    def selu(self) -> Value:
-        """``selu(v)``."""
-        return functions.selu(self)  # type: ignore[no-any-return]
-
-    def mish(self) -> Value:
-        """``mish(v)``."""
-        return functions.mish(self)  # type: ignore[no-any-return]
-
-    def hard_tanh(self, low: float = -1.0, high: float = 1.0) -> Value:
-        """``hard_tanh(v, low, high)``."""
-        return functions.hard_tanh(self, low, high)  # type: ignore[no-any-return]
-
-    def leaky_relu(self, slope: float = 0.01) -> Value:
-        """``leaky_relu(v, slope)``."""
-        return functions.leaky_relu(self, slope)  # type: ignore[no-any-return]
-
-    def elu(self, alpha: float = 1.0) -> Value:
-        """``elu(v, alpha)``."""
-        return functions.elu(self, alpha)  # type: ignore[no-any-return]
 
     def item(self) -> float:
         """The number, ``v.data``, as arrays of NumPy, PyTorch and JAX give theirs."""
@@ -750,21 +596,22 @@ class Value:
     # -- for people ----------------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        if tracer_here.get() is not None:  # for people: who reads the number out of the text, meets the word
-            return f"Value(data=traced at {_text_number(self)}{f', label={self.label!r}' if self.label else ''})"
         label = f", label={self.label!r}" if self.label else ""
+        if tracer_here.get() is not None:  # the word stops code that would read the number out of the text
+            return f"Value(data=traced at {number_here(self)}{label})"
         return f"Value(data={self.data}, grad={self.grad}{label})"
 
     def __format__(self, spec: str) -> str:
         if not spec:
             return repr(self)
-        return "traced at " * (tracer_here.get() is not None) + format(_text_number(self), spec)
+        shown = format(number_here(self), spec)
+        return shown if tracer_here.get() is None else f"traced at {shown}"
 
-    _prev = _micrograds(lambda self: set(self.parents), "_prev", "The set of the operands, as in micrograd.")
-    _children = _micrograds(lambda self: self.parents, "_children", "The operands.")
-    _op = _micrograds(lambda self: self.op.symbol if self.op else "", "_op", 'How the operation is drawn: "+", "tanh".')
-    _local_grads = _micrograds(lambda self: tuple(self.local_grads), "_local_grads", "The partial by each operand.")
-    _backward = _micrograds(
+    _prev = micrograds(lambda self: set(self.parents), "_prev", "The set of the operands, as in micrograd.")
+    _children = micrograds(lambda self: self.parents, "_children", "The operands.")
+    _op = micrograds(lambda self: self.op.symbol if self.op else "", "_op", 'How the operation is drawn: "+", "tanh".')
+    _local_grads = micrograds(lambda self: tuple(self.local_grads), "_local_grads", "The partial by each operand.")
+    _backward = micrograds(
         lambda self: lambda: _one_step_back(self), "_backward", "A function: one step of the sweep, as in micrograd."
     )
 
@@ -791,241 +638,34 @@ class Value:
 
         return step_through(self, **options)
 
-    # -- copies and pickles: recursion over parents would end at a depth of some hundreds ------------------------------
+    # -- copies and pickles: see `tinygrad_vi.copies` --
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """The facts of this one node, and before them the nodes it was made of that are not saved yet.
+    __reduce__, __setstate__ = copies.reduced, copies.restored
+    __copy__, __deepcopy__ = copies.copied, copies.deep_copied
 
-        So pickle meets each node by itself, parents first, and keeps one of what several results share.  Grads and
-        attributes come last: they may refer back to the node.
-        """
-        if tracer_here.get() is not None:
-            refuse_in_a_trace("is not copied or pickled")
-        if being_differentiated() and differentiated_by(below([self])):
-            raise TypeError(
-                f"{_named(self)} is pickled inside a derivative, which would be lost: what another process computes "
-                "has no record here. Send it plain numbers, v.data, and take the derivative there; or compute it here"
-            )
-        facts = (_kind(self), self.data, self.label, self.op, self.parents, self.local_grads)
-        bare, _saving.bare = _saving.bare, None
-        if bare is self:
-            return _rebuilt, facts
-        session, token = _saving.session(), None
-        if session is None or self in session.saved:  # then another pickler saved it, which is still there
-            session = token = _Session()
-            _saving.session = ref(session)
-        leaves: dict[Value, None] = {}
-        order = topological_order([self], leaves=leaves, entered=session.saved)
-        not_saved = [leaf for leaf in leaves if leaf not in session.saved]
-        session.saved.update(not_saved)
-        *before, _ = *not_saved, *order
-        states = [
-            (node, None if node.grad is NOT_COMPUTED else node.grad, node.__dict__)
-            for node in (*before, self)
-            if node.grad is not NOT_COMPUTED or node.__dict__
-        ]
-        return _rebuilt_after, (token, [*map(_Bare, before), _Bare(None)] if before else (), *facts), states or None
+    #: True of `tinygrad_vi.kinds.Guarded`: it may have another number in this thread or task
+    _is_guarded = False
 
-    def __setstate__(self, states: list[tuple[Value, Any, dict[str, Any]]]) -> None:
-        for node, grad, attributes in states:
-            node.grad = NOT_COMPUTED if grad is None else grad
-            if attributes:
-                node.__dict__.update(attributes)
-
-    def __copy__(self) -> Value:
-        if tracer_here.get() is not None:
-            refuse_in_a_trace("is not copied")
-        if being_differentiated() and differentiated_by([self]):  # and not made of it
-            return self._copy_that_depends()
-        twin = _rebuilt(_kind(self), self.data, self.label, self.op, self.parents, self.local_grads)
-        twin.grad = self.grad
-        if self.__dict__:
-            twin.__dict__.update(self.__dict__)
-        return twin
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Value:
-        from copy import deepcopy
-
-        if tracer_here.get() is not None:
-            refuse_in_a_trace("is not copied")
-        leaves: dict[Value, None] = {}
-        order = topological_order([self], leaves=leaves)
-        if being_differentiated() and differentiated_by([*leaves, *order]):
-            memo[id(self)] = self._copy_that_depends()
-            return memo[id(self)]  # type: ignore[no-any-return]
-        originals = [node for node in (*leaves, *order) if id(node) not in memo]
-        for node in originals:
-            parents = tuple([memo[id(p)] for p in node.parents])
-            memo[id(node)] = _rebuilt(_kind(node), node.data, node.label, node.op, parents, node.local_grads)
-        for node in originals:
-            copy = memo[id(node)]
-            copy.grad = node.grad if node.grad.__class__ is float else deepcopy(node.grad, memo)
-            if node.__dict__:
-                copy.__dict__.update(deepcopy(node.__dict__, memo))
-        return memo[id(self)]  # type: ignore[no-any-return]
-
-    def _copy_that_depends(self) -> Value:
-        """A Value of its own with this number, through which a derivative flows: dataclasses.asdict makes copies."""
-        return self * 1.0
+    def _own_class(self) -> type[Value]:
+        """Its class, whatever another thread that traces it has made of that for the while."""
+        return Value if type(self) in VALUES else type(self)
 
 
-def _kind(node: Value) -> type[Value]:
-    """Its class, whatever another thread that traces it has made of that for the while."""
-    kind = type(node)
-    return Value if kind in (Guarded, Traced, Condition) else kind
+#: Value, and the kinds that a Value is of for a while: `tinygrad_vi.kinds` puts them in
+VALUES: set[type[Value]] = {Value}
+ONLY_VALUES = {Value}
+
+#: the number of a Value itself, whatever its kind says: reads and writes the slot
+own_number: Callable[[Value], float] = Value.__dict__["data"].__get__
+set_own_number: Callable[[Value, float], None] = Value.__dict__["data"].__set__
 
 
-def _rebuilt(
-    kind: type[Value],
-    data: float,
-    label: str,
-    op: Operation | None,
-    parents: tuple[Value, ...],
-    local_grads: Sequence[float],
-) -> Value:
-    node = new(kind)
-    node.data, node.grad, node._label = data, NOT_COMPUTED, label
-    node.op, node.parents, node.local_grads = op, parents, local_grads
-    return node
+def as_value(x: Any) -> Value:
+    """A number as a Value; a Value as it is."""
+    return x if isinstance(x, Value) else Value(x)
 
 
-def _rebuilt_after(_session: Any, _before: Any, *facts: Any) -> Value:
-    """The node, once the nodes it was made of are there."""
-    return _rebuilt(*facts)
-
-
-class _Session:
-    """What one pickler has saved.  The pickler holds it, by saving it too, and with the pickler it goes."""
-
-    __slots__ = ("__weakref__", "saved")
-
-    def __init__(self) -> None:
-        self.saved: set[Value] = set()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return tuple, ()
-
-
-class _Bare:
-    """A node to be saved without its grad and attributes, which the result it was listed for brings later."""
-
-    __slots__ = ("node",)
-
-    def __init__(self, node: Value | None) -> None:
-        self.node = node
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        _saving.bare = self.node  # whose turn is next
-        return _itself, (self.node,)
-
-
-def _itself(x: Any) -> Any:
-    return x
-
-
-class _Saving(local):
-    """What this thread is pickling: the session of the pickler, and the node that is to be saved bare."""
-
-    session: Callable[[], _Session | None] = staticmethod(lambda: None)
-    bare: Value | None = None
-
-
-_saving = _Saving()
-
-
-class Guarded(Value):
-    """A leaf while a function is run at another point, or traced: its class is this one for so long.
-
-    This thread or task sees the number of that point, all others its own.  A traced function that asks for the number
-    is told so, if it is a parameter; otherwise the number is watched from then on.
-    """
-
-    __slots__ = ()
-
-    @property
-    def data(self) -> float:
-        """The number."""
-        tracer = tracer_here.get()
-        if tracer is not None and not of_the_engine(sys._getframe(1)):
-            tracer.read(self)
-        number = numbers_here.get().get(self)
-        return _own_number(self) if number is None else number
-
-    @data.setter
-    def data(self, x: float) -> None:
-        if tracer_here.get() is not None:
-            refuse_in_a_trace("keeps its number while it is traced: no other can be assigned")
-        _set_own_number(self, x)
-
-
-class Traced(Value):
-    """An input or a node while a function is traced: its number and its hash are for the engine alone."""
-
-    __slots__ = ()
-
-    @property
-    def data(self) -> float:
-        """The number."""
-        frame = sys._getframe(1)
-        if frame.f_globals is not _HERE and not of_the_engine(frame) and tracer_here.get() is not None:
-            refuse_in_a_trace("does not give its number, v.data or float(v)")
-        return _own_number(self)  # type: ignore[no-any-return]
-
-    @data.setter
-    def data(self, x: float) -> None:  # noqa: ARG002
-        refuse_in_a_trace("keeps its number: no other can be assigned")
-
-    def __hash__(self) -> int:
-        if not of_the_engine(sys._getframe(1)) and tracer_here.get() is not None:
-            refuse_in_a_trace("is not looked up in a set or a dictionary, nor counted")
-        return object.__hash__(self)
-
-    __eq__ = Value.__eq__
-
-
-def _truth_of(other: Any) -> Any:
-    """A condition, or what has one: True, False; None for a number."""
-    if isinstance(other, (Condition, Truth, bool)):
-        return other
-    return bool(other) if getattr(getattr(other, "dtype", None), "kind", "") == "b" and other.shape == () else None
-
-
-def _combined(combine: Callable[[Any, Any], Any]) -> Callable[[Condition, Any], Any]:
-    def method(self: Condition, other: Any) -> Any:
-        truth = _truth_of(other)
-        if truth is None:
-            self._no_condition() if isinstance(other, Value) else None
-            return NotImplemented
-        found = combine(self, truth)
-        found.__class__ = Condition
-        return found
-
-    return method
-
-
-class Condition(Traced):
-    """A comparison while a function is traced: 1 where it holds, else 0; for `where`, ``&``, ``|`` and ``~``."""
-
-    __slots__ = ()
-    __hash__ = Traced.__hash__
-
-    __and__ = __rand__ = _combined(lambda x, y: x * y)  # type: ignore[assignment]
-    __or__ = __ror__ = _combined(lambda x, y: ops.maximum(x, y))  # type: ignore[assignment]
-    __xor__ = __rxor__ = _combined(lambda x, y: Value.record(ops.EQUAL, Value.record(ops.EQUAL, x, y), 0.0))  # type: ignore[assignment]
-
-    def __invert__(self) -> Condition:  # type: ignore[override]
-        return _condition(ops.EQUAL, self, 0.0)
-
-    def __index__(self) -> int:  # (a, b)[x > 0]
-        _ask_condition()
-        return int(self.data)
-
-    __int__ = __index__  # type: ignore[assignment]
-
-
-_HERE = globals()
-_own_number = Value.__dict__["data"].__get__
-_set_own_number = Value.__dict__["data"].__set__
+# --- A neuron ---------------------------------------------------------------------------------------------------------
 
 
 def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
@@ -1036,8 +676,7 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
     >>> dot([Value(2.0), Value(3.0)], [5.0, 7.0], 1.0).data
     32.0
     """
-    # The `dot` of functions would do.  Networks are made of this one node, and keeping w, x and b apart makes it twice
-    # as fast.
+    # `functions.dot` gives the same.  Networks are made of this node, and this way to make it is twice as fast.
     w = w if w.__class__ is list else checks.entries(w, "dot")
     x = x if x.__class__ is list else checks.entries(x, "dot")
     parents = (*w, *x, b)
@@ -1051,7 +690,7 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
             try:
                 x = [v if v.__class__ in VALUES else Value(v) for v in x]
                 b = b if b.__class__ in VALUES else Value(b)
-            except TypeError:  # another kind of number that records, or an error that `functions.dot` explains
+            except TypeError:  # `functions.dot` takes other kinds of numbers that record, and explains the error
                 return functions.dot(w, x, b)
             parents = (*w, *x, b)
         u, v = _numbers_at_the_point(w), _numbers_at_the_point(x)
@@ -1070,59 +709,12 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
 def _numbers_at_the_point(nodes: Iterable[Value]) -> list[float]:
     """``[node.data for node in nodes]``, in half the time for nodes of a trace."""
     here = numbers_here.get()
-    return [here[node] if node.__class__ is Guarded and node in here else _own_number(node) for node in nodes]
+    if not here:
+        return [*map(own_number, nodes)]
+    return [here[node] if node._is_guarded and node in here else own_number(node) for node in nodes]
 
 
-ONLY_VALUES, ONLY_FLOATS = {Value}, {float}
-VALUES = {Value, Guarded, Traced, Condition}
-
-
-def _text_number(x: Value) -> float:
-    return numbers_here.get().get(x, x.data)
-
-
-# --- Walking the record -----------------------------------------------------------------------------------------------
-
-
-def topological_order(
-    outputs: Iterable[Value],
-    inputs: Iterable[Value] = (),
-    *,
-    leaves: dict[Value, None] | None = None,
-    before: dict[Value, Any] | None = None,
-    entered: set[Value] | None = None,
-) -> list[Value]:
-    """Every recorded node the outputs depend on, each after its parents; leaves become keys of ``leaves``, if given.
-
-    before: makes leaves ready for a sweep.  Their grads are 0.0, and those that are something else are put there.
-
-    A depth-first search that keeps its own stack, so depth is limited by memory alone.  A node is entered once; below
-    its parents it leaves itself and a None, which says that when they are done it is its turn.  The search goes no
-    further than ``inputs``, which count as leaves; nor than what stands in ``entered``, to which it adds.
-    """
-    order: list[Value] = []
-    entered = set() if entered is None else entered
-    entered.update(inputs)
-    stack: list[Any] = list(outputs)
-    while stack:
-        node = stack.pop()
-        if node is None:
-            order.append(stack.pop())
-        elif node.parents:
-            if node not in entered:
-                entered.add(node)
-                stack.append(node)
-                stack.append(None)
-                stack.extend(node.parents)
-        elif before is not None:
-            g = node.grad
-            if g.__class__ is float and not g:
-                node.grad = 0.0  # from now on it is computed
-            else:
-                before[node] = g
-        elif leaves is not None:
-            leaves[node] = None
-    return order
+# --- The sweep --------------------------------------------------------------------------------------------------------
 
 
 def _one_step_back(node: Value) -> None:
@@ -1132,52 +724,6 @@ def _one_step_back(node: Value) -> None:
         parent.grad += slope * node.grad
 
 
-def check_recorded(output: Value) -> None:
-    """Raise ValueError for a result that was computed inside `no_grad`: its derivatives are unknown, and not 0."""
-    if output.local_grads is UNRECORDED:
-        raise ValueError(
-            f"{_named(output)} was computed inside no_grad(): nothing was recorded, so it has no derivatives. Compute "
-            "it outside of no_grad(); if it is a variable of its own, make it one: Value(v.data)"
-        )
-
-
-def check_unchanged(nodes: Iterable[Value]) -> None:
-    """Raise ValueError when an operation no longer follows from its operands: a ``data`` was changed after recording.
-
-    Rules applied to the Values again, and pictures that write the arithmetic out, would mix old numbers with new ones.
-    The first such operation of ``nodes``, which are recorded and in order of computation, is named with its numbers.
-    """
-    for node in nodes:
-        op = node.op
-        assert op is not None  # it was recorded
-        xs = [v.data for v in node.parents]
-        try:
-            now = op.value(*xs)
-            partials = op.constant_partials or op.partials(now, *xs)
-        except (ArithmeticError, ValueError, TypeError):  # data may be anything now
-            now, partials = math.nan, node.local_grads
-        if not _same(now, node.data):
-            what, now, then = "", now, node.data
-        elif different := [pair for pair in zip(partials, node.local_grads, strict=True) if not _same(*pair)]:
-            what, (now, then) = "a partial derivative of ", different[0]
-        else:
-            continue
-        raise ValueError(
-            f"the numbers were changed after the graph was recorded: {what}{op.name}({_operands(node)}) is {now!r}, "
-            f"but {then!r} was recorded{' for ' + _named(node) if node.label else ''}; run the computation again"
-        )
-
-
-def _same(x: float, y: float) -> bool:
-    """Whether two floats are the same, but for the last bits: a graph may come from a machine that rounds otherwise.
-
-    A zero has its sign, and a NaN is the same as a NaN.
-    """
-    if x == y:
-        return x != 0.0 or math.copysign(1.0, x) == math.copysign(1.0, y)
-    return math.isclose(x, y, rel_tol=1e-14) or (x != x and y != y)
-
-
 def _check_grads(grads: dict[Value, Any]) -> None:
     """Make the grads of leaves floats, or leave them Values of an earlier ``create_graph``; TypeError otherwise."""
     for leaf, g in grads.items():
@@ -1185,26 +731,15 @@ def _check_grads(grads: dict[Value, Any]) -> None:
             try:
                 grads[leaf] = number(g, "grad")
             except TypeError:
-                said = f"got {g!r:.60} for {_named(leaf)}"
+                said = f"got {g!r:.60} for {named(leaf)}"
                 raise TypeError(
                     f"the grad of a leaf is not a number; set it to 0.0 before backward(), {said}"
                 ) from None
 
 
-def _leaves_of(output: Value) -> dict[Value, None]:
-    leaves: dict[Value, None] = {}
-    topological_order([output], leaves=leaves)
-    return leaves
-
-
 def _set_grads(nodes: Iterable[Value], grads: Iterable[Any]) -> None:
     for node, g in zip(nodes, grads, strict=True):
         node.grad = g
-
-
-def as_value(x: Any) -> Value:
-    """A number as a Value; a Value as it is."""
-    return x if isinstance(x, Value) else Value(x)
 
 
 def adjoints(order: Sequence[Value], seeds: dict[Value, Any], create_graph: bool = False) -> dict[Value, Any]:
@@ -1263,38 +798,3 @@ def plus(x: Any, y: Any) -> Any:
         if isinstance(u, float) and isinstance(v, Value) and u == 0.0:
             return v
     return x + y
-
-
-def first_not_finite(output: Value) -> Value | None:
-    """The first node, in the order of computation, whose value or partial derivatives are infinite or NaN."""
-    for node in topological_order([output]) or [output]:
-        for v in (*node.parents, node):
-            if not math.isfinite(v.data) or not all(map(math.isfinite, v.local_grads)):
-                return v
-    return None
-
-
-def not_finite(output: Value, found: str = "") -> DomainError:
-    """The error that says what was found to be infinite or NaN, and which node was so first."""
-    found = found or f"the result is {output.data}"
-    culprit = first_not_finite(output)
-    if culprit is None:
-        return DomainError(
-            f"{found}: it overflowed on the way back, though every value and partial derivative is finite"
-        )
-    named = f" (node {culprit.label!r})" if culprit.label else ""
-    if culprit.op is None:
-        return DomainError(f"{found} because the leaf{named} is {culprit.data}")
-    partials = " with a partial derivative that is not finite" if math.isfinite(culprit.data) else ""
-    return DomainError(
-        f"{found}; it was first lost in {culprit.op.name}({_operands(culprit)}) = {culprit.data}{named}{partials}"
-    )
-
-
-def _operands(node: Value) -> str:
-    shown = [f"{p.data!r}" + (f" (node {p.label!r})" if p.label else "") for p in node.parents[:4]]
-    return ", ".join([*shown, "..."] if len(node.parents) > 4 else shown)
-
-
-def _named(node: Value) -> str:
-    return f"the Value {node.label!r}" if node.label else f"this Value ({node.data!r})"

@@ -536,7 +536,7 @@ def test_targets_are_checked_for_every_example(backend, name, swallowed):
 
 def test_scalar_code_records_no_checks():
     y = losses.hinge(Value(0.5), Value(1.0)) + take([Value(1.0), Value(2.0)], Value(1.0))
-    from tinygrad_vi.value import topological_order
+    from tinygrad_vi.graph import topological_order
 
     assert ops.CHECKED not in {node.op for node in topological_order([y])}
 

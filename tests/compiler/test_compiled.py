@@ -35,8 +35,8 @@ from tinygrad_vi import (
     value_and_grad,
 )
 from tinygrad_vi.compiler import compile
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.rows import apply, row
-from tinygrad_vi.value import topological_order
 
 compile_text = builtins.compile
 BACKENDS = [

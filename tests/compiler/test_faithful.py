@@ -42,9 +42,10 @@ from tinygrad_vi import (
     where,
 )
 from tinygrad_vi.compiler.trace import NotFaithful
-from tinygrad_vi.data import as_values
+from tinygrad_vi.examples import as_values
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.nn.module import prediction
-from tinygrad_vi.value import adjoints, topological_order
+from tinygrad_vi.value import adjoints
 
 BACKENDS = [
     "numpy",

@@ -42,7 +42,7 @@ from tinygrad_vi import (
     total,
     where,
 )
-from tinygrad_vi.value import topological_order
+from tinygrad_vi.graph import topological_order
 
 BITS = 1200
 

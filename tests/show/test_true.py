@@ -27,11 +27,11 @@ from tinygrad_vi import (
     total,
 )
 from tinygrad_vi.expression import evaluate
+from tinygrad_vi.graph import check_unchanged, topological_order
 from tinygrad_vi.ops import power
 from tinygrad_vi.rows import FAMILIES, OPERATIONS, Operation, latex_number, new_row
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.numerals import true_product, true_sum, write_factor, write_number
-from tinygrad_vi.value import check_unchanged, topological_order
 
 # --- Formulas read back -----------------------------------------------------------------------------------------------
 

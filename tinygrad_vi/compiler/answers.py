@@ -16,10 +16,10 @@ from tinygrad_vi.compiler.traced import Traced
 from tinygrad_vi.compiler.traces import Traces
 from tinygrad_vi.compiler.user_function import UserFunction
 from tinygrad_vi.compiler.verification import Verification
-from tinygrad_vi.data import Table
 from tinygrad_vi.derivatives import differentiating
+from tinygrad_vi.examples import Table
 from tinygrad_vi.modes import predicting
-from tinygrad_vi.value import being_differentiated, differentiated_by
+from tinygrad_vi.tracing import being_differentiated, differentiated_by
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

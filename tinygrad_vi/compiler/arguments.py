@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_vi.checks import ONE_EXAMPLE, ShapeError
-from tinygrad_vi.data import Table
+from tinygrad_vi.examples import Table
 from tinygrad_vi.trees import LEAF, Tree, argument_names, entries, flatten, is_array, one_level
 from tinygrad_vi.value import Value
 

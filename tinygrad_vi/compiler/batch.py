@@ -38,8 +38,9 @@ from typing import Any
 
 from tinygrad_vi import ops, rows
 from tinygrad_vi.compiler.form import DOT, LIGHT, ONE, ORDERED, SUM_KINDS, TOTAL, Expression, Form, Kind, Term
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.rows import Operation
-from tinygrad_vi.value import Value, topological_order
+from tinygrad_vi.value import Value
 
 #: Colour refinement ends after so many rounds, though there may be more to tell apart: two are usual.
 MOST_ROUNDS = 4

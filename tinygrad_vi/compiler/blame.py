@@ -14,9 +14,10 @@ from tinygrad_vi.compiler.examples import examples
 from tinygrad_vi.compiler.program import ORDER, Check
 from tinygrad_vi.compiler.traced import Traced
 from tinygrad_vi.compiler.user_function import UserFunction
-from tinygrad_vi.data import Table
+from tinygrad_vi.examples import Table
+from tinygrad_vi.graph import first_not_finite, not_finite
 from tinygrad_vi.rows import Operation
-from tinygrad_vi.value import Value, first_not_finite, not_finite
+from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -12,10 +12,11 @@ from tinygrad_vi.checks import ONE_EXAMPLE, ShapeError, number
 from tinygrad_vi.compiler.arguments import is_number
 from tinygrad_vi.compiler.errors import GivenValues
 from tinygrad_vi.compiler.trace import NotFaithful
-from tinygrad_vi.data import Table, as_table, as_values, check_numbers
+from tinygrad_vi.examples import Table, as_table, as_values, check_numbers
 from tinygrad_vi.nn.feedforward import drawn_factor
+from tinygrad_vi.tracing import being_traced
 from tinygrad_vi.trees import values_in
-from tinygrad_vi.value import Value, being_traced
+from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -56,8 +56,9 @@ from operator import add, itemgetter
 from typing import Any
 
 from tinygrad_vi import ops, rows
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.rows import Operation
-from tinygrad_vi.value import Value, topological_order
+from tinygrad_vi.value import Value
 
 #: (coefficient, u, v) with u >= v
 Term = tuple[float, int, int]

@@ -4,7 +4,7 @@ There is no placeholder to write functions for: the function meets the numbers o
 whatever runs eagerly can be traced.  But the record is taken for the function, at all points and for all examples, so
 nothing may be decided by this example's numbers.  Three things see to it.
 
-A traced Value keeps its number to itself: as a condition, a float, an index, a key it refuses (`value.Traced`), and
+A traced Value keeps its number to itself: as a condition, a float, an index, a key it refuses (`kinds.Traced`), and
 under ``no_grad`` it records a `stop_gradient`.
 
 The function is run again on another example, with the parameters moved.  The two records must be the same, operation
@@ -31,19 +31,12 @@ from typing import Any
 
 from tinygrad_vi.checks import DomainError
 from tinygrad_vi.derivatives import differentiable, training, variables
+from tinygrad_vi.graph import topological_order
+from tinygrad_vi.kinds import Guarded, Traced
 from tinygrad_vi.modes import dropping, tracing
+from tinygrad_vi.tracing import numbers_here, of_the_engine, refuse_in_a_trace, tracer_here
 from tinygrad_vi.trees import Tree, flatten
-from tinygrad_vi.value import (
-    Guarded,
-    Traced,
-    Value,
-    numbers_here,
-    of_the_engine,
-    recording,
-    refuse_in_a_trace,
-    topological_order,
-    tracer_here,
-)
+from tinygrad_vi.value import Value, recording
 
 
 class NotFaithful(TypeError):
@@ -53,9 +46,9 @@ class NotFaithful(TypeError):
 class Tracer:
     """Watches one run of a function.
 
-    nodes: all that it records, in order.  lines: where in the user's code, if it was asked for.  read: the captured
-    Values whose numbers it read, with the numbers.  refusal: the error of the first question that was refused.  factors:
-    what `Dropout` asked for, each made by ``factor`` of the chance to keep an entry; keeps: these chances.
+    nodes: all that it records, in order.  lines: where in the user's code, if asked for.  read: the captured Values whose
+    numbers it read, with the numbers.  refusal: the error of the first question that was refused.  factors: what
+    `Dropout` asked for, each made by ``factor`` of the chance to keep an entry; keeps: these chances.
     """
 
     def __init__(

@@ -13,8 +13,9 @@ from tinygrad_vi.compiler.program import ORDER, Program, Question
 from tinygrad_vi.compiler.tables import in_the_kernel
 from tinygrad_vi.compiler.trace import Record
 from tinygrad_vi.compiler.watched import Captured, Leaves
+from tinygrad_vi.graph import collector_paused
 from tinygrad_vi.trees import Tree
-from tinygrad_vi.value import Value, collector_paused
+from tinygrad_vi.value import Value
 
 
 @dataclass

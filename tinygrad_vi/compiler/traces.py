@@ -21,9 +21,10 @@ from tinygrad_vi.compiler.trace import OUT_OF_ITS_DOMAIN, NotFaithful, Run, diff
 from tinygrad_vi.compiler.traced import Traced
 from tinygrad_vi.compiler.user_function import UserFunction
 from tinygrad_vi.compiler.watched import Captured, Leaves
-from tinygrad_vi.data import Table
+from tinygrad_vi.examples import Table
+from tinygrad_vi.graph import collector_paused, topological_order
 from tinygrad_vi.modes import predicting
-from tinygrad_vi.value import Value, collector_paused, topological_order
+from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -15,10 +15,11 @@ from tinygrad_vi.compiler.examples import entry, factors, floats, vector
 from tinygrad_vi.compiler.trace import NotFaithful
 from tinygrad_vi.compiler.traced import Traced
 from tinygrad_vi.compiler.user_function import UserFunction
-from tinygrad_vi.data import Table, as_values
+from tinygrad_vi.examples import Table, as_values
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.rows import SMALLEST_NORMAL
 from tinygrad_vi.trees import flatten
-from tinygrad_vi.value import Value, topological_order
+from tinygrad_vi.value import Value
 
 #: recorded operations from which on a function is compared with itself by one value alone
 LONG = 3000

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.trees import flatten
-from tinygrad_vi.value import Value, topological_order
+from tinygrad_vi.value import Value
 
 
 def derivatives(f: Callable[..., Any], at: tuple[Any, ...]) -> Any:

@@ -10,7 +10,7 @@ from operator import methodcaller
 from typing import Any
 
 from tinygrad_vi import functions, rows
-from tinygrad_vi.data import random_numbers
+from tinygrad_vi.examples import random_numbers
 from tinygrad_vi.value import Value
 
 Activation = str | Callable[[Any], Any]
@@ -67,7 +67,7 @@ def name_of(given: Activation) -> str:
 
 
 def generator(seed: Any) -> Any:
-    """The random numbers of a seed; without one the module `random` itself, so that ``random.seed`` governs them."""
+    """The random numbers of a seed; without one the module `random` itself, which ``random.seed`` sets."""
     if seed is None:
         return random
     return seed if hasattr(seed, "uniform") else random_numbers(seed)

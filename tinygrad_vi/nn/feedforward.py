@@ -130,7 +130,7 @@ class Neuron(VectorModule):
 
 
 def dot_expanded(w: Iterable[Any], x: Iterable[Any], b: Any) -> Any:
-    """b + w[0]*x[0] + w[1]*x[1] + ... as little nodes, one for each + and each *."""
+    """b + w[0]*x[0] + w[1]*x[1] + ... as small nodes, one for each + and each *."""
     for u, v in zip(w, x, strict=True):
         b = b + u * v
     return b
@@ -171,7 +171,7 @@ class Layer(VectorModule):
         self.n_inputs = whole_number(n_inputs, "the number of inputs")
         self.n_outputs = whole_number(n_outputs, "the number of neurons")
         self.activation = name_of(activation)
-        whole = activation in LAYER_ACTIVATIONS if isinstance(activation, str) else False
+        whole = isinstance(activation, str) and activation in LAYER_ACTIVATIONS
         self._activate = LAYER_ACTIVATIONS[self.activation] if whole else None
         if mask is not None and len(mask) != n_outputs:
             raise ShapeError(f"a mask has one row for each of the {n_outputs} neurons, got {len(mask)}")
@@ -204,7 +204,7 @@ class Layer(VectorModule):
         Values among them are taken as they are, so that layers can share them.
         """
         rows = _matrix(W, "W")
-        options = {"mask": _mask(rows), "seed": 0, **options}  # the seed: to draw nothing from the module random
+        options = {"mask": _mask(rows), "seed": 0, **options}  # with a seed nothing is drawn from the module `random`
         layer = cls(len(rows[0]), len(rows), activation, bias=b is not None, **options)
         layer._assign(rows, b)
         return layer
@@ -238,7 +238,7 @@ class Layer(VectorModule):
             neuron._label(f"W{number}[{j},{{}}]", f"b{number}[{j}]")
 
     def parts(self) -> list[tuple[str, Module]]:
-        """None: a line says how many neurons there are."""
+        """No parts are printed: the line of the layer says how many neurons there are."""
         return []
 
     def describe(self) -> str:
@@ -264,7 +264,7 @@ def _mask(W: list[list[Any]]) -> list[list[bool]] | None:
 
 
 def _two_biases(u: Any, v: Any) -> tuple[Any, Any]:
-    """Two numbers that are only ever added, as one and None; both where one is a Value and the other not 0."""
+    """Two numbers that are only used as a sum: (sum, None), or both if a Value is among them and the other is not 0."""
     if not isinstance(u, Value) and not isinstance(v, Value):
         return u + v, None
     if not isinstance(v, Value) and v == 0.0:
@@ -371,7 +371,7 @@ class MLP(VectorModule):
         for k, rows in enumerate(matrices[1:], start=1):
             wanted = len(matrices[k - 1]) + n_inputs * (skip and k == len(matrices) - 1)
             if len(rows[0]) != wanted:
-                transposed = "; its transpose would fit" * (len(rows) == wanted)
+                transposed = "; its transpose would fit" if len(rows) == wanted else ""
                 raise ShapeError(
                     f"W[{k}] needs {counted(wanted, 'column')}, one for each output of the layer before, "
                     f"got {len(rows[0])}{transposed}"
@@ -411,7 +411,7 @@ def _per_layer(
     activation: Activation | Sequence[Activation], output_activation: Activation | None, layers: int
 ) -> list[Activation]:
     if isinstance(activation, str) or not isinstance(activation, Sequence):
-        look_up(ALL_ACTIVATIONS, activation, "activation")  # which no layer may have
+        look_up(ALL_ACTIVATIONS, activation, "activation")  # an error even without hidden layers
         return [activation] * (layers - 1) + ["identity" if output_activation is None else output_activation]
     if len(activation) == layers and output_activation is None:
         return list(activation)
@@ -425,7 +425,7 @@ class Dropout(Module):
     """Each input is 0 with the chance p and divided by 1 - p otherwise, in training; in prediction nothing is done.
 
     (Srivastava et al. 2014, in the inverted form.)  What is dropped is decided by the module `random`, entry by entry.
-    A compiled function draws anew at each call, for each example, the very numbers that the function itself would draw.
+    A compiled function draws anew at each call and for each example: the numbers that the function itself would draw.
 
     >>> Dropout(0.5).eval()([1.0, 2.0])
     [1.0, 2.0]
@@ -449,5 +449,5 @@ class Dropout(Module):
 
 
 def drawn_factor(keep: float, rng: Any = random) -> float:
-    """What `Dropout` multiplies an entry with, which is kept with this chance."""
+    """The random factor of `Dropout` for an entry that is kept with the chance ``keep``: 1 / keep, or 0."""
     return 1.0 / keep if rng.random() < keep else 0.0

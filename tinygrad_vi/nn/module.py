@@ -1,4 +1,4 @@
-"""Modules: what has parameters, finds them, saves and loads them."""
+"""Modules: objects with parameters.  Finding the parameters, saving and loading them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_vi import modes
-from tinygrad_vi.checks import DomainError, ShapeError
+from tinygrad_vi.checks import DomainError, ShapeError, counted, plain
 from tinygrad_vi.files import finite, read_json, shown, whole, write_json
+from tinygrad_vi.graph import NOT_COMPUTED
 from tinygrad_vi.trees import entries
-from tinygrad_vi.value import NOT_COMPUTED, Value
+from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from tinygrad_vi.optim.rules import Optimizer
-from tinygrad_vi.checks import counted, plain
 
 M = TypeVar("M", bound="Module")
 
 FILE_FORMAT = "tinygrad_vi model"
-#: lists in lists in lists: nobody nests parameters deeper, but a list may contain itself
+#: how deep lists may be nested: no parameters are deeper, but a list may contain itself
 MAX_DEPTH = 100
 
 
@@ -33,12 +33,12 @@ MAX_DEPTH = 100
 
 
 def prediction() -> AbstractContextManager[None]:
-    """Nothing is dropped inside, whatever mode a module is in."""
+    """A context manager: nothing is dropped, whatever mode a module is in."""
     return modes.predicting.set(True)
 
 
 def last_change() -> object:
-    """A token that is another one after an attribute of any module has been set: compiled functions look again then."""
+    """An object that is replaced whenever an attribute of any module is set: then compiled functions look again."""
     return _changes[0]
 
 
@@ -46,7 +46,7 @@ _changes = [object()]
 
 
 class Module:
-    """Something with parameters: subclass it, hang Values and other modules on it, and write ``forward``.
+    """Something with parameters: subclass it, assign Values and other modules as attributes, and write ``forward``.
 
     Parameters are the leaf Values found in its attributes, in the order in which these were set, through lists, tuples,
     dictionaries, dataclasses, object arrays and other modules.  What is not to be trained, such as a state kept from
@@ -76,22 +76,22 @@ class Module:
         _changes[0] = object()
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
-        """Forward, which records, whatever it is called with; inside `no_grad` it does not."""
+        """The output of ``forward``, with its record, also for plain numbers; inside `no_grad` without."""
         return self.forward(*inputs, **named)
 
     def predict(self, X: Any) -> Any:
         """The answers of the model in numbers: nothing is recorded, and `Dropout` drops nothing.
 
-        X: a list or an array with an entry for each example, as in `fit`; the forward pass meets them as it does there,
-        floats as Values.  The answers are a list, with one number (or what the model returns, in numbers) for each; of
-        an array an array: (N,) for one output, (N, m) for m.
-        One example alone has its answer alone: a number, and for modules with a fixed number of inputs, which are
-        `Neuron`, `Layer`, `MLP` and cells, a flat list or array, unless that number is 1.
-        Of 100 examples and more the model is compiled, where it can be and keeps no state from call to call: the
-        answers agree to a few units in the last place of the largest number on the way.
+        X: a list or an array with an entry for each example, as in `fit`; ``forward`` gets them as it does there, with
+        floats as Values.  The answers are a list, with one number for each example (or what the model returns, in
+        numbers); for an array they are an array: (N,) for one output, (N, m) for m.
+        For one example alone the answer alone is returned.  One example is a number; for modules with a fixed number of
+        inputs (`Neuron`, `Layer`, `MLP`, cells) also a flat list or array, unless this number is 1.
+        For 100 examples and more the model is compiled, if it can be and keeps no state from call to call: the answers
+        then agree to a few units in the last place of the largest number on the way.
 
-        Raises ShapeError for no examples or a wrong number of inputs, TypeError for what is no number, Values included,
-        ValueError for an infinity or NaN.
+        Raises ShapeError for no examples or a wrong number of inputs, TypeError for what is no number (a Value is none
+        here), ValueError for an infinity or NaN.
 
         >>> from tinygrad_vi.nn import MLP
         >>> net = MLP(2, [3, 1], seed=0)
@@ -129,7 +129,7 @@ class Module:
                 p.grad = 0.0
 
     def modules(self) -> list[Module]:
-        """The module itself and all that it is made of."""
+        """The module itself and all modules inside it."""
         return _inside(self)[1]
 
     def train(self: M, mode: bool = True) -> M:
@@ -166,7 +166,7 @@ class Module:
         whole(_assign, self._matched(state))
 
     def _matched(self, state: Mapping[str, Any]) -> list[tuple[Value, float]]:
-        """Every parameter with the number it is to have."""
+        """Every parameter with its new number."""
         if not isinstance(state, Mapping):
             raise TypeError(f"the state of a module is a dictionary, as state_dict() gives it, got {shown(state)}")
         arrays = self._arrays()
@@ -240,7 +240,7 @@ class Module:
             if any(module is other for other in around):
                 lines += _indented(path, "...: see above", len(around))
             elif module is not self and its_own is not Module.__repr__ and not is_dataclass(module):
-                lines += _indented(path, repr(module), len(around))  # it says it in its own way
+                lines += _indented(path, repr(module), len(around))  # it has a text of its own
             else:
                 said = f"{module.describe()}: {counted(len(module.parameters()), 'parameter')}"
                 lines += _indented(path, said, len(around))
@@ -249,7 +249,7 @@ class Module:
 
 
 def numbers_in(x: Any) -> Any:
-    """The same with numbers for the Values in it."""
+    """x, with its number in the place of each Value."""
     if isinstance(x, dict):
         return {key: numbers_in(v) for key, v in x.items()}
     if isinstance(x, (list, tuple)):
@@ -272,7 +272,7 @@ def _entries(x: Any) -> Iterable[tuple[str, Any]]:
 
 
 def _attributes(x: Any) -> dict[str, Any]:
-    """What hangs on a module or dataclass: in slots, as @dataclass(slots=True) makes them, and in its dictionary."""
+    """The attributes of a module or dataclass: those in slots, as @dataclass(slots=True) makes them, and all others."""
     kind: type = type(x)
     names = _slots(kind)
     if not names:
@@ -293,7 +293,7 @@ def parameters_in(x: Any) -> list[Value]:
 
 
 def architecture(x: Module) -> str:
-    """What a file says of a module's architecture; the text that @dataclass writes of one holds its numbers."""
+    """The text by which a file knows the architecture.  (A dataclass would write its numbers into its own text.)"""
     return Module.__repr__(x) if is_dataclass(x) else repr(x)
 
 
@@ -324,7 +324,7 @@ def _walk(path: str, x: Any) -> list[tuple[str, Any]]:
         if isinstance(x, Value):
             if not x.parents:
                 take(path, x)
-        elif x.__class__ is list and depth <= MAX_DEPTH and {*map(type, x)} == {Value}:  # weights, at once
+        elif x.__class__ is list and depth <= MAX_DEPTH and {*map(type, x)} == {Value}:  # weights, quicker
             for i, v in enumerate(x):
                 if not v.parents:
                     take(_join(path, str(i)), v)
@@ -353,7 +353,7 @@ def _inside(x: Any) -> tuple[list[Value], list[Module]]:
                 modules[id(x)] = x
                 stack += [(v, 1) for name, v in reversed(_attributes(x).items()) if not name.startswith("_")]
         elif depth > MAX_DEPTH:
-            _walk("", root)  # which says where
+            _walk("", root)  # raises the error, which says where
         elif x.__class__ is list and {*map(type, x)} == {Value}:
             leaves = [v for v in x if not v.parents]
             values.update(zip(map(id, leaves), leaves, strict=True))
@@ -381,7 +381,7 @@ def _children(path: str, x: Any) -> Iterator[tuple[str, Module]]:
 
 
 def _arrays(path: str, x: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """Parameters as they lie together: a Value, or a nested list of nothing but Values."""
+    """Parameters by path: a Value, or a nested list that holds nothing but Values."""
     stack = [(path, x, 0)]
     while stack:
         path, x, depth = stack.pop()
@@ -401,7 +401,7 @@ def _is_array(x: Any, depth: int = 0) -> bool:
 
 
 def _matched(path: str, values: Any, given: Any) -> list[tuple[Value, float]]:
-    """Parameters and the numbers they are to have."""
+    """Pairs of a parameter and its new number."""
     given = plain(given)
     if isinstance(values, Value):
         return [(values, finite(given, path))]

@@ -38,7 +38,7 @@ class Cell(VectorModule):
     """
 
     gates: tuple[str, ...]
-    #: a second bias, where `from_weights` was given two of Values
+    #: the second bias, if `from_weights` was given two with Values among them
     b_h: Sequence[Any] = ()
 
     def __init__(
@@ -91,7 +91,7 @@ class Cell(VectorModule):
             return
         pairs = [_two_biases(u, v) for u, v in zip(b_x, b_h, strict=True)]
         self.b = [_parameter(u, f"b[{j}]") for j, (u, _) in enumerate(pairs)]
-        if any(v is not None for _, v in pairs):  # their sum would be a result, and no parameter
+        if any(v is not None for _, v in pairs):  # their sum would be the result of an operation, not a parameter
             self.b_h = [0.0 if v is None else _parameter(v, f"b_h[{j}]") for j, (_, v) in enumerate(pairs)]
 
     def initial_state(self) -> Any:
@@ -99,7 +99,7 @@ class Cell(VectorModule):
         return [0.0] * self.hidden_size
 
     def hidden(self, state: Any) -> list[Any]:
-        """What the cell shows of its state."""
+        """The part of its state that a cell gives to the next layer."""
         return state  # type: ignore[no-any-return]
 
     def _rows(self, gate: int) -> range:

@@ -10,7 +10,7 @@ from tinygrad_vi.optim.rules import _float, _name_in, parameters_of, reached
 
 
 def clip_grad_norm(parameters: Any, max_norm: float) -> float:
-    """Shorten the gradient to the length max_norm where it is longer: g <- g * max_norm / |g|.  The length it had.
+    """Shorten the gradient to the length max_norm if it is longer: g <- g * max_norm / |g|.  Returns the old length.
 
     |g| is the length of all gradients together.  Call it between ``backward`` and ``step``; `fit` does with
     ``clip_norm=``.  (Pascanu, Mikolov and Bengio, 2013; PyTorch's ``clip_grad_norm_``.)
@@ -27,7 +27,7 @@ def clip_grad_norm(parameters: Any, max_norm: float) -> float:
 
 
 def clip_grad_value(parameters: Any, max_value: float) -> float:
-    """Bring each gradient between -max_value and max_value.  The length the whole gradient had.
+    """Bring each gradient between -max_value and max_value.  Returns the old length of the whole gradient.
 
     PyTorch's ``clip_grad_value_``; in `fit` it is ``clip_value=``.  Raises as `clip_grad_norm` does.
 
@@ -64,7 +64,7 @@ class Clipping:
         self.value = None if value is None else at_least(value, 0.0, "the greatest size of a gradient")
 
     def __call__(self, gradient: Any) -> Any:
-        """The clipped gradient, a new one where it is clipped."""
+        """The clipped gradient; the given one itself if nothing is to be clipped."""
         if isinstance(gradient, list):
             return self._numbers(gradient, max(map(abs, gradient), default=0.0))
         if self.value is not None:
@@ -72,7 +72,7 @@ class Clipping:
         largest = float(abs(gradient).max())
         if self.norm is None or not largest:
             return gradient
-        unit = gradient / largest  # gradients near the end of the floats have a length all the same
+        unit = gradient / largest  # without overflow, for gradients of any size
         length = math.sqrt(float(unit @ unit))
         return unit * (self.norm / length) if largest * length > self.norm else gradient
 

@@ -8,10 +8,12 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from tinygrad_vi.checks import DomainError, ShapeError, at_least, fraction
+from tinygrad_vi.elsewhere import Elsewhere
 from tinygrad_vi.files import finite, shown, whole
+from tinygrad_vi.graph import NOT_COMPUTED
 from tinygrad_vi.nn.module import Module, parameters_in
-from tinygrad_vi.trees import leaves_of
-from tinygrad_vi.value import NOT_COMPUTED, Elsewhere, Value
+from tinygrad_vi.trees import distinct_leaves, leaves_of
+from tinygrad_vi.value import Value
 
 State = tuple[float, ...]
 
@@ -30,7 +32,7 @@ class Optimizer:
     param_groups = Elsewhere("write optimizer.learning_rate = 0.01, and an optimiser for each group")
 
     def __new__(cls, *_: Any, **settings: Any) -> Optimizer:
-        """The same for every rule; names that PyTorch has for a setting are told from those here."""
+        """A new optimiser; TypeError for a setting under the name that PyTorch has for it."""
         for theirs, ours in (("lr", "learning_rate={lr}"), ("betas", "beta1={betas[0]}, beta2={betas[1]}")):
             if theirs in settings:
                 raise TypeError(f"{cls.__name__} has no setting {theirs!r}: write {ours.format(**settings)}")
@@ -72,7 +74,7 @@ class Optimizer:
         except BaseException:
             if moved is None:
                 self.steps = before
-            else:  # interrupted half-way (Ctrl-C): once more, so that all parameters are of one step
+            else:  # Ctrl-C in `_commit`: commit again, so that all parameters have taken the step
                 self._commit(moved)
             raise
 
@@ -88,7 +90,7 @@ class Optimizer:
                     f"no step was taken: {_name(self, p)} would become {x}; try a learning rate below "
                     f"{self.learning_rate}"
                 )
-            if not all(map(math.isfinite, state)):  # it would never be finite again
+            if not all(map(math.isfinite, state)):  # an infinite state never becomes finite again
                 raise DomainError(f"no step was taken: the gradient of {_name(self, p)}, {p.grad}, is too large")
         return moved
 
@@ -99,7 +101,7 @@ class Optimizer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The numbers and switches it was made with, the learning rate as it is now."""
+        """The numbers and switches it was made with, and the learning rate of now."""
         return {
             name: value
             for name, value in vars(self).items()
@@ -107,7 +109,7 @@ class Optimizer:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on as if nothing had happened, for JSON."""
+        """All that is needed to continue later with the same numbers, for JSON."""
         columns = zip(*self.state, strict=True)
         return {
             "name": type(self).__name__,
@@ -125,7 +127,7 @@ class Optimizer:
         self.take_state(self.checked_state(state))
 
     def checked_state(self, state: Any) -> dict[str, Any]:
-        """What `state_dict` gave as the attributes that it stands for; ValueError where it does not fit."""
+        """The attributes that a state sets, by name; ValueError if it does not fit this optimiser."""
         kind, n = type(self).__name__, len(self.parameters)
         if not isinstance(state, Mapping) or {"name", "settings", "steps", "state"} - set(state):
             raise ValueError("the state of an optimiser needs the entries name, settings, steps and state")
@@ -149,14 +151,14 @@ class Optimizer:
                    for name in self.state_names}  # fmt: skip
         if any(x < 0.0 for x in numbers.get("square", ())):
             raise ValueError(f"square of {kind} holds a negative number")
-        settings = type(self)(self.parameters, **settings).settings  # does it accept them?
+        settings = type(self)(self.parameters, **settings).settings  # which checks them
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
             raise ValueError(f"steps is a count, got {shown(steps)}")
         rows = list(zip(*numbers.values(), strict=True)) or [()] * n
         return {**settings, "steps": steps, "state": rows}
 
     def take_state(self, attributes: Mapping[str, Any]) -> None:
-        """Set attributes in one go: whoever interrupts finds all of them or none."""
+        """Set all attributes by one call into C: Ctrl-C finds all of them changed, or none."""
         vars(self).update(attributes)
 
     def __repr__(self) -> str:
@@ -285,10 +287,10 @@ class AdamW(Adam):
 
 
 class OnArrays:
-    """An optimiser at work on arrays: all parameters move in a few array operations, by the very rule of `update`.
+    """An optimiser that works on arrays: all parameters move in a few array operations, by the same `update`.
 
-    theta: the numbers of its parameters.  resting: the places of those that no sweep reaches, which stay where they
-    are.  Call `write_back` when done: until then the Values and the optimiser are as they were.
+    theta: the numbers of its parameters.  resting: the places of those that no sweep reaches: they do not move.  Call
+    `write_back` when done: until then the Values and the optimiser are as they were.
     """
 
     def __init__(self, optimizer: Optimizer, resting: Sequence[int] = ()) -> None:
@@ -297,7 +299,7 @@ class OnArrays:
         self.np, self.optimizer, self.resting = np, optimizer, list(resting)
         theta = np.array([p.data for p in optimizer.parameters])
         state = list(np.array(optimizer.state, dtype=float).reshape(len(theta), -1).T.copy())
-        # steps taken, parameters, state: one object, so that one assignment is a step and an interruption splits none
+        # steps taken, parameters, state in one tuple: a step is one assignment, which Ctrl-C cannot split
         self.now: tuple[int, Any, list[Any]] = (optimizer.steps, theta, state)
 
     @property
@@ -328,7 +330,7 @@ class OnArrays:
             optimizer.steps = before
 
     def write_back(self) -> None:
-        """Give theta to the parameters, the state and the count of steps to the optimiser."""
+        """Write theta into the parameters, and the state and the number of steps into the optimiser."""
         whole(self._write_back)
 
     def _write_back(self) -> None:
@@ -340,7 +342,7 @@ class OnArrays:
 
 
 def _quotient(x: Any, y: Any) -> Any:
-    """x / y, where 0/0 (no gradient so far, and eps = 0) is no movement."""
+    """x / y, where 0/0 (no gradient so far, and eps = 0) counts as a step of 0."""
     if isinstance(x, float):
         return x / y if y else 0.0
     return x / (y + (y == 0.0))  # of arrays: where y is 0, so is x
@@ -351,7 +353,7 @@ def _sqrt(x: Any) -> Any:
 
 
 def reached(p: Value) -> bool:
-    """Whether a sweep has reached it, so that it has a gradient, if only 0."""
+    """Whether a sweep has reached it: then it has a gradient, which may be 0."""
     return p.grad is not NOT_COMPUTED
 
 
@@ -371,7 +373,7 @@ def _name_in(parameters: Sequence[Value], i: int) -> str:
 
 
 def parameters_of(x: Any, who: str) -> list[Value]:
-    """The Values of a Module or of a tree, each once; TypeError for anything else in these, ValueError for none."""
+    """The Values of a Module or of a tree, each once; TypeError for anything else in them, ValueError for none."""
     if isinstance(x, (str, bytes, Value)) or not (isinstance(x, (Module, Iterable)) or is_dataclass(x)):
         hint = ": call it, model.parameters()" if callable(x) else ""
         raise TypeError(f"{who} takes a list of Values or a Module, got {x!r:.60}{hint}")
@@ -379,11 +381,6 @@ def parameters_of(x: Any, who: str) -> list[Value]:
     found = [v for leaf in leaves for v in (parameters_in(leaf) if isinstance(leaf, Module) else [leaf])]
     if any(isinstance(p, Value) for p in found):
         found = [p for p in found if not isinstance(p, str)]  # the name of a part, in a dataclass
-    for p in found:
-        if not isinstance(p, Value):
-            raise TypeError(f"{who} moves Values, got {p!r:.60} of type {type(p).__name__}")
-        if p.parents:
-            raise ValueError(f"{who} moves leaves, got the result of an operation: {p!r}")
     if not found:
         raise ValueError(f"{who} needs parameters to move, got none")
-    return list(dict.fromkeys(found))
+    return distinct_leaves(found, f"{who} moves")

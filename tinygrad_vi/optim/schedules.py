@@ -43,7 +43,7 @@ def exponential_decay(learning_rate: float, factor: float) -> Schedule:
 
 
 def cosine_decay(learning_rate: float, epochs: int, end: float = 0.0) -> Schedule:
-    """Half a cosine from learning_rate down to ``end`` in ``epochs`` epochs, and there it stays.
+    """Half a cosine from learning_rate down to ``end`` in ``epochs`` epochs; ``end`` from then on.
 
     >>> [round(cosine_decay(1.0, epochs=4)(epoch), 3) for epoch in range(6)]
     [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]

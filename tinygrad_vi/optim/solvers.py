@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.checks import DomainError, ShapeError, whole_number
+from tinygrad_vi.checks import DomainError, ShapeError, at_least, whole_number
 from tinygrad_vi.derivatives import check_alone, differentiable, training
-from tinygrad_vi.value import Value, adjoints, dot, not_finite, recording, topological_order
+from tinygrad_vi.graph import not_finite, topological_order
+from tinygrad_vi.optim.rules import _name_in, parameters_of
+from tinygrad_vi.value import Value, adjoints, dot, recording
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
-from tinygrad_vi.checks import at_least
-from tinygrad_vi.optim.rules import Optimizer, _name_in
 
 # --- Full-batch methods -----------------------------------------------------------------------------------------------
 
@@ -31,8 +31,8 @@ def minimize(
     the line search tries and where the loss cannot be computed counts as infinitely bad.  Warns of parameters that the
     loss does not depend on: they stay where they are.
 
-    Raises DomainError when the loss cannot be computed at the start, and whatever else goes wrong; the parameters are
-    then as before.
+    Raises DomainError when the loss cannot be computed at the start, and whatever the loss or SciPy raises; the
+    parameters are then as before.
 
     >>> w = Value(3.0)
     >>> result = minimize(lambda: (w - 2.0) ** 2, [w])
@@ -42,7 +42,7 @@ def minimize(
     np, scipy_optimize = _import("numpy", "minimize"), _import("scipy.optimize", "minimize")
     parameters = _leaves(parameters)
     start = [p.data for p in parameters]
-    y, gradient = _evaluate(loss, parameters)  # at the start, errors are the caller's to see
+    y, gradient = _evaluate(loss, parameters)  # an error at the start is raised to the caller
     _warn_of_others(loss, parameters)
     good = {"at": np.array(start), "value": y, "slope": 1.0 + np.linalg.norm(gradient)}
 
@@ -94,7 +94,7 @@ def levenberg_marquardt(
 ) -> OptimizeResult:
     """Least squares: move the parameters to make 1/2 sum r**2 small, r being the list ``residuals()``.
 
-    With a ``damping``, so many ``steps`` of the rule
+    With a ``damping``, this many ``steps`` of the rule
 
         w <- w - (J^T J + damping I)^-1 J^T r,    J = dr/dw
 
@@ -151,11 +151,11 @@ def levenberg_marquardt(
                 return known[key]
 
             r, _ = once(np.array(start))
-            worst = math.hypot(*r.tolist())  # of the residuals at points that could be computed
+            worst = math.hypot(*r.tolist())  # the largest length of residuals so far
 
             def tried(theta: Any) -> Any:
-                """The residuals; at a point without, or whose squares overflow, so large ones that SciPy takes the step
-                back."""
+                """The residuals.  If they cannot be computed, or their squares overflow: numbers so large that SciPy
+                takes the step back."""
                 nonlocal worst
                 with suppress(DomainError, OverflowError):
                     found = once(theta)[0]
@@ -177,9 +177,9 @@ def levenberg_marquardt(
 
 
 def _damped_step(r: Any, J: Any, damping: float) -> Any:
-    """(J^T J + damping I)^-1 J^T r, as the least squares of J stacked on sqrt(damping) I, which squares no condition.
+    """(J^T J + damping I)^-1 J^T r, by least squares of J stacked on sqrt(damping) I: J^T J would square the condition.
 
-    Columns are brought to length 1 first: parameters of different size are no less determined for that.
+    Columns are scaled to length 1 first, so that the size of a parameter does not decide whether J is singular.
     """
     import numpy as np
 
@@ -205,7 +205,7 @@ def _import(module: str, wanted_by: str) -> Any:
 
 
 def _leaves(parameters: Iterable[Value]) -> list[Value]:
-    return Optimizer(parameters, 1.0).parameters  # it checks them
+    return parameters_of(parameters, "an optimiser")
 
 
 def _set_numbers(parameters: Sequence[Value], theta: Iterable[float]) -> None:
@@ -238,7 +238,8 @@ def _warn_of_others(loss: Callable[[], Value], parameters: Sequence[Value]) -> N
     on_record = {v for node in topological_order([y]) for v in node.parents} | {y}
     absent = [i for i, p in enumerate(parameters) if p not in on_record]
     if absent:
-        names = ", ".join(_name_in(parameters, i) for i in absent[:3]) + ", ..." * (len(absent) > 3)
+        shown = [_name_in(parameters, i) for i in absent[:3]]
+        names = ", ".join([*shown, "..."] if len(absent) > 3 else shown)
         warnings.warn(f"the loss does not depend on {names}, which stays where it is", stacklevel=3)
 
 
@@ -278,7 +279,7 @@ def _residuals_and_jacobian(
 
 
 def recorded_output(y: Any) -> Value:
-    """What a user's function gave, if it is a Value; TypeError, saying what to do, if not."""
+    """The result of a user's function, which should be a Value; else a TypeError that says what to do."""
     if isinstance(y, Value):
         return y
     raise TypeError(

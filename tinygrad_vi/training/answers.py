@@ -13,10 +13,7 @@ from tinygrad_vi.losses import is_sigmoid
 from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.predict import answers
 from tinygrad_vi.training.objective import Examples
-from tinygrad_vi.value import (
-    Value,
-    recording,
-)
+from tinygrad_vi.value import Value, recording
 
 
 def accuracy(model: Callable[[Any], Any], X: Sequence[Any], y: Sequence[Any], threshold: float = 0.0) -> float:
@@ -24,7 +21,7 @@ def accuracy(model: Callable[[Any], Any], X: Sequence[Any], y: Sequence[Any], th
 
     A model with several outputs answers with the number of the largest, the first of several that are equal.  One with
     a single output says yes above the threshold (0 for logits and scores, 0.5 for probabilities), and the right answer
-    is yes for a target above 0.  A Module is put in prediction mode for the while.
+    is yes for a target above 0.  A Module is put in prediction mode meanwhile.
 
     Raises DomainError for an output that is NaN, ValueError for a target that is no class; warns where the record of
     the outputs says, or plain numbers suggest, that they are probabilities and the threshold is 0.

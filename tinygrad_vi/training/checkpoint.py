@@ -15,9 +15,7 @@ from tinygrad_vi.checks import counted
 from tinygrad_vi.files import finite, json_text, read_json, shown, whole, write_atomically
 from tinygrad_vi.optim.rules import Optimizer
 from tinygrad_vi.training.history import History
-from tinygrad_vi.value import (
-    Value,
-)
+from tinygrad_vi.value import Value
 
 CHECKPOINT_FORMAT = "tinygrad_vi checkpoint"
 
@@ -44,7 +42,7 @@ class Run:
     def end_epoch(self, row: Mapping[str, float]) -> None:
         """Enter an epoch into the history, and keep the parameters when its validation loss is the lowest so far.
 
-        They are kept first, under the number of the epoch: they count from the moment that it stands in the history.
+        They are kept first, with the number of the epoch; `best` looks at them only once the history has this epoch.
         """
         if "validation_loss" in row and row["validation_loss"] < min(self.history.validation_loss, default=math.inf):
             self.bests = [*self.bests[-1:], (self.history.epochs + 1, [p.data for p in self.parameters])]
@@ -82,9 +80,9 @@ class Run:
             )
 
     def begin(self, path: Path, resume: bool) -> None:
-        """Go on from the checkpoint, if there is one; nothing is changed when it does not fit.
+        """Continue from the checkpoint, if there is one; nothing is changed when it does not fit.
 
-        What would make the first checkpoint fail is an error now, and not when an epoch has been computed.
+        If no checkpoint can be written, that is an error now, and not after an epoch has been computed.
         """
         if not path.parent.is_dir():
             raise FileNotFoundError(f"there is no folder {path.parent} to keep {path.name} in")
@@ -110,7 +108,7 @@ class Run:
         whole(self._restore, *change)
 
     def _checked(self, content: dict[str, Any]) -> tuple[Any, ...]:
-        """What a checkpoint changes, every number of it looked at: see `_restore`."""
+        """The arguments of `_restore`, after every number of a checkpoint has been checked."""
         for name, ours in self.settings.items():
             theirs = content["settings"].get(name)
             if theirs != ours:
@@ -135,7 +133,7 @@ class Run:
                 raise ValueError(f"{name} in its history should have {history.epochs} numbers")
         version, internal, gauss = content["random"]
         random_state = version, tuple(internal), None if gauss is None else finite(gauss, "the random state")
-        random.Random().setstate(random_state)  # does it fit?
+        random.Random().setstate(random_state)  # raises an error if it does not fit
         # the learning rate is the checkpoint's: a schedule may have moved it
         given = {**self.optimizer.settings, "learning_rate": None}
         kept = {**content["optimizer"].get("settings", {}), "learning_rate": None}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(repr=False)
 class History:
-    """What happened, one entry for each epoch.
+    """The numbers of a training, one entry for each epoch.
 
     loss: the mean over the examples, each measured before the step its batch led to; penalty included.  gradient_norm:
     the length of the gradient before clipping, the mean over the batches.  learning_rate.  time: seconds from the start
@@ -30,7 +30,7 @@ class History:
     stopped: str = ""
 
     def _add(self, row: Mapping[str, float]) -> None:
-        """Append to the columns.  ``any`` runs through in C (append gives None), so Ctrl-C never finds half a row."""
+        """Append to the columns.  ``any`` does it all in C (append returns None), so that Ctrl-C cannot split a row."""
         columns = [getattr(self, name) for name in row]
         any(map(list.append, columns, row.values()))
 
@@ -47,7 +47,7 @@ class History:
 
     def __repr__(self) -> str:
         if not self.loss:
-            return f"<History of no epoch{'; ' * bool(self.stopped)}{self.stopped}>"
+            return f"<History of no epoch; {self.stopped}>" if self.stopped else "<History of no epoch>"
         validation = f", validation loss {self.validation_loss[-1]:.4g}" if self.validation_loss else ""
         why = f"; {self.stopped}" if self.stopped else ""
         return (

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,11 +16,7 @@ from typing import Any, TypeVar
 from tinygrad_vi import modes
 from tinygrad_vi.checks import DomainError, ShapeError, at_least, counted, whole_number
 from tinygrad_vi.compiler.compiled import Compiled
-from tinygrad_vi.data import (
-    batches_of_rows,
-    classes_of,
-    plain_seed,
-)
+from tinygrad_vi.examples import batches_of_rows, classes_of, plain_seed
 from tinygrad_vi.files import whole
 from tinygrad_vi.nn.module import Module, architecture, parameters_in, prediction
 from tinygrad_vi.optim.clipping import Clipping
@@ -34,7 +31,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _loss_first(fit: F) -> F:
-    """Say what to write where a model stands in the place of the loss, or PyTorch's name for a setting is used."""
+    """A `fit` that says what to write for a model in the place of the loss, and for PyTorch's names of settings."""
 
     @wraps(fit)
     def advised(*arguments: Any, **named: Any) -> Any:
@@ -80,39 +77,39 @@ def fit(
 
     loss: takes one row of X and its target and returns one Value (``loss(x)`` when there is no y).  The floats of x
     arrive as Values, whole numbers as they are, so that they can be indices.
-    parameters: Values, or a Module, which is then put in training mode for the while (`Dropout` drops).
-    X, y: one entry for each example; lists or arrays, of numbers only.  The loss meets rows of an array as arrays.
-    A compiled loss knows its parameters: ``fit(step, X, y)``, or ``fit(step)`` when its data stand in it.  It takes the
-    steps that the loss itself takes, whatever the options are; `Dropout` drops the same entries.
+    parameters: Values, or a Module, which is in training mode until the end (`Dropout` drops).
+    X, y: one entry for each example; lists or arrays, of numbers only.  The loss gets rows of an array as arrays.
+    A compiled loss knows its parameters: ``fit(step, X, y)``, or ``fit(step)`` when its data stand in it.  The
+    training then takes the same steps as with the loss itself; `Dropout` drops the same entries.
     optimizer: Adam with the learning rate 0.01 by default.
     batch_size: None for all examples in one step (batch descent), 1 for single examples, m for mini-batches.
     seed: shuffles the examples anew in each epoch; None keeps their order.
     schedule: epoch (from 0) -> learning rate.
     penalty: called once for each batch, without arguments, and added to its mean loss: ``lambda: losses.l2(p, 1e-4)``.
     validation: a pair (X, y); its mean loss is measured after each epoch, with nothing dropped.
-    patience: stop when the validation loss (the loss, without validation) has not improved for so many epochs; with
+    patience: stop when the validation loss (the loss, without validation) has not improved for this many epochs; with
     validation the best parameters are put back.
-    tolerance: only a loss that is lower than the best by more than this counts as improved; 0 by default.  Without
-    patience the training stops in the first epoch whose loss has not.
+    tolerance: only a loss that is lower than the best by more than this counts as improved; 0 by default.  A tolerance
+    without patience means patience=1: the training stops after the first epoch whose loss has not improved.
     clip_norm, clip_value: before each step the gradient of the batch is shortened to this length, or each of its
     entries brought between -clip_value and clip_value: `optim.clip_grad_norm`, `optim.clip_grad_value`.
     stratify: a class for each example, such as y; mini-batches then hold each class in its share of the examples.
     callbacks: called with the history after each epoch; one that returns True ends the training.
     progress: a bar, where the package tqdm is installed.
     checkpoint: a file to keep the state in, written every ``checkpoint_every`` epochs and at the end.  With ``resume``
-    training goes on from there, where the file exists, and arrives at the very numbers of an uninterrupted run.  A
-    checkpoint that cannot be written (a full disk) is said in a warning and costs nothing: the training goes on, the
-    old file stays, and the next one is tried.
+    training goes on from there, if the file exists, and ends with exactly the numbers of an uninterrupted run.  When a
+    checkpoint cannot be written (a full disk), a warning says so, the old file stays and the training goes on; the next
+    checkpoint is tried again.
 
     Ctrl-C ends the training and returns the history so far; parameters and optimiser are those of the last whole step.
-    The garbage collector rests while batches are computed:
-    graphs of Values have no cycles.
+    The cyclic garbage collector is paused while a batch is computed: graphs of Values have no cycles.
 
-    Raises ShapeError for no examples or X and y of different lengths; TypeError for text, dates, complex numbers, a
-    mask, anything but numbers in them; NotFaithful for a compiled loss that is not the loss; ValueError for an infinity
-    or NaN in them, a loss that does not depend on the parameters, a checkpoint that does not fit; FileExistsError for a
-    checkpoint that would be overwritten by a new run; TrainingError, a DomainError, when the loss or a gradient is
-    infinite or NaN: it names the first node that was, and leaves the parameters as they were after the last good step.
+    Raises ShapeError when X is empty or X and y differ in length; TypeError when they hold anything but numbers (text,
+    dates, complex numbers, a mask); NotFaithful when the compiled loss is not the loss itself; ValueError for an
+    infinity or NaN in X and y, a loss that does not depend on the parameters, a checkpoint that does not fit;
+    FileExistsError for a checkpoint that would be overwritten by a new run; TrainingError, a DomainError, when the loss
+    or a gradient is infinite or NaN: it names the first node that was so, and leaves the parameters as they were after
+    the last good step.
 
     >>> from tinygrad_vi import Value, optim
     >>> w = Value(0.0, "w")
@@ -123,47 +120,21 @@ def fit(
     """
     whole_number(epochs, "epochs", least=0)
     whole_number(checkpoint_every, "checkpoint_every")
-    if tolerance is not None:
-        tolerance = at_least(tolerance, 0.0, "tolerance")
-        patience = 1 if patience is None else patience
-    if patience is not None:
-        whole_number(patience, "patience")
+    stopping = _Stopping(patience, tolerance)
     clipping = Clipping(clip_norm, clip_value)
     batch_size = None if batch_size is None else whole_number(batch_size, "batch_size (None for all examples)")
     seed = plain_seed(seed)
-    if optimizer is not None and not isinstance(optimizer, Optimizer):
-        raise TypeError(
-            f"give an optimiser of the parameters, such as optim.Adam(model.parameters()), got {optimizer!r:.60}"
-        )
-    if schedule is not None and not callable(schedule):
-        raise TypeError(
-            f"a schedule is a function of the epoch, such as optim.step_decay(0.1, 30), got {schedule!r:.60}"
-        )
-    if validation is not None and len(validation) != 2:
-        raise ShapeError(f"validation is a pair (X, y), got {len(validation)} entries")
-    objective: Objective
-    if isinstance(loss, Compiled):
-        if parameters is None:  # X and y came by name
-            parameters = loss.parameters
-        elif y is None:
-            parameters, X, y = loss.parameters, parameters, X
-        else:
-            raise TypeError("a compiled loss knows its parameters: fit(step, X, y)")
-        objective = CompiledObjective(loss, parameters, penalty, clipping)
-        X = [0.0] if X is None else X  # its data stand in it
-    else:
-        objective = Objective(loss, parameters, penalty, clipping)
+    _check_kinds(optimizer, schedule, validation)
+    model = parameters if isinstance(parameters, Module) else None
+    objective, X, y = _what_to_minimize(loss, parameters, X, y, penalty, clipping)
     examples = Examples(X, y, numbers=True)
-    if stratify is not None:
-        stratify = classes_of(stratify, len(examples))
-        if seed is None:
-            raise ValueError("stratify shuffles the examples: give a seed")
+    classes = None if stratify is None else _classes(stratify, len(examples), seed)
     held_out = None if validation is None else Examples(*validation, numbers=True)
     optimizer = Adam(objective.parameters, learning_rate=0.01) if optimizer is None else optimizer
     if not set(optimizer.parameters) <= set(objective.parameters):
         raise ValueError("the optimiser moves Values that are not among the parameters given to fit")
     settings = {
-        "model": architecture(parameters) if isinstance(parameters, Module) else None,
+        "model": None if model is None else architecture(model),
         "examples": len(examples),
         "batch_size": batch_size,
         "seed": seed,
@@ -178,95 +149,169 @@ def fit(
     elif resume:
         raise ValueError('resume=True needs the file to resume from: checkpoint="run.json"')
     history = run.history
-    history.stopped = _stalled(history, patience, tolerance or 0.0)  # a resumed run may have been at its end
+    history.stopped = stopping.why(history)  # a resumed run may have been at its end
+    batches = _Batches(len(examples), batch_size, seed, classes)
+    epoch = _Epoch(objective, optimizer, examples, held_out, batches, history)
     callbacks = [callbacks] if callable(callbacks) else list(callbacks)
-    per_epoch = len(batches_of_rows(len(examples), batch_size))
-    in_training = (
-        [(module, module.training) for module in parameters.modules()] if isinstance(parameters, Module) else []
-    )
+    modules = [] if model is None else [(module, module.training) for module in model.modules()]
     opened = modes.opened()
     start = perf_counter() - (history.time[-1] if history.time else 0.0)
     try:
-        with progress_bar(progress, epochs * per_epoch, history.epochs * per_epoch) as bar, _training(in_training):
+        with progress_bar(progress, epochs * batches.count, history.epochs * batches.count) as bar, _training(modules):
             while history.epochs < epochs and not history.stopped:
-                epoch = history.epochs
-                bar.set_description(f"epoch {epoch + 1}/{epochs}", refresh=False)
+                bar.set_description(f"epoch {history.epochs + 1}/{epochs}", refresh=False)
                 if schedule is not None:
-                    optimizer.learning_rate = at_least(schedule(epoch), 0.0, "the learning rate")
-                order = None if seed is None or per_epoch == 1 else f"{seed}, epoch {epoch}"
-                batches = batches_of_rows(len(examples), batch_size, order, stratify)
-                mean, norm = _epoch(objective, optimizer, examples, batches, bar, history)
-                row = {"loss": mean, "gradient_norm": norm, "learning_rate": optimizer.learning_rate}
-                if held_out is not None:
-                    row["validation_loss"] = _validate(objective, held_out, history)
+                    optimizer.learning_rate = at_least(schedule(history.epochs), 0.0, "the learning rate")
+                row = epoch.run(bar)
                 run.end_epoch({**row, "time": perf_counter() - start})
-                bar.set_postfix_str(f"loss {mean:.4g}", refresh=False)
-                wishes = [callback(history) for callback in callbacks]
-                if any(wish is True for wish in wishes):  # and not any result, such as the path of a file it wrote
+                bar.set_postfix_str(f"loss {row['loss']:.4g}", refresh=False)
+                answers = [callback(history) for callback in callbacks]  # each is called, whatever the others say
+                if any(answer is True for answer in answers):  # another result says nothing: the path of a file, say
                     history.stopped = "a callback ended it"
                 else:
-                    history.stopped = _stalled(history, patience, tolerance or 0.0)
+                    history.stopped = stopping.why(history)
                 ended = history.stopped or history.epochs == epochs
                 if checkpoint is not None and (ended or history.epochs % checkpoint_every == 0):
                     run.save(Path(checkpoint))
     except KeyboardInterrupt:
-        objective.settle()  # once more, if this very call was interrupted; the next line as well
-        _set_modes(in_training)
+        # all three were done on the way here, unless a second Ctrl-C interrupted them: done twice they change nothing
+        objective.settle()
+        _set_modes(modules)
         modes.end_all_but(opened)
         history.stopped = f"interrupted in epoch {history.epochs + 1}"
-    if patience is not None and held_out is not None:
+    if stopping.patience is not None and held_out is not None:
         whole(run.restore_best)
     return history
 
 
-def _epoch(
-    objective: Objective,
-    optimizer: Optimizer,
-    examples: Examples,
-    batches: Sequence[Sequence[int]],
-    bar: Any,
-    history: History,
-) -> tuple[float, float]:
-    """Take a step for each batch; the mean loss over the examples and the mean length of the gradient."""
-    losses, norms = [], []
-    try:
-        for number, rows in enumerate(batches, start=1):
-            try:
-                mean, norm = objective.descend(examples, rows, optimizer)
-            except (DomainError, OverflowError) as error:
-                raise TrainingError(f"batch {number} of {len(batches)}: {error}", number, history) from error
-            losses.append(mean * len(rows))
-            norms.append(norm)
-            bar.update()
-    finally:
-        objective.settle()
-    return math.fsum(losses) / len(examples), math.fsum(norms) / len(norms)
+# --- What fit is given ------------------------------------------------------------------------------------------------
 
 
-def _validate(objective: Objective, held_out: Examples, history: History) -> float:
-    try:
-        with prediction():
-            return objective.mean_loss(held_out)
-    except DomainError as error:
-        raise TrainingError(f"validation: {error}", 0, history) from error
+def _check_kinds(optimizer: Any, schedule: Any, validation: Any) -> None:
+    """Raise TypeError or ShapeError for settings of another kind than `fit` takes."""
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"give an optimiser of the parameters, such as optim.Adam(model.parameters()), got {optimizer!r:.60}"
+        )
+    if schedule is not None and not callable(schedule):
+        raise TypeError(
+            f"a schedule is a function of the epoch, such as optim.step_decay(0.1, 30), got {schedule!r:.60}"
+        )
+    if validation is not None and len(validation) != 2:
+        raise ShapeError(f"validation is a pair (X, y), got {len(validation)} entries")
 
 
-def _stalled(history: History, patience: int | None, tolerance: float) -> str:
-    """Why to stop, when the last loss that was better by more than the tolerance lies ``patience`` epochs back."""
-    best, improved = math.inf, 0
-    losses = history.validation_loss or history.loss
-    for epoch, loss in enumerate(losses):
-        if loss < best - tolerance:
-            best, improved = loss, epoch
-    if patience is None or len(losses) - 1 - improved < patience:
-        return ""
-    by = f" of more than {tolerance:g}" if tolerance else ""
-    return f"no improvement{by} in {counted(patience, 'epoch')}"
+def _what_to_minimize(
+    loss: Loss | Compiled, parameters: Any, X: Any, y: Any, penalty: Callable[[], Any] | None, clipping: Clipping
+) -> tuple[Objective, Any, Any]:
+    """The objective, X and y.  A compiled loss knows its parameters, so X and y stand one place further left."""
+    if not isinstance(loss, Compiled):
+        return Objective(loss, parameters, penalty, clipping), X, y
+    if parameters is not None:  # else X and y were given by name
+        if y is not None:
+            raise TypeError("a compiled loss knows its parameters: fit(step, X, y)")
+        X, y = parameters, X
+    if X is None:
+        X = [0.0]  # one example, which the loss does not look at: its data stand in it
+    return CompiledObjective(loss, loss.parameters, penalty, clipping), X, y
+
+
+def _classes(stratify: Sequence[Any], n: int, seed: Any) -> list[Any]:
+    classes = classes_of(stratify, n)
+    if seed is None:
+        raise ValueError("stratify shuffles the examples: give a seed")
+    return classes
+
+
+class _Stopping:
+    """When to stop: patience and tolerance, checked."""
+
+    def __init__(self, patience: int | None, tolerance: float | None) -> None:
+        self.tolerance = 0.0
+        if tolerance is not None:
+            self.tolerance = at_least(tolerance, 0.0, "tolerance")
+            patience = 1 if patience is None else patience
+        self.patience = None if patience is None else whole_number(patience, "patience")
+
+    def why(self, history: History) -> str:
+        """Why to stop now; "" to go on.
+
+        The last loss that was better than the best by more than the tolerance lies ``patience`` epochs back.
+        """
+        best, improved = math.inf, 0
+        losses = history.validation_loss or history.loss
+        for epoch, loss in enumerate(losses):
+            if loss < best - self.tolerance:
+                best, improved = loss, epoch
+        if self.patience is None or len(losses) - 1 - improved < self.patience:
+            return ""
+        by = f" of more than {self.tolerance:g}" if self.tolerance else ""
+        return f"no improvement{by} in {counted(self.patience, 'epoch')}"
+
+
+# --- One epoch --------------------------------------------------------------------------------------------------------
+
+
+class _Batches:
+    """The mini-batches of each epoch: lists of the places of examples.  count: how many there are in an epoch."""
+
+    def __init__(self, n: int, batch_size: int | None, seed: Any, classes: Sequence[Any] | None) -> None:
+        self.n, self.batch_size, self.seed, self.classes = n, batch_size, seed, classes
+        self.count = len(batches_of_rows(n, batch_size))
+
+    def of_epoch(self, epoch: int) -> list[list[int]]:
+        """Shuffled anew for each epoch, unless there is no seed or only one batch."""
+        seed = None if self.seed is None or self.count == 1 else f"{self.seed}, epoch {epoch}"
+        return batches_of_rows(self.n, self.batch_size, seed, self.classes)
+
+
+@dataclass
+class _Epoch:
+    """What an epoch works on; `run` computes the next one."""
+
+    objective: Objective
+    optimizer: Optimizer
+    examples: Examples
+    held_out: Examples | None
+    batches: _Batches
+    history: History
+
+    def run(self, bar: Any) -> dict[str, float]:
+        """Take a step for each batch, then validate; the numbers for the history."""
+        losses, norms = [], []
+        batches = self.batches.of_epoch(self.history.epochs)
+        try:
+            for number, rows in enumerate(batches, start=1):
+                try:
+                    mean, norm = self.objective.descend(self.examples, rows, self.optimizer)
+                except (DomainError, OverflowError) as error:
+                    raise TrainingError(f"batch {number} of {len(batches)}: {error}", number, self.history) from error
+                losses.append(mean * len(rows))
+                norms.append(norm)
+                bar.update()
+        finally:
+            self.objective.settle()
+        row = {
+            "loss": math.fsum(losses) / len(self.examples),
+            "gradient_norm": math.fsum(norms) / len(norms),
+            "learning_rate": self.optimizer.learning_rate,
+        }
+        return row if self.held_out is None else {**row, "validation_loss": self._validation_loss(self.held_out)}
+
+    def _validation_loss(self, held_out: Examples) -> float:
+        try:
+            with prediction():
+                return self.objective.mean_loss(held_out)
+        except DomainError as error:
+            raise TrainingError(f"validation: {error}", 0, self.history) from error
+
+
+# --- Modes of modules, and the bar ------------------------------------------------------------------------------------
 
 
 @contextmanager
 def _training(before: Sequence[tuple[Module, bool]]) -> Iterator[None]:
-    """Modules, given with their modes, in training mode for a while."""
+    """Put modules in training mode, and at the end back in the modes that they are given with."""
     try:
         _set_modes([(module, True) for module, _ in before])
         yield
@@ -280,7 +325,7 @@ def _set_modes(before: Iterable[tuple[Module, bool]]) -> None:
 
 
 class _NoBar:
-    """Stands in for a progress bar."""
+    """A progress bar that shows nothing."""
 
     def __enter__(self) -> _NoBar:
         return self
@@ -293,7 +338,7 @@ class _NoBar:
 
 
 def progress_bar(wanted: bool, total: int, done: int = 0, unit: str = "batch") -> Any:
-    """A progress bar, where it is wanted and the package tqdm is installed."""
+    """A progress bar, if it is wanted and the package tqdm is installed; else one that shows nothing."""
     if wanted and find_spec("tqdm"):
         from tqdm import tqdm
 

@@ -1,4 +1,4 @@
-"""What a training minimises: a loss over examples, eager or compiled."""
+"""What a training minimises: the mean loss over examples, by the loss itself or a compiled one."""
 
 from __future__ import annotations
 
@@ -12,28 +12,14 @@ from tinygrad_vi.compiler.compiled import Compiled, compile
 from tinygrad_vi.compiler.errors import NotFinite
 from tinygrad_vi.compiler.trace import guarded, trace
 from tinygrad_vi.compiler.watched import Captured
-from tinygrad_vi.data import (
-    Table,
-    as_table,
-    as_values,
-    check_examples,
-    numbers_only,
-    rows_of,
-    to_lists,
-)
 from tinygrad_vi.derivatives import check_alone, check_constants, differentiable, moved, training
+from tinygrad_vi.examples import Table, as_table, as_values, check_examples, numbers_only, rows_of, to_lists
+from tinygrad_vi.graph import collector_paused, not_finite, topological_order
 from tinygrad_vi.once import once
 from tinygrad_vi.optim.clipping import Clipping, clip_grad_norm, clip_grad_value
 from tinygrad_vi.optim.rules import OnArrays, Optimizer, parameters_of, reached
 from tinygrad_vi.optim.solvers import recorded_output
-from tinygrad_vi.value import (
-    Value,
-    adjoints,
-    collector_paused,
-    no_grad,
-    not_finite,
-    topological_order,
-)
+from tinygrad_vi.value import Value, adjoints, no_grad
 
 Loss = Callable[..., Any]
 
@@ -49,7 +35,7 @@ class Examples:
             X, y = numbers_only(X, "X"), None if y is None else numbers_only(y, "y")
         self.X, self.y = to_lists(X), None if y is None else to_lists(y)
         check_examples(self.X, self.y)
-        #: what a loss meets: rows of an array are arrays
+        #: the examples as a loss gets them: rows of an array are arrays
         self.given = [rows_of(X, self.X)] + ([] if self.y is None else [rows_of(y, self.y)])
 
     @once
@@ -105,7 +91,7 @@ class Objective:
         return mean
 
     def _penalty_here(self) -> Any:
-        """What the penalty gives; TypeError for a plain number that changes with the parameters."""
+        """The penalty at the parameters; TypeError for a plain number that changes with them."""
         penalty = self.penalty
         assert penalty is not None
         with differentiable(), training(self.parameters):
@@ -122,7 +108,7 @@ class Objective:
         return extra
 
     def _connected_anywhere(self, examples: Examples) -> bool:
-        """Whether the loss of any example depends on a parameter; those of the first batch may be masked."""
+        """Whether the loss of any example depends on a parameter: the first ones may be masked."""
         for i in range(len(examples)):
             if self.connected:
                 break
@@ -139,13 +125,13 @@ class Objective:
         return mean, math.hypot(*[p.grad for p in self.parameters]) if norm is None else norm
 
     def clip(self) -> float | None:
-        """Clip the gradients of the parameters, where that is wished; the length that they had."""
+        """Clip the gradients of the parameters, if that was asked for: their old length, else None."""
         if self.clipping.norm is not None:
             return clip_grad_norm(self.parameters, self.clipping.norm)
         return None if self.clipping.value is None else clip_grad_value(self.parameters, self.clipping.value)
 
     def settle(self) -> None:
-        """Bring the Values up to date, at the end of an epoch or of the training."""
+        """Write into the Values what is kept elsewhere during an epoch: nothing, here."""
 
     def mean_loss(self, examples: Examples) -> float:
         """The mean loss of all examples; nothing is recorded."""
@@ -162,7 +148,7 @@ class Objective:
         with differentiable(), training(self.parameters):
             x, *target = [table[i] for table in examples.given]
             loss = recorded_output(self.loss(as_values(x), *target))
-        if not self.connected:  # asked until it is: the loss of other Values would train nothing and say nothing
+        if not self.connected:  # until one loss depends on a parameter: else training would do nothing, without a word
             check_alone("the loss", [loss], self.parameters)
             leaves = {v for node in topological_order([loss]) for v in node.parents} | {loss}
             self.connected = not leaves.isdisjoint(self.parameters)
@@ -170,9 +156,9 @@ class Objective:
 
 
 class CompiledObjective(Objective):
-    """The same of a compiled loss: parameters, gradient and optimiser are arrays while an epoch lasts.
+    """The mean loss by a compiled loss: during an epoch parameters, gradient and the optimiser's state are arrays.
 
-    An optimiser of the user's own, whose step or rule may do anything, is given its Values and their gradients.
+    An optimiser of the user's own may do anything in its step or rule: it gets its Values and their gradients.
     """
 
     def __init__(self, step: Compiled, parameters: Any, penalty: Callable[[], Any] | None, clipping: Clipping) -> None:
@@ -241,8 +227,8 @@ class CompiledObjective(Objective):
     def _penalty_at(self, theta: Any) -> tuple[float, Any]:
         """The penalty and its gradient.
 
-        The first call is the function's own.  It is compiled for the others where all that it reads can be watched, and
-        it has changed nothing: a penalty that counts, draws or takes from an iterator is called for each batch.
+        The first time the function itself is called.  Later it is compiled, if all that it reads can be watched and it
+        has changed nothing; a penalty that counts, draws or takes from an iterator is called for each batch.
         """
         assert self.penalty is not None
         if self.penalty_step is not None:
@@ -264,7 +250,7 @@ class CompiledObjective(Objective):
         value = extra.data if isinstance(extra, Value) else extra
         if captured is not None and captured.look_again() and captured.complete and len(flows) > 1:
             step = compile(self.penalty, self.parameters, backend=self.step.backend)
-            with suppress(TypeError, ValueError):  # it cannot be compiled, and goes on as it is
+            with suppress(TypeError, ValueError):  # it cannot be compiled: the function is called each time
                 step.value_and_grad(theta)
                 self.penalty_step = step
         return value, gradient
@@ -276,7 +262,7 @@ class CompiledObjective(Objective):
             self.on_record = {v for node in topological_order(outputs) for v in node.parents} | set(outputs)
 
     def _resting(self, optimizer: Optimizer) -> list[int]:
-        """The places of the parameters that no sweep reaches, as `Optimizer.step` has them."""
+        """The places of the parameters that no sweep reaches, which `Optimizer.step` would not move."""
         seen = self.in_penalty.union(self.on_record or ())
         pairs = enumerate(zip(optimizer.parameters, optimizer.state, strict=True))
         return [i for i, (p, state) in pairs if p not in seen and not reached(p) and not any(state)]
@@ -286,7 +272,7 @@ class CompiledObjective(Objective):
 
 
 def by_rule(optimizer: Optimizer) -> bool:
-    """Whether a step is the rule of one of the package's own optimisers, which moves an array of parameters as well."""
+    """Whether the optimiser is one of the package's own, unchanged: its rule moves an array of parameters as well."""
     own = {"step", "update", "zero_grad", "_commit"}.intersection(vars(optimizer))
     return type(optimizer).__module__ == Optimizer.__module__ and not own
 

@@ -10,8 +10,8 @@ import pytest
 from svg import clipped_labels, labels
 
 from tinygrad_vi import DomainError, ShapeError, Value, dot, grad, log, losses, nn, no_grad, show
+from tinygrad_vi.graph import NOT_COMPUTED
 from tinygrad_vi.nn.module import prediction
-from tinygrad_vi.value import NOT_COMPUTED
 
 
 def places(drawing):

@@ -14,9 +14,9 @@ import pytest
 
 from tinygrad_vi import Tape, Value, dot, exp, log, logsumexp, maximum, sigmoid, sin, tanh, total
 from tinygrad_vi.expression import evaluate
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.rows import FAMILIES, OPERATIONS, apply
 from tinygrad_vi.show.writing.numerals import write_number
-from tinygrad_vi.value import topological_order
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 

@@ -9,9 +9,10 @@ from typing import Any
 from tinygrad_vi.course.cases.case import case
 from tinygrad_vi.course.duels import AUTOMATIC, NUMERICAL, Duel
 from tinygrad_vi.functions import total
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.ops import cos, exp, log, sin
 from tinygrad_vi.tape import Tape
-from tinygrad_vi.value import Value, topological_order
+from tinygrad_vi.value import Value
 
 
 def book(x1: Any, x2: Any) -> Any:

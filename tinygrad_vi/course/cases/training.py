@@ -10,8 +10,8 @@ from typing import Any
 from tinygrad_vi import losses
 from tinygrad_vi.course.cases.case import case
 from tinygrad_vi.course.duels import Duel
-from tinygrad_vi.data import batches_of_rows
 from tinygrad_vi.derivatives import grad
+from tinygrad_vi.examples import batches_of_rows
 from tinygrad_vi.functions import total
 from tinygrad_vi.optim.rules import SGD
 from tinygrad_vi.value import Value

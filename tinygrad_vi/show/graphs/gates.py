@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinygrad_vi import checks, ops
 from tinygrad_vi.checks import ShapeError, counted, whole_number
+from tinygrad_vi.graph import check_unchanged, not_finite, topological_order
 from tinygrad_vi.rows import ATOM
 from tinygrad_vi.show.graphs.scalars import COPY_ROLE
 from tinygrad_vi.show.paper import (
@@ -25,7 +26,7 @@ from tinygrad_vi.show.paper import (
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.numerals import true_product, true_sum, write_number
 from tinygrad_vi.tape import by_level
-from tinygrad_vi.value import Value, adjoints, check_unchanged, not_finite, topological_order
+from tinygrad_vi.value import Value, adjoints
 
 if TYPE_CHECKING:
     from graphviz import Digraph

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import counted, whole_number
+from tinygrad_vi.graph import NOT_COMPUTED, check_unchanged, topological_order
 from tinygrad_vi.show.graphs.boxes import INPUTS, LOSS, PENALTY, SHARED, TOGETHER, UNIT, Box, Collapsed, collapse
 from tinygrad_vi.show.paper import (
     LEAF,
@@ -26,7 +27,7 @@ from tinygrad_vi.show.paper import (
     shorten,
 )
 from tinygrad_vi.show.writing.numerals import write_number
-from tinygrad_vi.value import NOT_COMPUTED, Value, check_unchanged, topological_order
+from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from graphviz import Digraph

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from typing import Any
 from unicodedata import normalize
 
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.ops import split
 from tinygrad_vi.show.paper import shorten
-from tinygrad_vi.value import Value, topological_order
+from tinygrad_vi.value import Value
 
 #: what may follow the last layer and still belong to it; softplus would be a logistic loss
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "gelu", "silu", "elu", "leaky_relu", "sin", "cos", "step", "erf")

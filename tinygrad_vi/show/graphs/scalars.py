@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import ShapeError
+from tinygrad_vi.graph import NOT_COMPUTED, check_unchanged, topological_order
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.tape import by_level
-from tinygrad_vi.value import NOT_COMPUTED, Value, check_unchanged, topological_order
+from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from graphviz import Digraph

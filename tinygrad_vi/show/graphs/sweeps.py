@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tinygrad_vi.checks import counted, number
+from tinygrad_vi.graph import check_unchanged
 from tinygrad_vi.show.paper import (
     FONT,
     FONT_SIZE,
@@ -24,7 +25,7 @@ from tinygrad_vi.show.tapes.traces import TraceWriter
 from tinygrad_vi.show.writing.console import BAR, DOT
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.tape import Tape, Term, Trace
-from tinygrad_vi.value import Value, check_unchanged
+from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from graphviz import Digraph

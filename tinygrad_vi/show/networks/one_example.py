@@ -10,11 +10,12 @@ from typing import Any, NoReturn
 
 from tinygrad_vi import losses
 from tinygrad_vi.checks import ShapeError, counted
+from tinygrad_vi.graph import not_finite, topological_order
 from tinygrad_vi.nn.feedforward import MLP, Layer, Neuron
 from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.show.networks.notes import LayerNote, Notes, noted
 from tinygrad_vi.trees import leaves_of
-from tinygrad_vi.value import Value, adjoints, not_finite, recording, topological_order
+from tinygrad_vi.value import Value, adjoints, recording
 
 Loss = Callable[[Any, Any], Any]
 

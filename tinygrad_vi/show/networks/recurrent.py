@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import counted, whole_number
+from tinygrad_vi.graph import not_finite, topological_order
 from tinygrad_vi.nn.feedforward import Layer
 from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.nn.recurrent import RNN, RNNCell
@@ -31,7 +32,7 @@ from tinygrad_vi.show.paper import (
 )
 from tinygrad_vi.show.writing.numerals import sum_digits, write_number
 from tinygrad_vi.trees import values_in
-from tinygrad_vi.value import Value, adjoints, not_finite, recording, topological_order
+from tinygrad_vi.value import Value, adjoints, recording
 
 if TYPE_CHECKING:
     from graphviz import Digraph

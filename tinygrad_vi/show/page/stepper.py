@@ -19,6 +19,7 @@ from typing import Any
 
 from tinygrad_vi.checks import whole_number
 from tinygrad_vi.files import write_atomically
+from tinygrad_vi.graph import check_unchanged
 from tinygrad_vi.once import once
 from tinygrad_vi.rows import BUILT_IN, Operation
 from tinygrad_vi.show.paper import (
@@ -42,7 +43,7 @@ from tinygrad_vi.show.writing.formula import Arithmetic, Symbol
 from tinygrad_vi.show.writing.names import Names
 from tinygrad_vi.show.writing.numerals import write_factor, write_number
 from tinygrad_vi.tape import Tape, Term
-from tinygrad_vi.value import Value, check_unchanged
+from tinygrad_vi.value import Value
 
 LANGUAGES = ("vi", "en")
 NODE_HEIGHT = 50.0  # points: three lines
@@ -279,7 +280,7 @@ class _Program:
             for k, parent in enumerate(node.parents)
         ]
 
-    # -- the still frames ---------------------------------------------------------------------------------------------
+    # -- the still frames ----------------------------------------------------------------------------------------------
 
     def strip(self, words: Mapping[str, str]) -> Drawing:
         """A few moments of the walk, one below the other."""

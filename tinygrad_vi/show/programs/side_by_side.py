@@ -10,6 +10,7 @@ from tinygrad_vi.compiler.compiled import Compiled
 from tinygrad_vi.compiler.form import ONE, Expression, from_record
 from tinygrad_vi.compiler.numpy_source import Written
 from tinygrad_vi.compiler.trace import trace
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.show.paper import (
     CONSTANT,
     FONT,
@@ -25,7 +26,7 @@ from tinygrad_vi.show.paper import (
 from tinygrad_vi.show.programs.matrices import Line, Picture, only_compiled, read
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.tape import by_level
-from tinygrad_vi.value import Value, topological_order
+from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from graphviz import Digraph

@@ -17,13 +17,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tinygrad_vi.checks import whole_number
+from tinygrad_vi.graph import check_unchanged, not_finite
 from tinygrad_vi.show.tapes.derivation_writer import DerivationWriter
 from tinygrad_vi.show.tapes.equations import write_count
 from tinygrad_vi.show.tapes.paths import Search, Step, check_value
 from tinygrad_vi.show.tapes.table import MAX_ROWS
 from tinygrad_vi.show.writing.console import printable
 from tinygrad_vi.tape import Tape
-from tinygrad_vi.value import Value, check_unchanged, not_finite
+from tinygrad_vi.value import Value
 
 FEW_PATHS = 6  # so many paths are written out by default
 SHORT_PATH = 10  # factors of the longest of them

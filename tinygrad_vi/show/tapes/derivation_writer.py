@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from tinygrad_vi import ops, rows
+from tinygrad_vi.graph import check_unchanged
 from tinygrad_vi.show.tapes.equations import (
     Equation,
     Part,
@@ -27,7 +28,7 @@ from tinygrad_vi.show.writing.formula import DOTS, Symbol, as_factor, shortened
 from tinygrad_vi.show.writing.names import escape_latex, is_name, label_symbol, row_name
 from tinygrad_vi.show.writing.numerals import enough_digits, product_digits, sum_digits
 from tinygrad_vi.tape import Tape
-from tinygrad_vi.value import Value, check_unchanged
+from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.tapes.derivation import Derivation

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from tinygrad_vi.checks import DomainError
 from tinygrad_vi.expression import ExpressionError, evaluate
+from tinygrad_vi.graph import check_unchanged
 from tinygrad_vi.ops import dot_row
 from tinygrad_vi.show.writing.console import BAR, DOT
 from tinygrad_vi.show.writing.formula import DOTS, Symbol, as_factor, product_of, shortened, sum_of
 from tinygrad_vi.show.writing.names import Names
 from tinygrad_vi.show.writing.numerals import agree, enough_digits, true_product, true_sum, write_number
-from tinygrad_vi.value import check_unchanged
 
 if TYPE_CHECKING:
     from tinygrad_vi.tape import Tape, Term, Trace

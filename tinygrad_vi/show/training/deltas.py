@@ -14,10 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tinygrad_vi.checks import counted
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.nn.activations import identity
 from tinygrad_vi.nn.feedforward import Layer, Neuron
 from tinygrad_vi.ops import split
-from tinygrad_vi.value import Value, adjoints, recording, topological_order
+from tinygrad_vi.value import Value, adjoints, recording
 
 
 class NoSumError(ValueError):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import DomainError, counted, whole_number
 from tinygrad_vi.compiler.compiled import Compiled, compile
-from tinygrad_vi.data import check_examples, to_lists
+from tinygrad_vi.examples import check_examples, to_lists
 from tinygrad_vi.files import write_atomically
 from tinygrad_vi.nn.feedforward import MLP
 from tinygrad_vi.nn.module import prediction

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_vi.checks import counted
-from tinygrad_vi.data import check_examples, to_lists
 from tinygrad_vi.derivatives import differentiable
+from tinygrad_vi.examples import check_examples, to_lists
+from tinygrad_vi.graph import not_finite
 from tinygrad_vi.nn.feedforward import MLP
 from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.show.plot import BLUE, RED, Plot, new_axes
 from tinygrad_vi.show.training.deltas import Sums, deltas
 from tinygrad_vi.show.writing.numerals import write_number
-from tinygrad_vi.value import Value, adjoints, not_finite, recording
+from tinygrad_vi.value import Value, adjoints, recording
 
 #: gradients of one layer so many times smaller or larger than those of another vanish or explode
 FAR_APART = 1e3

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import ShapeError, counted, whole_number
 from tinygrad_vi.compiler.compiled import Compiled
-from tinygrad_vi.data import random_numbers, to_lists
+from tinygrad_vi.examples import random_numbers, to_lists
 from tinygrad_vi.optim.rules import Optimizer
 from tinygrad_vi.show.plot import Plot, new_figure, styled
 from tinygrad_vi.show.writing.numerals import write_number

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import DomainError, ShapeError
 from tinygrad_vi.compiler.compiled import Compiled, compile
-from tinygrad_vi.data import check_examples, to_lists
 from tinygrad_vi.derivatives import differentiable
+from tinygrad_vi.examples import check_examples, to_lists
 from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.optim.rules import Optimizer
 from tinygrad_vi.value import Value, no_grad

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import DomainError, ShapeError, counted, whole_number
-from tinygrad_vi.data import check_examples, to_lists
+from tinygrad_vi.examples import check_examples, to_lists
 from tinygrad_vi.predict import answers
 from tinygrad_vi.value import Value
 

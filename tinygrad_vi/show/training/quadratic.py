@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import ShapeError, at_least, counted, whole_number
-from tinygrad_vi.data import to_lists
+from tinygrad_vi.examples import to_lists
 from tinygrad_vi.show.plot import RED, Plot, new_figure, styled
 from tinygrad_vi.show.writing.numerals import write_number
 

@@ -13,13 +13,14 @@ from typing import Any
 
 from tinygrad_vi.checks import counted, whole_number
 from tinygrad_vi.derivatives import CENTRAL_STEP, FORWARD_STEP, grad, numerical_gradient
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.show.plot import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, count_operations, lecture_function
 from tinygrad_vi.show.ways.report import Panel, count_cell, legend, log_axis, text_cell, write_times
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.tape import Tape, tangents
-from tinygrad_vi.value import Value, recording, topological_order
+from tinygrad_vi.value import Value, recording
 
 COPIES = (1, 2, 4, 8, 16, 32)
 COMPILED = "compiled reverse mode"

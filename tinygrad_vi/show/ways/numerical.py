@@ -10,13 +10,14 @@ from typing import Any
 from tinygrad_vi.checks import number
 from tinygrad_vi.derivatives import grad, rounded_size
 from tinygrad_vi.differences import corner
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.show.plot import BLUE, GREEN, GREY, RED
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, lecture_function
 from tinygrad_vi.show.ways.report import Panel, legend, log_axis, number_cell, text_cell
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.numerals import write_number
-from tinygrad_vi.value import Value, adjoints, no_grad, recording, topological_order
+from tinygrad_vi.value import Value, adjoints, no_grad, recording
 
 EPSILON = 2.0**-52
 STEPS = tuple(float(f"1e-{k}") for k in range(1, 16))

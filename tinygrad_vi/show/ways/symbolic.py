@@ -12,6 +12,7 @@ from typing import Any
 
 from tinygrad_vi import rows
 from tinygrad_vi.checks import counted, whole_number
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.rows import Operation
 from tinygrad_vi.show.plot import BLUE, GREEN, ORANGE, RED
 from tinygrad_vi.show.tapes.table import Table
@@ -19,7 +20,7 @@ from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, count_operation
 from tinygrad_vi.show.ways.report import Panel, count_cell, legend, log_axis, text_cell, write_times
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.numerals import write_number
-from tinygrad_vi.value import Value, adjoints, recording, topological_order
+from tinygrad_vi.value import Value, adjoints, recording
 
 DEPTH = 10
 MAX_OPERATIONS = 20_000  # of a formula
