@@ -8,7 +8,7 @@
 Each takes a function and its point, and returns a `Report`: a table in a terminal, a figure above the table in a
 notebook.  Nothing is left behind on the Values that the function closes over.  Each is a file of its own:
 
-question    a function and its point, as all of them see it
+at_a_point  a function and its point, as all of them see it
 report      tables and figures that show themselves
 numerical, symbolic, automatic, comparison
 """
