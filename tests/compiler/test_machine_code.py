@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("numba", reason="the native back end needs Numba")
 
-from tinygrad_vi.compiler import elementary, kernel, lanes, machine_code, tables
+from tinygrad_vi.compiler import codes, elementary, kernel, lanes, machine_code, tables
 
 MINI = {
     "__init__": "",
@@ -332,14 +332,15 @@ def test_the_kernels_code_depends_on_every_text_and_constant_that_it_is_made_fro
             with monkeypatch.context() as patch:
                 patch.setattr(machine_code, "_text", lambda n, edited=name: texts.get(n, n) + "#" * (n == edited))
                 seen.add(digest())
-        for module, name in ((lanes, "LANES"), (elementary, "SQRT_HALF"), (elementary, "ROUND"), (kernel, "DOT"),
-                             (kernel, "UNMAPPED"), (kernel, "TANH_AND_SECH")):  # fmt: skip
+        for module, name in ((lanes, "LANES"), (elementary, "SQRT_HALF"), (elementary, "ROUND"), (codes, "DOT"),
+                             (kernel, "UNMAPPED"), (codes, "TANH_AND_SECH")):  # fmt: skip
             with monkeypatch.context() as patch:
                 patch.setattr(module, name, getattr(module, name) + 1)
                 seen.add(digest())
         assert len(seen) == 1 + 3 + 6
         assert digest() in seen
-        assert vars(tables)["DOT"] == kernel.DOT  # the table's constants stand in the kernel
+        assert kernel.codes is codes  # the instructions that tables are written in
+        assert tables.DOT == codes.DOT
     finally:
         machine_code._digest.cache_clear()
 
