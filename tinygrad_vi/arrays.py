@@ -127,7 +127,7 @@ MEANING: dict[str, Callable[..., Any]] = {
     "heaviside": _heaviside,
     "clip": lambda x, low, high: ops.minimum(ops.maximum(x, low), high),
 }
-#: the same for what gives True or False, or a condition while a function is traced
+#: the same for functions that give True or False, or a condition while a function is traced
 ASKING: dict[str, Callable[..., Any]] = {
     "less": operator.lt,
     "less_equal": operator.le,
@@ -170,7 +170,7 @@ REDUCING: dict[str, Callable[[list[Any]], Any]] = {
 
 
 def elementwise(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    """What an elementwise function of NumPy gives where Values are among the entries.
+    """The result of an elementwise function of NumPy when Values are among the entries.
 
     Raises TypeError for a function that has no counterpart among the operations, and where Values are to be written
     into an array of floats.
@@ -236,7 +236,7 @@ def _numbers(inputs: Sequence[Any]) -> list[Any] | None:
 
 
 def _base(x: Any) -> Any:
-    """An array of NumPy's own class, whose loops do not come back here."""
+    """The array as one of NumPy's own class: NumPy then runs its own loops and does not ask this module again."""
     if isinstance(x, Value):
         return np.array(x, dtype=object)
     return x.view(np.ndarray) if isinstance(x, ValueArray) else x
@@ -271,7 +271,7 @@ def _reduced(reduce: Callable[[list[Any]], Any], x: Any, axis: Any, keepdims: bo
 
 
 def _matmul(a: Any, b: Any) -> Any:
-    """The product of two vectors or matrices: each entry one `dot`, a node and not 2 n."""
+    """The product of two vectors or matrices.  Each entry is one `dot`, so one node and not 2 n."""
     a, b = np.asarray(a), np.asarray(b)
     if not a.ndim or not b.ndim:
         raise checks.ShapeError(checks.NO_VECTOR)
@@ -290,7 +290,7 @@ def _matmul(a: Any, b: Any) -> Any:
 
 
 def function_of_arrays(function: Any, inputs: Iterable[Any], options: Mapping[str, Any]) -> Any:
-    """What another function of NumPy gives: most are made of elementwise ones, and NumPy's own text does.
+    """The result of another function of NumPy.  Most are made of elementwise ones: then NumPy's own code computes it.
 
     Raises TypeError, with what NumPy says, for one that asks for floats, such as ``np.linalg.solve``.
     """
@@ -339,7 +339,7 @@ def _chosen(condition: Any, x: Any, y: Any) -> Any:
     if isinstance(condition, Condition):
         return ops.where(condition, x, y)
     if isinstance(condition, Value):
-        return ops.where(condition != 0.0, x, y)  # NumPy: what is not 0 holds
+        return ops.where(condition != 0.0, x, y)  # for NumPy a number that is not 0 is true
     return x if condition else y
 
 
@@ -363,7 +363,7 @@ def _sinc(x: Any) -> Any:
 
 
 def _sinc_of_one(x: Any) -> Any:
-    """sin(pi x) / (pi x), near 0 by its series: NumPy's text puts a constant in the place of 0."""
+    """sin(pi x) / (pi x), near 0 by its series: NumPy's own code replaces 0 by a constant."""
     far = abs(x) > 1e-2
     u, t = math.pi * ops.where(far, x, 1.0), (math.pi * x) ** 2
     near = 1.0 - t / 6.0 * (1.0 - t / 20.0 * (1.0 - t / 42.0 * (1.0 - t / 72.0 * (1.0 - t / 110.0))))

@@ -40,7 +40,7 @@ class Slope:
 
     @property
     def told(self) -> bool:
-        """Whether it is known to a thousandth, or to 1e-6 where that is more."""
+        """Whether the error is at most a thousandth of the estimate, or at most 1e-6."""
         return self.error <= max(1e-3 * abs(self.estimate), 1e-6)
 
     def excludes(self, derivative: float, tolerance: float = 1e-6) -> bool:
@@ -61,12 +61,12 @@ class _Quotient:
 def slope(f: Measured, x: float, side: int = 0, cancels: bool = False) -> Slope | None:
     """The derivative of f at x from both sides, or from the right (side 1) or the left (-1); None if no steps agree.
 
-    cancels: whether more may have been rounded than f tells; the noise at the shortest steps then says how much.
+    cancels: whether the rounding error may be larger than f says; the noise at the shortest steps then tells how large.
 
     >>> found = slope(plain(math.sin), 1e6)
     >>> abs(found.estimate - math.cos(1e6)) < found.error < 1e-6
     True
-    >>> slope(plain(math.sin), 1e18, cancels=True) is None  # neighbouring floats are further apart than waves
+    >>> slope(plain(math.sin), 1e18, cancels=True) is None  # a whole wave lies between two floats
     True
     """
     best: Slope | None = None
@@ -106,9 +106,9 @@ def trusted_step(f: Measured, x: float, side: int, usual: float, other: float) -
 
 
 def corner(f: Measured, x: float) -> tuple[float, float] | None:
-    """The slopes from the left and from the right at a kink, infinite on the side of a jump; None where f is smooth.
+    """The slopes from the left and from the right at a kink, infinite on the side of a jump.
 
-    None too where differences cannot tell.
+    None where f is smooth, and where differences cannot tell.
 
     >>> corner(plain(abs), 0.0), corner(plain(math.floor), 3.0), corner(plain(math.sin), math.pi)
     ((-1.0, 1.0), (inf, 0.0), None)
@@ -128,7 +128,7 @@ def corner(f: Measured, x: float) -> tuple[float, float] | None:
 
 
 def _quotients(f: Measured, x: float, side: int, scale: float) -> list[_Quotient]:
-    """The difference quotients that f has values for, the longest step first; a few much shorter ones at the end."""
+    """The difference quotients, if f has values there: the longest step first, a few much shorter ones at the end."""
     regular = _steps(scale)
     steps = regular + [h for h in WITNESSES if h < regular[-1]]
     return [q for h in steps if (q := _quotient(f, x, side, h)) is not None]
@@ -162,9 +162,9 @@ def _at(f: Measured, x: float) -> tuple[float, float] | None:
 
 
 def _noisier(quotients: Sequence[_Quotient]) -> list[_Quotient]:
-    """The same with more rounding, if neighbouring quotients of the shortest steps differ by more than theirs.
+    """The quotients with a larger rounding error, if those of the shortest steps differ by more than theirs.
 
-    Nothing is left of a function whose values are all noise, such as sin at 1e17.
+    No quotients for a function whose values are all noise, such as sin at 1e17.
     """
     shortest = quotients[-5:]
     noise = 4.0 * max([abs(q.value - p.value) * q.h for p, q in pairwise(shortest)], default=0.0)
@@ -176,7 +176,7 @@ def _noisier(quotients: Sequence[_Quotient]) -> list[_Quotient]:
 
 def _settled(quotients: Sequence[_Quotient], order: int) -> Slope | None:
     """The most accurate estimate from three neighbouring steps which no shorter step contradicts."""
-    shrinks = RATIO**order  # what the error of the formula does from one step to the next
+    shrinks = RATIO**order  # by this factor the error of the formula shrinks from one step to the next
     best: Slope | None = None
     for k in range(len(quotients) - 2):
         far, middle, near = quotients[k : k + 3]
@@ -192,7 +192,7 @@ def _settled(quotients: Sequence[_Quotient], order: int) -> Slope | None:
 
 
 def _jump(f: Measured, x: float, side: int) -> float:
-    """By how much f rises over the shortest steps to one side, if no shorter one makes the rise smaller; else 0."""
+    """How much f rises over the shortest steps to one side, if the rise is the same for all of them; else 0."""
     here = _at(f, x)
     if here is None:
         return 0.0

@@ -42,7 +42,7 @@ def write_atomically(path: str | Path, data: bytes | str, *, durable: bool = Tru
     editors do: the file that it leads to is replaced and the link stays.  An existing file keeps its mode and, as far
     as the system allows, its owner; a new one gets the mode that the umask leaves.  What is no regular file (a device,
     a pipe) is written to directly.  Unfinished files that killed writers of this path have left are removed.  It
-    outlives a power cut, unless it need not be ``durable``, which is faster.
+    survives a power cut; ``durable=False`` gives that up and is faster.
 
     Raises OSError, and leaves the old file as it was, when it cannot be written: FileNotFoundError without the folder,
     PermissionError for a write-protected file.
@@ -101,7 +101,7 @@ def _unfinished(target: Path, mode: int) -> tuple[int, Path]:
             continue
         if _locked(descriptor) is not False and _is_at(descriptor, path):
             return descriptor, path
-        os.close(descriptor)  # it was taken for a leftover before it was locked
+        os.close(descriptor)  # before it was locked, another writer took it for a leftover
 
 
 def _prefix(target: Path) -> str:
@@ -131,20 +131,20 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _take_over(descriptor: int, old: os.stat_result) -> None:
-    """The mode of the file to be replaced, and its owner where that is allowed."""
+    """Give a new file the mode of the one that it replaces, and its owner if that is allowed."""
     if not hasattr(os, "fchown"):
         return
     mode, mine = stat.S_IMODE(old.st_mode), os.fstat(descriptor)
     if (mine.st_uid, mine.st_gid) != (old.st_uid, old.st_gid):
         try:
             os.fchown(descriptor, old.st_uid, old.st_gid)
-        except OSError:  # not ours to give away: then nobody is let in through a group that is another now
+        except OSError:  # not allowed: then the group, which is another one now, gets no rights
             mode &= ~stat.S_IRWXG
     os.fchmod(descriptor, mode)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a renaming outlive a power cut, where folders can be synchronised."""
+    """Make a renaming survive a power cut, if the system can synchronise folders."""
     if os.name == "nt":
         return
     try:
@@ -163,8 +163,8 @@ def _sync_folder(folder: Path) -> None:
 def _remove_leftovers(target: Path) -> None:
     """Remove what killed writers of this path have left.
 
-    A writer holds a lock on its unfinished file, and the system lets go of it when the process ends, however it ends.
-    Where there are no locks, a file is a leftover when it is an hour older than the present.
+    A writer holds a lock on its unfinished file, which the system releases when the process ends, in whatever way.  If
+    files cannot be locked, an unfinished file counts as left after an hour.
     """
     ours = re.compile(re.escape(_prefix(target)) + r"[0-9a-f]{16}\.tmp")
     try:
@@ -211,7 +211,7 @@ def json_text(form: str, content: Mapping[str, Any]) -> str:
 
 
 def _checksum(form: str, entries: Mapping[str, str]) -> str:
-    """SHA-256 of the entries as texts: of what they say, so that other blanks or ends of lines do no harm."""
+    """SHA-256 of the entries as JSON writes them, so that blanks and line ends in the file do not matter."""
     text = json.dumps([form, VERSION, *entries.items()])
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -287,7 +287,7 @@ def whole(change: Callable[..., None], *arguments: Any) -> None:
 
 
 def finite(x: Any, name: str) -> float:
-    """A number of a file or a state as a float: ValueError for what is none, DomainError where it is not finite."""
+    """A number of a file or a state as a float; ValueError if it is none, DomainError for an infinity or NaN."""
     if isinstance(x, bool) or not isinstance(x, (int, float)):
         raise ValueError(f"{name} should be a finite number, got {shown(x)}")
     try:

@@ -446,10 +446,9 @@ _logsumexp_row = row("logsumexp", floats.logsumexp, lambda out, *xs: _softmax(ou
 
 
 def _power_times_log(out: Any, x: Any, y: Any) -> Any:
-    """x**y * log(x); at x = 0 the next lower power with a half, x**0.5 for x**1 * log(x), refused for y = 0.
+    """x**y * log(x); at x = 0 computed as x**(ceil(y) - 0.5), x**0.5 for x**1 * log(x), and refused for y = 0.
 
-    At x = 0 the derivatives of the one are 0 or infinite where those of the other are, of every order: of order m by x
-    and any order by y, 0 for y > m, else infinite.
+    At x = 0 both have the same derivatives: of order m by x and any order by y they are 0 for y > m, else infinite.
     """
     if out.__class__ is float and x != 0.0:
         return out * log(x)
@@ -459,32 +458,32 @@ def _power_times_log(out: Any, x: Any, y: Any) -> Any:
 
 
 def _slope_of_atan(x: Any) -> Any:
-    """1/(1 + x*x), far out as (1/x) / (1/x + x): there the square would overflow, and that of the sum even sooner."""
+    """1/(1 + x*x); for |x| > 1 as (1/x) / (1/x + x), since x*x would overflow, and (1 + x*x)**2 even sooner."""
     far = abs_(x) - 1.0
     near_x, far_x = where(far, 0.0, x), where(far, x, 1.0)
     return where(far, (1.0 / far_x) / (1.0 / far_x + far_x), 1.0 / (1.0 + near_x * near_x))
 
 
 def _slope_of_hypot(out: Any, x: Any, y: Any) -> Any:
-    """x/out; where x is the larger one as sign(x) * sqrt(1 - (y/out)**2), whose own derivative does not cancel."""
+    """x/out; if x is the larger one, as sign(x) * sqrt(1 - (y/out)**2), whose own derivative does not cancel."""
     larger = abs_(x) - abs_(y)
     return where(larger, sign(x) * semicircle(where(larger, y, 0.0) / out), x / out)
 
 
 def _slopes_of_atan2(x: Any, y: Any) -> tuple[Any, Any]:
-    """y/(x*x + y*y) and -x/(x*x + y*y), without the squares, which may be no floats."""
+    """y/(x*x + y*y) and -x/(x*x + y*y), without the squares, which may overflow."""
     out = hypot(x, y)
     return (y / out) / out, -(x / out) / out
 
 
 def _as_of_erfc(out: Any, x: Any) -> Any:
-    """erfc(out) / (1 - x), which is 1 but for the rounding of out = erfinv(x), which exp(out*out) magnifies far out."""
+    """erfc(out) / (1 - x): 1, up to the rounding of out = erfinv(x), which exp(out*out) would magnify for large out."""
     far = abs_(x) - 0.5
     return where(far, erfc(where(far, abs_(out), 1.0)) / where(far, 1.0 - abs_(x), 1.0), 1.0)
 
 
 def _as_of_ndtr(out: Any, x: Any) -> Any:
-    """P(N <= out) / x, which is 1 but for the rounding of out = ndtri(x); of the nearer tail."""
+    """P(N <= out) / x, computed in the nearer tail: 1, up to the rounding of out = ndtri(x)."""
     far = abs_(x - 0.5) - 0.25
     left = where(far, -abs_(out), -1.0)
     return where(far, gelu(left) / left / where(far, minimum(x, 1.0 - x), 1.0), 1.0)
@@ -495,12 +494,12 @@ def _square(x: Any) -> Any:
 
 
 def _within(x: Any, limit: float) -> Any:
-    """x, and 0 where the factor next to it is 0: x times some flow may be infinite, and 0 * infinity is NaN."""
+    """x for |x| <= limit, else 0: there the other factor is 0, and x times a flow may be infinite, 0 * infinity NaN."""
     return where(abs_(x) - limit, 0.0, x)
 
 
 def _share(difference: Any) -> Any:
-    """1 for the winner, 0 for the loser, 1/2 for each in a tie.  No sum, which could take up other terms and round."""
+    """1 for the winner, 0 for the loser, 1/2 for each in a tie.  A sum might be merged with other sums, and round."""
     return where(abs_(difference), step(difference), 0.5)
 
 
@@ -516,7 +515,7 @@ def _write_dot(times: str, operands: Sequence[str]) -> str:
 
 
 def _softmax(out: Any, xs: Sequence[Any]) -> tuple[Any, ...]:
-    """exp(x - out) for each x.  They sum to 1 but for the rounding of out, which the division takes away."""
+    """exp(x - out) for each x.  Divided by their sum, which differs from 1 by the rounding of out."""
     weights = [exp(x - out) for x in xs]
     norm = _total_row(*weights)
     return tuple([weight / norm for weight in weights])
