@@ -46,8 +46,8 @@ class NotFaithful(TypeError):
 class Tracer:
     """Watches one run of a function.
 
-    nodes: all that it records, in order.  lines: where in the user's code, if asked for.  read: the captured Values whose
-    numbers it read, with the numbers.  refusal: the error of the first question that was refused.  factors: what
+    nodes: all that it records, in order.  lines: where in the user's code, if asked for.  read: the captured Values
+    whose numbers it read, with the numbers.  refusal: the error of the first question that was refused.  factors: what
     `Dropout` asked for, each made by ``factor`` of the chance to keep an entry; keeps: these chances.
     """
 
