@@ -723,7 +723,7 @@ def _place(sheet, step, a, xs):
     if op == "hypot":
         return _root_of_squares(sheet, *a)
     if op == "atan2":
-        return _angle(sheet, *a)
+        return _angle(sheet, *a, xs[0])
     if op in ("step", "relu", "leaky_relu", "elu", "abs"):
         return _bent(sheet, op, a[0], xs[0], *(step.constants or ((0.01,) if op == "leaky_relu" else (1.0,))))
     if op in ("maximum", "minimum"):
@@ -780,7 +780,7 @@ def _root_of_squares(sheet, i, k):
     return sheet.product(sheet.linear([(mp.sign(x.v), i)]), root)
 
 
-def _angle(sheet, i, k):
+def _angle(sheet, i, k, height):
     """atan2 of height i and width k: the arc tangent of the smaller over the larger, and a multiple of pi/2."""
     x, y = sheet.numbers[i], sheet.numbers[k]
     if x.v == 0 and y.v == 0:
@@ -791,6 +791,8 @@ def _angle(sheet, i, k):
     if y.v < 0 and abs(x.v) <= 2 * x.ev and not x.exact:
         sheet.notes.add("near tie")
     base = mp.atan2(x.v, y.v) - (1 if flat else -1) * sheet.numbers[turned].v
+    if flat and y.v < 0 and abs(x.v) <= 2 * x.ev:  # half a turn, to the side of the float that stands there
+        base = mp.pi if height >= 0.0 else -mp.pi
     return sheet.linear([(1 if flat else -1, turned), (1, sheet.leaf(base))])
 
 
