@@ -23,11 +23,10 @@ def build(folder: Path) -> None:
     for name in PAGES:  # some names are looked up when they are first asked for; pdoc reads the modules as they are
         module = importlib.import_module(name)
         vars(module).update({public: getattr(module, public) for public in module.__all__})
-    from tinygrad_vi.nn.feedforward import VectorModule
-    from tinygrad_vi.nn.recurrent import Cell
-
-    for base in (Cell, VectorModule):
-        base.__doc__ = f"{base.__doc__ or ''}\n\n@public"  # what is inherited is linked to it
+        for public in module.__all__:
+            thing = getattr(module, public)
+            if isinstance(thing, type) and thing.__module__.startswith(f"{name}."):
+                thing.__module__ = name  # what is inherited is linked to the page of the class that it comes from
     pdoc.render.configure(docformat="markdown", search=True)
     pdoc.pdoc(*PAGES, output_directory=folder)
 

@@ -16,6 +16,7 @@ from tinygrad_vi.nn.feedforward import Layer as Layer
 from tinygrad_vi.nn.feedforward import Neuron as Neuron
 from tinygrad_vi.nn.module import Module as Module
 from tinygrad_vi.nn.recurrent import RNN as RNN
+from tinygrad_vi.nn.recurrent import Cell as Cell
 from tinygrad_vi.nn.recurrent import GRUCell as GRUCell
 from tinygrad_vi.nn.recurrent import LSTMCell as LSTMCell
 from tinygrad_vi.nn.recurrent import RNNCell as RNNCell
@@ -25,6 +26,7 @@ __all__ = [
     "INITIALIZERS",
     "MLP",
     "RNN",
+    "Cell",
     "Dropout",
     "GRUCell",
     "LSTMCell",
