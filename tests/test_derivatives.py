@@ -385,3 +385,16 @@ def test_a_pull_back_does_not_mix_recorded_numbers_with_changed_ones():
     for ask in (lambda: pull_back(Value(1.0)), lambda: grad(pull_back)(1.0)):
         with pytest.raises(ValueError, match="the numbers were changed after the graph was recorded: mul"):
             ask()
+
+
+@pytest.mark.parametrize("ask", [grad, value_and_grad, jacobian, hessian, hvp])
+def test_what_is_no_function_and_no_place_is_refused_at_once(ask):
+    x = Value(3.0)
+    for recorded in (x * x, 2.0, [x]):
+        with pytest.raises(TypeError, match=rf"{ask.__name__} takes a function and gives one.*y.backward\(\)"):
+            ask(recorded)
+    for point in (2.0, x, [1.5], True):
+        with pytest.raises(
+            TypeError, match=r"argnums is the place of an argument.*the point is given to the derivative"
+        ):
+            ask(lambda x: x * x, point)

@@ -35,7 +35,7 @@ def number(x: Any, wanted_by: str) -> float:
         x = x.item()
     if masquerade or not isinstance(x, Real):
         several = isinstance(x, (list, tuple)) or hasattr(x, "shape")
-        hint = ": apply it to each entry, or use the NumPy function on an object array" if several else ""
+        hint = ": apply it to each entry, [f(v) for v in xs] or np.vectorize(f)(xs)" if several else ""
         takes = "real numbers" if wanted_by == "Value" else "numbers or Values"
         hint = (
             ": it is one already; stop_gradient(v) is its number, taken for a constant"

@@ -74,6 +74,8 @@ def grad(f: F, argnums: Argnums = None, has_aux: bool = False) -> F:
     {'slope': 42.0, 'offset': 14.0}
     """
 
+    _check_asked(f, argnums, "grad")
+
     def gradient(*arguments: Any, **named: Any) -> Any:
         call = _Call(_selected(f, argnums, arguments, named), has_aux)
         found = call.gradient(call.only_output())
@@ -92,6 +94,8 @@ def value_and_grad(f: F, argnums: Argnums = None, has_aux: bool = False) -> F:
     >>> value_and_grad(lambda x: (x * x, "seen"), has_aux=True)(3.0)
     ((9.0, 'seen'), 6.0)
     """
+
+    _check_asked(f, argnums, "value_and_grad")
 
     def both(*arguments: Any, **named: Any) -> tuple[Any, Any]:
         call = _Call(_selected(f, argnums, arguments, named), has_aux)
@@ -167,6 +171,8 @@ def jacobian(f: F, argnums: Argnums = None, has_aux: bool = False) -> F:
     {'area': {'a': 2.0, 'b': 3.0}}
     """
 
+    _check_asked(f, argnums, "jacobian")
+
     def matrix(*arguments: Any, **named: Any) -> Any:
         call = _Call(_selected(f, argnums, arguments, named), has_aux)
         if len(call.inputs) < len(call.outputs):
@@ -189,6 +195,7 @@ def hessian(f: F, argnums: Argnums = None, has_aux: bool = False) -> F:
     >>> hessian(lambda x, y: x * x * y)(3.0, 2.0)
     ((4.0, 6.0), (6.0, 0.0))
     """
+    _check_asked(f, argnums, "hessian")
     return jacobian(grad(f, argnums, has_aux), argnums, has_aux)
 
 
@@ -204,6 +211,8 @@ def hvp(f: F, argnums: Argnums = None) -> F:
     >>> hvp(lambda w, power: w**power, argnums=0)(3.0, 1.0, 2)
     2.0
     """
+
+    _check_asked(f, argnums, "hvp")
 
     def product(*arguments: Any, **named: Any) -> Any:
         if len(arguments) < 2:
@@ -528,16 +537,32 @@ def _selected(f: F, argnums: Argnums, arguments: Sequence[Any], named: dict[str,
     return _Selected(of_the_chosen, chosen, names, single, others)
 
 
+def _check_asked(f: Any, argnums: Any, name: str) -> None:
+    """Raises TypeError for what is no function, or no places of arguments, before anything is called."""
+    if not callable(f):
+        raise TypeError(
+            f"{name} takes a function and gives one, {name}(lambda x: x * x)(3.0), got {f!r:.60} of type "
+            f"{type(f).__name__}: of a result that is recorded take y.backward() and then x.grad"
+        )
+    for given in () if argnums is None else argnums if isinstance(argnums, (tuple, list)) else (argnums,):
+        _check_place(given, argnums)
+
+
+def _check_place(given: Any, argnums: Any) -> None:
+    if isinstance(given, bool) or not hasattr(given, "__index__"):
+        raise TypeError(
+            f"argnums is the place of an argument, 0 for the first, or a tuple of places, got {argnums!r:.60}; the "
+            "point is given to the derivative, grad(f)(x)"
+        )
+
+
 def places_of(argnums: Argnums, count: int) -> list[int]:
     """The places, from 0 to count - 1, of the arguments that are differentiated by."""
     if argnums is None:
         return list(range(count))
     places = []
     for given in argnums if isinstance(argnums, (tuple, list)) else (argnums,):
-        if isinstance(given, bool) or not hasattr(given, "__index__"):
-            raise TypeError(
-                f"argnums is the place of an argument, 0 for the first, or a tuple of places, got {argnums!r}"
-            )
+        _check_place(given, argnums)
         i = index(given)
         if not -count <= i < count:
             got = counted(count, "positional argument")
