@@ -223,6 +223,7 @@ def test_a_value_that_nobody_differentiates_by_is_a_constant():
 
 
 def test_parameters_in_training_count_as_differentiated_by():
+    pytest.importorskip("scipy", reason="levenberg_marquardt solves with it")
     p = Value(1.5)
     step, ridge = quick(lambda x: p * x, [p]), quick(lambda: p * p, [p])
     options = {"epochs": 1, "progress": False}
@@ -313,6 +314,7 @@ def test_what_is_computed_inside_no_grad_is_a_constant_for_the_derivative_around
 
 @pytest.mark.parametrize("with_params", [True, False])
 def test_what_answered_before_is_asked_again_when_its_values_are_differentiated_by(with_params):
+    pytest.importorskip("scipy", reason="levenberg_marquardt solves with it")
     """A Value that became a variable, as parameters in training do, after the same arrays were answered for."""
     w, p = Value(2.0), Value(1.0)
     step = quick(lambda x: w * p * x, [p]) if with_params else quick(lambda q, x: w * q[0] * x)

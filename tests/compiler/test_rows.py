@@ -8,9 +8,11 @@ import math
 from importlib.util import find_spec
 
 import pytest
-from judges import measured, swing, truth
 
 from tinygrad_vi import compile, ops, rows
+
+pytest.importorskip("sympy", reason="the judge's definitions are SymPy's")
+from judges import measured, swing, truth
 
 ROWS = [
     *rows.OPERATIONS.values(), *[ops.power(n) for n in (0.5, -0.5, -1.0, -2.0, 3.0, 2.5)], ops.exponential(0.3),
