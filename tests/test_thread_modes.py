@@ -679,6 +679,21 @@ def test_pauses_of_the_collector_may_overlap():
         gc.enable()
 
 
+@pytest.mark.usefixtures("_hasty_threads")
+def test_pauses_of_the_collector_in_several_threads_leave_it_on():
+    def pause():
+        for _ in range(2000):
+            with collector_paused():
+                pass
+
+    threads = [Thread(target=pause) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert gc.isenabled()
+
+
 @pytest.mark.parametrize("entered", [True, False], ids=["entered", "not entered"])
 def test_an_interruption_on_the_way_out_is_raised_and_leaves_no_mode_behind(entered):
     switch, x = no_grad(), Value(3.0)
