@@ -8,12 +8,14 @@ from __future__ import annotations
 import importlib
 import sys
 from html.parser import HTMLParser
+from inspect import ismodule
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import tinygrad_vi
+
 FOLDER = Path("build/api")
-ROOMS = ("compiler", "course", "data", "distributions", "losses", "nn", "optim", "show", "training")
-PAGES = ("tinygrad_vi", *[f"tinygrad_vi.{room}" for room in ROOMS])
+PAGES = ("tinygrad_vi", *[f"tinygrad_vi.{name}" for name in dir(tinygrad_vi) if ismodule(getattr(tinygrad_vi, name))])
 
 
 def build(folder: Path) -> None:

@@ -120,19 +120,20 @@ def of_the_compiler(
     try:
         second = compile(slopes, shifts, backend=backend).jacobian(theta, *data)
     except DomainError:  # a factor on the way overflows at some points, which give no number: the others alone
-        second = _where_there_are_some(compile(slopes, shifts, backend=backend), theta, data, n)
+        second = _where_there_are_some(compile(slopes, shifts, backend=backend), theta, data)
     except ValueError:  # of a linear operation: the gradient does not depend on the operands
-        second = np.zeros((len(chosen), n, n))
+        second = [np.zeros((n, n))] * len(chosen)
     for k in range(len(chosen)):
         found = {(): values[k]}
         found |= {(i,): first[k, i] for i in range(n)}
-        found |= {(i, j): second[k, i, j] for i in range(n) for j in range(n)}
+        if second[k] is not None:
+            found |= {(i, j): second[k][i, j] for i in range(n) for j in range(n)}
         yield k, found
 
 
-def _where_there_are_some(step: Any, theta: Any, data: Sequence[Any], n: int) -> Any:
-    """The Jacobians example by example; NaN where there is none, which is not counted."""
-    found = np.full((len(data[0]), n, n), math.nan)
+def _where_there_are_some(step: Any, theta: Any, data: Sequence[Any]) -> list[Any]:
+    """The Jacobians example by example; None where it is refused."""
+    found: list[Any] = [None] * len(data[0])
     for k in range(len(found)):
         with contextlib.suppress(DomainError):
             found[k] = step.jacobian(theta, *[column[k : k + 1] for column in data])[0]
@@ -149,8 +150,8 @@ def worst(op: Operation, count: int, seed: int = 0) -> Worst:
         for i, got in numbers:
             at, true = chosen[i]
             for which in true:
-                if math.isnan(got[which]) and len(which) == 2:
-                    continue  # no number was given
+                if which not in got:  # refused
+                    continue
                 key = name, ORDERS[len(which)]
                 found[key] = max(found.get(key, 0.0), units(op, at, which, float(got[which]), true))
     return found

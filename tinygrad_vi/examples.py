@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
-from tinygrad_vi.checks import ONE_EXAMPLE, ShapeError, whole_number
+from tinygrad_vi.checks import ONE_EXAMPLE, ShapeError, plain, whole_number
 from tinygrad_vi.value import Value
 
 #: refused as examples: a dictionary would give its keys, a set has no order, a text or bytes are one thing
@@ -122,11 +122,10 @@ def to_lists(X: Any) -> Any:
 
     Raises TypeError for what is no list of examples, such as a dictionary.
     """
-    X = X.to_numpy() if hasattr(X, "to_numpy") else X
-    X = X.tolist() if hasattr(X, "tolist") else X
+    X = plain(X.to_numpy() if hasattr(X, "to_numpy") else X)
     if not isinstance(X, Iterable) or isinstance(X, NO_LISTS):
         raise TypeError(f"examples come as a list or an array, one entry for each, got {X!r:.60}")
-    return [row.tolist() if hasattr(row, "tolist") else row for row in X]
+    return list(map(plain, X))
 
 
 def rows_of(X: Any, lists: list[Any]) -> list[Any]:

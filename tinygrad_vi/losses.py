@@ -24,7 +24,7 @@ from numbers import Real
 from typing import Any
 
 from tinygrad_vi import functions
-from tinygrad_vi.checks import DomainError, ShapeError, number
+from tinygrad_vi.checks import DomainError, ShapeError, number, plain
 from tinygrad_vi.functions import checked, logsumexp, take, total
 from tinygrad_vi.functions import softmax as softmax
 from tinygrad_vi.ops import log, log1p, relu, softplus, where
@@ -236,7 +236,7 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     >>> round(cross_entropy([2.0, 1.0, -1.0], [0.5, 0.5, 0.0]), 9)
     0.849012217
     """
-    logits, target = _plain(logits), _plain(target)
+    logits, target = plain(logits), plain(target)
     if not isinstance(logits, (list, tuple)) or not logits:
         raise ShapeError(f"cross_entropy takes the logits of one example as a list, got {logits!r:.60}")
     if any(isinstance(a, (list, tuple)) for a in logits):
@@ -278,7 +278,7 @@ def log_softmax(logits: Any) -> list[Any]:
     >>> [round(x, 6) for x in log_softmax([2.0, 1.0, -1.0])]
     [-0.349012, -1.349012, -3.349012]
     """
-    return functions.log_softmax(_plain(logits))
+    return functions.log_softmax(plain(logits))
 
 
 def hinge(prediction: Any, target: Any) -> Any:
@@ -333,7 +333,7 @@ def _mean(loss: Callable[[Any, Any], Any], prediction: Any, target: Any, name: s
 
 def _pairs(prediction: Any, target: Any, name: str) -> list[tuple[Any, Any]]:
     """The numbers of two equally nested lists, side by side."""
-    y, t = _plain(prediction), _plain(target)
+    y, t = plain(prediction), plain(target)
     nested = isinstance(y, (list, tuple)), isinstance(t, (list, tuple))
     if not any(nested):
         return [(_operand(y, name), _operand(t, name))]
@@ -345,10 +345,6 @@ def _pairs(prediction: Any, target: Any, name: str) -> list[tuple[Any, Any]]:
     if not y:
         raise ShapeError(f"{name} needs at least one prediction, got an empty list")
     return [pair for u, v in zip(y, t, strict=True) for pair in _pairs(u, v, name)]
-
-
-def _plain(x: Any) -> Any:
-    return x.tolist() if hasattr(x, "tolist") else x
 
 
 def _operand(x: Any, name: str) -> Any:

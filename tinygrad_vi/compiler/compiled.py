@@ -13,7 +13,7 @@ from tinygrad_vi.checks import counted, whole_number
 from tinygrad_vi.compiler.arguments import Arrangement, AsTheyAre, bound, mapped
 from tinygrad_vi.compiler.errors import GivenValues
 from tinygrad_vi.derivatives import differentiating, value_and_grad
-from tinygrad_vi.trees import Tree, leaves_of
+from tinygrad_vi.trees import Tree, distinct_leaves, leaves_of
 from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
@@ -99,13 +99,7 @@ def _checked(params: Any) -> list[Value]:
             ": call it, model.parameters()" if callable(values) else ": write [w]" if isinstance(values, Value) else ""
         )
         raise TypeError(f"params is a list of Values, got {type(values).__name__}{hint}")
-    values = leaves_of(values)
-    for p in values:
-        if not isinstance(p, Value):
-            raise TypeError(f"params holds Values, got {p!r:.60} of type {type(p).__name__}")
-        if p.parents:
-            raise ValueError(f"params holds leaves, got the result of an operation: {p!r}")
-    parameters = list(dict.fromkeys(values))
+    parameters = distinct_leaves(leaves_of(values), "params holds")
     if not parameters:
         raise ValueError("compile needs parameters to differentiate by, got none; without params= it differentiates by "
                          "the first argument")  # fmt: skip

@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import islice
 from typing import Any
 
+from tinygrad_vi.checks import plain
 from tinygrad_vi.value import Value
 
 #: a number, a word, a yes or no, or lists of them
@@ -37,7 +38,7 @@ def read(given: Any, golden: Answer) -> Answer:
         return given.data
     given = given.detach() if hasattr(given, "detach") else given  # a tensor
     given = given.to_numpy() if hasattr(given, "to_numpy") else given  # a table
-    given = given.tolist() if hasattr(given, "tolist") else given
+    given = plain(given)
     if given is None or given is ...:
         raise Unreadable("còn chỗ trống (None): điền nốt rồi kiểm tra lại")
     if isinstance(given, str):

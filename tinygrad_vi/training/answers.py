@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
-from tinygrad_vi.checks import DomainError, ShapeError, number
+from tinygrad_vi.checks import DomainError, ShapeError, number, plain
 from tinygrad_vi.losses import is_sigmoid
 from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.predict import answers
@@ -48,7 +48,7 @@ def accuracy(model: Callable[[Any], Any], X: Sequence[Any], y: Sequence[Any], th
 
 
 def _outputs(output: Any) -> list[float]:
-    output = output.tolist() if hasattr(output, "tolist") else output
+    output = plain(output)
     outputs = output if isinstance(output, (list, tuple)) else [output]
     return [number(v, "accuracy") for v in outputs]
 

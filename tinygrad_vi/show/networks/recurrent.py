@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.checks import counted, whole_number
+from tinygrad_vi.checks import counted, plain, whole_number
 from tinygrad_vi.graph import not_finite, topological_order
 from tinygrad_vi.nn.feedforward import Layer
 from tinygrad_vi.nn.module import prediction
@@ -91,7 +91,7 @@ def draw_unrolled(
 
 
 def _step(x: Any) -> list[Value]:
-    x = x.tolist() if hasattr(x, "tolist") else x
+    x = plain(x)
     return [Value(v.data if isinstance(v, Value) else v) for v in (x if isinstance(x, (list, tuple)) else [x])]
 
 
