@@ -1,5 +1,7 @@
 """Every notebook is executed from top to bottom; what is committed carries its outputs and stays small."""
 
+import ast
+import inspect
 import re
 
 import nbformat
@@ -67,6 +69,32 @@ def test_every_graph_has_a_picture_for_viewers_with_and_without_svg(path):
     ]
     assert pictures
     assert all("image/png" in data for data in pictures)
+
+
+def printed_sources(notebook):
+    """(what is printed, its source today, the cell's output) for every `print(inspect.getsource(...))` of top level."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    trees = [ast.parse("".join(line for line in cell.source.splitlines(True) if line[0] not in "%!")) for cell in cells]
+    imports = [node for tree in trees for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    names: dict = {}
+    exec(compile(ast.Module(imports, []), "<the imports of a lesson>", "exec"), names)
+    for cell, tree in zip(cells, trees, strict=True):
+        for node in tree.body:
+            match node:
+                case ast.Expr(
+                    ast.Call(ast.Name("print"), [ast.Call(ast.Attribute(ast.Name("inspect"), "getsource"), [what])])
+                ):
+                    source = inspect.getsource(eval(ast.unparse(what), names))
+                    yield ast.unparse(what), source, "".join(output.get("text", "") for output in cell.outputs)
+
+
+def test_the_source_that_a_lesson_prints_is_the_source_of_today():
+    found = 0
+    for path in NOTEBOOKS:
+        for what, source, output in printed_sources(nbformat.read(path, as_version=4)):
+            found += 1
+            assert source in output, f"{path.name} prints an older {what}: build it anew (python notebooks/build.py)"
+    assert found >= 15
 
 
 def test_there_is_a_first_notebook():
