@@ -14,14 +14,15 @@ from programs import SAME_EVERY_TIME, programs
 from tinygrad_vi import Value, exp, functions, log, losses, maximum, nn, rows, sqrt, tanh, total
 from tinygrad_vi.compiler import batch as batch_module
 from tinygrad_vi.compiler.batch import data_leaves, find_batch
-from tinygrad_vi.compiler.form import ONE, Form, from_record
+from tinygrad_vi.compiler.form import ONE, Expression, Form, from_record
 from tinygrad_vi.compiler.lift import lift
 from tinygrad_vi.compiler.reverse import gradient
+from tinygrad_vi.graph import topological_order
 
 
 def traced(loss, parameters):
     """The form of a loss with its data as leaves, the loss, and the data."""
-    leaves = data_leaves([loss], parameters)
+    leaves = data_leaves(topological_order([loss]), parameters)
     form, (y,) = from_record([loss], {v: i for i, v in enumerate([*parameters, *leaves])}, {})
     return form, y.node(), {len(parameters) + j: v.data for j, v in enumerate(leaves)}
 
@@ -496,11 +497,53 @@ def test_wrong_colours_never_make_a_wrong_batch(monkeypatch):
     assert 50 < found < 10 * len(FOUND)
 
 
+def test_a_sum_does_not_copy_its_terms_for_each_one_that_is_added(monkeypatch):
+    lists, make = {}, Expression.__init__
+
+    def noted(self, *given):
+        make(self, *given)
+        lists[id(self.terms)] = self.terms
+
+    monkeypatch.setattr(Expression, "__init__", noted)
+    w, n = Value(0.5), 2_000
+    loss = 0.0
+    for k in range(n):
+        loss = loss + (w * float(k)).tanh() - w
+    form, (y,) = from_record([loss], {w: 0}, {})
+    assert sum(len(terms) for terms in lists.values()) < 20 * n
+    assert len(form.arguments[y.node()]) == 2 * n
+
+
+@pytest.mark.parametrize("shared", ["as an output", "twice", "by a map"])
+def test_a_sum_that_is_asked_for_again_keeps_its_own_terms(shared):
+    a, b, c = Value(2.0), Value(3.0), Value(5.0)
+    s = a + b
+    longer = s + c
+    results = {"as an output": [longer, s], "twice": [longer * 2.0 + s], "by a map": [longer, s.tanh()]}[shared]
+    form, found = from_record(results, {a: 0, b: 1, c: 2}, {})
+    numbers = evaluate(form, [x.reference() for x in found], [2.0, 3.0, 5.0], ())
+    assert [float(x) for x in numbers] == pytest.approx({
+        "as an output": [10.0, 5.0], "twice": [25.0], "by a map": [10.0, math.tanh(5.0)]
+    }[shared], rel=1e-15)  # fmt: skip
+
+
+def test_a_sum_may_start_with_zero_and_be_written_in_one_line():
+    def loss(w):
+        total = 0.0
+        for x, _, t in POINTS:
+            z = w[0] * x + w[1]
+            total = total + functions.softplus(z) - t * z
+        return total / len(POINTS)
+
+    w = [Value(0.3), Value(-0.2)]
+    assert batch_of(loss(w), w) is not None
+
+
 def test_data_leaves_are_all_leaves_but_the_parameters():
     w, x = Value(2.0), Value(3.0)
     loss = 1 + (w * x - 4.0) ** 2 / x
-    assert sorted(leaf.data for leaf in data_leaves([loss], [w])) == [1.0, 3.0, 4.0]
-    assert data_leaves([w], [w]) == []
+    assert sorted(leaf.data for leaf in data_leaves(topological_order([loss]), [w])) == [1.0, 3.0, 4.0]
+    assert data_leaves([], [w]) == []
     form, y, data = traced(loss, [w])
     assert find_batch(form, y, data) is None
     assert find_batch(form, ONE, data) is None

@@ -38,7 +38,6 @@ from typing import Any
 
 from tinygrad_vi import ops, rows
 from tinygrad_vi.compiler.form import DOT, LIGHT, ONE, ORDERED, SUM_KINDS, TOTAL, Expression, Form, Kind, Term
-from tinygrad_vi.graph import topological_order
 from tinygrad_vi.rows import Operation
 from tinygrad_vi.value import Value
 
@@ -59,15 +58,22 @@ class Batch:
     inputs: list[list[float]]
 
 
-def data_leaves(outputs: Iterable[Value], parameters: Iterable[Value]) -> list[Value]:
+def data_leaves(recorded: Iterable[Value], parameters: Iterable[Value]) -> list[Value]:
     """The leaves of a record that are no parameters: data that was wrapped, and numbers that were operands.
 
+    The zeros that sums start with are none, ``total = 0; total = total + loss``: the first example has one more.
+
+    >>> from tinygrad_vi.graph import topological_order
     >>> w, x = Value(2.0), Value(3.0)
-    >>> [leaf.data for leaf in data_leaves([1 + w * x], [w])]
+    >>> [leaf.data for leaf in data_leaves(topological_order([1 + w * x]), [w])]
     [3.0, 1.0]
     """
     known = set(parameters)
-    operands = [operand for node in topological_order(outputs) for operand in node.parents]
+    nodes = list(recorded)
+    starts = [node.parents[0] for node in nodes if node.op is ops.add.operation and not node.parents[0].parents]
+    if all(leaf.data == 0.0 for leaf in starts if leaf not in known):  # or else these are data that happen to be 0
+        known.update(starts)
+    operands = [operand for node in nodes for operand in node.parents]
     return list(dict.fromkeys([leaf for leaf in operands if not leaf.parents and leaf not in known]))
 
 

@@ -296,14 +296,16 @@ class Expression:
 
     It answers to ``+ - * / **`` and to ``record``, so anything written for Values runs on it.  Sums are gathered; a
     node is made only when something else than a sum needs one.  ordered: each operation is to be rounded as written.
+    used_up: nobody else asks for it, so a longer sum may take its list of terms over: a chain of additions is linear.
     """
 
-    __slots__ = ("form", "ordered", "terms")
+    __slots__ = ("form", "ordered", "terms", "used_up")
 
     def __init__(self, form: Form, terms: list[Term], ordered: bool = False) -> None:
         self.form = form
         self.terms = terms
         self.ordered = ordered
+        self.used_up = False
 
     def reference(self) -> tuple[float, int]:
         """The expression as coefficient and node."""
@@ -401,6 +403,9 @@ class Expression:
         other.close_plain()  # a + (b + c) adds b and c first
         if any(v != ONE for _, _, v in other.terms):
             self.close_plain()  # and (a + b) + u*v first a and b
+        if self.used_up:
+            self.terms += other.terms
+            return Expression(self.form, self.terms)
         return Expression(self.form, self.terms + other.terms)
 
     def over(self, other: Expression) -> Expression:
@@ -528,6 +533,8 @@ ALGEBRA: dict[str, Callable[..., Expression]] = {
     "dot": _dot,
     ops.CHECKED.name: _checked,
 }
+#: the operations that gather terms
+SUMS = (ops.add.operation, ops.sub.operation)
 POWERS: dict[float, Callable[[Expression], Expression]] = {
     0.0: lambda x: x.form.constant(1.0),
     1.0: lambda x: x,
@@ -554,7 +561,7 @@ def from_record(
     form = Form()
     order = topological_order(outputs) if order is None else order
     uses = Counter(map(id, chain.from_iterable([node.parents for node in order])))  # a traced Value is not hashed there
-    near = _near_corners(order)
+    near, results = _near_corners(order), set(map(id, outputs))
     known: dict[Value, Expression] = {}
     for node in order:
         assert node.op is not None  # it stands in a topological order, so it was recorded
@@ -575,6 +582,7 @@ def from_record(
         found.ordered = found.ordered or node in near
         if uses[id(node)] > 1 and found.reference()[0] not in LIGHT and found.number() is None:
             found.terms = [(1.0, found.node(), ONE)]  # the product, which all its users take
+        found.used_up = node.op in SUMS and uses[id(node)] == 1 and id(node) not in results
     return form, [known.get(y) or _leaf(form, y, parameters, inputs) for y in outputs]
 
 

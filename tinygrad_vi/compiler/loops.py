@@ -28,7 +28,7 @@ def fold_loop(
     It is found by its structure, node for node; its value and gradient are compared with the recorded ones once more.
     """
     P = len(parameters)
-    leaves = data_leaves([output], parameters)
+    leaves = data_leaves(recorded, parameters)
     places = {leaf: i for i, leaf in enumerate([*parameters, *leaves])}
     form, [result] = from_record([output], places, {}, recorded)
     scale, node = result.reference()
