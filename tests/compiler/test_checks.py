@@ -568,7 +568,7 @@ def test_fit_raises_for_the_example_and_changes_nothing(backend, batch_size):
 def test_threads_lose_no_flag(monkeypatch):
     from tinygrad_vi.compiler import native
 
-    monkeypatch.setattr(native, "WORTH_A_THREAD", 0.0)
+    monkeypatch.setattr(native, "WORTH_A_THREAD", 1e-12)
     w = [Value(0.5)]
     step = compile(lambda x: tanh(log(w[0] * x)), w, backend="native", threads=2)
     X = np.ones(5000)

@@ -433,23 +433,26 @@ def test_a_sum_over_the_batch_that_examples_use(backend):
 
 
 @pytest.mark.skipif(find_spec("numba") is None, reason="threads are the native back end's")
-@pytest.mark.parametrize("N", [128, 129, 513, 4097])
+@pytest.mark.parametrize("N", [2, 9, 63, 64, 65, 128, 129, 513, 4097])
 def test_results_do_not_depend_on_the_number_of_threads(N, monkeypatch):
     from tinygrad_vi.compiler import native
 
-    monkeypatch.setattr(native, "WORTH_A_THREAD", 0.0)
+    monkeypatch.setattr(native, "WORTH_A_THREAD", 1e-12)
     model = nn.MLP(3, [5, 2], activation="tanh", seed=1)
     draw = np.random.default_rng(N)
     X, Y = draw.normal(size=(N, 3)), draw.integers(0, 2, size=N)
-    found = []
-    for threads in (1, 2):
+    found, used, run = [], set(), native.Native._on_threads
+    monkeypatch.setattr(native.Native, "_on_threads", lambda self, n, *rest: (used.add(n), run(self, n, *rest)))
+    for threads in (1, 2, 3, 40):
         step = compile(
             lambda x, y: losses.cross_entropy(model(x), y), model.parameters(), backend="native", threads=threads
         )
         for _ in range(native.KNOWN + 2):
             value, gradient = step.value_and_grad(step.theta, X, Y)
         found.append((value, gradient.tobytes(), step.each(step.theta, X, Y).tobytes()))
-    assert found[0] == found[1]
+    assert found == [found[0]] * 4
+    chunks = {2: 1, 9: 1, 63: 1, 64: 1, 65: 1, 128: 1, 129: 2, 513: 5, 4097: 11}[N]  # at most so many threads
+    assert used == {n for n in (min(chunks, 2), min(chunks, 3), min(chunks, 40)) if n > 1}
 
 
 @pytest.mark.slow
@@ -752,7 +755,7 @@ import os, sys
 import numpy as np
 from tinygrad_vi import Value, compile, tanh
 from tinygrad_vi.compiler import native
-native.WORTH_A_THREAD = 0.0
+native.WORTH_A_THREAD = 1e-12
 w = [Value(0.5), Value(0.25)]
 step = compile(lambda x: tanh(w[0] * x + w[1]), w, backend="native")
 X = np.linspace(-1.0, 1.0, 1000)

@@ -28,7 +28,7 @@ def made():
 threads = int(sys.argv[2])
 if backend == "native":
     from tinygrad_vi.compiler import native
-    native.WORTH_A_THREAD = 0.0
+    native.WORTH_A_THREAD = 1e-12
 X = np.linspace(-1.0, 1.0, 4000)
 w, shared = made()
 right = shared.value_and_grad([0.5, 0.25, -1.0], X, X)

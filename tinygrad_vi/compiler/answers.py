@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 
     #: the numbers, the shape of theta, and the trace that they come from
     Answer = tuple[Any, tuple[int, ...], Traced]
+    #: a trace, what runs a question on it, the shape of theta
+    Known = tuple[Traced, Any, tuple[int, ...]]
 
 FLOAT = np.dtype(float)
+#: shapes of data that are answered at once
+MOST_KNOWN = 64
 
 
 class Answers:
@@ -40,44 +44,58 @@ class Answers:
     def __init__(self, function: UserFunction, traces: Traces, verifies: bool, remembers: bool) -> None:
         self.function, self.traces, self.verifies, self.remembers = function, traces, verifies, remembers
         #: what answered a question, by the shapes of the arrays: the trace, the runner
-        self.known: dict[Any, tuple[Traced, Any]] = {}
+        self.known: dict[Any, Known] = {}
 
     def as_before(self, what: str, theta: Any, data: Sequence[Any]) -> Answer | None:
-        """What `ask` gives, at once, where it was asked before with arrays of these shapes.
+        """What `ask` gives, at once, where it was asked before with arrays of these shapes, or with a number.
 
         It gives None where there is more to do: something has changed, another example must be seen, a mask is drawn, a
         number is not finite.
         """
-        shapes: list[Any] = [what]
-        for x in (theta, *data):
-            if x.__class__ is not np.ndarray or x.dtype is not FLOAT:
-                return None
-            shapes.append(x.shape)
-        known = self.known.get(tuple(shapes))
-        if known is None or predicting.open or (self.function.parameters is None and differentiating()):
+        if theta.__class__ is float and not data:
+            known, theta = self.known.get((what, float)), np.array((theta,))
+        elif theta.__class__ is not np.ndarray or theta.dtype is not FLOAT:
             return None
-        traced, runner = known
+        elif not data:
+            known = self.known.get((what, theta.shape))
+        else:
+            shapes = [what, theta.shape]
+            for x in data:
+                if x.__class__ is not np.ndarray or x.dtype is not FLOAT:
+                    return None
+                shapes.append(x.shape)
+            known = self.known.get(tuple(shapes))
+        return None if known is None else self.at_once(known, theta, data)
+
+    def at_once(self, known: Known, theta: Any, data: Sequence[Any]) -> Answer | None:
+        """What is known to answer, asked again with arrays of the same shapes; None where there is more to do."""
+        if predicting.open or (self.function.parameters is None and differentiating()):
+            return None
+        traced, runner, shape = known
         if traced.dropped or not (traced.has_seen(data) and traced.holds()):
             return None
         if being_differentiated() and differentiated_by(traced.around):  # `_answer` computes that
             return None
-        arrays: Sequence[Any] = data if traced.data is None else [traced.data]
         with self.function.lock:
-            found, checksum = runner(np.ascontiguousarray(theta), arrays)
+            found, checksum = runner(np.ascontiguousarray(theta), data)
         if not math.isfinite(checksum) and not np.isfinite(found).all():
             return None
         self.traces.last = traced
-        return found[:-1] if runner.flagged else found, theta.shape, traced
+        return found[:-1] if runner.flagged else found, shape, traced
 
     def _remember(self, what: str, traced: Traced, theta: Any, data: Sequence[Any]) -> None:
         """Let `as_before` answer from now on, if these are arrays of floats and nothing is drawn."""
-        usual = all(x.__class__ is np.ndarray and x.dtype is FLOAT and x.ndim for x in (theta, *data))
-        if not usual or theta.ndim != 1 or not self.remembers or traced.keeps or predicting.open:
+        if not self.remembers or traced.keeps or predicting.open:
             return
-        if len(self.known) > 64:
-            self.known.clear()
-        shapes = what, theta.shape, *[x.shape for x in data]
-        self.known[shapes] = traced, traced.runners[what]
+        if theta.__class__ is float and not data:
+            self.known[what, float] = traced, traced.runners[what], ()
+            return
+        usual = all(x.__class__ is np.ndarray and x.dtype is FLOAT and x.ndim for x in (theta, *data))
+        if not usual or theta.ndim != 1:
+            return
+        if len(self.known) > MOST_KNOWN:
+            del self.known[next(iter(self.known))]
+        self.known[what, theta.shape, *[x.shape for x in data]] = traced, traced.runners[what], theta.shape
 
     def ask(self, what: str, theta: ArrayLike, data: Sequence[ArrayLike], v: ArrayLike | None = None) -> Answer:
         """The numbers that answer a question, a method of `Program` by its name; v: of a product."""
@@ -134,7 +152,6 @@ class Answers:
                 "or jvp"
             )
         if traced.data is not None:  # a batch was found in the function
-            arrays = [traced.data]
             if what == "jacobian":  # of the only result: the examples found are no axis of the user's
                 found, shape, traced = self.ask("value_and_gradient", theta, data)
                 return found[1:, None], shape, traced

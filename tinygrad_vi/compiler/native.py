@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from threading import RLock
 from time import perf_counter
@@ -18,6 +18,7 @@ import numpy as np
 
 from tinygrad_vi.compiler import kernel
 from tinygrad_vi.compiler.codes import END, MAPPED, PARAMETERS, UNIT
+from tinygrad_vi.compiler.entry import entry
 from tinygrad_vi.compiler.forks import compiling, give_lock
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.compiler.tables import tables
@@ -25,17 +26,24 @@ from tinygrad_vi.compiler.tables import tables
 #: examples in a block: enough to make loops long, and as few as keep about so many numbers of a block in the cache
 WIDTH, NARROWEST = 128, 32
 BLOCK = 1 << 18
-#: chunks of blocks, at most.  Each adds its sums up apart, so that it does not matter which thread computes it
-CHUNKS = 16
+#: chunks of blocks: about so many, and more where they are long.  Each adds its sums up apart, so that it does not
+#: matter which thread computes it
+CHUNKS, LONG_CHUNK, MOST_CHUNKS = 16, 8, 64
+#: batches of so many sizes keep their arrays, and of fewer where these hold so many numbers
+MOST_STORES, MOST_NUMBERS = 9, 1 << 24
 #: calls from which the time of one is known
 KNOWN = 5
-#: seconds of work from which a second thread is worth the hand-over
-WORTH_A_THREAD = 1e-3
+#: seconds of work that are worth the hand-over to a thread
+WORTH_A_THREAD = 0.5e-3
 
 
 @dataclass
 class _Store:
-    """The arrays for a batch of one size: inputs, values, sums.  alone: the shortest call of one thread, in seconds."""
+    """The arrays for a batch of one size: inputs, values, sums.
+
+    step: one call on one thread.  columns: the part of X for each array of data.  alone: the shortest call of one
+    thread, in seconds.
+    """
 
     X: Any
     M: Any
@@ -43,6 +51,8 @@ class _Store:
     width: int
     per_chunk: int
     no_rows: Any
+    step: Any
+    columns: list[Any] = field(default_factory=list)
     calls: int = 0
     alone: float = float("inf")
 
@@ -68,61 +78,72 @@ class Native:
         """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and a number, finite if they are."""
         N = len(arrays[0]) if arrays else 1
         with self.lock:
-            if N in self.stores:
-                return self._run(theta, arrays, N)
-            if len(self.stores) > 8:  # so many batch sizes keep their arrays
-                self.stores.clear()
-            self.stores[N] = self._new_store(N)
+            store = self.stores.get(N)
+            if store is not None:
+                return self._run(theta, arrays, store)
+            self._make_room()
+            store = self.stores[N] = self._new_store(arrays, N)
             with _alone(kernel.step):
-                return self._run(theta, arrays, N)
+                return self._run(theta, arrays, store)
 
-    def _run(self, theta: Any, arrays: Sequence[Any], N: int) -> tuple[Any, float]:
-        store, t = self.stores[N], self.tables
-        column = 0
-        for array in arrays:
-            if array.ndim == 1:
-                store.X[:, column] = array
-                column += 1
-                continue
-            columns = array if array.ndim == 2 else array.reshape(N, -1)
-            store.X[:, column : column + columns.shape[1]] = columns
-            column += columns.shape[1]
-        n = len(t.output_row)
-        out, mapped_out = (store.no_rows[:, 0], np.empty((n, N))) if t.mapped else (np.empty(n), store.no_rows)
-        worth_it = store.calls == KNOWN and store.alone > WORTH_A_THREAD  # until it is known, one thread
-        threads = self._threads_for(store) if worth_it else 1
-        if threads == 1:
-            start = perf_counter() if store.calls < KNOWN else 0.0
-            checksum = kernel.step(
-                *self.head, theta, store.X, self.S, store.M, store.T, store.width, store.per_chunk, self.keep,
-                mapped_out, out)  # fmt: skip
-            if store.calls < KNOWN:
-                store.calls += 1
-                store.alone = min(store.alone, perf_counter() - start)
+    def bind(self, arrays: Sequence[Any]) -> Callable[[Any], tuple[Any, float]]:
+        """The same for these data, which are laid out once: a function of theta."""
+        store = self._new_store(arrays, len(arrays[0]) if arrays else 1)
+        for column, array in zip(store.columns, arrays, strict=True):
+            column[...] = array
+        store.columns = []
+
+        def bound(theta: Any) -> tuple[Any, float]:
+            with self.lock, _alone(kernel.step):
+                return self._run(theta, (), store)
+
+        return bound
+
+    def _make_room(self) -> None:
+        """Let the stores go that were made first, when there are many or they are large."""
+        while self.stores and (len(self.stores) >= MOST_STORES or sum(map(_size, self.stores.values())) > MOST_NUMBERS):
+            del self.stores[next(iter(self.stores))]
+
+    def _run(self, theta: Any, arrays: Sequence[Any], store: _Store) -> tuple[Any, float]:
+        for column, array in zip(store.columns, arrays, strict=True):
+            column[...] = array
+        n = len(self.tables.output_row)
+        if self.tables.mapped:
+            out, mapped_out = store.no_rows[:, 0], np.empty((n, len(store.X)))
         else:
+            out, mapped_out = np.empty(n), store.no_rows
+        threads = self._threads_for(store)
+        if threads > 1:
             with _alone(kernel.after):  # the last of the three that it calls
                 self._on_threads(threads, theta, store, mapped_out, out)
             checksum = float(out.sum())
-        return (mapped_out, float(np.vdot(mapped_out, mapped_out))) if t.mapped else (out, checksum)
+        elif store.calls == KNOWN:
+            checksum = store.step(theta, mapped_out, out)
+        else:
+            start = perf_counter()
+            checksum = store.step(theta, mapped_out, out)
+            store.calls += 1
+            store.alone = min(store.alone, perf_counter() - start)
+        return (mapped_out, float(np.vdot(mapped_out, mapped_out))) if self.tables.mapped else (out, checksum)
 
     def _threads_for(self, store: _Store) -> int:
-        return min(2, len(store.T), self.threads or 2)
+        """As many as are allowed and worth it, once the time of a call is known."""
+        if store.calls < KNOWN or store.alone < 2 * WORTH_A_THREAD:
+            return 1
+        return min(self.threads or _cores(), len(store.T), int(store.alone / WORTH_A_THREAD))
 
-    def _new_store(self, N: int) -> _Store:
+    def _new_store(self, arrays: Sequence[Any], N: int) -> _Store:
         t = self.tables
         blocks = math.ceil(N / max(NARROWEST, min(WIDTH, BLOCK // t.rows)))
         width = 8 * math.ceil(N / blocks / 8) if N > 1 else 1
         blocks = math.ceil(N / width)
-        per_chunk = math.ceil(blocks / CHUNKS)
+        per_chunk = max(math.ceil(blocks / MOST_CHUNKS), min(math.ceil(blocks / CHUNKS), LONG_CHUNK))
         chunks = math.ceil(blocks / per_chunk)
-        return _Store(
-            X=np.zeros((N, t.inputs)),
-            M=_aligned((blocks if self.keep else 2, t.rows * width)),  # for each block, or for each thread
-            T=np.zeros((chunks, max(1, len(t.sum_destination)))),
-            width=width,
-            per_chunk=per_chunk,
-            no_rows=np.empty((0, N)),
-        )
+        X, T = np.zeros((N, t.inputs)), np.zeros((chunks, max(1, len(t.sum_destination))))
+        # for each block, or for each thread
+        M = _aligned((blocks if self.keep else min(chunks, self.threads or _cores()), t.rows * width))
+        step = entry(self.head, (X, self.S, M, T), (width, per_chunk, self.keep))
+        return _Store(X, M, T, width, per_chunk, np.empty((0, N)), step, _columns(X, arrays))
 
     def _on_threads(self, threads: int, theta: Any, store: _Store, mapped_out: Any, out: Any) -> None:
         """What `step` does, each chunk of blocks by the thread whose turn it is."""
@@ -143,6 +164,20 @@ class Native:
             out[:] = t.output_c * S[t.output_row]
 
 
+def _size(store: _Store) -> int:
+    return int(store.X.size + store.M.size)
+
+
+def _columns(X: Any, arrays: Sequence[Any]) -> list[Any]:
+    """The part of X for each array of data, in the shape of the array."""
+    views, start = [], 0
+    for array in arrays:
+        size = math.prod(array.shape[1:])
+        views.append(X[:, start : start + size].reshape(array.shape))  # a view: the last axis alone is cut
+        start += size
+    return views
+
+
 def _aligned(shape: tuple[int, int]) -> Any:
     """Zeros that begin at a multiple of 64 bytes, as vector instructions like it."""
     n = shape[0] * shape[1]
@@ -153,7 +188,13 @@ def _aligned(shape: tuple[int, int]) -> Any:
 
 @cache  # a forked process has the pool but not its threads: it makes its own
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, "tinygrad_vi")
+    return ThreadPoolExecutor(MOST_CHUNKS, "tinygrad_vi")
+
+
+@cache
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork

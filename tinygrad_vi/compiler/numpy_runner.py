@@ -41,6 +41,10 @@ class NumpyRunner:
             found = self._in_parts(theta, arrays, len(arrays[0]) if arrays else 1)
             return found, float(self.np.add.reduce(found, axis=None))
 
+    def bind(self, arrays: Sequence[Any]) -> Callable[[Any], Any]:
+        """The same for these data: a function of theta."""
+        return lambda theta: self(theta, arrays)
+
     def _in_parts(self, theta: Any, arrays: Sequence[Any], N: int) -> Any:
         if self.part is None or self.part >= N:
             return self._call(theta, arrays, N)

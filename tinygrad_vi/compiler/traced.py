@@ -18,6 +18,18 @@ from tinygrad_vi.trees import Tree
 from tinygrad_vi.value import Value
 
 
+class WithData:
+    """What answers a question about data that are laid out once; ``runner(theta, anything)``."""
+
+    def __init__(self, runner: Any, arrays: list[Any]) -> None:
+        self.flagged, self.checks = runner.flagged, runner.checks
+        self.run = runner.bind(arrays)
+
+    def __call__(self, theta: Any, _: Any) -> Any:
+        """The outputs, and a number that is finite if they are."""
+        return self.run(theta)
+
+
 @dataclass
 class Traced:
     """A function for data of one shape: its program, what the user calls things, how its results are nested.
@@ -95,6 +107,8 @@ class Traced:
 
             with collector_paused():
                 runner = Native(question, self.threads)
+        if self.data is not None:
+            runner = WithData(runner, [self.data])
         self.seconds[f"{what}: back end"] = perf_counter() - start
         self.runners[what] = runner
         return runner
