@@ -95,7 +95,8 @@ class Answers:
             return
         if len(self.known) > MOST_KNOWN:
             del self.known[next(iter(self.known))]
-        self.known[what, theta.shape, *[x.shape for x in data]] = traced, traced.runners[what], theta.shape
+        shapes = what, theta.shape, *[x.shape for x in data]
+        self.known[shapes] = traced, traced.runners[what], theta.shape
 
     def ask(self, what: str, theta: ArrayLike, data: Sequence[ArrayLike], v: ArrayLike | None = None) -> Answer:
         """The numbers that answer a question, a method of `Program` by its name; v: of a product."""
@@ -151,10 +152,9 @@ class Answers:
                 f"only a function with one result has a gradient; this one has the shape {traced.shape}: take jacobian "
                 "or jvp"
             )
-        if traced.data is not None:  # a batch was found in the function
-            if what == "jacobian":  # of the only result: the examples found are no axis of the user's
-                found, shape, traced = self.ask("value_and_gradient", theta, data)
-                return found[1:, None], shape, traced
+        if what == "jacobian" and traced.data is not None:  # the examples that were found are no axis of the user's
+            found, shape, traced = self.ask("value_and_gradient", theta, data)
+            return found[1:, None], shape, traced
         with self.function.lock:
             runner = traced.runner(what)
             found, checksum = runner(numbers, arrays)

@@ -47,10 +47,18 @@ class Arrangements:
         self.arranged: dict[Arrangement, Compiled] = {}
         #: the function of the columns that records among the data hold
         self.of_columns: dict[tuple[Any, ...], Compiled] = {}
+        #: how so many floats were arranged, f(2.0, 5.0)
+        self.of_floats: dict[int, tuple[Compiled, Arrangement]] = {}
 
     def made(self) -> list[Compiled]:
         """The compiled functions that answer for this one."""
         return [*self.arranged.values(), *self.of_columns.values()]
+
+    def clear(self) -> None:
+        """Forget them."""
+        self.arranged.clear()
+        self.of_columns.clear()
+        self.of_floats.clear()
 
     def unusual(self, theta: Any, data: Sequence[Any]) -> bool:
         """Whether the arguments are something else than an array of all parameters, and columns of data."""
@@ -71,6 +79,9 @@ class Arrangements:
                 return columns, AsTheyAre(), theta, data
             return None, AsTheyAre(), theta, data
         arguments = bound(self.fn, (theta, *data), named) if named else (theta, *data)
+        floats = self.argnums is None and len(arguments) > 1 and all(x.__class__ is float for x in arguments)
+        if floats and len(arguments) in self.of_floats:
+            return *self.of_floats[len(arguments)], np.array(arguments), ()
         places, single = self.places(arguments)
         if values_in([arguments[i] for i in places]):
             raise GivenValues("theta", arguments)
@@ -85,6 +96,8 @@ class Arrangements:
         if core is None:
             fn = arrangement.function(self.fn)
             core = self.arranged[arrangement] = self.make(fn, None)
+        if floats:
+            self.of_floats[len(arguments)] = core, arrangement
         return core, arrangement, numbers, tuple(rest)
 
     def arrange_with_vector(

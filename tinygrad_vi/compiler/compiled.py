@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
+    from tinygrad_vi.compiler.bound import Bound
     from tinygrad_vi.compiler.explanation import Explanation
     from tinygrad_vi.compiler.numpy_source import Written
     from tinygrad_vi.show.paper import Drawing
@@ -54,8 +55,8 @@ def compile(
     each example, or a number, which is the same for all; or a dictionary, a named tuple or a dataclass of such columns.
     backend: "native" runs one kernel of Numba loops, "numpy" the readable text in `source`, which needs only NumPy;
     "auto" takes the native one where Numba is installed.
-    threads: 1 keeps the native kernel on one thread; by default a second one joins where it pays.  Results do not
-    depend on it, to the last bit.
+    threads: of the native kernel, at most; by default as many as this process has cores.  From the size of work where
+    they pay, each takes its part of the examples.  Results do not depend on it, to the last bit.
     verify: whether the first answer to each question is compared with the function itself; see `Compiled.verify`.
 
     A compiled function gives what the function gives, or says why not.  While it is traced a Value refuses to be
@@ -118,6 +119,8 @@ class Compiled:
         step.each(theta, X, Y)               the result of each example: (N,), or (N, m) for a function with m results
         step.grad, step.jvp, step.hvp, step.hessian       further derivatives of the mean; hvp(theta, v, X, Y)
         step.jacobian(theta, X, Y)           the gradient of each example: (N, P), or (N, m, P)
+
+    ``step.bind(X, Y)`` is the function of theta alone, for these data.  ``step.clear()`` gives its memory back.
 
     All raise ShapeError for data that do not fit each other, and DomainError where a result is infinite or NaN, or
     where the function itself raises: the first such example is named, with what the function says.  A value needs no
@@ -283,6 +286,38 @@ class Compiled:
         matrix = np.stack(self._answers.columns(theta, data), axis=1)
         shape = np.shape(theta) if self.parameters is None else (len(matrix),)
         return matrix.reshape(shape + shape) if shape else _number(matrix[0, 0])
+
+    def bind(self, *data: Any, **named: Any) -> Bound:
+        """The function of theta alone, for these data, which are copied and laid out once.
+
+        For optimisers and samplers, which ask thousands of times about the same data.
+
+        >>> w = Value(0.5)
+        >>> step = compile(lambda x, t: (w * x - t) ** 2, params=[w], backend="numpy")
+        >>> error = step.bind([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
+        >>> error([0.5]), error.grad([0.5]).tolist()
+        (10.5, [-14.0])
+
+        Raises TypeError for Values among the data, and for a function that was compiled with argnums.
+        """
+        from tinygrad_vi.compiler.bound import Bound
+
+        if self.argnums is not None:
+            raise TypeError(
+                "bind takes the data behind the first argument, theta; this function was compiled with argnums="
+                f"{self.argnums!r}: compile it without, functools.partial(f, ...) for the other arguments"
+            )
+        if named:
+            behind = bound(self.fn, (*[None] * (self.parameters is None), *data), named)
+            data = behind[self.parameters is None :]
+        return Bound(self, data)
+
+    def clear(self) -> None:
+        """Forget all traces, programs and arrays: the memory is free, and the next call traces the function anew."""
+        with self._function.lock:
+            self._answers.known.clear()
+            self._traces.clear()
+            self._arrangements.clear()
 
     def verify(self, theta: ArrayLike, *data: Any, rows: int = 3) -> float:
         """Run the function itself on some rows of the data, drawn by chance, and compare value and gradient.

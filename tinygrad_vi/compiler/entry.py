@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def,no-untyped-call,import-untyped,untyped-decorator"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,import-untyped,untyped-decorator,call-arg,attr-defined"
 """One call of the kernel, with one table in place of twenty arrays.
 
 Numba asks every array that is given from Python for its address, shape and strides, 2 µs for all of `kernel.step`: ten
@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numba import carray, types
-from numba.core import config
 from numba.extending import intrinsic
 
 from tinygrad_vi.compiler import kernel
@@ -25,7 +24,7 @@ FIELDS = 3
 
 
 @intrinsic
-def _pointer(context, address):
+def _pointer(typing, address):  # noqa: ARG001  # these are what Numba gives
     """The address as a pointer."""
 
     def written(context, builder, signature, arguments):
@@ -47,7 +46,7 @@ def _lines(table, k, dtype):
 
 
 @loops
-def _step(table, theta, mapped_out, out):
+def step(table, theta, mapped_out, out):
     """`kernel.step`, with everything but the arguments of a call in the table."""
     width, per_chunk, keep = table[-3], table[-2], table[-1] != 0
     return kernel.step(
@@ -59,16 +58,16 @@ def _step(table, theta, mapped_out, out):
         _lines(table, 14, np.float64), width, per_chunk, keep, mapped_out, out)  # fmt: skip
 
 
-def entry(tables: Sequence[Any], stores: Sequence[Any], numbers: Sequence[int]) -> Any:
+def of(tables: Sequence[Any], stores: Sequence[Any], numbers: Sequence[int]) -> Any:
     """`kernel.step` as a function (theta, mapped_out, out) -> checksum.
 
     tables, stores: the arrays before and after theta, which must not move.  numbers: width, per_chunk, keep.
     """
-    if config.DISABLE_JIT:
+    if not hasattr(kernel.step, "py_func"):  # the JIT is switched off
         return lambda theta, mapped_out, out: kernel.step(*tables, theta, *stores, *numbers, mapped_out, out)
     arrays = [*tables, *stores]
     assert all(array.flags.c_contiguous for array in arrays)
     table = [x for array in arrays for x in (array.ctypes.data, *array.shape, *[0] * (2 - array.ndim))]
-    call = partial(_step, np.array([*table, *numbers], np.int64))
-    call.arrays = arrays  # type: ignore[attr-defined]  # kept alive: the table has their addresses alone
+    call = partial(step, np.array([*table, *numbers], np.int64))
+    call.arrays = arrays  # kept alive: the table has their addresses alone
     return call

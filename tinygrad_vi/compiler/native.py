@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_vi.compiler import kernel
+from tinygrad_vi.compiler import entry, kernel
 from tinygrad_vi.compiler.codes import END, MAPPED, PARAMETERS, UNIT
-from tinygrad_vi.compiler.entry import entry
 from tinygrad_vi.compiler.forks import compiling, give_lock
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.compiler.tables import tables
@@ -42,7 +41,7 @@ class _Store:
     """The arrays for a batch of one size: inputs, values, sums.
 
     step: one call on one thread.  columns: the part of X for each array of data.  alone: the shortest call of one
-    thread, in seconds.
+    thread, in seconds; short: whether it is known, and too short for more threads.
     """
 
     X: Any
@@ -54,6 +53,7 @@ class _Store:
     step: Any
     columns: list[Any] = field(default_factory=list)
     calls: int = 0
+    short: bool = False
     alone: float = float("inf")
 
 
@@ -64,7 +64,7 @@ class Native:
         self.lock: RLock  # the stores are this object's
         give_lock(self)
         self.tables, self.flagged, self.checks = tables(question), question.flagged, question.checks
-        self.threads = threads
+        self.threads, self.outputs = threads, len(self.tables.output_row)
         t = self.tables
         self.stores: dict[int, _Store] = {}
         self.S = np.zeros(t.numbers)
@@ -83,7 +83,7 @@ class Native:
                 return self._run(theta, arrays, store)
             self._make_room()
             store = self.stores[N] = self._new_store(arrays, N)
-            with _alone(kernel.step):
+            with _alone(entry.step):
                 return self._run(theta, arrays, store)
 
     def bind(self, arrays: Sequence[Any]) -> Callable[[Any], tuple[Any, float]]:
@@ -93,8 +93,11 @@ class Native:
             column[...] = array
         store.columns = []
 
+        with self.lock, _alone(entry.step):
+            self._run(np.zeros(0), (), store)  # the first call, which may compile
+
         def bound(theta: Any) -> tuple[Any, float]:
-            with self.lock, _alone(kernel.step):
+            with self.lock:
                 return self._run(theta, (), store)
 
         return bound
@@ -107,28 +110,32 @@ class Native:
     def _run(self, theta: Any, arrays: Sequence[Any], store: _Store) -> tuple[Any, float]:
         for column, array in zip(store.columns, arrays, strict=True):
             column[...] = array
-        n = len(self.tables.output_row)
         if self.tables.mapped:
-            out, mapped_out = store.no_rows[:, 0], np.empty((n, len(store.X)))
+            out, mapped_out = store.no_rows[:, 0], np.empty((self.outputs, len(store.X)))
         else:
-            out, mapped_out = np.empty(n), store.no_rows
-        threads = self._threads_for(store)
+            out, mapped_out = np.empty(self.outputs), store.no_rows
+        ask = store.step if store.short else partial(self._ask, store)
+        checksum = ask(theta, mapped_out, out)
+        return (mapped_out, float(np.vdot(mapped_out, mapped_out))) if self.tables.mapped else (out, checksum)
+
+    def _ask(self, store: _Store, theta: Any, mapped_out: Any, out: Any) -> float:
+        """One call, on as many threads as are worth it once the time of a call is known."""
+        threads = self._threads_for(store) if store.calls == KNOWN else 1
         if threads > 1:
             with _alone(kernel.after):  # the last of the three that it calls
                 self._on_threads(threads, theta, store, mapped_out, out)
-            checksum = float(out.sum())
-        elif store.calls == KNOWN:
-            checksum = store.step(theta, mapped_out, out)
-        else:
-            start = perf_counter()
-            checksum = store.step(theta, mapped_out, out)
+            return float(out.sum())
+        start = perf_counter()
+        checksum: float = store.step(theta, mapped_out, out)
+        if store.calls < KNOWN:
             store.calls += 1
             store.alone = min(store.alone, perf_counter() - start)
-        return (mapped_out, float(np.vdot(mapped_out, mapped_out))) if self.tables.mapped else (out, checksum)
+            store.short = store.calls == KNOWN and self._threads_for(store) == 1
+        return checksum
 
     def _threads_for(self, store: _Store) -> int:
-        """As many as are allowed and worth it, once the time of a call is known."""
-        if store.calls < KNOWN or store.alone < 2 * WORTH_A_THREAD:
+        """As many as are allowed, are there and are worth it."""
+        if store.alone < 2 * WORTH_A_THREAD:
             return 1
         return min(self.threads or _cores(), len(store.T), int(store.alone / WORTH_A_THREAD))
 
@@ -142,7 +149,7 @@ class Native:
         X, T = np.zeros((N, t.inputs)), np.zeros((chunks, max(1, len(t.sum_destination))))
         # for each block, or for each thread
         M = _aligned((blocks if self.keep else min(chunks, self.threads or _cores()), t.rows * width))
-        step = entry(self.head, (X, self.S, M, T), (width, per_chunk, self.keep))
+        step = entry.of(self.head, (X, self.S, M, T), (width, per_chunk, self.keep))
         return _Store(X, M, T, width, per_chunk, np.empty((0, N)), step, _columns(X, arrays))
 
     def _on_threads(self, threads: int, theta: Any, store: _Store, mapped_out: Any, out: Any) -> None:

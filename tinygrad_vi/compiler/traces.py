@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
+#: shapes of data whose programs are kept: beyond that the one that was made first is made again when it is asked for
+MOST_TRACES = 64
+
+
 class Traces:
     """The traces of one function, each for data of one shape.
 
@@ -59,6 +63,13 @@ class Traces:
                 del self.by_key[key]
             self.last = None if self.last is traced else self.last
 
+    def clear(self) -> None:
+        """Drop all traces."""
+        for traced in self.by_key.values():
+            traced.dropped = True
+        self.by_key.clear()
+        self.last = None
+
     def _key(self, theta: Any, tables: Sequence[Table]) -> Any:
         """What a trace is made for: the shape of the data, arrays or lists, and whether dropout is off."""
         shapes = [(table.arrays, table.numbers.shape[1:]) for table in tables]
@@ -79,6 +90,8 @@ class Traces:
                     with collector_paused():
                         if known is None:
                             known = self.by_key[key] = self._trace(theta, tables)
+                            while len(self.by_key) > MOST_TRACES:
+                                self.by_key.pop(next(iter(self.by_key))).dropped = True
                             if stale is not None:
                                 stale.dropped = True
                         elif known.first is not None:  # until another example is seen
