@@ -118,10 +118,11 @@ class Form:
     def node(self, kind: Kind, argument: Any, mapped: bool) -> int:
         """The node of these facts, made when it is first asked for."""
         key = kind, argument, mapped
-        is_sum = kind in SUM_KINDS
-        if is_sum and 0.0 in [c for c, _, _ in argument]:  # 0.0 == -0.0, but 1/0.0 is not 1/-0.0
-            key = kind, tuple([(repr(c), u, v) for c, u, v in argument]), mapped
         found = self._known.get(key)
+        if found is not None and kind in SUM_KINDS and 0.0 in [c for c, _, _ in argument]:
+            if repr(argument) != repr(self.arguments[found]):  # 0.0 == -0.0, but 1/0.0 is not 1/-0.0
+                key = kind, repr(argument), mapped
+                found = self._known.get(key)
         if found is None:
             found = self._known[key] = len(self.kinds)
             self.kinds.append(kind)
@@ -153,6 +154,12 @@ class Form:
         light.  mapped: whether the sum has a value for each example; by default when one of its terms has.  Only a dot
         adds up over the examples.
         """
+        if terms.__class__ is list and len(terms) == 1 and terms[0][1:] != (ONE, ONE):  # as below, at once
+            [(c, u, v)] = terms
+            u, v = (u, v) if u >= v else (v, u)
+            mapped = self.mapped[u] or self.mapped[v] if mapped is None else mapped
+            as_it_is = v == ONE and self.mapped[u] == mapped
+            return (c, u) if as_it_is else (c, self.node(DOT, ((1.0, u, v),), mapped))
         # the only term dropped is the number 0
         kept = [(c, u, v) if u >= v else (c, v, u) for c, u, v in terms if u != ONE or v != ONE or c != 0.0]
         if not kept:

@@ -103,7 +103,7 @@ class Program:
     def leaves(self, start: int = 0, count: int | None = None) -> list[int]:
         """The nodes of the parameters, or of as many further numbers."""
         count = self.parameters if count is None else count
-        return [self.form.parameter(i).node() for i in range(start, start + count)]
+        return [self.form.node("parameter", i, False) for i in range(start, start + count)]
 
     def means(self) -> list[Output]:
         """The results, averaged over the batch."""

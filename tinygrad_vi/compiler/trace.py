@@ -193,11 +193,11 @@ _lock = Lock()
 def guarded(leaves: Sequence[Value], numbers: Mapping[Value, float]) -> Iterator[None]:
     """Leaves that have other numbers for a while, in this thread or task alone: nobody else sees a parameter move."""
     own_classes = {v: v.__class__ for v in leaves if v.__class__ not in (Value, Guarded)}
-    mine = [v for v in leaves if v not in own_classes]
+    mine = [v for v in leaves if v not in own_classes] if own_classes else leaves
     before = [(v, v.data) for v in own_classes if v in numbers]  # a subclass of the user's: it cannot be guarded
     with _lock:
+        _guards.update(mine)
         for v in mine:
-            _guards[v] += 1
             v.__class__ = Guarded
     token = numbers_here.set({**numbers_here.get(), **numbers})
     try:
@@ -210,8 +210,9 @@ def guarded(leaves: Sequence[Value], numbers: Mapping[Value, float]) -> Iterator
         numbers_here.reset(token)
         with _lock:
             for v in mine:
-                _guards[v] -= 1
-                if not _guards[v]:
+                if _guards[v] > 1:
+                    _guards[v] -= 1
+                else:
                     del _guards[v]
                     v.__class__ = Value
 

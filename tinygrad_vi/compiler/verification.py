@@ -21,8 +21,8 @@ from tinygrad_vi.rows import SMALLEST_NORMAL
 from tinygrad_vi.trees import flatten
 from tinygrad_vi.value import Value
 
-#: recorded operations from which on a function is compared with itself by one value alone
-LONG = 3000
+#: operands of recorded operations from which on a function is compared with itself by one value alone
+LONG = 6000
 
 #: operations that round nothing
 EXACT = {
@@ -48,7 +48,7 @@ class Verification:
         """Compare a first answer with the function's own on three rows; of a long function the value alone, on one."""
         if what not in ("value", "value_and_gradient", "each"):
             return
-        count, long = len(self.tables[0].numbers) if self.tables else 1, self.traced.recorded > LONG
+        count, long = len(self.tables[0].numbers) if self.tables else 1, len(self.traced.record.operands) > LONG
         rows = random.Random(count).sample(range(count), min(count, 1 if long else 3))
         start = perf_counter()
         self.worst(what, rows, values_alone=long)

@@ -322,11 +322,23 @@ class _Walk:
         if isinstance(x, dict):
             self.waiting += list(x)
             self.contents.append(len(x))
-        self.waiting += entries
+        if entries and all(entry.__class__ is Value for entry in entries):
+            self._values(entries)
+        else:
+            self.waiting += entries
         if not isinstance(x, (tuple, frozenset)) and not (
             entries and all(isinstance(entry, Value) and entry in self.parameters for entry in entries)
         ):
             self.views.append(x)
+
+    def _values(self, values: list[Value]) -> None:
+        """What `_visit` does for many Values: a layer has thousands."""
+        self.contents += map(id, values)
+        new = [v for v in dict.fromkeys(values) if id(v) not in self.seen]
+        self.seen.update(map(id, new))
+        self.kept += new
+        self.values_met = True
+        self.values += [v for v in new if not v.parents and v not in self.parameters]
 
     def _from(self, module: str | None) -> None:
         """Something of a module is used: does it give something else each time?"""
