@@ -119,10 +119,9 @@ class Form:
         """The node of these facts, made when it is first asked for."""
         key = kind, argument, mapped
         found = self._known.get(key)
-        if found is not None and kind in SUM_KINDS and 0.0 in [c for c, _, _ in argument]:
-            if repr(argument) != repr(self.arguments[found]):  # 0.0 == -0.0, but 1/0.0 is not 1/-0.0
-                key = kind, repr(argument), mapped
-                found = self._known.get(key)
+        if found is not None and kind in SUM_KINDS and self._other_zeros(argument, self.arguments[found]):
+            key = kind, repr(argument), mapped
+            found = self._known.get(key)
         if found is None:
             found = self._known[key] = len(self.kinds)
             self.kinds.append(kind)
@@ -130,6 +129,11 @@ class Form:
             self.mapped.append(mapped)
             self._operands.append(_operands(kind, argument))
         return found
+
+    @staticmethod
+    def _other_zeros(terms: Sequence[Term], others: Sequence[Term]) -> bool:
+        """Whether equal terms differ in the sign of a zero: 0.0 == -0.0, but 1/0.0 is not 1/-0.0."""
+        return 0.0 in [c for c, _, _ in terms] and repr(terms) != repr(others)
 
     def parameter(self, i: int) -> Expression:
         """Parameter i, a number that is the same for all examples."""
