@@ -9,6 +9,7 @@ program        what can be asked: the mean, its gradient, each example, a Jacobi
 lift           nodes of one shape become one vector instruction
 numpy_source   the program as readable NumPy, which numpy_runner runs, made by numpy_layout (where nodes live),
                numpy_sums (which sums are matrix products) and numpy_text (what NumPy calls the operations)
+scalar_runner  a program of single numbers as plain Python, which is faster than NumPy then
 codes          the instructions of the kernel
 tables         the program as tables of numbers
 elementary     exp, log, sin ... in plain arithmetic, which vector instructions can do

@@ -53,8 +53,9 @@ def compile(
     number, an array, or a tree of them (a dictionary, a dataclass, ...), and results are nested like it; where it is
     the first by default, a list of numbers gives an array.  All other arguments are data: a table with an entry for
     each example, or a number, which is the same for all; or a dictionary, a named tuple or a dataclass of such columns.
-    backend: "native" runs one kernel of Numba loops, "numpy" the readable text in `source`, which needs only NumPy;
-    "auto" takes the native one where Numba is installed.
+    backend: "native" runs one kernel of Numba loops, "numpy" the readable text in `source`, which needs only NumPy (or,
+    where all of it are single numbers, the same as plain Python, which is faster then); "auto" takes the native one
+    where Numba is installed.
     threads: of the native kernel, at most; by default as many as this process has cores.  From the size of work where
     they pay, each takes its part of the examples.  Results do not depend on it, to the last bit.
     verify: whether the first answer to each question is compared with the function itself; see `Compiled.verify`.

@@ -28,7 +28,7 @@ class NumpyRunner:
         exec(compile(numpy_source(question, names, name), "<the NumPy text of a compiled function>", "exec"), namespace)
         for name, function in namespace.items():
             if isinstance(function, np.vectorize) and name not in DEFINED:  # a row of the user's own
-                namespace[name] = np.vectorize(_nan_where_it_raises(function.pyfunc), otypes=[float])
+                namespace[name] = np.vectorize(nan_where_it_raises(function.pyfunc), otypes=[float])
         self.function: Callable[..., Any] = namespace[name]
         self.with_gradient = with_gradient
         nodes = question.form.live([node for _, node in question.outputs])
@@ -65,8 +65,8 @@ class NumpyRunner:
         return self.np.broadcast_to(found, (len(found), N)).copy() if self.question.mapped else found[:, 0]
 
 
-def _nan_where_it_raises(value: Callable[..., float]) -> Callable[..., float]:
-    """What NumPy's own functions do; the flag of the checks tells of it."""
+def nan_where_it_raises(value: Callable[..., float]) -> Callable[..., float]:
+    """NaN where it raises, as NumPy's own functions do; the flag of the checks tells of it."""
 
     def quiet(*operands: float) -> float:
         try:

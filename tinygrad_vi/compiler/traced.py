@@ -10,6 +10,7 @@ from typing import Any
 from tinygrad_vi.compiler.numpy_layout import Names
 from tinygrad_vi.compiler.numpy_runner import NumpyRunner
 from tinygrad_vi.compiler.program import ORDER, Program, Question
+from tinygrad_vi.compiler.scalar_runner import ScalarRunner, of_numbers
 from tinygrad_vi.compiler.tables import in_the_kernel
 from tinygrad_vi.compiler.trace import Record
 from tinygrad_vi.compiler.watched import Captured, Leaves
@@ -101,7 +102,8 @@ class Traced:
         self.seconds[f"{what}: derivatives"] = perf_counter() - start
         start = perf_counter()
         if self.backend == "numpy" or not in_the_kernel(question.form):  # a row of the user's own
-            runner: Any = NumpyRunner(question, self.names, what)
+            numbers = of_numbers(question)
+            runner: Any = ScalarRunner(question) if numbers else NumpyRunner(question, self.names, what)
         else:
             from tinygrad_vi.compiler.native import Native
 
