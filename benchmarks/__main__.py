@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import compiled, eager, gpt, importing, learning, memory, scaling
+from benchmarks import compiled, eager, gpt, importing, learning, memory, scaling, sparse
 from benchmarks.measure import machine
 
 BENCHMARKS = {
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "import": importing,
     "memory": memory,
     "scaling": scaling,
+    "sparse": sparse,
 }
 
 

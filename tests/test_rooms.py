@@ -16,7 +16,7 @@ PACKAGE = Path(tinygrad_vi.__file__).parent
 
 #: from left to right; rooms of one line know nothing of each other
 ROOMS = [
-    {"checks", "elsewhere", "once", "truth"},
+    {"checks", "elsewhere", "once", "sparsity", "truth"},
     {"modes", "floats", "files"},
     {"rows", "tracing", "graph"},
     {"ops"},

@@ -82,6 +82,17 @@ def _digits(x: Any) -> int:
     return int(math.log10(2) * abs(int(x)).bit_length())
 
 
+def package(module: str, wanted_by: str) -> Any:
+    """A module of another package; ImportError that says what to install."""
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ImportError:
+        name = module.partition(".")[0]
+        raise ImportError(f"{wanted_by} needs the package {name}: pip install {name}") from None
+
+
 def plain(x: Any) -> Any:
     """Lists for an array; anything else as it is."""
     return x.tolist() if hasattr(x, "tolist") else x

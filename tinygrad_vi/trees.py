@@ -325,6 +325,27 @@ def one_level(x: Any) -> tuple[list[Any], Tree]:
     return list(inside), Tree([len(inside), (len(inside), make, detail)])
 
 
+def check_flat(tree: Tree, of: str) -> None:
+    """Raise TypeError unless the numbers have one order: a number alone, or a list, a tuple or an array of one axis.
+
+    >>> check_flat(flatten([1.0, 2.0])[1], "x")
+    """
+    *inner, last = tree.steps
+    if isinstance(last, int) or (not [step for step in inner if not isinstance(step, int)] and _is_flat(last)):
+        return
+    raise TypeError(
+        f"a sparse matrix has a row for each result and a column for each argument, in their order, but {of} nested "
+        f"like {tree!s:.60}: return one flat list, y.ravel() of an array; take one flat vector and arrange it inside "
+        "of the function, lambda v: f({'a': v[0], 'b': v[1:]}), lambda v: f(v.reshape(2, 3)); argnums=0 leaves other "
+        "arguments out. Or leave out sparse=True, and the derivatives are nested likewise"
+    )
+
+
+def _is_flat(container: Container) -> bool:
+    _, make, detail = container
+    return make is _list or make is _tuple or (make is _array and len(detail) == 1)
+
+
 def argument_names(f: Any, count: int) -> list[str]:
     """The names of the first positional arguments of a function: by its signature, else ``argument 0``."""
     try:

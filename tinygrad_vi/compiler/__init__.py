@@ -6,6 +6,7 @@ form           the record in canonical form: leaves, elementwise maps, and one c
 reverse        its derivatives, in the same form, by the rules of the operation table
 batch          the batch in a loss that loops over its examples
 program        what can be asked: the mean, its gradient, each example, a Jacobian, products with a Hessian
+entries        Jacobians and Hessians: their pattern, and how few outputs give their entries
 lift           nodes of one shape become one vector instruction
 numpy_source   the program as readable NumPy, which numpy_runner runs, made by numpy_layout (where nodes live),
                numpy_sums (which sums are matrix products) and numpy_text (what NumPy calls the operations)
@@ -16,6 +17,7 @@ elementary     exp, log, sin ... in plain arithmetic, which vector instructions 
 lanes          the inner loops in vector instructions
 kernel         the loops that run the tables
 native         their arrays, the blocks of the batch, the threads
+matrices       the entries of Jacobians and Hessians as arrays and as matrices of SciPy
 arguments      numbers, dictionaries, dataclasses as arguments: how they become theta and data
 compiled       compile() and what it returns: what the user calls
 arrangements   which compiled function answers for arguments of another kind

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_vi.compiler.blame import Blame
 from tinygrad_vi.compiler.examples import masked, only_numbers, tables_of, vector
+from tinygrad_vi.compiler.matrices import Matrix
 from tinygrad_vi.compiler.recorded import recorded_answer
 from tinygrad_vi.compiler.traced import Traced
 from tinygrad_vi.compiler.traces import Traces
@@ -102,11 +103,13 @@ class Answers:
         """The numbers that answer a question, a method of `Program` by its name; v: of a product."""
         return self._answer(what, *self._ready(theta, data), theta, data, v)
 
-    def columns(self, theta: ArrayLike, data: Sequence[ArrayLike]) -> list[Any]:
-        """The products of the Hessian with each unit vector, all with one mask of `Dropout`."""
-        only_numbers(theta)
+    def matrix(self, what: str, theta: ArrayLike, data: Sequence[ArrayLike]) -> tuple[Traced, Matrix, int]:
+        """Where the entries of a Jacobian or Hessian stand, by the trace alone, and for how many examples."""
         traced, tables = self._ready(theta, data)
-        return [self._answer("curvature", traced, tables, theta, data, unit)[0] for unit in np.eye(np.size(theta))]
+        self._check_one_result(what, traced)
+        if traced.data is None or what != "jacobian":
+            traced.runner(what)
+        return traced, traced.matrix(what), len(tables[0].numbers) if tables else 1
 
     def verify(self, theta: ArrayLike, data: Sequence[Any], rows: int) -> float:
         """The largest difference from the function itself on some rows, drawn by chance; see `Compiled.verify`."""
@@ -147,11 +150,7 @@ class Answers:
         if v is not None:
             seeds = np.zeros(len(traced.program.results) if what == "directional" else 0)
             numbers = np.concatenate([numbers, vector(v, P, "v"), seeds])
-        if what in ("value_and_gradient", "curvature") and traced.shape != ():
-            raise TypeError(
-                f"only a function with one result has a gradient; this one has the shape {traced.shape}: take jacobian "
-                "or jvp"
-            )
+        self._check_one_result(what, traced)
         if what == "jacobian" and traced.data is not None:  # the examples that were found are no axis of the user's
             found, shape, traced = self.ask("value_and_gradient", theta, data)
             return found[1:, None], shape, traced
@@ -170,3 +169,11 @@ class Answers:
         elif v is None:
             self._remember(what, traced, theta, data)
         return results, shape, traced
+
+    @staticmethod
+    def _check_one_result(what: str, traced: Traced) -> None:
+        if what in ("value_and_gradient", "curvature", "hessian") and traced.shape != ():
+            raise TypeError(
+                f"only a function with one result has a gradient; this one has the shape {traced.shape}: take jacobian "
+                "or jvp"
+            )

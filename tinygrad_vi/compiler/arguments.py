@@ -14,7 +14,7 @@ from typing import Any
 
 from tinygrad_vi.checks import ONE_EXAMPLE, ShapeError
 from tinygrad_vi.examples import Table
-from tinygrad_vi.trees import LEAF, Tree, argument_names, entries, flatten, is_array, one_level
+from tinygrad_vi.trees import LEAF, Tree, argument_names, check_flat, entries, flatten, is_array, one_level
 from tinygrad_vi.value import Value
 
 
@@ -30,7 +30,7 @@ class AsTheyAre:
         """The same."""
         return v
 
-    like = twice = vector
+    like = twice = flat = vector
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,11 @@ class Arrangement:
         if not tree.fits(wanted):
             raise ShapeError(f"the arguments are nested like {wanted!s:.60}, v like {tree!s:.60}")
         return numbers
+
+    def flat(self, theta: Any) -> Any:
+        """The same numbers, if there is but one order for them; else TypeError."""
+        check_flat(flatten(self.tree([0.0 if s is None else _zeros(s) for s in self.shapes]))[1], "the arguments are")
+        return theta
 
     def like(self, numbers: Any) -> Any:
         """Derivatives, whose last axis goes over theta, nested like the arguments: numbers as floats."""

@@ -89,7 +89,11 @@ class Blame:
             elif bad([array[middle:high] for array in arrays]).any():
                 low = middle
             else:
-                named = {"curvature": "the product with the Hessian", "directional": "the derivative along v"}
+                named = {
+                    "hessian": "the Hessian",
+                    "curvature": "the product with the Hessian",
+                    "directional": "the derivative along v",
+                }
                 return NotFinite(
                     f"{named.get(what, 'the result')} is infinite or NaN, though the value and the gradient of each "
                     "example are finite"

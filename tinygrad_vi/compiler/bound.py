@@ -59,9 +59,9 @@ class Bound:
         """The result of each example."""
         return self.step.each(theta, *self.data)
 
-    def jacobian(self, theta: Any) -> Any:
+    def jacobian(self, theta: Any, *, sparse: bool = False) -> Any:
         """The derivatives of the result of each example."""
-        return self.step.jacobian(theta, *self.data)
+        return self.step.jacobian(theta, *self.data, sparse=sparse)
 
     def jvp(self, theta: Any, v: Any) -> tuple[Any, Any]:
         """The mean and its derivative along v."""
@@ -71,9 +71,9 @@ class Bound:
         """The product of the Hessian of the mean with v."""
         return self.step.hvp(theta, v, *self.data)
 
-    def hessian(self, theta: Any) -> Any:
+    def hessian(self, theta: Any, *, sparse: bool = False) -> Any:
         """The Hessian of the mean."""
-        return self.step.hessian(theta, *self.data)
+        return self.step.hessian(theta, *self.data, sparse=sparse)
 
     def _at_once(self, what: str, theta: Any) -> Answer | None:
         """The answer of a program whose data are laid out; None where there is more to do."""

@@ -13,7 +13,7 @@ from tinygrad_vi.checks import counted, whole_number
 from tinygrad_vi.compiler.arguments import Arrangement, AsTheyAre, bound, mapped
 from tinygrad_vi.compiler.errors import GivenValues
 from tinygrad_vi.derivatives import differentiating, value_and_grad
-from tinygrad_vi.trees import Tree, distinct_leaves, leaves_of
+from tinygrad_vi.trees import Tree, check_flat, distinct_leaves, flatten, leaves_of
 from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ class Compiled:
         step.each(theta, X, Y)               the result of each example: (N,), or (N, m) for a function with m results
         step.grad, step.jvp, step.hvp, step.hessian       further derivatives of the mean; hvp(theta, v, X, Y)
         step.jacobian(theta, X, Y)           the gradient of each example: (N, P), or (N, m, P)
+        step.hessian(theta, sparse=True)     SciPy's sparse matrix, of hessian_structure; the same of jacobian
 
     ``step.bind(X, Y)`` is the function of theta alone, for these data.  ``step.clear()`` gives its memory back.
 
@@ -242,18 +243,53 @@ class Compiled:
         found, _, traced = self._answers.ask("each", self._np.zeros(0), data)
         return found.T, traced.nest
 
-    def jacobian(self, theta: Any, *data: Any, **named: Any) -> Any:
+    def jacobian(self, theta: Any, *data: Any, sparse: bool = False, **named: Any) -> Any:
         """The derivatives of each result by the parameters, for each example: (N, *shape of the result, P).
 
         Without data there is no axis for the examples.  Take residuals to `scipy.optimize.least_squares` with it.
+
+        It costs what its entries cost, of which only those are computed that can differ from 0.  With ``sparse`` they
+        come as a `scipy.sparse.csr_array` of shape (results, P), or (N * results, P) for N examples, one below the
+        other.  Their places are those of `jacobian_structure`, whatever the numbers are.  Raises TypeError for results
+        or parameters that have no order of their own, such as a dictionary, and ImportError without SciPy.
+        """
+        answer = None if named else self._as_before("jacobian", theta, data)
+        if answer is None:
+            if named or self._unusual(theta, data):
+                core, arrangement, theta, data = self._arrange(theta, data, named)
+                if core is not self:
+                    if sparse:
+                        return core.jacobian(arrangement.flat(theta), *data, sparse=True)
+                    return arrangement.like(core.jacobian(theta, *data))
+            answer = self._answers.ask("jacobian", theta, data)
+        found, shape, traced = answer
+        matrix = traced.matrix("jacobian", len(found))
+        if sparse:
+            return matrix.sparse(_flat_numbers(found, shape, traced.nest))
+        rows = (found.T if found.dtype == object else matrix.dense(found)).reshape(-1, *traced.shape, *shape)
+        return rows if mapped(data) else rows[0]
+
+    def jacobian_structure(self, theta: Any, *data: Any, **named: Any) -> tuple[Any, Any]:
+        """Rows and columns of the entries of ``jacobian(..., sparse=True)``, row by row, as IPOPT asks for them.
+
+        The pattern is that of the traced program, and needs no numbers: an entry belongs to it where the result is
+        computed from the parameter, though the derivative be 0 here or everywhere, as that of ``0.0 * x``.  A `where`
+        has the entries of both branches, a `take` those of all entries of its table.  It is the same for all calls with
+        data of one shape, as long as nothing changes that the function reads elsewhere; then it is traced again.
+
+        >>> step = compile(lambda x: [x[0] * x[1], x[2] ** 2], backend="numpy")
+        >>> rows, columns = step.jacobian_structure([1.0, 2.0, 3.0])
+        >>> rows.tolist(), columns.tolist()
+        ([0, 0, 1], [0, 1, 2])
         """
         if named or self._unusual(theta, data):
             core, arrangement, theta, data = self._arrange(theta, data, named)
             if core is not self:
-                return arrangement.like(core.jacobian(theta, *data))
-        found, shape, traced = self._answers.ask("jacobian", theta, data)
-        rows: Array = found.T.reshape(-1, *traced.shape, *shape)
-        return rows if mapped(data) else rows[0]
+                return core.jacobian_structure(arrangement.flat(theta), *data)
+        traced, matrix, N = self._answers.matrix("jacobian", theta, data)
+        _check_flat(self._np.shape(theta) if self.parameters is None else (), traced.nest)
+        rows = matrix.rows + matrix.shape[0] * self._np.arange(N)[:, None]
+        return rows.ravel(), self._np.tile(matrix.columns.astype(int), N)
 
     def jvp(self, theta: Any, v: Any, *data: Any) -> tuple[Any, Any]:
         """The mean and its derivative along v: J v, in the shape of the result."""
@@ -277,16 +313,53 @@ class Compiled:
         found, shape, _ = self._answers.ask("curvature", theta, data, v)
         return found.reshape(shape) if shape else _number(found[0])
 
-    def hessian(self, theta: Any, *data: Any, **named: Any) -> Any:
-        """The Hessian of the mean, of shape (P, P), or the shape of theta twice: P products with unit vectors."""
+    def hessian(self, theta: Any, *data: Any, sparse: bool = False, **named: Any) -> Any:
+        """The Hessian of the mean, of shape (P, P), or the shape of theta twice.
+
+        It costs what its entries cost, of which only those are computed that can differ from 0.  With ``sparse`` they
+        come as a `scipy.sparse.csr_array` of shape (P, P), both triangles, in places that are the same whatever the
+        numbers are: see `hessian_structure`.  Raises TypeError for parameters that have no order of their own, such as
+        a dictionary, and ImportError without SciPy.
+
+        >>> step = compile(lambda x: (x[0] * x[1] - x[2]) ** 2 + x[3] ** 4, backend="numpy")
+        >>> step.hessian([1.0, 2.0, 3.0, 0.0]).tolist()
+        [[8.0, 2.0, -4.0, 0.0], [2.0, 2.0, -2.0, 0.0], [-4.0, -2.0, 2.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
+        """
+        answer = None if named else self._as_before("hessian", theta, data)
+        if answer is None:
+            if named or self._unusual(theta, data):
+                core, arrangement, theta, data = self._arrange(theta, data, named)
+                if core is not self:
+                    if sparse:
+                        return core.hessian(arrangement.flat(theta), *data, sparse=True)
+                    return arrangement.twice(core.hessian(theta, *data))
+            answer = self._answers.ask("hessian", theta, data)
+        found, shape, traced = answer
+        matrix = traced.matrix("hessian", len(found))
+        if sparse:
+            return matrix.sparse(_flat_numbers(found, shape, traced.nest))
+        square = found if found.dtype == object else matrix.dense(found)
+        return square.reshape(shape + shape) if shape else _number(square.ravel()[0])
+
+    def hessian_structure(self, theta: Any, *data: Any, **named: Any) -> tuple[Any, Any]:
+        """Rows and columns of the lower triangle of ``hessian(..., sparse=True)``, row by row, as IPOPT asks for them.
+
+        The numbers that belong to them are ``scipy.sparse.tril(H, format="csr").data``.  An entry belongs to the
+        pattern where two parameters meet in anything but sums; all else is said at `jacobian_structure`.
+
+        >>> step = compile(lambda x: x[0] * x[1] + 3.0 * x[2] + x[3] ** 2, backend="numpy")
+        >>> rows, columns = step.hessian_structure([1.0, 2.0, 3.0, 4.0])
+        >>> rows.tolist(), columns.tolist()
+        ([1, 3], [0, 3])
+        """
         if named or self._unusual(theta, data):
             core, arrangement, theta, data = self._arrange(theta, data, named)
             if core is not self:
-                return arrangement.twice(core.hessian(theta, *data))
-        np = self._np
-        matrix = np.stack(self._answers.columns(theta, data), axis=1)
-        shape = np.shape(theta) if self.parameters is None else (len(matrix),)
-        return matrix.reshape(shape + shape) if shape else _number(matrix[0, 0])
+                return core.hessian_structure(arrangement.flat(theta), *data)
+        traced, matrix, _ = self._answers.matrix("hessian", theta, data)
+        _check_flat(self._np.shape(theta) if self.parameters is None else (), traced.nest)
+        rows, columns = matrix.triangle
+        return rows.astype(int), columns.astype(int)
 
     def bind(self, *data: Any, **named: Any) -> Bound:
         """The function of theta alone, for these data, which are copied and laid out once.
@@ -460,3 +533,22 @@ def _pickled_by_value() -> bool:
 
 def _number(x: Any) -> Any:
     return x if isinstance(x, Value) else float(x)
+
+
+def _flat_numbers(found: Any, theta: tuple[int, ...], nest: Tree) -> Any:
+    """The numbers of a sparse matrix; TypeError where there are Values, or no order of its rows or columns."""
+    if found.dtype == object:
+        raise TypeError(
+            "a sparse matrix holds numbers, and this derivative depends on Values by which a derivative is being taken "
+            "around it: leave out sparse=True"
+        )
+    _check_flat(theta, nest)
+    return found
+
+
+def _check_flat(theta: tuple[int, ...], nest: Tree) -> None:
+    if len(theta) > 1:
+        import numpy as np
+
+        check_flat(flatten(np.zeros(theta))[1], "the first argument is")
+    check_flat(nest, "the result is")

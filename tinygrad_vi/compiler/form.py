@@ -58,6 +58,7 @@ from typing import Any
 from tinygrad_vi import ops, rows
 from tinygrad_vi.graph import topological_order
 from tinygrad_vi.rows import Operation
+from tinygrad_vi.sparsity import reached
 from tinygrad_vi.value import Value
 
 #: (coefficient, u, v) with u >= v
@@ -240,6 +241,23 @@ class Form:
             if not reached.isdisjoint(operands[node]):
                 reached.add(node)
         return reached - leaves
+
+    def ancestors(self, node: int) -> set[int]:
+        """A node and all that it is computed from."""
+        return reached(node, self._operands.__getitem__)
+
+    def between(self, leaves: Iterable[int], last: int) -> list[int]:
+        """The nodes on the ways from some of these to the last node, in order, themselves not included.
+
+        It looks at the ancestors of the last node alone.
+        """
+        leaves, operands = set(leaves), self._operands
+        dependent, found = set(leaves), []
+        for node in sorted(self.ancestors(last)):
+            if not dependent.isdisjoint(operands[node]) and node not in leaves:
+                dependent.add(node)
+                found.append(node)
+        return found
 
     def check(self) -> None:
         """Raise AssertionError when the form breaks its own rules: for tests, after each pass."""

@@ -157,7 +157,7 @@ class Layout:
         for node, kind in enumerate(self.form.kinds):
             if kind == "parameter" and self.form.arguments[node] in parameters:
                 place[node] = parameters[self.form.arguments[node]]
-            elif kind == "input":
+            elif kind == "input" and self.form.arguments[node] < len(inputs):  # others are of another question
                 place[node] = inputs[self.form.arguments[node]]
             elif kind == "share":
                 place[node] = share, 0

@@ -14,11 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from tinygrad_vi.compiler.form import CONDITION, ONE, Expression, Form, Term
 from tinygrad_vi.compiler.reverse import gradient, partials
 from tinygrad_vi.ops import CHECKED
 from tinygrad_vi.rows import Operation
+
+if TYPE_CHECKING:
+    from tinygrad_vi.compiler.entries import Entries
 
 #: coefficient * node
 Output = tuple[float, int]
@@ -48,7 +52,7 @@ DIFFERENTIABLE = DEFINED - {"atan2", "cbrt"} | {
 TELLING = frozenset({"sqrt", "log", "sin", "cos", "abs"})
 
 #: how often each question differentiates
-ORDER = {"value": 0, "each": 0, "value_and_gradient": 1, "jacobian": 1, "directional": 1, "curvature": 2}
+ORDER = {"value": 0, "each": 0, "value_and_gradient": 1, "jacobian": 1, "directional": 1, "curvature": 2, "hessian": 2}
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Question:
 
     parameters: how many numbers the parameter vector has, any direction or seed appended to it included.  adjoint_of:
     for a node that is the derivative of the mean by another node, that other node.  flagged: whether the last output is
-    the flag of the checks, see the module.  checks: those that `Program.suspicions` asks for.
+    the flag of the checks, see the module.  checks: those that `Program.suspicions` asks for.  entries: where the
+    outputs stand in a Jacobian or Hessian, see `entries`.
     """
 
     form: Form
@@ -68,6 +73,7 @@ class Question:
     adjoint_of: Mapping[int, int] = field(default_factory=dict)
     flagged: bool = False
     checks: Sequence[Check] = ()
+    entries: Entries | None = None
 
 
 @dataclass(frozen=True)
@@ -111,26 +117,17 @@ class Program:
 
     def value(self) -> Question:
         """The mean results."""
-        return self._ask(self.means())
+        return self.ask(self.means())
 
     def value_and_gradient(self) -> Question:
         """The mean of the only result, and its derivatives by the parameters."""
         adjoint_of: dict[int, int] = {}
-        outputs = [*self.means(), *self._gradient(adjoint_of)]
+        outputs = [*self.means(), *self.gradient(adjoint_of)]
         return Question(self.form, outputs, self.parameters, self.inputs, adjoint_of=adjoint_of)
 
     def each(self) -> Question:
         """The results of each example."""
-        return self._ask([_spread(self.form, result) for result in self.results], mapped=True)
-
-    def jacobian(self) -> Question:
-        """The derivatives of each result by each parameter, for each example."""
-        rows: list[Output] = []
-        for result in self.results:
-            scale, node = _spread(self.form, result)
-            found = gradient(self.form, node, self.leaves(), seed=scale, for_each=True)
-            rows += [(c, _mapped(self.form, g)) for c, g in found]
-        return self._ask(rows, mapped=True)
+        return self.ask([_spread(self.form, result) for result in self.results], mapped=True)
 
     def directional(self) -> Question:
         """The mean results and their derivatives along v, which stands behind the parameters: J v.
@@ -140,15 +137,15 @@ class Program:
         """
         form, P, m = self.form, self.parameters, len(self.results)
         seeds = self.leaves(2 * P, m)
-        scale, weighted = self._products(self.means(), seeds)
+        scale, weighted = self.products(self.means(), seeds)
         scale, along = self._along(gradient(form, weighted, self.leaves(), seed=scale))
         derivatives = gradient(form, along, seeds, seed=scale)
-        return self._ask([*self.means(), *derivatives], further=P + m)
+        return self.ask([*self.means(), *derivatives], further=P + m)
 
     def curvature(self) -> Question:
         """The product of the Hessian of the mean with v, which stands behind the parameters: H v = d(g . v)/dp."""
-        scale, node = self._along(self._gradient())
-        return self._ask(gradient(self.form, node, self.leaves(), seed=scale), further=self.parameters)
+        scale, node = self._along(self.gradient())
+        return self.ask(gradient(self.form, node, self.leaves(), seed=scale), further=self.parameters)
 
     # --- Checks
 
@@ -178,8 +175,8 @@ class Program:
         outputs = []
         for check in checks:
             outputs.append(_spread(self.form, Expression(self.form, [(check.c, check.u, check.v)])))
-            outputs += [(1.0, _mapped(self.form, operand)) for operand in check.operands]
-        return replace(self._ask(outputs, mapped=True), checks=checks)
+            outputs += [(1.0, for_each_example(self.form, operand)) for operand in check.operands]
+        return replace(self.ask(outputs, mapped=True), checks=checks)
 
     def checks(self, order: int) -> list[Check]:
         """Where the scalar code may raise: in its operations, from order 1 on in their partial derivatives, too.
@@ -225,20 +222,22 @@ class Program:
                         found[node] = None
         return found
 
-    def _gradient(self, adjoint_of: dict[int, int] | None = None) -> list[Output]:
+    def gradient(self, adjoint_of: dict[int, int] | None = None) -> list[Output]:
+        """The derivatives of the mean of the only result by the parameters."""
         [(scale, node)] = self.means()
         return gradient(self.form, node, self.leaves(), seed=scale, adjoint_of=adjoint_of)
 
     def _along(self, slopes: Sequence[Output]) -> Output:
         """g . v"""
-        return self._products(slopes, self.leaves(self.parameters))
+        return self.products(slopes, self.leaves(self.parameters))
 
-    def _products(self, outputs: Sequence[Output], nodes: Sequence[int]) -> Output:
+    def products(self, outputs: Sequence[Output], nodes: Sequence[int], mapped: bool = False) -> Output:
         """The sum of each output times its node; nothing comes from an output that is the constant 0."""
         pairs = [(output, node) for output, node in zip(outputs, nodes, strict=True) if output[0] != 0.0]
-        return self.form.contract([(*self.form.light(*output), node) for output, node in pairs], False)
+        return self.form.contract([(*self.form.light(*output), node) for output, node in pairs], mapped)
 
-    def _ask(self, outputs: Sequence[Output], *, mapped: bool = False, further: int = 0) -> Question:
+    def ask(self, outputs: Sequence[Output], *, mapped: bool = False, further: int = 0) -> Question:
+        """These outputs.  further: how many numbers stand behind the parameters."""
         return Question(self.form, outputs, self.parameters + further, self.inputs, mapped)
 
 
@@ -260,10 +259,11 @@ def _spread(form: Form, result: Expression) -> Output:
     """A result with a value for each example, even where it is the same for all of them."""
     result.close_plain()
     scale, node = form.contract(result.terms)
-    return scale, _mapped(form, node)
+    return scale, for_each_example(form, node)
 
 
-def _mapped(form: Form, node: int) -> int:
+def for_each_example(form: Form, node: int) -> int:
+    """The node, or a copy of it for each example."""
     return node if form.mapped[node] else form.node("dot", ((1.0, node, ONE),), True)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_vi.compiler.arguments import by_example
 from tinygrad_vi.compiler.examples import example, factors, floats, like
 from tinygrad_vi.compiler.user_function import UserFunction
-from tinygrad_vi.derivatives import differentiable, hvp, jacobian, jvp, value_and_grad
+from tinygrad_vi.derivatives import differentiable, hessian, hvp, jacobian, jvp, value_and_grad
 from tinygrad_vi.examples import Table, as_values
 from tinygrad_vi.functions import total
 from tinygrad_vi.modes import dropping
@@ -84,6 +84,8 @@ def recorded_answer(
             found = [*zip(*of_rows, strict=True)]
         elif what == "directional":
             found = [x for part in jvp(means, (start,), (flatten(floats(v), "v")[0],)) for x in part]
+        elif what == "hessian":
+            found = [x for row in hessian(lambda leaves: means(leaves)[0])(start) for x in row]
         else:
             found = hvp(lambda leaves: means(leaves)[0])(start, flatten(floats(v), "v")[0])
     recorded: Any = np.array(found, dtype=object)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from tinygrad_vi.compiler.form import LIGHT, ONE, SUM_KINDS, Expression, Form, Term
 from tinygrad_vi.rows import Operation
@@ -33,10 +34,10 @@ def gradient(
     down, for each new node that is a derivative, by which node.
     """
     adjoints: dict[int, list[Term]] = defaultdict(list, {output: [(seed, ONE, ONE)]})
-    on_the_way = form.dependent(wanted, output)
-    reached = on_the_way.union(wanted)
-    for y in range(output, ONE, -1):
-        if y not in adjoints or y not in on_the_way:  # a wanted node is not differentiated further
+    on_the_way = form.between(wanted, output)  # a wanted node is not differentiated further
+    reached = {*on_the_way, *wanted}
+    for y in reversed(on_the_way):
+        if y not in adjoints:
             continue
         scale, adjoint = form.contract(adjoints.pop(y), None if for_each else form.mapped[y])
         if scale == 0.0:
@@ -99,3 +100,24 @@ def partials(form: Form, y: int) -> list[Expression]:
     assert isinstance(op, Operation)
     found = op.partials(*[Expression(form, [(1.0, node, ONE)]) for node in (y, *operands)])
     return [x if isinstance(x, Expression) else form.constant(x) for x in found]
+
+
+def through(form: Form, y: int) -> Sequence[int]:
+    """The operands through which a derivative may flow back from a node: all but those of a partial that is 0."""
+    op, operands = form.kinds[y], form.operands(y)
+    if not isinstance(op, Operation) or not (silent := _silent(op)):
+        return operands
+    return [operand for i, operand in enumerate(operands) if i not in silent]
+
+
+@lru_cache(1000)
+def _silent(op: Operation) -> frozenset[int]:
+    """The places of operands by which the partial derivative is 0 everywhere: the condition of where, all of step."""
+    if op.arity is None:
+        return frozenset()
+    form = Form()
+    y = form.node(op, tuple([form.parameter(i).node() for i in range(op.arity)]), False)
+    try:
+        return frozenset([i for i, partial in enumerate(partials(form, y)) if partial.number() == 0.0])
+    except Exception:  # a rule of the user's: what is wrong with it is said where its derivative is taken
+        return frozenset()

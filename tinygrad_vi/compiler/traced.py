@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+from tinygrad_vi.compiler.entries import Entries, hessian, jacobian
+from tinygrad_vi.compiler.matrices import InSweeps, Matrix
 from tinygrad_vi.compiler.numpy_layout import Names
 from tinygrad_vi.compiler.numpy_runner import NumpyRunner
 from tinygrad_vi.compiler.program import ORDER, Program, Question
@@ -17,6 +19,8 @@ from tinygrad_vi.compiler.watched import Captured, Leaves
 from tinygrad_vi.graph import collector_paused
 from tinygrad_vi.trees import Tree
 from tinygrad_vi.value import Value
+
+MATRICES = {"jacobian": jacobian, "hessian": hessian}
 
 
 class WithData:
@@ -46,8 +50,8 @@ class Traced:
     are a single example, while no other one has been seen.  moved: whether it was traced again, with the parameters
     moved.  dropped: another trace has taken its place.
 
-    runners: what answers each question.  verified: the questions whose first answer was compared with the function's
-    own.
+    runners: what answers each question.  matrices: where its entries stand.  verified: the questions whose
+    first answer was compared with the function's own.
     """
 
     program: Program
@@ -66,6 +70,7 @@ class Traced:
     keeps: list[float]
     around: list[Value]
     runners: dict[str, Callable[[Any, list[Any]], Any]] = field(default_factory=dict)
+    matrices: dict[str, Matrix] = field(default_factory=dict)
     verified: set[str] = field(default_factory=set)
     moved: bool = False
     alone: list[bytes] | None = None
@@ -85,12 +90,22 @@ class Traced:
         return "value_and_gradient" if self.shape == () else "each"
 
     def ask(self, what: str) -> Question:
-        """A question, which is a method of `Program`, by its name."""
+        """A question by its name: a Jacobian, a Hessian, or a method of `Program`."""
+        if what in MATRICES:
+            return MATRICES[what](self.program)
         question: Question = getattr(self.program, what)()
         return question
 
+    def matrix(self, what: str, count: int | None = None) -> Matrix:
+        """Where the numbers stand that answer a question, of which there are so many: its entries, or all."""
+        known = self.matrices.get(what)
+        if known is not None and count in (None, known.count):
+            return known
+        P, m = self.program.parameters, len(self.program.results) if what == "jacobian" else self.program.parameters
+        return Matrix(Entries([[*range(P)]] * m, P))
+
     def runner(self, what: str) -> Any:
-        """What answers a question, a method of `Program` by name; made when it is first asked."""
+        """What answers a question, by its name; made when it is first asked."""
         if what in self.runners:
             return self.runners[what]
         start = perf_counter()
@@ -102,8 +117,8 @@ class Traced:
         self.seconds[f"{what}: derivatives"] = perf_counter() - start
         start = perf_counter()
         if self.backend == "numpy" or not in_the_kernel(question.form):  # a row of the user's own
-            numbers = of_numbers(question)
-            runner: Any = ScalarRunner(question) if numbers else NumpyRunner(question, self.names, what)
+            numbers, names = of_numbers(question), _with_seeds(self.names, question)
+            runner: Any = ScalarRunner(question) if numbers else NumpyRunner(question, names, what)
         else:
             from tinygrad_vi.compiler.native import Native
 
@@ -111,6 +126,18 @@ class Traced:
                 runner = Native(question, self.threads)
         if self.data is not None:
             runner = WithData(runner, [self.data])
+        if question.entries is not None:
+            self.matrices[what] = Matrix(question.entries)
+            if question.entries.sweeps is not None:
+                runner = InSweeps(runner, question.entries.sweeps, mapped=what == "jacobian")
         self.seconds[f"{what}: back end"] = perf_counter() - start
         self.runners[what] = runner
         return runner
+
+
+def _with_seeds(names: Names, question: Question) -> Names:
+    """The names of the arguments, and of the seeds where they are inputs."""
+    sweeps = question.entries.sweeps if question.entries is not None else None
+    if sweeps is None or sweeps.behind:
+        return names
+    return Names(names.parameters, [*names.arguments, ("seeds_", sweeps.seeds)])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.checks import DomainError, ShapeError, at_least, whole_number
+from tinygrad_vi.checks import DomainError, ShapeError, at_least, package, whole_number
 from tinygrad_vi.derivatives import check_alone, differentiable, training
 from tinygrad_vi.graph import not_finite, topological_order
 from tinygrad_vi.optim.rules import _name_in, parameters_of
@@ -39,7 +39,7 @@ def minimize(
     >>> round(w.data, 6), result.success
     (2.0, True)
     """
-    np, scipy_optimize = _import("numpy", "minimize"), _import("scipy.optimize", "minimize")
+    np, scipy_optimize = package("numpy", "minimize"), package("scipy.optimize", "minimize")
     parameters = _leaves(parameters)
     start = [p.data for p in parameters]
     y, gradient = _evaluate(loss, parameters)  # an error at the start is raised to the caller
@@ -118,8 +118,8 @@ def levenberg_marquardt(
     >>> round(w.data, 9), round(result.cost, 6)
     (0.76671035, 0.105833)
     """
-    np = _import("numpy", "levenberg_marquardt")
-    scipy_optimize = _import("scipy.optimize", "levenberg_marquardt")
+    np = package("numpy", "levenberg_marquardt")
+    scipy_optimize = package("scipy.optimize", "levenberg_marquardt")
     parameters = _leaves(parameters)
     start = [p.data for p in parameters]
 
@@ -192,16 +192,6 @@ def _damped_step(r: Any, J: Any, damping: float) -> Any:
             "give a damping above 0"
         )
     return np.linalg.lstsq(scaled, np.concatenate([r, np.zeros(J.shape[1])]), rcond=None)[0] / size
-
-
-def _import(module: str, wanted_by: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(module)
-    except ImportError:
-        package = module.partition(".")[0]
-        raise ImportError(f"{wanted_by} needs the package {package}: pip install {package}") from None
 
 
 def _leaves(parameters: Iterable[Value]) -> list[Value]:
