@@ -19,7 +19,7 @@ ROOMS = [
     {"checks", "elsewhere", "once", "sparsity", "truth"},
     {"modes", "floats", "files"},
     {"rows", "tracing", "graph"},
-    {"ops"},
+    {"ops", "conditions"},
     {"functions", "copies"},
     {"value"},
     {"kinds", "tape", "trees", "expression"},

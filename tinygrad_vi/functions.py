@@ -8,13 +8,12 @@ from typing import Any
 
 from tinygrad_vi import floats, modes
 from tinygrad_vi.checks import DomainError, ShapeError, entries, number
+from tinygrad_vi.conditions import CHECKED
 from tinygrad_vi.ops import (
-    CHECKED,
     _elu,
     _leaky_relu,
     _logsumexp_row,
     _softmax,
-    _total_row,
     abs_,
     dot_row,
     erfc,
@@ -28,6 +27,7 @@ from tinygrad_vi.ops import (
     sqrt,
     stop_gradient,
     tanh,
+    total_row,
     where,
 )
 from tinygrad_vi.rows import apply
@@ -254,7 +254,7 @@ def total(xs: Iterable[Any]) -> Any:
     >>> total([1.0, 2.0, 4.0])
     7.0
     """
-    return _total_row(*(xs if isinstance(xs, Set) else entries(xs, "total")))
+    return total_row(*(xs if isinstance(xs, Set) else entries(xs, "total")))
 
 
 def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygrad_vi import ops, value
+from tinygrad_vi.conditions import EQUAL
 from tinygrad_vi.rows import Operation
 from tinygrad_vi.tracing import (
     numbers_here,
@@ -118,10 +119,10 @@ class Condition(Traced):
 
     __and__ = __rand__ = _combined(lambda x, y: x * y)  # type: ignore[assignment]
     __or__ = __ror__ = _combined(lambda x, y: ops.maximum(x, y))  # type: ignore[assignment]
-    __xor__ = __rxor__ = _combined(lambda x, y: Value.record(ops.EQUAL, Value.record(ops.EQUAL, x, y), 0.0))  # type: ignore[assignment]
+    __xor__ = __rxor__ = _combined(lambda x, y: Value.record(EQUAL, Value.record(EQUAL, x, y), 0.0))  # type: ignore[assignment]
 
     def __invert__(self) -> Condition:  # type: ignore[override]
-        return condition(ops.EQUAL, self, 0.0)
+        return condition(EQUAL, self, 0.0)
 
     def __index__(self) -> int:  # (a, b)[x > 0]
         refuse_a_traced_condition()

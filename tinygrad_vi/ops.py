@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import wraps
 from typing import Any
 
@@ -426,7 +426,7 @@ def _choose(*operands: Any) -> Any:
 where = _choose
 
 # any number of operands in one node
-_total_row = row("total", floats.total, lambda out, *xs: (1.0,) * len(xs),
+total_row = row("total", floats.total, lambda out, *xs: (1.0,) * len(xs),
                  "The sum of all operands, rounded once.  Partials 1.",
                  symbol="Σ", text=" + ".join, latex=" + ".join, binds=1, arity=None, role="add: distributor",
                  domain="operands whose sum is a number",
@@ -517,7 +517,7 @@ def _write_dot(times: str, operands: Sequence[str]) -> str:
 def _softmax(out: Any, xs: Sequence[Any]) -> tuple[Any, ...]:
     """exp(x - out) for each x.  Divided by their sum, which differs from 1 by the rounding of out."""
     weights = [exp(x - out) for x in xs]
-    norm = _total_row(*weights)
+    norm = total_row(*weights)
     return tuple([weight / norm for weight in weights])
 
 
@@ -600,29 +600,3 @@ def _elu(alpha: float) -> Operation:
 OPERATIONS["leaky_relu"] = _leaky_relu(0.01)
 OPERATIONS["elu"] = _elu(1.0)
 BUILT_IN.update(OPERATIONS, FAMILIES)
-
-
-def _checked(x: float, ok: float) -> float:
-    if not ok >= 0.0:
-        raise ValueError
-    return x
-
-
-#: no rows of the table: they stand in the records of functions that are being compiled, and nowhere else
-CHECKED = new_row("<checked>", _checked, (1.0, 0.0), "x where y >= 0, else an error.", symbol="✓", arity=2,
-                    domain="y >= 0")  # fmt: skip
-
-
-def _compared(name: str, sign: str, latex: str, compare: Callable[[float, float], bool]) -> Operation:
-    return new_row(name, lambda x, y: 1.0 if compare(x, y) else 0.0, (0.0, 0.0),
-                      f"1 where x {sign} y, else 0; 0 where one of them is NaN.  Derivative 0, at the jump too.",
-                      symbol=sign, text=f"({{0}} {sign} {{1}})", latex=rf"\left[{{0}} {latex} {{1}}\right]",
-                      arity=2)  # fmt: skip
-
-
-LESS = _compared("less", "<", "<", operator.lt)
-LESS_EQUAL = _compared("less_equal", "<=", r"\le", operator.le)
-EQUAL = _compared("equal", "==", "=", operator.eq)
-#: what may stand in a record without being found by its name
-NAMELESS = frozenset({CHECKED, LESS, LESS_EQUAL, EQUAL})
-BUILT_IN.update(op.name for op in NAMELESS)  # compiled programs go by these names

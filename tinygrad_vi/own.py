@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from tinygrad_vi import modes, ops, rows
 from tinygrad_vi.checks import DomainError, ShapeError, counted, number
+from tinygrad_vi.conditions import EQUAL, LESS, LESS_EQUAL
 from tinygrad_vi.rows import Function, Operation, new_row, operand_names
 from tinygrad_vi.tape import SUBSCRIPTS
 from tinygrad_vi.tracing import being_traced, tracer_here
@@ -33,7 +34,15 @@ Rule = Callable[..., Any]
 
 
 def operation(
-    *, partials: Any, name: str = "", symbol: str = "", latex: str = "", domain: str = ""
+    function: Any = None,
+    /,
+    *,
+    partials: Any = None,
+    name: str = "",
+    symbol: str = "",
+    latex: str = "",
+    domain: str = "",
+    **elsewhere: Any,
 ) -> Callable[[Callable[..., float]], Function]:
     """Make an operation out of a function of numbers: ``@operation(partials=...)`` above it.
 
@@ -48,6 +57,14 @@ def operation(
     name: how it is called in errors, formulas and compiled programs; that of the function when left out.  symbol: what
     a drawing shows.  latex: how it is written, ``{0}`` and ``{1}`` standing for the operands, other braces doubled.
     domain: where it is defined, as an error says it: ``"x > 0"``.
+
+    What other systems call it, each only where that system is to have it.  formula: the function in arithmetic and
+    functions of tinygrad_vi, from which `show.three_ways` has its formula, the step-through page its recomputation and
+    PyTorch its tensor; the function itself serves where it is so written (``abs(x)`` and not ``math.fabs(x)``, no
+    ``if``).  Each of them may have its own instead: sympy: on SymPy's formulas, ``lambda x: sympy.LambertW(x)``;
+    pytorch: on tensors; javascript: a text with ``{0}``, ``"Math.atan({0})"``.  numpy: a text for compiled functions,
+    ``"np.arctan({0})"``, which is then run on whole arrays, where the function itself runs on one number after the
+    other.  The text of NumPy is compared with the function in the first answers, the others at the point shown.
 
     It works in `Value.backward`, forward mode and derivatives of any order, in pictures and tables, and in compiled
     functions, there by NumPy, one number after the other: the native kernel has the built-in operations alone.
@@ -65,6 +82,15 @@ def operation(
     >>> softsign_of(1.0), grad(softsign_of)(3.0), grad(grad(softsign_of))(3.0)
     (0.5, 0.0625, -0.03125)
     """
+    if partials is None or function is not None:
+        raise TypeError(
+            "an operation needs its derivative beside it: write @operation(partials=lambda out, x: ...) above the "
+            "function, one partial derivative for each operand"
+            + ("" if function is None else f"; got {function!r:.60} alone")
+        )
+    unknown = sorted(elsewhere.keys() - {"formula", "numpy", "sympy", "pytorch", "javascript"})
+    if unknown:
+        raise TypeError(f"operation() has no {unknown[0]}=: see help(tinygrad_vi.operation)")
 
     def decorate(function: Callable[..., float]) -> Function:
         called = name or getattr(function, "__name__", "")
@@ -80,6 +106,7 @@ def operation(
         made = rows.row(
             called, value, rule.by_kind, inspect.getdoc(function) or f"{called}, an operation of the user's own.",
             symbol=symbol, latex=latex, arity=arity, domain=domain, taught=rule.taught,
+            **{"formula": function, **elsewhere},
         )  # fmt: skip
         made.__wrapped__ = function  # type: ignore[attr-defined]
         made.__module__ = getattr(function, "__module__", None) or __name__
@@ -126,7 +153,7 @@ class _Rule:
         except TypeError:
             if _kind(out) is not object:
                 raise
-        return _unwritten(self.name, out, operands)
+        return unwritten(self.name, out, operands)
 
     def _number(self, p: Any) -> float:
         return _result(p, self.name, "a partial of")
@@ -155,7 +182,7 @@ def _kind(x: Any) -> type:
     return object if hasattr(x, "record") else float
 
 
-def _unwritten(name: str, out: Any, operands: Sequence[Any]) -> tuple[Any, ...]:
+def unwritten(name: str, out: Any, operands: Sequence[Any]) -> tuple[Any, ...]:
     """The partials of an operation as formulas that only name them: f′(x), or ∂₂f(x, y)."""
 
     def named(i: int) -> Operation:
@@ -379,7 +406,12 @@ class _Call:
         return repr(self._arguments(xs))[1:-1].rstrip(",")[:60]
 
     def _row(self, k: int) -> Operation:
+        def on_numbers(*operands: Any) -> NoReturn:  # noqa: ARG001
+            raise TypeError(f"{self.name} has a derivative of its own and runs on numbers")
+
         def partials(out: Any, *operands: Any) -> tuple[Any, ...]:
+            if _kind(out) is object:
+                on_numbers()
             if Value not in map(_kind, (out, *operands)):
                 return tuple(self._slopes(tuple(operands))[k])
             outs = [out if j == k else Value.record(self._row(j), *operands) for j in range(len(self.found))]
@@ -389,12 +421,12 @@ class _Call:
             return tuple([p if isinstance(p, Value) else _result(p, self.name, "a derivative of") for p in slopes])
 
         def taught(out: Any, *operands: Any) -> tuple[Any, ...]:
-            return _unwritten(name, out, operands) if _kind(out) is object else partials(out, *operands)
+            return unwritten(name, out, operands) if _kind(out) is object else partials(out, *operands)
 
         name = self.name if self.nest_results == LEAF else f"{self.name}[{k}]"
         return new_row(
             name, lambda *xs: self._results(xs)[k], partials, f"{name}, with a derivative of the user's own.",
-            arity=self.constants.count(None), taught=taught, domain="",
+            arity=self.constants.count(None), taught=taught, domain="", formula=on_numbers,
         )  # fmt: skip
 
 
@@ -435,6 +467,37 @@ def _on_values(name: str, what: str, operands: Sequence[Value]) -> Iterator[None
     finally:
         for node in tracer.nodes:
             node.__class__ = Value
+
+
+LONGEST_FORMULA = 1000
+
+
+def written_out(op: Operation, names: Callable[[Operation], Callable[..., Any]], *operands: Any) -> Any:
+    """An operation on things of another system that has no name for it: its formula, on what the system's names give.
+
+    names: from an operation of the formula to the system's function.  Raises TypeError where the formula asks for
+    numbers, as ``math.exp(x)`` does, or decides by them.
+    """
+    try:
+        found = op.formula(*[Formula(_Thing(x, names)) for x in operands])
+        return found.inner.thing if isinstance(found, Formula) else number(found, op.name)
+    except Exception as error:  # the user's function may raise anything
+        raise TypeError(f"the formula of {op.name} asks for numbers: {error}") from error
+
+
+class _Thing:
+    """Something of another system that takes part in operations, and of how many it is made, written out."""
+
+    def __init__(self, thing: Any, names: Callable[[Operation], Callable[..., Any]], size: int = 0) -> None:
+        self.thing, self.names, self.size = thing, names, size
+
+    def record(self, op: Operation, *operands: Any) -> _Thing:
+        """What the other system's function gives."""
+        size = 1 + sum(x.size for x in operands if isinstance(x, _Thing))
+        if size > LONGEST_FORMULA:  # a loop, such as Newton's method
+            raise TypeError(f"it has more than {LONGEST_FORMULA:,} operations, written out")
+        things = [x.thing if isinstance(x, _Thing) else x for x in operands]
+        return _Thing(self.names(op)(*things), self.names, size)
 
 
 class Formula:
@@ -506,19 +569,19 @@ class Formula:
         raise TypeError("it has no number here that could be a condition")
 
     def __lt__(self, other: Any) -> Comparison:
-        return Comparison.ask(ops.LESS, self, other)
+        return Comparison.ask(LESS, self, other)
 
     def __le__(self, other: Any) -> Comparison:
-        return Comparison.ask(ops.LESS_EQUAL, self, other)
+        return Comparison.ask(LESS_EQUAL, self, other)
 
     def __gt__(self, other: Any) -> Comparison:
-        return Comparison.ask(ops.LESS, other, self)
+        return Comparison.ask(LESS, other, self)
 
     def __ge__(self, other: Any) -> Comparison:
-        return Comparison.ask(ops.LESS_EQUAL, other, self)
+        return Comparison.ask(LESS_EQUAL, other, self)
 
     def __eq__(self, other: object) -> Comparison:  # type: ignore[override]
-        return Comparison.ask(ops.EQUAL, self, other)
+        return Comparison.ask(EQUAL, self, other)
 
     def __ne__(self, other: object) -> Comparison:  # type: ignore[override]
         return ~(self == other)
@@ -544,7 +607,7 @@ class Comparison(Formula):
         return self.ask(ops.maximum.operation, self, other)
 
     def __xor__(self, other: Comparison) -> Comparison:
-        return self.ask(ops.EQUAL, self.ask(ops.EQUAL, self, other), 0.0)
+        return self.ask(EQUAL, self.ask(EQUAL, self, other), 0.0)
 
     def __invert__(self) -> Comparison:
-        return self.ask(ops.EQUAL, self, 0.0)
+        return self.ask(EQUAL, self, 0.0)

@@ -61,6 +61,17 @@ class Operation:
     #: ``flows(flow, out, *operands)``: each partial times a flow, for rows whose partials may leave the range of floats
     #: where such a product does not: -x/y**2 is 0 at y = 1e200
     flows: Rule | None = None
+    #: what makes the rows of its family, one for each constant; None for a row that stands alone
+    kin: Any = None
+    #: the operation written with others, for systems that have no name for it; the value, where it is so written
+    formula: Callable[..., Any]
+    #: what other systems call it, where the row is not built-in: from the texts of the operands to NumPy's and
+    #: JavaScript's text, on SymPy's formulas, on PyTorch's tensors.  Their names of built-in rows stand beside what
+    #: speaks to them
+    numpy: Writer | None = None
+    javascript: Writer | None = None
+    sympy: Callable[..., Any] | None = None
+    pytorch: Callable[..., Any] | None = None
 
     def __init__(self, **facts: Any) -> None:
         vars(self).update(facts)
@@ -69,8 +80,13 @@ class Operation:
         raise AttributeError(f"a row of the table does not change: {name} of {self!r} cannot be set")
 
     def changed(self, **facts: Any) -> Operation:
-        """Another row with some other facts, outside of the table."""
-        return Operation(**{**vars(self), **facts})
+        """Another row with some other facts, outside of the table and of every family."""
+        return Operation(**{**vars(self), "kin": None, **facts})
+
+    @property
+    def key(self) -> Any:
+        """What a table of operations has it under: the row itself, or its family."""
+        return self if self.kin is None else self.kin
 
     def __repr__(self) -> str:
         return f"<operation {self.name}{list(self.constants) or ''}>"
@@ -78,7 +94,12 @@ class Operation:
     @property
     def in_table(self) -> bool:
         """Whether its name (with its constants) leads to it: not to one that another row has replaced since."""
-        return self in _TABLE
+        return self in _TABLE and (self.kin is None or FAMILIES.get(self.name) is self.kin)
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it is a row of `ops`, and not one that is only called like it."""
+        return self.name in BUILT_IN and self.in_table
 
     def __reduce__(self) -> tuple[Any, ...]:  # rows are unique: pickles find the row again
         if not self.in_table:
@@ -127,6 +148,16 @@ def _find(name: str, *constants: float) -> Operation:
     raise ValueError(f"there is no row {name!r} here: import the module that makes it with @operation first")
 
 
+def table_keys() -> dict[str, Any]:
+    """The built-in rows and families by name, as `Operation.key` gives them."""
+    return {name: FAMILIES.get(name) or OPERATIONS[name] for name in (*OPERATIONS, *FAMILIES) if name in BUILT_IN}
+
+
+def key_of(name: str) -> Any:
+    """The key of a built-in row, for tables that are written by name and read by row."""
+    return table_keys()[name]
+
+
 def new_row(
     name: str,
     value: Callable[..., float],
@@ -145,12 +176,25 @@ def new_row(
     taught: Rule | None = None,
     role: str = "",
     flows: Rule | None = None,
+    formula: Callable[..., Any] | None = None,
+    numpy: str | Writer = "",
+    javascript: str | Writer = "",
+    sympy: Callable[..., Any] | None = None,
+    pytorch: Callable[..., Any] | None = None,
 ) -> Operation:
     """Make a row outside of the table, with a call such as ``tanh(x)`` as the default way to write it.
 
     It works, records and is drawn like any other.  `row` puts one into the table, where pickles and compiled programs
     look for it.  A row with the domain "" says why it failed in the words of the error that its value raised.
+
+    Raises TypeError for a fact that is of another kind than `Operation` says.
     """
+    for fact, given in {"formula": formula, "sympy": sympy, "pytorch": pytorch}.items():
+        if given is not None and not callable(given):
+            raise TypeError(f"{fact}= of {name} is a function of the operands, lambda x: ..., got {given!r:.60}")
+    for fact, text_of in {"numpy": numpy, "javascript": javascript}.items():
+        if text_of and arity is None:
+            raise TypeError(f"{fact}= is for a fixed number of operands, and {name} takes any number of them")
     constant = partials if isinstance(partials, tuple) else None
     written = [write_constant(c) for c in constants]
     rule = partials if callable(partials) else lambda out, *operands: constant
@@ -172,6 +216,11 @@ def new_row(
         role=role,
         constant_partials=constant,
         flows=flows,
+        formula=formula or value,
+        numpy=_writer(numpy) if numpy else None,
+        javascript=_writer(javascript) if javascript else None,
+        sympy=sympy,
+        pytorch=pytorch,
     )
 
 
@@ -223,8 +272,7 @@ def row(name: str, value: Callable[..., float], partials: Rule | tuple[float, ..
     Raises ValueError for the name of a built-in row, for which pictures, formulas and compiled programs would take it.
     A row of the user's own (see `tinygrad_vi.operation`) may be made again: the new one replaces it.
     """
-    if name in BUILT_IN:
-        raise ValueError(f"{name!r} is a built-in operation: give the new row another name")
+    _check_free(name)
     op, table = new_row(name, value, partials, doc, **facts), OWN if BUILT_IN else OPERATIONS
     if name in table:
         _TABLE.discard(table[name])
@@ -248,6 +296,11 @@ def row(name: str, value: Callable[..., float], partials: Rule | tuple[float, ..
     function.__doc__ = _docstring(op)
     function.operation = op
     return function  # type: ignore[no-any-return]
+
+
+def _check_free(name: str) -> None:
+    if name in BUILT_IN:
+        raise ValueError(f"{name!r} is a built-in operation: give the new row another name")
 
 
 def apply(op: Operation, *operands: Any) -> Any:
@@ -318,9 +371,9 @@ def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:
     except (ArithmeticError, ValueError) as error:
         return DomainError(f"{call} needs {domain}, got {got}" if domain else f"{call} failed, got {got}: {error}")
     advice = ""
-    if op.name == "pow" and xs[0] < 0.0:
+    if op is OPERATIONS.get("pow") and xs[0] < 0.0:
         advice = f"; for a base below 0 write the exponent as a plain number, {names[0]} ** 3"
-    elif op.name == "pow" and xs[0] == 0.0 and float(xs[1]).is_integer():
+    elif op is OPERATIONS.get("pow") and xs[0] == 0.0 and float(xs[1]).is_integer():
         advice = f"; an exponent that is a constant can be written as a plain number, {names[0]} ** 3"
     return DomainError(f"{call} has no finite derivative at {got}{advice}; inside no_grad() it still has its value")
 
@@ -394,14 +447,21 @@ def as_tuple(x: Any) -> tuple[float, ...]:
 
 
 def family(make: Callable[[float], Operation]) -> Callable[[float], Operation]:
-    """Rows for each constant, made when they are first asked for, and kept."""
+    """Rows for each constant, made when they are first asked for, and kept.
+
+    Raises ValueError for the name of a built-in row.
+    """
+    name = make.__name__.lstrip("_")
+    _check_free(name)
 
     @lru_cache(maxsize=4096)
     @wraps(make)
     def cached(constant: float) -> Operation:
-        op = make(constant)
+        op = make(constant).changed(kin=cached)
+        if op.name != name:
+            raise ValueError(f"a row of the family {name!r} has its name, got {op.name!r}")
         _TABLE.add(op)
         return op
 
-    FAMILIES[make.__name__.lstrip("_")] = cached
+    FAMILIES[name] = cached
     return cached

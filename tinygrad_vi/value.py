@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tinygrad_vi import checks, copies, floats, functions, modes, ops
 from tinygrad_vi.checks import number
+from tinygrad_vi.conditions import EQUAL, LESS, LESS_EQUAL
 from tinygrad_vi.elsewhere import OWN_OPERATIONS, Elsewhere, micrograds
 from tinygrad_vi.graph import (
     NOT_COMPUTED,
@@ -482,10 +483,10 @@ class Value:
             return Value.record(ops.pow_.operation, base, self)
         return Value.record(ops.exponential(base), self)
 
-    __lt__, __le__ = _comparison(operator.lt, ops.LESS), _comparison(operator.le, ops.LESS_EQUAL)
-    __gt__ = _comparison(operator.gt, ops.LESS, swapped=True)
-    __ge__ = _comparison(operator.ge, ops.LESS_EQUAL, swapped=True)
-    __eq__ = _comparison(operator.eq, ops.EQUAL)  # of something else than a number: False
+    __lt__, __le__ = _comparison(operator.lt, LESS), _comparison(operator.le, LESS_EQUAL)
+    __gt__ = _comparison(operator.gt, LESS, swapped=True)
+    __ge__ = _comparison(operator.ge, LESS_EQUAL, swapped=True)
+    __eq__ = _comparison(operator.eq, EQUAL)  # of something else than a number: False
 
     def __ne__(self, other: object) -> Any:
         equal = self.__eq__(other)

@@ -13,6 +13,7 @@ from tinygrad_vi import (
     TrainingError,
     Value,
     atan,
+    conditions,
     dot,
     exp,
     fit,
@@ -41,8 +42,7 @@ from tinygrad_vi import (
     value_and_grad,
     where,
 )
-from tinygrad_vi.compiler import compile
-from tinygrad_vi.compiler import program as compiler_program
+from tinygrad_vi.compiler import compile, known
 from tinygrad_vi.rows import FAMILIES, OPERATIONS, row
 
 BACKENDS = [
@@ -230,7 +230,7 @@ UNBOUNDED = [*HOSTILE, math.inf, -math.inf, math.nan]
 
 def rows(names):
     families = [FAMILIES["leaky_relu"](0.2), FAMILIES["elu"](0.7), ops.exponential(2.0), ops.exponential(0.5)]
-    return [op for op in (*OPERATIONS.values(), *families) if op.name in names]
+    return [op for op in (*OPERATIONS.values(), *families) if op.key in names]
 
 
 def operands_of(op, numbers):
@@ -240,13 +240,13 @@ def operands_of(op, numbers):
     return [tuple(draw.choice(numbers, op.arity or 3).tolist()) for _ in range(400)]
 
 
-@pytest.mark.parametrize("op", rows(compiler_program.DEFINED), ids=str)
+@pytest.mark.parametrize("op", rows(known.DEFINED), ids=str)
 def test_what_is_called_defined_has_a_value_for_every_float(op):
     for xs in operands_of(op, UNBOUNDED):
         op.value(*xs)
 
 
-@pytest.mark.parametrize("op", rows(compiler_program.DIFFERENTIABLE), ids=str)
+@pytest.mark.parametrize("op", rows(known.DIFFERENTIABLE), ids=str)
 def test_what_is_called_smooth_has_derivatives_wherever_it_has_a_value(op):
     for xs in operands_of(op, HOSTILE):
         try:
@@ -538,7 +538,7 @@ def test_scalar_code_records_no_checks():
     y = losses.hinge(Value(0.5), Value(1.0)) + take([Value(1.0), Value(2.0)], Value(1.0))
     from tinygrad_vi.graph import topological_order
 
-    assert ops.CHECKED not in {node.op for node in topological_order([y])}
+    assert conditions.CHECKED not in {node.op for node in topological_order([y])}
 
 
 # --- fit, threads, parts --------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_vi import ops, rows
+from tinygrad_vi import ops
 from tinygrad_vi.compiler.form import DOT, LIGHT, ONE, ORDERED, SUM_KINDS, TOTAL, Expression, Form, Kind, Term
 from tinygrad_vi.rows import Operation
 from tinygrad_vi.value import Value
@@ -372,7 +372,7 @@ def _common_sum(
 
 def _sum(form: Form, expressions: Sequence[Expression], kind: Kind = DOT) -> Expression:
     if kind == TOTAL and expressions:
-        return expressions[0].record(rows.OPERATIONS["total"], *expressions)
+        return expressions[0].record(ops.total_row.operation, *expressions)
     return Expression(form, [term for x in expressions for term in x.terms], kind == ORDERED)
 
 

@@ -4,14 +4,11 @@
 #: of a row
 DOT, DOT4, SUM, SUM8, TOTAL = range(5)
 
-# Maps: one operation on each number.  An instruction has the name of its row in the table of operations.
+# Maps: one operation on each number.  An instruction has the name of its row in the table of operations (see `known`).
 (DIV, POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH,
  TANH, SECH, BELL, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM,
  WHERE, LOGSUMEXP, STOP_GRADIENT, LESS, LESS_EQUAL, EQUAL, MOD, FLOORDIV, LOG2, LOG10, CBRT, HYPOT, ATAN2, ASINH,
  ACOSH, ATANH, SOFTSIGN, SIGN, FLOOR, CEIL, ROUND, ERFINV, NDTRI) = range(TOTAL + 1, TOTAL + 58)  # fmt: skip
-
-#: the instruction of a row, by the name of the row
-CODES = {name.lower(): code for name, code in [*globals().items()] if name.isupper() and code > TOTAL}
 
 #: tanh and sech of one row at once; the second destination is in B
 TANH_AND_SECH = NDTRI + 1

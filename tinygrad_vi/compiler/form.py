@@ -56,6 +56,8 @@ from operator import add, itemgetter
 from typing import Any
 
 from tinygrad_vi import ops, rows
+from tinygrad_vi.compiler.known import DECIDING, SMOOTH
+from tinygrad_vi.conditions import CHECKED, NAMELESS
 from tinygrad_vi.graph import topological_order
 from tinygrad_vi.rows import Operation
 from tinygrad_vi.sparsity import reached
@@ -71,18 +73,6 @@ ONE = 0
 DOT, ORDERED, TOTAL = SUM_KINDS = ("dot", "ordered", "total")
 #: an ordered sum of more terms becomes a dot, which runs as a product of matrices
 FEW = 8
-#: maps without corners and without edges of their domain: a last bit of their operand is a last bit of their result
-SMOOTH = {
-    "exp", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "sech", "bell", "erf", "erfc", "sigmoid",
-    "softplus", "silu", "gelu", "logsumexp", "exponential",
-    "asinh", "softsign",
-}  # fmt: skip
-#: for maps that only some operands can bring to a corner or an edge: these operands
-DECIDING: dict[str, Callable[[list[Any]], list[Any]]] = {
-    "div": lambda xs: xs[1:],
-    "where": lambda xs: xs[:1],
-    ops.CHECKED.name: lambda xs: xs[1:],
-}
 LIGHT = frozenset([sign * 2.0**k for k in range(-4, 5) for sign in (1.0, -1.0)])
 SMALLEST_FACTOR, LARGEST_FACTOR = 2.0**-500, 2.0**500
 
@@ -549,18 +539,18 @@ def _checked(x: Expression, ok: Expression) -> Expression:
 
 
 #: what becomes of `checked`: computed as a sqrt, but without the check of its derivative that a user's sqrt has
-CONDITION = ops.sqrt.operation.changed(doc="A number unless x is below 0 or NaN.")
+CONDITION = ops.sqrt.operation.changed(doc="A number unless x is below 0 or NaN.", kin=ops.sqrt.operation)
 
 #: the operations that are sums and products
-ALGEBRA: dict[str, Callable[..., Expression]] = {
-    "add": Expression.plus,
-    "sub": lambda x, y: x.plus(y.scaled(-1.0)),
-    "neg": lambda x: x.scaled(-1.0),
-    "mul": Expression.times,
-    "div": Expression.over,
-    "total": lambda *xs: _watched(_total(*xs)),
-    "dot": _dot,
-    ops.CHECKED.name: _checked,
+ALGEBRA: dict[Any, Callable[..., Expression]] = {
+    ops.add.operation: Expression.plus,
+    ops.sub.operation: lambda x, y: x.plus(y.scaled(-1.0)),
+    ops.neg.operation: lambda x: x.scaled(-1.0),
+    ops.mul.operation: Expression.times,
+    ops.div.operation: Expression.over,
+    ops.total_row.operation: lambda *xs: _watched(_total(*xs)),
+    ops.dot_row.operation: _dot,
+    CHECKED: _checked,
 }
 #: the operations that gather terms
 SUMS = (ops.add.operation, ops.sub.operation)
@@ -572,7 +562,7 @@ POWERS: dict[float, Callable[[Expression], Expression]] = {
 
 
 def _algebra(op: Operation) -> Callable[..., Expression] | None:
-    return POWERS.get(op.constants[0]) if op.name == "power" else ALGEBRA.get(op.name)
+    return POWERS.get(op.constants[0]) if op.key is ops.power else ALGEBRA.get(op)
 
 
 def from_record(
@@ -594,7 +584,7 @@ def from_record(
     known: dict[Value, Expression] = {}
     for node in order:
         assert node.op is not None  # it stands in a topological order, so it was recorded
-        if not (node.op.in_table or node.op in ops.NAMELESS):
+        if not (node.op.in_table or node.op in NAMELESS):
             raise TypeError(
                 f"a compiled function finds an operation by its name, and {node.op.name!r} does not lead to this one: "
                 "another one was made since. Give each a name of its own: @operation(name=..., partials=...)"
@@ -625,9 +615,9 @@ def _near_corners(order: Sequence[Value]) -> set[Value]:
         op, deciding = node.op, list(node.parents)
         assert op is not None
         if node not in near:
-            if op.name in SMOOTH or (_algebra(op) is not None and op.name not in DECIDING):
+            if op.key in SMOOTH or (_algebra(op) is not None and op not in DECIDING):
                 continue
-            deciding = DECIDING.get(op.name, list)(deciding)
+            deciding = DECIDING.get(op, list)(deciding)
         near.update([parent for parent in deciding if parent.op is not None])
     return near
 
@@ -637,10 +627,10 @@ def _keep_apart(op: Operation, operands: Sequence[Expression]) -> None:
 
     Where both sides are sums, both are nodes: two equal sums are then computed by one rule, and their difference is 0.
     """
-    if op.name == "total":
+    if op is ops.total_row.operation:
         return
     first, *others = operands
-    if op.name in ("add", "sub") and others[0].is_sum():
+    if op in (ops.add.operation, ops.sub.operation) and others[0].is_sum():
         first.close()
     for x in others:
         if len(x.terms) > 1:

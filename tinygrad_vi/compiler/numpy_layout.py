@@ -20,7 +20,7 @@ from unicodedata import normalize
 from tinygrad_vi.compiler.form import ONE
 from tinygrad_vi.compiler.numpy_text import CALL, RESERVED, Array, Text, call
 from tinygrad_vi.compiler.program import Question
-from tinygrad_vi.rows import BUILT_IN, Operation
+from tinygrad_vi.rows import Operation
 
 
 @dataclass
@@ -81,10 +81,9 @@ class Layout:
         self.question, self.form, self.arguments = question, question.form, names.arguments
         self.constants: dict[str, str] = {}
         self.numbered: Counter[str] = Counter()
-        operations = {kind.name for kind in self.form.kinds if isinstance(kind, Operation)}
-        self.taken = RESERVED | (operations & BUILT_IN) | {name for name, _ in names.arguments}
-        own = sorted(operations - BUILT_IN)
-        self.called = {name: name for name in operations} | {name: self.name(name, numbered=False) for name in own}
+        operations = [kind for kind in dict.fromkeys(self.form.kinds) if isinstance(kind, Operation)]
+        self.taken = RESERVED | {op.name for op in operations if op.is_built_in} | {name for name, _ in names.arguments}
+        self.called = {op: op.name if op.is_built_in else self.name(op.name, numbered=False) for op in operations}
         self.all_parameters = Array("p", question.parameters)
         self.blocks = self._find_blocks(names.parameters)
         self.place = self._place_leaves()

@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tinygrad_vi.compiler.known import DEFINED
 from tinygrad_vi.compiler.numpy_layout import Names
 from tinygrad_vi.compiler.numpy_source import numpy_source
-from tinygrad_vi.compiler.program import DEFINED, Question
+from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.compiler.tables import stages_of
+from tinygrad_vi.rows import Operation
 
 #: numbers in the arrays of one call, about: larger batches are run in parts
 AT_ONCE = 4_000_000
+NEVER_RAISING = {op.value for op in DEFINED if isinstance(op, Operation)}
 
 
 class NumpyRunner:
@@ -27,7 +30,7 @@ class NumpyRunner:
         namespace: dict[str, Any] = {}
         exec(compile(numpy_source(question, names, name), "<the NumPy text of a compiled function>", "exec"), namespace)
         for name, function in namespace.items():
-            if isinstance(function, np.vectorize) and name not in DEFINED:  # a row of the user's own
+            if isinstance(function, np.vectorize) and function.pyfunc not in NEVER_RAISING:  # a row of the user's own
                 namespace[name] = np.vectorize(nan_where_it_raises(function.pyfunc), otypes=[float])
         self.function: Callable[..., Any] = namespace[name]
         self.with_gradient = with_gradient

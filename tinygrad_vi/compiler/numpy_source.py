@@ -26,6 +26,7 @@ from tinygrad_vi.compiler.numpy_layout import Layout, Names
 from tinygrad_vi.compiler.numpy_sums import Segment
 from tinygrad_vi.compiler.numpy_text import (
     CALL,
+    DEFINED_HERE,
     DEFINITIONS,
     PRODUCT,
     SIGNATURES,
@@ -41,10 +42,11 @@ from tinygrad_vi.compiler.numpy_text import (
     times,
 )
 from tinygrad_vi.compiler.program import Question
-from tinygrad_vi.rows import BUILT_IN, Operation
+from tinygrad_vi.ops import power
+from tinygrad_vi.rows import Operation, Writer, key_of, operand_names
 
 #: results of these operations are called h, as hidden units are
-HIDDEN = ("tanh", "relu", "sigmoid", "gelu", "silu", "elu", "leaky_relu", "softplus", "sin")
+HIDDEN = {*map(key_of, ("tanh", "relu", "sigmoid", "gelu", "silu", "elu", "leaky_relu", "softplus", "sin"))}
 
 #: kinds of terms that one sum is written with; where there are more, rows are gathered
 LONGEST_SUM = 30
@@ -82,8 +84,12 @@ def written(question: Question, names: Names, function: str = "value_and_gradien
     return Written(text, sizes, question.form, writer.places())
 
 
-def _table(operation: str) -> str:
-    return "OPERATIONS" if operation in BUILT_IN else "OWN"
+def _table(op: Operation) -> str:
+    return "FAMILIES" if op.kin is not None else "OPERATIONS" if op.is_built_in else "OWN"
+
+
+def _looked_up(op: Operation) -> str:
+    return f'{_table(op)}["{op.name}"]' + (f"({', '.join(map(repr, op.constants))})" if op.kin is not None else "")
 
 
 class _Writer:
@@ -95,8 +101,9 @@ class _Writer:
         self.np = np
         self.question, self.form, self.arguments = question, question.form, names.arguments
         self.layout = Layout(question, names)
-        #: the operations that have to be defined
-        self.needed: set[str] = set()
+        #: the functions that have to be defined, and the rows that are computed entry by entry or by a text of theirs
+        self.defined: set[str] = set()
+        self.entrywise: dict[Operation, None] = {}
         self.root: Array | None = None
         #: what the function returns is made of these lines
         self.final: list[tuple[str, Text]] = []
@@ -110,7 +117,7 @@ class _Writer:
     def _instruction(self, instruction: Instruction) -> None:
         nodes = sorted(instruction.nodes, key=self._order)
         if isinstance(instruction.kind, Operation):
-            wish = "h" if instruction.kind.name in HIDDEN else "t"
+            wish = "h" if instruction.kind.key in HIDDEN else "t"
             array = self.layout.line(wish, Array("", len(nodes), expression=self._map(instruction.kind, nodes)), nodes)
         elif instruction.kind == ORDERED:
             array = self._ordered(nodes, instruction.mapped)
@@ -135,13 +142,15 @@ class _Writer:
 
     def _map(self, op: Operation, nodes: Sequence[int]) -> Text:
         operands = self.np.array([self.form.arguments[node] for node in nodes])
-        template, binds, needed = WRITTEN.get(op.name, ("", CALL, SUM))
-        if op.name in DEFINITIONS or op.name not in WRITTEN:
-            self.needed.add(op.name)
-        if op.name == "power" and op.constants[0] == -1.0:
+        template, binds, needed = WRITTEN.get(op.key, ("", CALL, SUM))
+        if op.key in DEFINED_HERE:
+            self.defined.add(DEFINED_HERE[op.key])
+        elif op.key not in WRITTEN:
+            self.entrywise[op] = None
+        if op.key is power and op.constants[0] == -1.0:
             template, binds = "1 / {}", PRODUCT
         if not template:
-            template = f"{self.layout.called[op.name]}({', '.join(['{}'] * operands.shape[1])})"
+            template = f"{self.layout.called[op]}({', '.join(['{}'] * operands.shape[1])})"
         template = template.replace("{c}", number(op.constants[0]) if op.constants else "")
         numbers = [self._constant(column) for column in operands.T]
         if None not in numbers:  # nothing in it has the shape of the rows
@@ -167,7 +176,7 @@ class _Writer:
         return self.layout.line("a" if mapped else "s", Array("", len(nodes), expression=expression), nodes)
 
     def _total(self, nodes: Sequence[int], mapped: bool) -> Array:
-        self.needed.add("total")
+        self.defined.add("total")
         terms = Segment(self.layout, [self._terms(node) for node in nodes], mapped)
         expression = call("total({})", terms.products())
         return self.layout.line("t" if mapped else "s", Array("", len(nodes), expression=expression), nodes)
@@ -235,21 +244,27 @@ class _Writer:
         ]
         result = "value.item(), gradient" if function == "value_and_gradient" else "results"
         lines = ["import numpy as np"]
-        for name in sorted(self.needed):
-            if name in DEFINITIONS:
-                lines += ["", "", f"def {name}({SIGNATURES.get(name, 'x')}):", f"    {DEFINITIONS[name]}"]
-        entrywise = [  # erf, or a row of the user's own
-            f'{self.layout.called[name]} = np.vectorize({_table(name)}["{name}"].value, otypes=[float])'
-            for name in sorted(self.needed - set(DEFINITIONS))
-        ]
+        for name in sorted(self.defined):
+            lines += ["", "", f"def {name}({SIGNATURES.get(name, 'x')}):", f"    {DEFINITIONS[name]}"]
+        for op in self.entrywise:
+            if op.numpy is not None:
+                lines += ["", "", *self._own_text(op, op.numpy)]
+        entrywise = [op for op in self.entrywise if op.numpy is None]  # erf, or a row of the user's own
         if entrywise:
-            tables = sorted({_table(name) for name in self.needed - set(DEFINITIONS)})
-            lines[1:1] = ["", f"from tinygrad_vi.rows import {', '.join(tables)}"]
-        constants = entrywise + [f"{name} = {numbers}" for numbers, name in self.layout.constants.items()]
+            lines[1:1] = ["", f"from tinygrad_vi.rows import {', '.join(sorted({*map(_table, entrywise)}))}"]
+        constants = [
+            f"{self.layout.called[op]} = np.vectorize({_looked_up(op)}.value, otypes=[float])" for op in entrywise
+        ]
+        constants += [f"{name} = {numbers}" for numbers, name in self.layout.constants.items()]
         lines += ["", "", *constants] if constants else []
         lines += ["", "", f"def {function}({', '.join(['theta', *[name for name, _ in self.arguments]])}):"]
         lines += [f"    {line}" for line in (*head, *body, f"return {result}")]
         return "\n".join(lines)
+
+    def _own_text(self, op: Operation, write: Writer) -> list[str]:
+        """The definition of a row of the user's own that has a text for NumPy."""
+        operands = operand_names(op.arity or 0)
+        return [f"def {self.layout.called[op]}({', '.join(operands)}):", f"    return {write(operands)}"]
 
     def _inline(self, final: Sequence[Text]) -> None:
         """What is used once, as a whole, and is short stands where it is used."""

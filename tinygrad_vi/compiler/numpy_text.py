@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tinygrad_vi.compiler.form import LIGHT
+from tinygrad_vi.conditions import EQUAL, LESS, LESS_EQUAL
+from tinygrad_vi.rows import key_of
 
 SUM, PRODUCT, MATMUL, POWER, CALL = range(1, 6)
 
@@ -107,58 +110,38 @@ def number(c: float) -> str:
 # --- What NumPy calls the operations ----------------------------------------------------------------------------------
 
 #: a template, how tightly it binds, and how tightly its operands must; {c} is the constant of a family
-WRITTEN: dict[str, tuple[str, int, int]] = {
-    "abs": ("np.abs({})", CALL, SUM),
-    "acos": ("np.arccos({})", CALL, SUM),
-    "asin": ("np.arcsin({})", CALL, SUM),
-    "atan": ("np.arctan({})", CALL, SUM),
-    "acosh": ("np.arccosh({})", CALL, SUM),
-    "asinh": ("np.arcsinh({})", CALL, SUM),
-    "atan2": ("np.arctan2({} + 0.0, {} + 0.0)", CALL, SUM),
-    "atanh": ("np.arctanh({})", CALL, SUM),
-    "div": ("{} / {}", PRODUCT, POWER),
-    "elu": ("elu({}, {c})", CALL, SUM),
-    "exponential": ("{c} ** {}", POWER, CALL),
-    "floordiv": ("np.floor_divide({}, {})", CALL, SUM),  # -x // y is not -(x // y)
-    "hypot": ("np.hypot({}, {})", CALL, SUM),
-    "leaky_relu": ("leaky_relu({}, {c})", CALL, SUM),
-    "maximum": ("np.maximum({}, {})", CALL, SUM),
-    "minimum": ("np.minimum({}, {})", CALL, SUM),
+WRITTEN: dict[Any, tuple[str, int, int]] = {
     **{
-        name: (f"np.where({{}} {sign} {{}}, 1.0, 0.0)", CALL, SUM)
-        for name, sign in (("less", "<"), ("less_equal", "<="), ("equal", "=="))
-    },
-    "mod": ("np.mod({}, {})", CALL, SUM),
-    "pow": ("{} ** {}", POWER, CALL),
-    "power": ("{} ** {c}", POWER, CALL),
-    "relu": ("np.maximum({}, 0)", CALL, SUM),
-    "round": ("np.rint({})", CALL, SUM),
-    "stop_gradient": ("np.positive({})", CALL, SUM),
-    **{
-        name: (f"np.{name}({{}})", CALL, SUM)
+        key_of(name): (f"np.{name}({{}})", CALL, SUM)
         for name in (
-            "exp",
-            "expm1",
-            "log",
-            "log1p",
-            "sqrt",
-            "sin",
-            "cos",
-            "tan",
-            "sinh",
-            "cosh",
-            "tanh",
-            "log2",
-            "log10",
-            "cbrt",
-            "sign",
-            "floor",
-            "ceil",
+            "abs", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "log2", "log10",
+            "cbrt", "sign", "floor", "ceil",
         )
     },
-}
+    **{key_of(name): (f"np.{name}({{}}, {{}})", CALL, SUM) for name in ("hypot", "maximum", "minimum", "mod")},
+    **{
+        key_of(ours): (f"np.{numpys}({{}})", CALL, SUM)
+        for ours, numpys in {
+            "acos": "arccos", "asin": "arcsin", "atan": "arctan", "acosh": "arccosh", "asinh": "arcsinh",
+            "atanh": "arctanh", "round": "rint", "stop_gradient": "positive",
+        }.items()
+    },
+    **{
+        row: (f"np.where({{}} {sign} {{}}, 1.0, 0.0)", CALL, SUM)
+        for row, sign in ((LESS, "<"), (LESS_EQUAL, "<="), (EQUAL, "=="))
+    },
+    key_of("atan2"): ("np.arctan2({} + 0.0, {} + 0.0)", CALL, SUM),
+    key_of("div"): ("{} / {}", PRODUCT, POWER),
+    key_of("elu"): ("elu({}, {c})", CALL, SUM),
+    key_of("exponential"): ("{c} ** {}", POWER, CALL),
+    key_of("floordiv"): ("np.floor_divide({}, {})", CALL, SUM),  # -x // y is not -(x // y)
+    key_of("leaky_relu"): ("leaky_relu({}, {c})", CALL, SUM),
+    key_of("pow"): ("{} ** {}", POWER, CALL),
+    key_of("power"): ("{} ** {c}", POWER, CALL),
+    key_of("relu"): ("np.maximum({}, 0)", CALL, SUM),
+}  # fmt: skip
 
-#: functions that NumPy lacks
+#: functions that NumPy lacks, by their names in the text, which are those of their rows
 DEFINITIONS = {
     "elu": "return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))",
     "leaky_relu": "return np.where(x > 0, x, slope * x)",
@@ -197,6 +180,7 @@ DEFINITIONS = {
     return y""",
     "where": "return np.where(c > 0, x, np.where(c <= 0, y, np.nan))",
 }
+DEFINED_HERE = {key_of(name): name for name in DEFINITIONS}
 SIGNATURES = {"where": "c, x, y", "elu": "x, alpha", "leaky_relu": "x, slope", "logsumexp": "*xs"}
 
 #: names that mean something in the text already
@@ -205,6 +189,7 @@ RESERVED = {
     "len",
     "OPERATIONS",
     "OWN",
+    "FAMILIES",
     "theta",
     "p",
     "share",

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.compiler.form import CONDITION, ONE, Expression, Form, Term
+from tinygrad_vi.compiler.known import DEFINED, DIFFERENTIABLE, TELLING
 from tinygrad_vi.compiler.reverse import gradient, partials
-from tinygrad_vi.ops import CHECKED
+from tinygrad_vi.conditions import CHECKED
+from tinygrad_vi.ops import power
 from tinygrad_vi.rows import Operation
 
 if TYPE_CHECKING:
@@ -26,30 +28,6 @@ if TYPE_CHECKING:
 
 #: coefficient * node
 Output = tuple[float, int]
-
-#: operations that have a value for every float, be it infinite; a row of the user's own is not among them
-DEFINED = frozenset({
-    "neg", "add", "sub", "mul", "dot", "atan", "tanh", "sech", "erf", "erfc", "sigmoid", "softplus", "silu", "gelu",
-    "step", "relu", "abs", "leaky_relu", "elu", "maximum", "minimum", "where", "logsumexp",
-    "less", "less_equal", "equal",
-    "asinh", "atan2", "cbrt", "sign", "floor", "ceil", "round",
-})  # fmt: skip
-#: operations that have derivatives wherever they have a value
-DIFFERENTIABLE = DEFINED - {"atan2", "cbrt"} | {
-    "log2",
-    "log10",
-    "div",
-    "exp",
-    "exponential",
-    "log",
-    "log1p",
-    "sin",
-    "cos",
-    "tan",
-    "total",
-}
-#: operations that tell of their operand: infinite or NaN wherever it is, as sums and products are; `power` where n > 0
-TELLING = frozenset({"sqrt", "log", "sin", "cos", "abs"})
 
 #: how often each question differentiates
 ORDER = {"value": 0, "each": 0, "value_and_gradient": 1, "jacobian": 1, "directional": 1, "curvature": 2, "hessian": 2}
@@ -190,11 +168,11 @@ class Program:
         if order > 0:
             dependent = form.dependent(self.leaves(), self.recorded - 1)
             differentiated = [y for y in maps if y in dependent and form.kinds[y] is not CONDITION]
-            slopes = self._in_partials([y for y in differentiated if order > 1 or _name(form, y) not in DIFFERENTIABLE])
+            slopes = self._in_partials([y for y in differentiated if order > 1 or _key(form, y) not in DIFFERENTIABLE])
             found.update(slopes)
             if order > 1:
-                found.update(self._in_partials([y for y in slopes if _name(form, y) not in DIFFERENTIABLE]))
-        checks = [self._check(y) for y in found if _name(form, y) not in DEFINED]
+                found.update(self._in_partials([y for y in slopes if _key(form, y) not in DIFFERENTIABLE]))
+        checks = [self._check(y) for y in found if _key(form, y) not in DEFINED]
         return sorted({*checks, *map(self._check_of_sum, self.sums)}, key=lambda check: (check.u, check.v, check.c))
 
     def _check(self, y: int) -> Check:
@@ -267,10 +245,10 @@ def for_each_example(form: Form, node: int) -> int:
     return node if form.mapped[node] else form.node("dot", ((1.0, node, ONE),), True)
 
 
-def _name(form: Form, node: int) -> str:
+def _key(form: Form, node: int) -> Any:
     op = form.kinds[node]
     assert isinstance(op, Operation)
-    return op.name
+    return op.key
 
 
 class _Told:
@@ -302,7 +280,7 @@ class _Told:
             self.nodes.add(node)
             kind, operands = kinds[node], self.form.operands(node)
             if isinstance(kind, Operation):
-                tells = kind.name in TELLING or (kind.name == "power" and kind.constants[0] > 0.0)
+                tells = kind.key in TELLING or (kind.key is power and kind.constants[0] > 0.0)
                 stack += operands if tells else ()
             elif operands:  # a sum of products
                 stack += set(operands) - self.nodes

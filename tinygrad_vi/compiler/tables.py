@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+from tinygrad_vi import ops
 from tinygrad_vi.compiler.codes import (
-    CODES,
     DOT,
     DOT4,
     DST,
@@ -40,8 +40,11 @@ from tinygrad_vi.compiler.codes import (
 from tinygrad_vi.compiler.form import DOT as FREE
 from tinygrad_vi.compiler.form import ONE, SUM_KINDS, Form
 from tinygrad_vi.compiler.form import ORDERED as IN_ORDER
+from tinygrad_vi.compiler.known import CODES
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.rows import Operation
+
+TANH, SECH = ops.tanh.operation, ops.sech.operation
 
 
 @dataclass
@@ -79,7 +82,7 @@ def tables(question: Question) -> Tables:
 
 def in_the_kernel(form: Form) -> bool:
     """Whether the kernel has every operation of a form: a row that users added to the table it has not."""
-    return all(kind.name in CODES for kind in form.kinds if isinstance(kind, Operation))
+    return all(kind.key in CODES for kind in form.kinds if isinstance(kind, Operation))
 
 
 def stages_of(form: Form, nodes: Sequence[int]) -> dict[int, int]:
@@ -131,7 +134,7 @@ class _Stage:
     sums: list[tuple[int, list[tuple[int, int, float]]]] = field(default_factory=list)
     totals: list[tuple[int, int]] = field(default_factory=list)
     open: dict[tuple[int, ...], _Dots] = field(default_factory=dict)
-    hyperbolic: dict[tuple[int, str], list[float]] = field(default_factory=dict)
+    hyperbolic: dict[tuple[int, Operation], list[float]] = field(default_factory=dict)
 
 
 class _Assembler:
@@ -215,18 +218,18 @@ class _Assembler:
             at = [work, work + 1, 0]
         at += [0] * (3 - len(at))
         constant = op.constants[0] if op.constants else 0.0
-        if mapped and op.name in ("tanh", "sech"):
-            before = stage.hyperbolic.pop((at[0], "sech" if op.name == "tanh" else "tanh"), None)
+        if mapped and op in (TANH, SECH):
+            before = stage.hyperbolic.pop((at[0], SECH if op is TANH else TANH), None)
             if before is not None:  # both are asked for: sech is in the derivative of tanh
                 here, there = self.row[node], before[DST]
                 before[OP] = TANH_AND_SECH
-                before[DST], before[B] = (here, there) if op.name == "tanh" else (there, here)
+                before[DST], before[B] = (here, there) if op is TANH else (there, here)
                 return
-        code: list[float] = [CODES[op.name], self.row[node], *at, first, last, 0, constant]
+        code: list[float] = [CODES[op.key], self.row[node], *at, first, last, 0, constant]
         if mapped:
             stage.mapped.append(code)
-            if op.name in ("tanh", "sech"):
-                stage.hyperbolic[at[0], op.name] = code
+            if op in (TANH, SECH):
+                stage.hyperbolic[at[0], op] = code
         else:
             stage.unmapped.append(code)
 

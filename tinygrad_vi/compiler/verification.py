@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from tinygrad_vi import ops
 from tinygrad_vi.checks import DomainError
 from tinygrad_vi.compiler.examples import entry, factors, floats, vector
+from tinygrad_vi.compiler.known import EXACT
 from tinygrad_vi.compiler.trace import NotFaithful
 from tinygrad_vi.compiler.traced import Traced
 from tinygrad_vi.compiler.user_function import UserFunction
@@ -23,12 +23,6 @@ from tinygrad_vi.value import Value
 
 #: operands of recorded operations from which on a function is compared with itself by one value alone
 LONG = 6000
-
-#: operations that round nothing
-EXACT = {
-    "neg", "abs", "maximum", "minimum", "where", "relu", "step", "stop_gradient", "sign", "floor", "ceil", "round",
-    ops.LESS.name, ops.LESS_EQUAL.name, ops.EQUAL.name,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -178,7 +172,7 @@ def rounded_otherwise(
                 xs = [numbers[v] for v in node.parents]
                 assert node.op is not None
                 out = node.op.value(*xs)
-                numbers[node] = out = out if node.op.name in EXACT else nudged(out)
+                numbers[node] = out = out if node.op.key in EXACT else nudged(out)
                 partials[node] = [nudged(p) for p in node.op.constant_partials or node.op.partials(out, *xs)]
         except (ArithmeticError, ValueError):  # over the edge of a domain
             continue

@@ -185,7 +185,7 @@ class Collapsed:
 
     def _activated(self) -> dict[int, int]:
         """Activation -> sum, for neurons whose sums go into the same activation in every copy and nowhere else."""
-        found: dict[tuple[int, str], dict[int, int]] = defaultdict(dict)
+        found: dict[tuple[int, Any], dict[int, int]] = defaultdict(dict)
         for i in self.record.operations():
             operands = self.record.operands[i]
             if len(operands) == 1 and operands[0] in self.neurons.ends and self.record.kind(i) in ACTIVATIONS:

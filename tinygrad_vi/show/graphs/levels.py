@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import counted, whole_number
 from tinygrad_vi.graph import NOT_COMPUTED, check_unchanged, topological_order
+from tinygrad_vi.ops import neg, power
+from tinygrad_vi.rows import key_of
 from tinygrad_vi.show.graphs.boxes import INPUTS, LOSS, PENALTY, SHARED, TOGETHER, UNIT, Box, Collapsed, collapse
 from tinygrad_vi.show.paper import (
     LEAF,
@@ -80,8 +82,8 @@ class _Words:
         """The functions after the sums, by name: ``tanh``."""
         nodes = [self.record.nodes[i].op for box in boxes for i in box.nodes if i not in self.found.neurons.part_of]
         ops = list(dict.fromkeys(op for op in nodes if op is not None))
-        functions = [op.name for op in ops if op.arity == 1 and op.name not in ("neg", "power")]
-        functions = ["softmax"] if {op.name for op in ops} >= {"logsumexp", "exp"} else functions
+        functions = [op.name for op in ops if op.arity == 1 and op is not neg.operation and op.key is not power]
+        functions = ["softmax"] if {*ops} >= {key_of("logsumexp"), key_of("exp")} else functions
         words = list(dict.fromkeys(functions or [op.symbol for op in ops]))
         return ", ".join(words[:3]) + " …" * (len(words) > 3)
 

@@ -20,13 +20,19 @@ from dataclasses import dataclass
 from typing import Any
 from unicodedata import normalize
 
+from tinygrad_vi import ops
 from tinygrad_vi.graph import topological_order
 from tinygrad_vi.ops import split
+from tinygrad_vi.rows import key_of
 from tinygrad_vi.show.paper import shorten
 from tinygrad_vi.value import Value
 
 #: what may follow the last layer and still belong to it; softplus would be a logistic loss
-ACTIVATIONS = ("tanh", "relu", "sigmoid", "gelu", "silu", "elu", "leaky_relu", "sin", "cos", "step", "erf")
+ACTIVATIONS = {
+    *map(key_of, ("tanh", "relu", "sigmoid", "gelu", "silu", "elu", "leaky_relu", "sin", "cos", "step", "erf"))
+}
+MUL, DOT, SUB = ops.mul.operation, ops.dot_row.operation, ops.sub.operation
+SUMS = {ops.add.operation, SUB, ops.total_row.operation}
 
 #: names of parameters: W1[0,2], w_3, weight, b1[0], bias; of a recurrent cell: W_x[0,0], Whh
 PARAMETER = re.compile(r"(?i:weights?|bias(?:es)?|[wb][a-z]{0,2})(?:[\d_\[].*)?")
@@ -59,10 +65,10 @@ class Record:
         """The places of what was computed: operands stand before."""
         return range(self.leaves, len(self.nodes))
 
-    def kind(self, i: int) -> str:
-        """The name of the node's operation; nothing for a leaf."""
+    def kind(self, i: int) -> Any:
+        """The key of the node's operation; None for a leaf."""
         op = self.nodes[i].op
-        return op.name if op else ""
+        return op.key if op else None
 
 
 @dataclass(frozen=True)
@@ -196,18 +202,18 @@ class Neurons:
 
     def _visit(self, i: int) -> None:
         kind, operands = self.record.kind(i), self.record.operands[i]
-        if kind == "mul":
+        if kind is MUL:
             self._product(i, *operands)
-        elif kind == "dot":
+        elif kind is DOT:
             self._dot(i, operands)
-        elif kind in ("add", "sub", "total") and any(p in self.sums for p in operands):
-            self._gather(i, operands, [self._part(p, zero=kind != "sub") for p in operands])
+        elif kind in SUMS and any(p in self.sums for p in operands):
+            self._gather(i, operands, [self._part(p, zero=kind is not SUB) for p in operands])
 
     def _product(self, i: int, a: int, b: int) -> None:
         weight, x = (a, b) if a in self.weights else (b, a)
         if weight not in self.weights or x in self.names:
             return
-        if self.record.kind(x) == "mul" and weight in self.record.operands[x]:
+        if self.record.kind(x) is MUL and weight in self.record.operands[x]:
             return  # a square, as in 0.1*w*w
         self.products.append((i, weight, x))
         self.sums[i] = self._single(weight)

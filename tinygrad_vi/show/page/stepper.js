@@ -155,6 +155,7 @@ const VALUE = {
     return s;
   },
   logsumexp: (xs) => { const top = Math.max(...xs); return top + Math.log(sum(xs.map((x) => Math.exp(x - top)))); },
+  less: ([x, y]) => (x < y ? 1 : 0), less_equal: ([x, y]) => (x <= y ? 1 : 0), equal: ([x, y]) => (x === y ? 1 : 0),
 };
 
 function run(tree, out, xs) {
@@ -164,8 +165,21 @@ function run(tree, out, xs) {
   return VALUE[tree.op](tree.args.map((arg) => run(arg, out, xs)), tree.constants || []);
 }
 
+// Operations of the user's own: a text of JavaScript or a tree.  One that does not give the engine's number is not known.
+for (const [name, { text, operands, tree, at }] of Object.entries(program.own)) {
+  if (text === undefined && tree === undefined) continue;
+  try {
+    const made = text === undefined ? null : new Function(...operands, `"use strict"; return (${text});`);
+    VALUE[name] = made ? (xs) => made(...xs) : (xs) => run(tree, NaN, xs);
+    if (at && !(Math.abs(VALUE[name](at[0].map(parse)) - parse(at[1])) <= 1e-8 * Math.max(1, Math.abs(parse(at[1]))))) delete VALUE[name];
+  } catch (error) {
+    delete VALUE[name];
+  }
+}
+
 const operationsIn = (tree) => (tree.op ? [tree.op, ...tree.args.flatMap(operationsIn)] : []);
-const unknown = operations.flatMap((i) => [nodes[i].op, ...nodes[i].rules.flatMap(operationsIn)]).find((op) => !(op in VALUE));
+const missing = operations.flatMap((i) => [nodes[i].computes, ...nodes[i].rules.flatMap(operationsIn)]).find((op) => !(op in VALUE));
+const unknown = missing && missing.replace(/, \d+$/, ""); // its name for people
 
 // --- The two passes -------------------------------------------------------------------------------------------------
 
@@ -173,9 +187,9 @@ const unknown = operations.flatMap((i) => [nodes[i].op, ...nodes[i].rules.flatMa
 function forward(inputs) {
   const data = inputs.slice(), local = nodes.map(() => []);
   for (const i of operations) {
-    const { op, parents, rules, constants } = nodes[i];
+    const { computes, parents, rules, constants } = nodes[i];
     const xs = parents.map((p) => data[p]);
-    data[i] = VALUE[op](xs, constants);
+    data[i] = VALUE[computes](xs, constants);
     local[i] = rules.map((rule) => run(rule, data[i], xs));
     if (![data[i], ...local[i]].every(Number.isFinite)) return { trouble: i, data };
   }
@@ -238,7 +252,7 @@ function filled(i, text, tree, result) {
   const d = known ? enough((d) => agree(run(tree, shown(numbers.data[i], d), nodes[i].parents.map((p) => (isWhole(p) ? numbers.data[p] : shown(numbers.data[p], d)))), result)) : program.digits;
   return d === null ? "" : fill(text, byNumber(i, d));
 }
-const ownTree = (i) => ({ op: nodes[i].op, args: nodes[i].parents.map((_, x) => ({ x })), constants: nodes[i].constants });
+const ownTree = (i) => ({ op: nodes[i].computes, args: nodes[i].parents.map((_, x) => ({ x })), constants: nodes[i].constants });
 const withNumbers = (i) => filled(i, nodes[i].formula, ownTree(i), numbers.data[i]);
 const chain = (...texts) => texts.filter((text, k) => text !== "" && text !== texts[k - 1]).join(" = ");
 const localText = (i, k) => chain(partial(i, nodes[i].parents[k]), fill(nodes[i].taught[k], byName(i)),

@@ -11,17 +11,20 @@ import html
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from tinygrad_vi.checks import whole_number
+from tinygrad_vi.conditions import COMPARISONS
 from tinygrad_vi.files import write_atomically
 from tinygrad_vi.graph import check_unchanged
 from tinygrad_vi.once import once
-from tinygrad_vi.rows import BUILT_IN, Operation
+from tinygrad_vi.ops import dot_row
+from tinygrad_vi.own import unwritten, written_out
+from tinygrad_vi.rows import Operation
 from tinygrad_vi.show.paper import (
     CONSTANT,
     FONT,
@@ -203,6 +206,8 @@ class _Program:
                 "smaller part, such as one neuron or one example, or begin later with inputs=[...]"
             )
         self.index = {node: i for i, node in enumerate(self.nodes)}
+        self.known: dict[Operation, str] = {}
+        self.own: dict[str, dict[str, Any]] = {}
         self.facts = [self._facts(node) for node in self.nodes]
         self.output_name = shorten(self.names.output.text)
         self.title = f"{self.output_name} = {write_number(tape.output.data, digits)}"
@@ -224,23 +229,65 @@ class _Program:
         operands = [Symbol(_slot(i), digits=self.digits) for i in range(len(node.parents))]
         out = Symbol(_slot("o"), digits=self.digits)
         shown = list(operands)
-        if node.op.name == "dot" and self.tape.number(node.parents[-1]) is None and node.parents[-1].data == 0.0:
+        if node.op is dot_row.operation and self.tape.number(node.parents[-1]) is None and node.parents[-1].data == 0.0:
             shown[-1] = Symbol("")  # a neuron without a bias
         taught = [Symbol.part(partial, self.digits).text for partial in node.op.taught(out, *operands)]
-        trees, known = [_Tree(i) for i in range(len(node.parents))], node.op.name in BUILT_IN  # else the page says so
-        rules = node.op.partials(_Tree("o"), *trees) if known else []
+        trees = [_Tree(i) for i in range(len(node.parents))]
+        try:
+            rules = node.op.partials(_Tree("o"), *trees)
+        except TypeError:  # a rule of the user's own for numbers alone, as is `unwritten`, which the page does not know
+            rules = unwritten(node.op.name, _Tree("o"), trees)
         return facts | {
             "kind": "operation",
             "op": node.op.name,
+            "computes": self._known(node.op, node),
             "constants": list(node.op.constants),
             "domain": node.op.domain,
             "parents": [self.index[parent] for parent in node.parents],
             "local": [_json_number(partial) for partial in node.local_grads],
             "formula": Symbol.record(node.op, *shown).text,
             "taught": taught,
-            "taughtRules": [_Tree.of(rule).tree for rule in node.op.taught(_Tree("o"), *trees)],
-            "rules": [_Tree.of(rule).tree for rule in rules],
+            "taughtRules": [self._tree(rule) for rule in node.op.taught(_Tree("o"), *trees)],
+            "rules": [self._tree(rule) for rule in rules],
         }
+
+    def _tree(self, rule: Any) -> Any:
+        """A rule for JSON, with its operations as the page knows them."""
+
+        def written(tree: Any) -> Any:
+            if not isinstance(tree, dict) or "op" not in tree:
+                return tree
+            return tree | {"op": self._known(tree["op"]), "args": [*map(written, tree["args"])]}
+
+        return written(_Tree.of(rule).tree)
+
+    def _known(self, op: Operation, node: Value | None = None) -> str:
+        """What the page knows an operation by: its name, if it is built-in.
+
+        Of a row of the user's own its JavaScript, or its formula, goes into `own`, with the number that it gave, which
+        the page compares; where it has neither the page says that it does not know the operation.
+        """
+        if op.is_built_in or op in COMPARISONS:
+            return op.name
+        if op not in self.known:
+            self.known[op] = f"{op.name}, {len(self.known)}"
+            self.own[self.known[op]] = self._own(op)
+        name = self.known[op]
+        if node is not None:
+            operands = [_json_number(parent.data) for parent in node.parents]
+            self.own[name].setdefault("at", [operands, _json_number(node.data)])
+        return name
+
+    def _own(self, op: Operation) -> dict[str, Any]:
+        names = [f"x{i}" for i in range(op.arity or 0)]
+        if op.javascript is not None:
+            return {"text": op.javascript([f"({name})" for name in names]), "operands": names}
+        if op.arity is None:
+            return {}
+        try:
+            return {"tree": self._tree(written_out(op, _by_tree, *map(_Tree, range(op.arity))))}
+        except TypeError:  # it asks for numbers
+            return {}
 
     def caption(self, i: int) -> str:
         """The first line in a node's box: its label, its row, its formula when that is short."""
@@ -266,6 +313,7 @@ class _Program:
             "language": language,
             "digits": self.digits,
             "nodes": nodes,
+            "own": self.own,
             "edges": place["edges"],
             "size": place["size"],
             "output": self.index[self.tape.output],
@@ -347,7 +395,7 @@ def _filled(formula: str, names: Sequence[str]) -> str:
 
 
 class _Tree(Arithmetic):
-    """A rule of the table as a tree for JSON: a number, "o" for the output, {"x": i}, {"op", "args", "constants"}."""
+    """A rule of the table as a tree: a number, "o" for the output, {"x": i}, {"op", "args", "constants"}."""
 
     def __init__(self, leaf: int | str | float | dict[str, Any]) -> None:
         self.tree: Any = {"x": leaf} if isinstance(leaf, int) else leaf
@@ -358,8 +406,12 @@ class _Tree(Arithmetic):
 
     @staticmethod
     def record(op: Operation, *operands: Any) -> _Tree:
-        found: dict[str, Any] = {"op": op.name, "args": [_Tree.of(x).tree for x in operands]}
+        found: dict[str, Any] = {"op": op, "args": [_Tree.of(x).tree for x in operands]}
         return _Tree(found | ({"constants": list(op.constants)} if op.constants else {}))
+
+
+def _by_tree(op: Operation) -> Callable[..., _Tree]:
+    return lambda *operands: _Tree.record(op, *operands)
 
 
 # --- Where everything stands ------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from tinygrad_vi import ops, rows
+from tinygrad_vi import ops
 from tinygrad_vi.graph import check_unchanged
 from tinygrad_vi.show.tapes.equations import (
     Equation,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LONGEST_LABEL = 40
 
-MUL, DOT, TOTAL = ops.mul.operation, ops.dot_row.operation, rows.OPERATIONS["total"]
+MUL, DOT, TOTAL = ops.mul.operation, ops.dot_row.operation, ops.total_row.operation
 
 
 # --- Names ------------------------------------------------------------------------------------------------------------

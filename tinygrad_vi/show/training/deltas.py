@@ -13,12 +13,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tinygrad_vi import ops
 from tinygrad_vi.checks import counted
 from tinygrad_vi.graph import topological_order
 from tinygrad_vi.nn.activations import identity
 from tinygrad_vi.nn.feedforward import Layer, Neuron
 from tinygrad_vi.ops import split
 from tinygrad_vi.value import Value, adjoints, recording
+
+MUL, DIV, NEG, DOT = (f.operation for f in (ops.mul, ops.div, ops.neg, ops.dot_row))
+SUMS = {ops.add.operation, ops.sub.operation, ops.total_row.operation}
 
 
 class NoSumError(ValueError):
@@ -119,14 +123,14 @@ class _Gathering:
 
     def _visit(self, node: Value) -> None:
         assert node.op is not None
-        name, found = node.op.name, dict[Any, frozenset[Value]]()
-        if name == "mul":
+        op, found = node.op, dict[Any, frozenset[Value]]()
+        if op is MUL:
             found = self._products(*node.parents) or self._scaled(node.parents)
-        elif name in ("div", "neg"):
+        elif op in (DIV, NEG):
             found = self._scaled(node.parents)
-        elif name == "dot":
+        elif op is DOT:
             found = self._dot(node.parents)
-        elif name in ("add", "sub", "total"):
+        elif op in SUMS:
             found = self._sum(node.parents)
         if found:
             self.gathered[node] = found
@@ -134,7 +138,7 @@ class _Gathering:
             before = [self.gathered.get(parent, {}).get(key, frozenset()) for parent in node.parents]
             if _complete(key, parameters):
                 self._complete[key].append(node)
-            elif parameters not in before or name in ("add", "sub", "total", "dot"):  # a scaled sum is the same sum
+            elif parameters not in before or op in SUMS or op is DOT:  # a scaled sum is the same sum
                 self._partial[key].append(node)
 
     def _products(self, a: Value, b: Value) -> dict[Any, frozenset[Value]]:
@@ -147,7 +151,7 @@ class _Gathering:
     @staticmethod
     def _squared(w: Value, x: Value) -> bool:
         """Whether x is made of w, as in a penalty 0.1*w*w."""
-        return x.op is not None and x.op.name == "mul" and any(p is w for p in x.parents)
+        return x.op is MUL and any(p is w for p in x.parents)
 
     def _scaled(self, operands: Sequence[Value]) -> dict[Any, frozenset[Value]]:
         """A part of a sum times or over a constant, until the sum is complete."""

@@ -13,18 +13,19 @@ from typing import Any
 from tinygrad_vi import rows
 from tinygrad_vi.checks import counted, whole_number
 from tinygrad_vi.graph import topological_order
+from tinygrad_vi.own import written_out as written_with_others
 from tinygrad_vi.rows import Operation
 from tinygrad_vi.show.plot import BLUE, GREEN, ORANGE, RED
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, count_operations, lecture_function
 from tinygrad_vi.show.ways.report import Panel, count_cell, legend, log_axis, text_cell, write_times
+from tinygrad_vi.show.ways.sympy_formulas import FLAT, formulas
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.value import Value, adjoints, recording
 
 DEPTH = 10
 MAX_OPERATIONS = 20_000  # of a formula
-FLAT = ("step", "stop_gradient", "sign", "floor", "ceil", "round", "floordiv")  # whose derivative is 0
 SWELL = 4  # a derivative, written out, has about so many times the operations of its function
 DIGITS = 40  # of what is computed exactly
 
@@ -246,7 +247,7 @@ class Algebra:
             self.sympy: Any = import_module("sympy")
         except ImportError:
             raise ImportError("symbolic differentiation needs the package sympy: pip install sympy") from None
-        self.formulas = _formulas(self.sympy, self.number)
+        self.formulas = formulas(self.sympy, self.number)
 
     def number(self, x: float) -> Any:
         """Exactly this float."""
@@ -262,15 +263,48 @@ class Algebra:
         for node in depending([output], list(symbols)):
             assert node.op is not None
             operands = [known[p] if p in known else self.number(p.data) for p in node.parents]
-            known[node] = self._rule(node.op)(*operands, *node.op.constants)
+            known[node] = self._named(node.op)(*operands)
+            if node.op.key not in self.formulas:
+                self._check_value(node)
         return known[output] if output in known else self.number(output.data)
 
-    def _rule(self, op: Operation) -> F:
-        if op.name not in self.formulas:
+    def _named(self, op: Operation) -> F:
+        """What SymPy calls an operation: a function of its formulas, and of numbers."""
+
+        def rule(*operands: Any) -> Any:
+            xs = [self.number(float(x)) if isinstance(x, (float, int)) else x for x in operands]
+            if op.key in self.formulas:
+                return self.formulas[op.key](*xs, *op.constants)
+            if op.sympy is not None:
+                return self.sympy.sympify(op.sympy(*xs))
+            try:
+                return self.sympy.sympify(written_with_others(op, self._named, *xs))
+            except TypeError as error:
+                raise ValueError(
+                    f"the symbolic way knows no formula for the operation {op.name!r}: give it one, sympy=lambda x: "
+                    "... on formulas of SymPy, or formula=lambda x: ... with arithmetic and functions of tinygrad_vi"
+                ) from error
+
+        return rule
+
+    def _check_value(self, node: Value) -> None:
+        """Compare the formula that a row of the user's own gave with its number here."""
+        assert node.op is not None
+        xs = [p.data for p in node.parents]
+        symbols = self.symbols(len(xs))
+        try:
+            [found] = self.program(symbols, [self._named(node.op)(*symbols)])(*xs)
+        except (ArithmeticError, ValueError, TypeError):  # it has no value at the very point
+            return
+        if not abs(found - node.data) <= AGREEMENT * max(1.0, abs(node.data)):
             raise ValueError(
-                f"the symbolic way knows no formula for the operation {op.name!r}: write it with other operations"
+                f"the formula of the operation {node.op.name!r} for SymPy is another function: at "
+                f"{', '.join(map(repr, xs))} it is {found!r}, the operation {node.data!r}"
             )
-        return self.formulas[op.name]
+
+    def _by_sympy(self, name: str) -> Callable[..., float]:
+        """A function that `math` does not have."""
+        return lambda *xs: float(self.sympy.N(getattr(self.sympy, name)(*xs)))
 
     def size(self, *formulas: Any) -> int:
         """How many operations they have, written out."""
@@ -292,64 +326,8 @@ class Algebra:
         """A function of numbers that gives a list, one number for each formula."""
         names = [*FLAT, "erfinv"] if modules == "math" else FLAT
         ours = {name: rows.OPERATIONS[name].value for name in names}
+        used = {type(part).__name__ for formula in formulas for part in formula.atoms(self.sympy.Function)}
+        lacking = [name for name in used - ours.keys() if modules == "math" and not hasattr(math, name.lower())]
+        ours |= {name: self._by_sympy(name) for name in lacking if hasattr(self.sympy, name)}
         found: F = self.sympy.lambdify(list(symbols), list(formulas), [ours, modules], cse=cse)
         return found
-
-
-def _formulas(sympy: Any, exact: Callable[[float], Any]) -> dict[str, F]:
-    """The operations of the table by name, as SymPy writes them, from their operands and the row's constants."""
-    exp, log, sqrt = sympy.exp, sympy.log, sympy.sqrt
-    # not `Piecewise`, which would try for seconds to prove which piece holds where
-    flat = {name: type(name, (sympy.Function,), {"fdiff": lambda self, argindex=1: sympy.Integer(0)}) for name in FLAT}
-    step = flat["step"]
-    named = "exp log sqrt sin cos tan asin acos atan sinh cosh tanh sech erf erfc erfinv asinh acosh atanh atan2"
-
-    def sigmoid(x: Any) -> Any:
-        return 1 / (1 + exp(-x))
-
-    def relu(x: Any) -> Any:
-        return x * step(x)
-
-    def where(c: Any, x: Any, y: Any) -> Any:
-        return x * step(c) + y * (1 - step(c))
-
-    def dot(*operands: Any) -> Any:
-        n = len(operands) // 2
-        return sum((w * x for w, x in zip(operands[:n], operands[n:-1], strict=True)), operands[-1])
-
-    return {name: getattr(sympy, name) for name in named.split()} | {
-        "add": lambda x, y: x + y,
-        "sub": lambda x, y: x - y,
-        "mul": lambda x, y: x * y,
-        "div": lambda x, y: x / y,
-        "neg": lambda x: -x,
-        "pow": lambda x, y: x**y,
-        "power": lambda x, n: x ** exact(n),
-        "exponential": lambda x, base: exact(base) ** x,
-        "expm1": lambda x: exp(x) - 1,
-        "log1p": lambda x: log(1 + x),
-        "bell": lambda x: exp(-(x**2) / 2),
-        "semicircle": lambda x: sqrt(1 - x**2),
-        "sigmoid": sigmoid,
-        "softplus": lambda x: log(1 + exp(x)),
-        "silu": lambda x: x * sigmoid(x),
-        "gelu": lambda x: x * sympy.erfc(-x / sqrt(2)) / 2,
-        **flat,
-        "relu": relu,
-        "mod": lambda x, y: x - y * flat["floordiv"](x, y),
-        "log2": lambda x: log(x) / log(2),
-        "log10": lambda x: log(x) / log(10),
-        "ndtri": lambda x: sqrt(2) * sympy.erfinv(2 * x - 1),
-        "cbrt": lambda x: flat["sign"](x) * (relu(x) + relu(-x)) ** exact(1.0 / 3.0),
-        "hypot": lambda x, y: sqrt(x**2 + y**2),
-        "softsign": lambda x: x / (1 + relu(x) + relu(-x)),
-        "leaky_relu": lambda x, slope: relu(x) - exact(slope) * relu(-x),
-        "elu": lambda x, alpha: relu(x) + exact(alpha) * (exp(-relu(-x)) - 1),
-        "abs": lambda x: relu(x) + relu(-x),
-        "maximum": lambda x, y: where(x - y, x, y),
-        "minimum": lambda x, y: where(y - x, x, y),
-        "where": where,
-        "total": lambda *xs: sum(xs),
-        "dot": dot,
-        "logsumexp": lambda *xs: log(sum(map(exp, xs))),
-    }

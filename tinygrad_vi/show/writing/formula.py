@@ -14,6 +14,7 @@ from tinygrad_vi.show.writing.numerals import write_factor, write_number
 T = TypeVar("T")
 
 PRODUCT, POWER = ops.mul.operation.binds, ops.pow_.operation.binds
+EXP, DIV, NEG, POW, DOT = (f.operation for f in (ops.exp, ops.div, ops.neg, ops.pow_, ops.dot_row))
 
 
 class Arithmetic:
@@ -110,18 +111,18 @@ class Symbol(Arithmetic):
         symbols = [Symbol.part(x, digits) for x in operands]
         if op.binds == ATOM:  # a function call has its own parentheses
             text = op.text([s.text for s in symbols])
-            return Symbol(text, op.latex([s.latex for s in symbols]), ATOM, 4 if op.name == "exp" else ATOM, digits)
+            return Symbol(text, op.latex([s.latex for s in symbols]), ATOM, POWER if op is EXP else ATOM, digits)
         fits = [_fits(op, i, len(symbols)) for i in range(len(symbols))]
         return Symbol(
             op.text([s.text if fit(s.text, s.binds) else f"({s.text})" for s, fit in zip(symbols, fits, strict=True)]),
             op.latex(
                 [
-                    s.latex if op.name == "div" or fit(s.latex, s.latex_binds) else rf"\left({s.latex}\right)"
+                    s.latex if op is DIV or fit(s.latex, s.latex_binds) else rf"\left({s.latex}\right)"
                     for s, fit in zip(symbols, fits, strict=True)
                 ]
             ),
             op.binds,
-            POWER if op.name == "div" else op.binds,  # a fraction needs parentheses below an exponent and nowhere else
+            POWER if op is DIV else op.binds,  # a fraction needs parentheses below an exponent and nowhere else
             digits,
         )
 
@@ -135,10 +136,10 @@ def _fits(op: Operation, place: int, count: int) -> Callable[[str, int], bool]:
     A minus stands at the beginning alone: a * (-b), a - (-b), -(-a).
     """
     binds, left = op.binds, place == 0
-    if op.name == "dot" and place < count - 1:  # a sum of products, and last of all the bias
+    if op is DOT and place < count - 1:  # a sum of products, and last of all the bias
         binds, left = PRODUCT, place < count // 2
-    tighter = not left or op.name in ("pow", "power", "neg")
-    minus = place == 0 and op.name != "neg"
+    tighter = not left or op in (POW, NEG) or op.key is ops.power
+    minus = place == 0 and op is not NEG
 
     def fits(text: str, its: int) -> bool:
         return (its > binds if tighter else its >= binds) and (minus or not text.startswith("-"))
