@@ -519,7 +519,7 @@ class Formula:
         return Formula(first.record(op, *inner))
 
     def __getattr__(self, name: str) -> Any:
-        op = rows.OPERATIONS.get(name)
+        op = rows.OPERATIONS.get(name) or rows.OWN.get(name)
         if op is None or op.arity != 1 or not hasattr(Value, name):
             raise AttributeError(f"{name!r} is not known here")
         return lambda: self.record(op, self)
