@@ -390,7 +390,8 @@ def test_an_own_row_that_is_called_like_a_built_in_one_is_not_taken_for_it(name,
             assert derivatives(f, (0.25,)) == [3.0]
     # the page
     program = page_of(f(Value(0.25, "x")))
-    [(computes, own)] = program.own.items()
+    computes = program.facts[-1]["computes"]
+    own = program.own[computes]
     assert computes not in rows.table_keys()
     assert "tree" not in own or compute(program, computes, 2.0) == 7.0
     # tables and drawings

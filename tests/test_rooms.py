@@ -18,7 +18,8 @@ PACKAGE = Path(tinygrad_vi.__file__).parent
 ROOMS = [
     {"checks", "elsewhere", "once", "sparsity", "truth"},
     {"modes", "floats", "files"},
-    {"rows", "tracing", "graph"},
+    {"tracing"},
+    {"rows", "graph"},
     {"ops", "conditions"},
     {"functions", "copies"},
     {"value"},

@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 from tinygrad_vi.checks import DomainError as DomainError
 from tinygrad_vi.checks import ShapeError as ShapeError
+from tinygrad_vi.elsewhere import missing as _missing
 from tinygrad_vi.functions import digamma as digamma
 from tinygrad_vi.functions import elu as elu
 from tinygrad_vi.functions import exprel as exprel
@@ -132,7 +133,7 @@ _LATER = {
 
 def __getattr__(name: str) -> object:
     if name not in _LATER:
-        raise AttributeError(f"module 'tinygrad_vi' has no attribute {name!r}")
+        raise _missing(name)
     room = _import_module(f"tinygrad_vi.{_LATER[name] or name}")
     found = globals()[name] = getattr(room, name) if _LATER[name] else room
     return found

@@ -24,7 +24,7 @@ import numpy as np
 
 from tinygrad_vi import checks, functions, ops
 from tinygrad_vi.kinds import Condition
-from tinygrad_vi.tracing import of_the_engine
+from tinygrad_vi.tracing import of_the_engine, refuse_in_a_trace, tracer_here
 from tinygrad_vi.value import Value, dot
 
 
@@ -197,6 +197,8 @@ def elementwise(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping
     if method == "reduce" and name in REDUCING and plainly:
         kept = bool(options.get("keepdims"))
         return _wrapped(_reduced(REDUCING[name], np.asarray(bases[0]), options.get("axis", 0), kept, name))
+    if method == "reduce" and options.get("where", True) is not True:
+        return _reduced_where(ufunc, inputs[0], options)
     # NumPy's own loop does what Python's operators do, and faster
     runs = name in OPERATORS or name == "matmul" or _of_objects(ufunc)
     run = ufunc if runs else np.frompyfunc(_meaning(name), ufunc.nin, ufunc.nout)
@@ -270,6 +272,26 @@ def _reduced(reduce: Callable[[list[Any]], Any], x: Any, axis: Any, keepdims: bo
     return found.reshape([1 if k in gone else x.shape[k] for k in range(x.ndim)]) if keepdims else found
 
 
+#: what an entry that a mask leaves out becomes
+NEUTRAL = {"add": 0.0, "multiply": 1.0, "logical_and": True, "logical_or": False}
+
+
+def _reduced_where(ufunc: Any, x: Any, options: Mapping[str, Any]) -> Any:
+    """``np.sum(x, where=mask)``: what is left out becomes what does not change the result."""
+    name, rest = ufunc.__name__, {**options}
+    mask, initial = rest.pop("where"), rest.pop("initial", None)
+    if initial is None or initial is np._NoValue:
+        initial = NEUTRAL.get(name)
+    elif name == "add":
+        raise TypeError("np.sum of Values takes where= or initial=: write np.sum(x, where=mask) + initial")
+    if initial is None:
+        raise TypeError(
+            f"np.{name}.reduce of Values with where= needs initial=, for where nothing is left: "
+            "np.max(x, where=mask, initial=0.0)"
+        )
+    return ufunc.reduce(_wrapped(np.asarray(_where(mask, x, initial))), **rest)
+
+
 def _matmul(a: Any, b: Any) -> Any:
     """The product of two vectors or matrices.  Each entry is one `dot`, so one node and not 2 n."""
     a, b = np.asarray(a), np.asarray(b)
@@ -296,6 +318,8 @@ def function_of_arrays(function: Any, inputs: Iterable[Any], options: Mapping[st
     """
     inputs = [_lifted(x) for x in inputs]
     options = {name: _lifted(x) for name, x in options.items()}
+    if function in ORDERING and tracer_here.get() is not None:
+        refuse_in_a_trace(f"has no place in an order, which np.{function.__name__} asks for")
     rule = FUNCTIONS.get(function)
     if rule is not None:
         return _wrapped(rule(*inputs, **options))
@@ -375,11 +399,43 @@ def _isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: 
     return near | (np.isnan(a) & np.isnan(b)) if equal_nan else near
 
 
+def _quantile(x: Any, q: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """``np.quantile`` by its usual method, linear between neighbours in the order of the numbers."""
+    shares = np.asarray(q, dtype=float)
+    if not ((shares >= 0.0) & (shares <= 1.0)).all():
+        raise ValueError(f"quantiles are from 0 to 1, percentiles from 0 to 100, got {q!r:.60}")
+
+    def one(share: float) -> Any:
+        def of(entries: list[Any]) -> Any:
+            ordered = sorted(entries)
+            place = share * (len(ordered) - 1)
+            low = math.floor(place)
+            high = min(low + 1, len(ordered) - 1)
+            return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+        return _reduced(of, np.asarray(_base(x)), axis, keepdims, "quantile")
+
+    if shares.ndim == 0:
+        return one(float(shares))
+    found = [one(share) for share in shares.ravel().tolist()]
+    return np.array(found, dtype=object).reshape(*shares.shape, *np.shape(found[0]))
+
+
+def _percentile(x: Any, q: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    return _quantile(x, np.asarray(q, dtype=float) / 100.0, axis, keepdims=keepdims)
+
+
 def _count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     return np.sum(np.not_equal(x, 0), axis=axis, keepdims=keepdims)
 
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.sinc: _sinc,
+    np.quantile: _quantile, np.percentile: _percentile,
     np.where: _where, np.select: _select, np.dot: _dot, np.count_nonzero: _count_nonzero, np.isclose: _isclose,
+}  # fmt: skip
+#: functions that put entries in the order of their numbers, which another example has otherwise
+ORDERING = {
+    np.sort, np.argsort, np.partition, np.argpartition, np.median, np.quantile, np.percentile, np.unique, np.argmax,
+    np.argmin, np.nanmedian, np.nanquantile, np.nanpercentile, np.searchsorted, np.lexsort,
 }  # fmt: skip

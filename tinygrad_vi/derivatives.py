@@ -38,6 +38,7 @@ from typing import Any
 from tinygrad_vi import modes
 from tinygrad_vi.checks import DomainError, ShapeError, counted, number, package, whole_number
 from tinygrad_vi.differences import corner, plain, slope, trusted_step
+from tinygrad_vi.elsewhere import explained
 from tinygrad_vi.graph import (
     below,
     check_recorded,
@@ -619,6 +620,11 @@ class _Call:
         try:
             with differentiable(), recording(True):  # a derivative inside no_grad() is still a derivative
                 result = at.of(values)
+        except TypeError as error:
+            better = explained(error)
+            if better is error:
+                raise
+            raise better from error
         finally:
             _variables.difference_update(inputs)
         if not has_aux:

@@ -21,6 +21,34 @@ def micrograds(read: Callable[[Any], Any], name: str, doc: str) -> property:
     return property(read, refuse, doc=doc)
 
 
+#: what NumPy, SciPy and Python say where a Value meets what takes numbers alone, and what to write instead
+RAW = {
+    "no supported conversion for types": (
+        "a sparse matrix of SciPy takes numbers alone; write S.toarray() @ v, or a sum over its entries, "
+        "total(c * v[j] for j, c in zip(row.indices, row.data))"
+    ),
+    "not supported for the input types": (
+        "NumPy has no such function on an array of objects; call it on tinygrad_vi.arrays.array(xs) in place of xs or "
+        "np.array(xs), or the function of tinygrad_vi on each entry"
+    ),
+    "arrays used as indices must be": (
+        "which entries a mask takes depends on the numbers, and a traced function has one record for all examples; "
+        "keep all of them, np.where(mask, v, 0.0).sum()"
+    ),
+}
+for _sign in ("'Value' object is not subscriptable", "'Traced' object is not subscriptable"):
+    RAW[_sign] = "a Value is one number and has no entries; a function of several numbers gets a list, f([x, y])"
+for _sign in ("indices must be integers", "as an integer", "int() argument", "only integer scalar arrays"):
+    RAW[_sign] = "a traced Value cannot be an int; take(table, index) looks up entries"
+
+
+def explained(error: Exception) -> Exception:
+    """The error with what to write instead, where it is one of `RAW`; else as it is."""
+    said = str(error)
+    advice = next((written for sign, written in RAW.items() if sign in said), None)
+    return error if advice is None else type(error)(f"{said}: {advice}")
+
+
 class Elsewhere:
     """An attribute that scripts written for PyTorch ask for and that does not exist here: the error says what to write.
 
@@ -35,3 +63,60 @@ class Elsewhere:
 
     def __get__(self, thing: Any, owner: type) -> NoReturn:
         raise AttributeError(f"{owner.__name__!r} object has no attribute {self.name!r}: {self.advice}")
+
+
+#: names that scripts for NumPy, PyTorch or micrograd look for in the package, and what to write
+NAMES = {
+    "array": "tinygrad_vi.arrays.array([v, w]) for an array of Values; numbers need none, grad(f)(np.array(xs)) works",
+    "tensor": "Value(x) for one number, a list of Values for several, tinygrad_vi.arrays.array([v, w]) for an array",
+    "clip": "v.clip(low, high), or minimum(maximum(v, low), high); np.clip on arrays of Values",
+    "backward": "y.backward(), a method of the result",
+    "sum": "total(xs), or Python's own sum(xs)",
+    "mean": "total(xs) / len(xs)",
+    "max": "Python's own max(v, w), or maximum(v, w), which a compiled function takes too",
+    "min": "Python's own min(v, w), or minimum(v, w), which a compiled function takes too",
+    "abs": "Python's own abs(v)",
+    "pow": "v ** n",
+    "matmul": "np.array(rows) @ x, or dot(w, x) for each row",
+    "Parameter": "Value(0.0), an attribute of an nn.Module",
+    "Module": "nn.Module",
+}
+for _other, _known in {
+    "Tensor": "tensor", "Variable": "tensor", "asarray": "array", "clamp": "clip", "amax": "max", "amin": "min",
+}.items():  # fmt: skip
+    NAMES[_other] = NAMES[_known]
+
+
+def missing(name: str) -> AttributeError:
+    """The error for a name that `tinygrad_vi` has not."""
+    written = f": write {NAMES[name]}" if name in NAMES else ""
+    return AttributeError(f"module 'tinygrad_vi' has no attribute {name!r}{written}")
+
+
+#: packages whose arrays keep a record of their own, which ours cannot enter
+OTHER_RECORDS = ("torch", "jax", "jaxlib", "tensorflow")
+
+
+def refuse_a_tensor(x: Any, sign: str) -> None:
+    """Raise the error for an array of another package as the other operand of an operator."""
+    package = type(x).__module__.partition(".")[0]
+    if package in OTHER_RECORDS and hasattr(x, "shape"):
+        number = "x.item()" if tuple(x.shape) == () else "np.asarray(x)"
+        raise TypeError(
+            f"a Value {sign} a {type(x).__name__} of {package} would lose the record of one of them: write v {sign} "
+            f"{number}, with x as a constant (x.detach() first, where it is differentiated by)"
+        )
+
+
+def no_such_argument(name: str) -> TypeError:
+    """The error for an argument by which Value cannot be called."""
+    advice = {
+        "requires_grad": "every Value can be differentiated by, so leave requires_grad out; stop_gradient(v) is a constant",
+        "dtype": "it is a float always, so leave dtype out",
+        "name": "its name is label=",
+        "_children": OWN_OPERATIONS,
+        "_op": OWN_OPERATIONS,
+    }
+    return TypeError(
+        f"Value takes a number and a label, got {name}=: {advice.get(name, 'write Value(3.0, label=...)')}"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial, wraps
 from itertools import chain, count
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 from tinygrad_vi.checks import DomainError, counted, number
+from tinygrad_vi.tracing import of_the_engine
 
 Rule = Callable[..., Any]
 Writer = Callable[[Sequence[str]], str]
@@ -369,13 +371,34 @@ def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:
     except OverflowError:
         return DomainError(f"{call} overflows a float, got {got}")
     except (ArithmeticError, ValueError) as error:
-        return DomainError(f"{call} needs {domain}, got {got}" if domain else f"{call} failed, got {got}: {error}")
+        guard = inside_where() if len(names) <= 2 else ""
+        return DomainError(
+            f"{call} needs {domain}, got {got}{guard}" if domain else f"{call} failed, got {got}: {error}"
+        )
     advice = ""
     if op is OPERATIONS.get("pow") and xs[0] < 0.0:
         advice = f"; for a base below 0 write the exponent as a plain number, {names[0]} ** 3"
     elif op is OPERATIONS.get("pow") and xs[0] == 0.0 and float(xs[1]).is_integer():
         advice = f"; an exponent that is a constant can be written as a plain number, {names[0]} ** 3"
     return DomainError(f"{call} has no finite derivative at {got}{advice}; inside no_grad() it still has its value")
+
+
+def inside_where() -> str:
+    """Advice for a call that stands in a ``where(...)`` of the user's line: both choices are computed, always."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and of_the_engine(frame):
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    from linecache import getline  # slow to load
+
+    line = getline(frame.f_code.co_filename, frame.f_lineno, frame.f_globals)
+    if "where(" not in line:
+        return ""
+    return (
+        "; where(c, x, y) computes both x and y, so guard what stands inside, as in "
+        "where(x > 0, log(where(x > 0, x, 1.0)), 0.0)"
+    )
 
 
 # --- How rows are written ---------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from tinygrad_vi import checks, copies, floats, functions, modes, ops
 from tinygrad_vi.checks import number
 from tinygrad_vi.conditions import EQUAL, LESS, LESS_EQUAL
-from tinygrad_vi.elsewhere import OWN_OPERATIONS, Elsewhere, micrograds
+from tinygrad_vi.elsewhere import OWN_OPERATIONS, Elsewhere, micrograds, no_such_argument, refuse_a_tensor
 from tinygrad_vi.graph import (
     NOT_COMPUTED,
     UNRECORDED,
@@ -280,7 +280,8 @@ def _kinds() -> Any:
 
 
 def _advice(other: Any, sign: str) -> None:
-    """Raise the error for a list or tuple as the other operand of an operator: Python's own would not help."""
+    """Raise the error for a list, tuple or tensor as the other operand of an operator: Python's own would not help."""
+    refuse_a_tensor(other, sign)
     if isinstance(other, (list, tuple)):
         raise TypeError(
             f"a Value {sign} a {type(other).__name__} has no meaning: write [v {sign} x for x in xs], or make an array "
@@ -310,7 +311,9 @@ class Value:
 
     __slots__ = ("__dict__", "_label", "data", "grad", "local_grads", "op", "parents")
 
-    def __init__(self, data: Any, label: str = "", *operands: Any) -> None:
+    def __init__(self, data: Any, label: str = "", *operands: Any, **others: Any) -> None:
+        if others:
+            raise no_such_argument(next(iter(others)))
         if operands:  # micrograd's Value(data, _children, _op)
             raise TypeError(f"Value takes a number and a label, got {2 + len(operands)} arguments. {OWN_OPERATIONS}")
         self.data: float = data if data.__class__ is float else number(data, "Value")
@@ -373,6 +376,8 @@ class Value:
             refuse_in_a_trace(
                 "has no backward(), which leaves one example's derivatives as numbers; write grad(f)(x), of the package"
             )
+        if isinstance(self.data, Value):
+            _check_data(leaves_of(self))
         if not math.isfinite(self.data):
             raise not_finite(self)
         check_recorded(self)
@@ -477,6 +482,7 @@ class Value:
 
     def __rpow__(self, base: Any) -> Value:
         if not isinstance(base, Real):
+            refuse_a_tensor(base, "**")
             return NotImplemented
         base = number(base, "a base")
         if not 0.0 <= base < math.inf:  # no derivative, or none that is finite
@@ -576,6 +582,23 @@ class Value:
     def fabs(self) -> Value:
         """``abs(v)``."""
         return abs(self)
+
+    def abs(self) -> Value:
+        """``abs(v)``, as tensors have it."""
+        return self.fabs()
+
+    def clip(self, min: Any = None, max: Any = None) -> Value:
+        """The nearest number from min to max, as arrays and tensors have it; at a bound the derivative is 1/2.
+
+        >>> Value(3.0).clip(0.0, 1.0).data, Value(-3.0).clamp(min=0.0).data
+        (1.0, 0.0)
+        """
+        if min is None and max is None:
+            raise TypeError("clip needs a bound: v.clip(0.0, 1.0), v.clip(min=0.0) or v.clip(max=1.0)")
+        above = self if min is None else ops.maximum(self, min)
+        return above if max is None else ops.minimum(above, max)  # type: ignore[no-any-return]
+
+    clamp = clip
 
     def hypot(self, other: Any) -> Value:
         """``hypot(v, other)``."""
@@ -724,8 +747,19 @@ def _one_step_back(node: Value) -> None:
         parent.grad += slope * node.grad
 
 
+def _check_data(leaves: Iterable[Value]) -> None:
+    """Raise TypeError for a leaf whose number was set to a Value: the record of that one would be lost."""
+    for leaf in leaves:
+        if isinstance(leaf.data, Value):
+            raise TypeError(
+                f"data takes a number, and that of {named(leaf)} was set to a Value: for p.data = p - 0.1 write "
+                "p.data -= 0.1, or p.data = (p - 0.1).data"
+            )
+
+
 def _check_grads(grads: dict[Value, Any]) -> None:
     """Make the grads of leaves floats, or leave them Values of an earlier ``create_graph``; TypeError otherwise."""
+    _check_data(grads)
     for leaf, g in grads.items():
         if g.__class__ is not float and not isinstance(g, Value):
             try:

@@ -31,6 +31,7 @@ from typing import Any
 
 from tinygrad_vi.checks import DomainError
 from tinygrad_vi.derivatives import differentiable, training, variables
+from tinygrad_vi.elsewhere import explained
 from tinygrad_vi.graph import topological_order
 from tinygrad_vi.kinds import Guarded, Traced
 from tinygrad_vi.modes import dropping, tracing
@@ -152,13 +153,11 @@ def trace(
                 stack.enter_context(context)
             try:
                 result = f(*nest_arguments(inputs))
-            except TypeError as error:
-                signs = ("indices must be integers", "as an integer", "int() argument", "only integer scalar arrays")
-                if not any(sign in str(error) for sign in signs):
+            except (TypeError, IndexError) as error:
+                better = explained(error)
+                if better is error:
                     raise
-                raise TypeError(
-                    f"{error}: a traced Value cannot be an int; take(table, index) looks up entries"
-                ) from error
+                raise better from error
             if tracer.refusal is not None:  # caught, by `except` or `suppress`
                 raise tracer.refusal
             if result is None:
