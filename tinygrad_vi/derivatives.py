@@ -620,7 +620,7 @@ class _Call:
         try:
             with differentiable(), recording(True):  # a derivative inside no_grad() is still a derivative
                 result = at.of(values)
-        except TypeError as error:
+        except (TypeError, ValueError, AttributeError) as error:
             better = explained(error)
             if better is error:
                 raise

@@ -23,19 +23,16 @@ def micrograds(read: Callable[[Any], Any], name: str, doc: str) -> property:
 
 #: what NumPy, SciPy and Python say where a Value meets what takes numbers alone, and what to write instead
 RAW = {
-    "no supported conversion for types": (
-        "a sparse matrix of SciPy takes numbers alone; write S.toarray() @ v, or a sum over its entries, "
-        "total(c * v[j] for j, c in zip(row.indices, row.data))"
-    ),
-    "not supported for the input types": (
-        "NumPy has no such function on an array of objects; call it on tinygrad_vi.arrays.array(xs) in place of xs or "
-        "np.array(xs), or the function of tinygrad_vi on each entry"
-    ),
+    "no supported conversion for types": ("a sparse matrix of SciPy takes numbers alone; write S.toarray() @ v"),
     "arrays used as indices must be": (
         "which entries a mask takes depends on the numbers, and a traced function has one record for all examples; "
         "keep all of them, np.where(mask, v, 0.0).sum()"
     ),
 }
+for _sign in ("not supported for the input types", "object has no attribute 'dtype'", "so to use a where mask one has"):
+    RAW[_sign] = (
+        "NumPy does not know this of a plain array of objects; write tinygrad_vi.arrays.array(xs) for xs or np.array(xs)"
+    )
 for _sign in ("'Value' object is not subscriptable", "'Traced' object is not subscriptable"):
     RAW[_sign] = "a Value is one number and has no entries; a function of several numbers gets a list, f([x, y])"
 for _sign in ("indices must be integers", "as an integer", "int() argument", "only integer scalar arrays"):
@@ -46,7 +43,8 @@ def explained(error: Exception) -> Exception:
     """The error with what to write instead, where it is one of `RAW`; else as it is."""
     said = str(error)
     advice = next((written for sign, written in RAW.items() if sign in said), None)
-    return error if advice is None else type(error)(f"{said}: {advice}")
+    kind = next((kind for kind in (TypeError, IndexError, AttributeError, ValueError) if isinstance(error, kind)), None)
+    return error if advice is None or kind is None else kind(f"{said}: {advice}")
 
 
 class Elsewhere:
@@ -101,17 +99,17 @@ def refuse_a_tensor(x: Any, sign: str) -> None:
     """Raise the error for an array of another package as the other operand of an operator."""
     package = type(x).__module__.partition(".")[0]
     if package in OTHER_RECORDS and hasattr(x, "shape"):
-        number = "x.item()" if tuple(x.shape) == () else "np.asarray(x)"
+        constant = "t.item()" if tuple(x.shape) == () else "np.asarray(t)"
         raise TypeError(
-            f"a Value {sign} a {type(x).__name__} of {package} would lose the record of one of them: write v {sign} "
-            f"{number}, with x as a constant (x.detach() first, where it is differentiated by)"
+            f"{sign} of a Value and a {type(x).__name__} of {package}: each keeps a record that the other cannot enter. "
+            f"Write {constant} for a tensor t that is a constant here, t.detach() first if it requires grad"
         )
 
 
 def no_such_argument(name: str) -> TypeError:
     """The error for an argument by which Value cannot be called."""
     advice = {
-        "requires_grad": "every Value can be differentiated by, so leave requires_grad out; stop_gradient(v) is a constant",
+        "requires_grad": "every Value can be differentiated by, so leave it out; stop_gradient(v) is a constant",
         "dtype": "it is a float always, so leave dtype out",
         "name": "its name is label=",
         "_children": OWN_OPERATIONS,

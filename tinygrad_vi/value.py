@@ -596,7 +596,7 @@ class Value:
         if min is None and max is None:
             raise TypeError("clip needs a bound: v.clip(0.0, 1.0), v.clip(min=0.0) or v.clip(max=1.0)")
         above = self if min is None else ops.maximum(self, min)
-        return above if max is None else ops.minimum(above, max)  # type: ignore[no-any-return]
+        return above if max is None else ops.minimum(above, max)
 
     clamp = clip
 

@@ -153,7 +153,7 @@ def trace(
                 stack.enter_context(context)
             try:
                 result = f(*nest_arguments(inputs))
-            except (TypeError, IndexError) as error:
+            except (TypeError, ValueError, IndexError, AttributeError) as error:
                 better = explained(error)
                 if better is error:
                     raise

@@ -15,7 +15,7 @@ import pytest
 from tinygrad_vi import Tape, Value, dot, exp, log, logsumexp, maximum, sigmoid, sin, tanh, total
 from tinygrad_vi.expression import evaluate
 from tinygrad_vi.graph import topological_order
-from tinygrad_vi.rows import FAMILIES, OPERATIONS, apply
+from tinygrad_vi.rows import FAMILIES, OPERATIONS, apply, row
 from tinygrad_vi.show.writing.numerals import write_number
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
@@ -478,11 +478,31 @@ def test_without_scripts_the_still_frames_are_there(browser, tmp_path):
     page.close()
 
 
-def test_an_operation_that_the_page_does_not_know_can_be_stepped_but_not_moved(open_page, monkeypatch):
-    from tinygrad_vi.rows import row
+CUBES = {
+    "read off the value": {"value": lambda x: x**3},
+    "with a formula": {"value": lambda x: math.pow(x, 3.0), "formula": lambda x: x * x * x},
+    "with JavaScript": {"value": lambda x: math.pow(x, 3.0), "javascript": "Math.pow({0}, 3)"},
+}
 
+
+@pytest.mark.parametrize("facts", CUBES.values(), ids=CUBES)
+def test_an_operation_of_the_users_own_is_computed_again_in_the_page(open_page, monkeypatch, facts):
     monkeypatch.setattr("tinygrad_vi.rows.OWN", {})
-    cube = row("cube", lambda x: x**3, lambda out, x: (3.0 * x * x,), "x**3.")
+    cube = row("cube", partials=lambda out, x: (3.0 * x * x,), doc="x**3.", **facts)
+    walker = open_page(cube(Value(2.0, "x")) + 1.0, language="en", digits=6)
+    walker.press("End")
+    walker.set("#input0", 0.7)
+    walker.press("End")
+    assert walker.svg("#node0 .grad") == ["grad 1.47"]
+    assert walker.svg("#node3 .data") == ["data 1.343"]
+    assert walker.text("#trouble") == ""
+
+
+@pytest.mark.parametrize("facts", [{}, {"formula": lambda x: x + 1.0}, {"javascript": "alert({0}"}])
+def test_an_operation_that_the_page_does_not_know_can_be_stepped_but_not_moved(open_page, monkeypatch, facts):
+    """Nor one whose JavaScript, or formula, is another function."""
+    monkeypatch.setattr("tinygrad_vi.rows.OWN", {})
+    cube = row("cube", lambda x: math.pow(x, 3.0), lambda out, x: (3.0 * x * x,), "x**3.", **facts)
     walker = open_page(cube(Value(2.0, "x")) + 1.0, language="en")
     walker.press("End")
     assert walker.svg("#node0 .grad") == ["grad 12"]

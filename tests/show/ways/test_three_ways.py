@@ -308,8 +308,12 @@ def test_families_bring_their_constants(op):
 
 def test_an_operation_without_a_formula_says_so(monkeypatch):
     monkeypatch.setattr("tinygrad_vi.rows.OWN", {})  # the row must not be seen by other tests
-    softsign = rows.row("squash", lambda x: x / (1 + abs(x)), lambda out, x: (1 / (1 + abs(x)) ** 2,), "x / (1 + |x|)")
-    message = "the symbolic way knows no formula for the operation 'squash': write it with other operations"
+    softsign = rows.row(
+        "squash", lambda x: x / (1 + math.fabs(x)), lambda out, x: (1 / (1 + abs(x)) ** 2,), "x / (1 + |x|)"
+    )
+    message = (
+        r"the symbolic way knows no formula for the operation 'squash': give it one, sympy=lambda x: \.\.\. on form"
+    )
     for way in (expression_growth, three_ways):
         with pytest.raises(ValueError, match=message):
             way(softsign, 0.5)
