@@ -418,7 +418,7 @@ def _quantile(x: Any, q: Any, axis: Any = None, *, keepdims: bool = False) -> An
     if shares.ndim == 0:
         return one(float(shares))
     found = [one(share) for share in shares.ravel().tolist()]
-    return np.array(found, dtype=object).reshape(*shares.shape, *np.shape(found[0]))
+    return np.stack(found).reshape(*shares.shape, *found[0].shape)
 
 
 def _percentile(x: Any, q: Any, axis: Any = None, *, keepdims: bool = False) -> Any:

@@ -29,9 +29,10 @@ RAW = {
         "keep all of them, np.where(mask, v, 0.0).sum()"
     ),
 }
-for _sign in ("not supported for the input types", "object has no attribute 'dtype'", "so to use a where mask one has"):
+for _sign in ("not supported for the input types", "object has no attribute 'dtype'", "to use a where mask one has"):
     RAW[_sign] = (
-        "NumPy does not know this of a plain array of objects; write tinygrad_vi.arrays.array(xs) for xs or np.array(xs)"
+        "NumPy does not know this of a plain array of objects; write tinygrad_vi.arrays.array(xs) in place of xs or "
+        "np.array(xs)"
     )
 for _sign in ("'Value' object is not subscriptable", "'Traced' object is not subscriptable"):
     RAW[_sign] = "a Value is one number and has no entries; a function of several numbers gets a list, f([x, y])"
@@ -101,8 +102,8 @@ def refuse_a_tensor(x: Any, sign: str) -> None:
     if package in OTHER_RECORDS and hasattr(x, "shape"):
         constant = "t.item()" if tuple(x.shape) == () else "np.asarray(t)"
         raise TypeError(
-            f"{sign} of a Value and a {type(x).__name__} of {package}: each keeps a record that the other cannot enter. "
-            f"Write {constant} for a tensor t that is a constant here, t.detach() first if it requires grad"
+            f"{sign} of a Value and a {type(x).__name__} of {package}: each keeps a record that the other cannot "
+            f"enter. Write {constant} for a tensor t that is a constant here, t.detach() first if it requires grad"
         )
 
 
@@ -115,6 +116,5 @@ def no_such_argument(name: str) -> TypeError:
         "_children": OWN_OPERATIONS,
         "_op": OWN_OPERATIONS,
     }
-    return TypeError(
-        f"Value takes a number and a label, got {name}=: {advice.get(name, 'write Value(3.0, label=...)')}"
-    )
+    written = advice.get(name, 'write Value(3.0, label="x")')
+    return TypeError(f"Value takes a number and a label, got {name}=: {written}")

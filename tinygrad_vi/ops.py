@@ -2,7 +2,8 @@
 
 One row holds all that is known of an operation: its value on floats, its partial derivatives, how people write it,
 where it is defined, what is agreed at its corners.  Everything else (eager gradients, forward mode, higher
-derivatives, trace tables, LaTeX, drawings, tests) is read off the table, so a new operation is one new row.
+derivatives, trace tables, LaTeX, drawings, tests) is read off the table, so a new operation is one new row.  What
+NumPy, SymPy, PyTorch and JavaScript call the operations stands beside what speaks to them, under the row.
 
 A rule for partials is called as ``partials(out, *operands)`` and returns one derivative for each operand.  It uses
 only arithmetic and functions of this table, so one rule serves three readers: given floats it returns numbers, given

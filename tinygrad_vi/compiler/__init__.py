@@ -11,6 +11,7 @@ lift           nodes of one shape become one vector instruction
 numpy_source   the program as readable NumPy, which numpy_runner runs, made by numpy_layout (where nodes live),
                numpy_sums (which sums are matrix products) and numpy_text (what NumPy calls the operations)
 scalar_runner  a program of single numbers as plain Python, which is faster than NumPy then
+known          what the compiler knows of the rows of the table: which are smooth, defined, exact; their instructions
 codes          the instructions of the kernel
 tables         the program as tables of numbers
 elementary     exp, log, sin ... in plain arithmetic, which vector instructions can do

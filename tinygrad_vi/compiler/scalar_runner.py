@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_vi import rows
+from tinygrad_vi import ops
 from tinygrad_vi.compiler.form import ONE, SUM_KINDS, TOTAL, Term
 from tinygrad_vi.compiler.lift import lift
 from tinygrad_vi.compiler.numpy_runner import nan_where_it_raises
@@ -70,7 +70,7 @@ def _text(question: Question) -> tuple[str, dict[Operation, str]]:
         elif isinstance(kind, Operation):
             text = call(kind, map(_name, argument))
         elif kind == TOTAL:
-            text = call(rows.OPERATIONS["total"], map(_term, argument))
+            text = call(ops.total_row.operation, map(_term, argument))
         else:
             assert kind in SUM_KINDS, "a function without data has no inputs and no share"
             text = " + ".join(map(_term, argument))

@@ -430,9 +430,9 @@ def test_every_line_of_the_page_is_true_to_its_digits(open_page, digits):
             values.append(rng.choice([u + v, u - v, u * v, u / 3.7, total([u, v, u]), dot([u, v], [v, u], 0.3)]))
         walker = open_page(values[-1] * values[-2] + values[-3], digits=digits, language="en")
         walker.press("End")
-        for row in walker.page.locator("#rows tr").all():
+        for line in walker.page.locator("#rows tr").all():
             _, _, numbers, value, _, adjoint = [
-                " ".join(cell.split()) for cell in row.locator("th, td").all_inner_texts()
+                " ".join(cell.split()) for cell in line.locator("th, td").all_inner_texts()
             ]
             if numbers:
                 found = evaluate(numbers.replace("·", "*"), {})
@@ -443,10 +443,10 @@ def test_every_line_of_the_page_is_true_to_its_digits(open_page, digits):
                 assert shown(evaluate(terms, {}), digits) == result
                 checked += 1
         for _ in range(len(values)):
-            for row in walker.page.locator("#work tr[data-operand]").all():
-                upstream, local, product, sum_ = [numbers_in(cell)[-1] for cell in row.locator("td").all_inner_texts()]
+            for line in walker.page.locator("#work tr[data-operand]").all():
+                upstream, local, product, sum_ = [numbers_in(cell)[-1] for cell in line.locator("td").all_inner_texts()]
                 assert shown(upstream * local, digits) == shown(product, digits)
-                old, added, now = numbers_in(row.locator("td").last.inner_text())[-3:]
+                old, added, now = numbers_in(line.locator("td").last.inner_text())[-3:]
                 assert now == sum_
                 assert shown(old + added, digits) == shown(now, digits)
                 checked += 1
@@ -498,7 +498,9 @@ def test_an_operation_of_the_users_own_is_computed_again_in_the_page(open_page, 
     assert walker.text("#trouble") == ""
 
 
-@pytest.mark.parametrize("facts", [{}, {"formula": lambda x: x + 1.0}, {"javascript": "alert({0}"}])
+@pytest.mark.parametrize(
+    "facts", [{}, {"formula": lambda x: x + 1.0}, {"javascript": "Math.sqrt({0})"}, {"javascript": "3 * ("}]
+)
 def test_an_operation_that_the_page_does_not_know_can_be_stepped_but_not_moved(open_page, monkeypatch, facts):
     """Nor one whose JavaScript, or formula, is another function."""
     monkeypatch.setattr("tinygrad_vi.rows.OWN", {})
@@ -508,6 +510,8 @@ def test_an_operation_that_the_page_does_not_know_can_be_stepped_but_not_moved(o
     assert walker.svg("#node0 .grad") == ["grad 12"]
     assert walker.page.locator("#input0").is_disabled()
     assert walker.text("#trouble").startswith("This page does not know the operation cube")
+    assert all("Unexpected token" in said for said in walker.complaints)  # of what is no JavaScript
+    walker.complaints.clear()
 
 
 ROWS = [*OPERATIONS.values(), *(FAMILIES["power"](n) for n in (-1.0, 2.0, 2.5)), FAMILIES["exponential"](2.0)]
