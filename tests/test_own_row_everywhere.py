@@ -275,7 +275,6 @@ def test_a_loop_is_no_formula():
     [
         ({"sympy": "exp"}, "sympy= of bump is a function of the operands"),
         ({"formula": 3.0}, "formula= of bump is a function of the operands"),
-        ({"numpi": "np.exp({0})"}, r"operation\(\) has no numpi="),
     ],
 )
 def test_facts_of_another_kind_are_refused(facts, message):

@@ -42,7 +42,11 @@ def operation(
     symbol: str = "",
     latex: str = "",
     domain: str = "",
-    **elsewhere: Any,
+    formula: Callable[..., Any] | None = None,
+    sympy: Callable[..., Any] | None = None,
+    pytorch: Callable[..., Any] | None = None,
+    numpy: str = "",
+    javascript: str = "",
 ) -> Callable[[Callable[..., float]], Function]:
     """Make an operation out of a function of numbers: ``@operation(partials=...)`` above it.
 
@@ -63,8 +67,9 @@ def operation(
     PyTorch its tensor; the function itself serves where it is so written (``abs(x)`` and not ``math.fabs(x)``, no
     ``if``).  Each of them may have its own instead: sympy: on SymPy's formulas, ``lambda x: sympy.LambertW(x)``;
     pytorch: on tensors; javascript: a text with ``{0}``, ``"Math.atan({0})"``.  numpy: a text for compiled functions,
-    ``"np.arctan({0})"``, which is then run on whole arrays, where the function itself runs on one number after the
-    other.  The text of NumPy is compared with the function in the first answers, the others at the point shown.
+    ``"np.arctan({0})"``, NaN outside of the domain, which runs on whole arrays; the function itself runs on one number
+    after the other.  The text of NumPy is compared with the function in the first answers, the others at the point
+    shown.
 
     It works in `Value.backward`, forward mode and derivatives of any order, in pictures and tables, and in compiled
     functions, there by NumPy, one number after the other: the native kernel has the built-in operations alone.
@@ -86,11 +91,7 @@ def operation(
         raise TypeError(
             "an operation needs its derivative beside it: write @operation(partials=lambda out, x: ...) above the "
             "function, one partial derivative for each operand"
-            + ("" if function is None else f"; got {function!r:.60} alone")
         )
-    unknown = sorted(elsewhere.keys() - {"formula", "numpy", "sympy", "pytorch", "javascript"})
-    if unknown:
-        raise TypeError(f"operation() has no {unknown[0]}=: see help(tinygrad_vi.operation)")
 
     def decorate(function: Callable[..., float]) -> Function:
         called = name or getattr(function, "__name__", "")
@@ -106,7 +107,7 @@ def operation(
         made = rows.row(
             called, value, rule.by_kind, inspect.getdoc(function) or f"{called}, an operation of the user's own.",
             symbol=symbol, latex=latex, arity=arity, domain=domain, taught=rule.taught,
-            **{"formula": function, **elsewhere},
+            formula=formula or function, sympy=sympy, pytorch=pytorch, numpy=numpy, javascript=javascript,
         )  # fmt: skip
         made.__wrapped__ = function  # type: ignore[attr-defined]
         made.__module__ = getattr(function, "__module__", None) or __name__
