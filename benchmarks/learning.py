@@ -20,9 +20,9 @@ def digits(epochs: int, examples: int) -> list[str]:
     start = perf_counter()
     fit(
         lambda x, t: losses.cross_entropy(model(x), t),
-        model,
         X_train[:examples],
         y_train[:examples],
+        params=model,
         optimizer=optim.Adam(model.parameters()),
         epochs=epochs,
         batch_size=32,
@@ -39,9 +39,9 @@ def adding(kind: type[nn.RNNCell | nn.GRUCell | nn.LSTMCell], epochs: int) -> li
     start = perf_counter()
     fit(
         lambda x, t: losses.mse(model(x), t),
-        model,
         X[:200],
         y[:200],
+        params=model,
         optimizer=optim.Adam(model.parameters()),
         epochs=epochs,
         batch_size=10,

@@ -280,7 +280,7 @@ def test_a_copy_of_a_parameter_in_a_loss_trains_it():
     w = Value(1.0)
     sgd = optim.SGD([w], learning_rate=0.1)
     loss = lambda x, y: (dataclasses.asdict(Pair(w, x))["a"] * x - y) ** 2  # noqa: E731
-    fit(loss, [w], [2.0], [3.0], epochs=1, optimizer=sgd, progress=False)
+    fit(loss, [2.0], [3.0], params=[w], epochs=1, optimizer=sgd, progress=False)
     assert w.data == pytest.approx(1.4)
     assert copy.deepcopy(w).parents == ()  # outside it is a leaf, as ever
 
@@ -292,7 +292,7 @@ def test_what_would_lose_a_derivative_inside_of_it_is_refused():
     with pytest.raises(TypeError, match="is pickled inside a derivative"):
         grad(lambda w: pickle.loads(pickle.dumps([w * w]))[0])(2.0)
     inside = [
-        lambda w: fit(lambda x, y: (p * w * x - y) ** 2, [p], *data, **options),
+        lambda w: fit(lambda x, y: (p * w * x - y) ** 2, *data, params=[p], **options),
         lambda w: optim.levenberg_marquardt(lambda: [p * w - 1.0], [p]),
         lambda w: optim.minimize(lambda: (p * w - 1.0) ** 2, [p]),
     ]

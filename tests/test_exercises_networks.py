@@ -484,7 +484,7 @@ def learned(shapes, rate):
     hours, passed = study_hours()
     X, *_ = standardize(hours)
     model = in_rows(rows(*shapes))
-    history = fit(lambda x, t: losses.bce_with_logits(model(x), t), model, X, passed, epochs=500, progress=False,
+    history = fit(lambda x, t: losses.bce_with_logits(model(x), t), X, passed, params=model, epochs=500, progress=False,
                   optimizer=optim.SGD(model.parameters(), rate))  # fmt: skip
     return history.loss, accuracy(model, X, passed)
 
@@ -518,7 +518,7 @@ def test_seed_B43_the_squared_error_learns_slowly():
     losses_after = {}
     for name, loss in (("mse", lambda a, t: losses.mse(sigmoid(a), t)), ("bce", losses.bce_with_logits)):
         model = in_rows(rows((2, 4), (4, 1)))
-        fit(lambda x, t, m=model, f=loss: f(m(x), t), model, X, passed, epochs=100, progress=False,
+        fit(lambda x, t, m=model, f=loss: f(m(x), t), X, passed, params=model, epochs=100, progress=False,
             optimizer=optim.SGD(model.parameters(), 0.1))  # fmt: skip
         losses_after[name] = losses.bce_with_logits([model(x) for x in X], passed)
     assert losses_after["mse"] > losses_after["bce"]

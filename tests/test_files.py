@@ -408,7 +408,7 @@ def test_a_checkpoint_with_a_flipped_bit_is_refused_and_changes_nothing(tmp_path
     def go(w, **options):
         adam = optim.Adam(w, 0.1)
         try:
-            fit(lambda x: (w[0] * x - w[1] - 1.0) ** 2, w, [1.0, 3.0], optimizer=adam, progress=False,
+            fit(lambda x: (w[0] * x - w[1] - 1.0) ** 2, [1.0, 3.0], params=w, optimizer=adam, progress=False,
                 checkpoint=path, validation=([2.0], None), patience=5, **options)  # fmt: skip
         finally:
             go.state = [p.data for p in w], adam.state_dict(), random.getstate()
@@ -625,7 +625,7 @@ def test_a_checkpoint_is_looked_at_as_a_whole_before_anything_is_changed(tmp_pat
     path = tmp_path / "run.json"
 
     def go(w, adam, **options):
-        return fit(lambda x: (w[0] * x - w[1] - 1.0) ** 2, w, [1.0, 3.0], optimizer=adam, progress=False,
+        return fit(lambda x: (w[0] * x - w[1] - 1.0) ** 2, [1.0, 3.0], params=w, optimizer=adam, progress=False,
                    checkpoint=path, validation=([2.0], None), patience=5, **options)  # fmt: skip
 
     w = [Value(0.1), Value(0.2)]
@@ -648,7 +648,7 @@ def test_a_checkpoint_is_looked_at_as_a_whole_before_anything_is_changed(tmp_pat
 
 def line(checkpoint, **options):
     w = [Value(0.1), Value(0.2)]
-    history = fit(lambda x: (w[0] * x - w[1] - 1.0) ** 2, w, [1.0, 3.0], optimizer=optim.Adam(w, 0.1), progress=False,
+    history = fit(lambda x: (w[0] * x - w[1] - 1.0) ** 2, [1.0, 3.0], params=w, optimizer=optim.Adam(w, 0.1), progress=False,
                   checkpoint=checkpoint, epochs=6, **options)  # fmt: skip
     return history, [p.data for p in w]
 
@@ -719,10 +719,10 @@ def test_a_checkpoint_that_can_never_be_written_is_an_error_at_once(tmp_path, mo
     w = Value(1.0)
     options = {"checkpoint": tmp_path / "run.json", "progress": False}
     with pytest.raises(TypeError, match=r"no checkpoint can be made of this training: .*object is not JSON"):
-        fit(lambda x: w * x, [w], [1.0], optimizer=Curious([w]), **options)
+        fit(lambda x: w * x, [1.0], params=[w], optimizer=Curious([w]), **options)
     monkeypatch.setattr("tinygrad_vi.training.checkpoint.os.access", lambda path, mode: False)
     with pytest.raises(PermissionError, match=r"the checkpoint .*run\.json cannot be written"):
-        fit(lambda x: w * x, [w], [1.0], **options)
+        fit(lambda x: w * x, [1.0], params=[w], **options)
     assert w.data == 1.0
 
 
@@ -738,7 +738,7 @@ def _page():
 
 
 def _plot():
-    history = fit(lambda x: (w := Value(1.0)) and (P * x) ** 2 + 0.0 * w, [P], [1.0], epochs=2, progress=False)
+    history = fit(lambda x: (w := Value(1.0)) and (P * x) ** 2 + 0.0 * w, [1.0], params=[P], epochs=2, progress=False)
     return history.plot()
 
 

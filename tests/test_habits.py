@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinygrad_vi import ShapeError, Value, accuracy, compile, fit, grad, losses, nn, optim, vmap
+from tinygrad_vi import ShapeError, Value, accuracy, compile, fit, grad, losses, nn, optim, show, vmap
 
 X, Y = [[1.0, 2.0], [0.5, -1.0]], [1.0, -1.0]
 
@@ -116,14 +116,61 @@ def test_zero_grad_train_and_eval_are_as_in_pytorch():
     ],
 )
 def test_fit_with_the_model_first_is_told_the_order(call):
-    with pytest.raises(TypeError, match=r"fit\(lambda x, t: losses.mse\(model\(x\), t\), model, X, y\)"):
+    with pytest.raises(TypeError, match=r"fit\(lambda x, t: losses.mse\(model\(x\), t\), X, y, params=model\)"):
         call()
+
+
+W = Value(1.0, "w")
+
+
+def square(x, t=0.0):
+    return (W * x - t) ** 2
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: fit(square, [W], [1.0], [2.0]),
+        lambda: fit(square, [W], [1.0]),
+        lambda: fit(square, [W]),
+        lambda: fit(square, model(), [1.0], [2.0]),
+        lambda: fit(square, model(), [1.0]),
+        lambda: fit(square, [W], [1.0], params=[W]),
+        lambda: fit(square, [[0.5, W]], params=[W]),
+        lambda: fit(square, model(), params=[W]),
+        lambda: fit(square, [1.0], parameters=[W]),
+        lambda: fit(square, [1.0], [2.0]),
+        lambda: fit(compile(square, [W]), [W], [1.0], [2.0]),
+        lambda: fit(compile(square, [W]), [W], [1.0]),
+        lambda: show.loss_landscape(square, [W], [1.0], [2.0]),
+        lambda: show.descents(square, [W], [1.0]),
+        lambda: show.batch_columns(square, [W], params=[W]),
+    ],
+)
+def test_parameters_are_never_taken_for_data(call):
+    """A list of them in the place of X is as long as a list of examples: it would train on its own numbers."""
+    with pytest.raises(TypeError, match=r"the parameters by name: (\w+)\(loss, X, y, params=model\)"):
+        call()
+    assert W.data == 1.0
+
+
+def test_a_compiled_loss_has_its_own_parameters():
+    p, q = Value(0.0), Value(0.0)
+    step = compile(lambda x: (p * x - 1.0) ** 2 + 0.0 * q, [p], backend="numpy")
+    sgd = optim.SGD([p], 0.1)
+    for options in ({}, {"params": [p]}):
+        p.data = 0.0
+        assert fit(step, [1.0], optimizer=sgd, epochs=1, progress=False, **options).loss == [1.0]
+    with pytest.raises(ValueError, match=r"has 1 parameter of its own, and params= gives others: .* fit\(step, X, y\)"):
+        fit(step, [1.0], params=[p, q], progress=False)
+    with pytest.raises(TypeError, match=r"fit needs a loss with parameters: compile\(loss, params=model\)"):
+        fit(compile(lambda x: x), [1.0], progress=False)
 
 
 def test_a_learning_rate_given_to_fit_belongs_to_its_optimiser():
     m = model()
     with pytest.raises(TypeError, match=r"write optimizer=optim.Adam\(model, learning_rate=...\)"):
-        fit(lambda x, t: losses.mse(m(x), t), m, X, Y, lr=0.1)
+        fit(lambda x, t: losses.mse(m(x), t), X, Y, params=m, lr=0.1)
 
 
 def test_a_module_may_be_the_loss():
@@ -135,7 +182,7 @@ def test_a_module_may_be_the_loss():
             return (self.w * x - t) ** 2
 
     loss = Squares()
-    fit(loss, loss, [1.0, 2.0], [3.0, 6.0], optimizer=optim.SGD(loss, 0.1), progress=False)
+    fit(loss, [1.0, 2.0], [3.0, 6.0], params=loss, optimizer=optim.SGD(loss, 0.1), progress=False)
     assert loss.w.data == pytest.approx(3.0)
 
 
@@ -162,8 +209,10 @@ SINGLE = {
     "a compiled model": lambda x, t: compile(lambda x, t: losses.mse(m(x), t), params=m.parameters())(
         np.zeros(13), x, t
     ),
-    "fit": lambda x, t: fit(lambda x, t: losses.mse(m(x), t), model(), x, t, epochs=1, progress=False),
-    "fit, with @": lambda x, t: fit(lambda x, t: (x @ np.array([w, w]) - t) ** 2, [w], x, t, epochs=1, progress=False),
+    "fit": lambda x, t: fit(lambda x, t: losses.mse(m(x), t), x, t, params=model(), epochs=1, progress=False),
+    "fit, with @": lambda x, t: fit(
+        lambda x, t: (x @ np.array([w, w]) - t) ** 2, x, t, params=[w], epochs=1, progress=False
+    ),
     "accuracy": lambda x, t: accuracy(m, x, t),
 }
 

@@ -48,9 +48,9 @@ class Problem:
         self.optimizer = KINDS[self.kind](self.w)
 
     def fit(self, **options):
-        subject = (self.loss, self.w) if self.compiled is None else (self.compiled,)
-        return fit(*subject, X, Y, optimizer=self.optimizer, epochs=EPOCHS, batch_size=1, seed=None, progress=False,
-                   **options)  # fmt: skip
+        loss = self.loss if self.compiled is None else self.compiled
+        return fit(loss, X, Y, params=self.w, optimizer=self.optimizer, epochs=EPOCHS, batch_size=1, seed=None,
+                   progress=False, **options)  # fmt: skip
 
     def step(self):
         """The next step, by hand."""
@@ -193,7 +193,7 @@ def test_the_best_parameters_are_put_back_whole_and_are_the_best():
             p.data = x
         kept[:] = [(3.0, 2.0)]
         sgd = optim.SGD(w, 0.9)  # too large a rate: the loss goes down and up again
-        return fit(lambda x: (w[0] - x) ** 2 + 1.2 * (w[1] + w[0]) ** 2, w, [1.0], optimizer=sgd, epochs=4,
+        return fit(lambda x: (w[0] - x) ** 2 + 1.2 * (w[1] + w[0]) ** 2, [1.0], params=w, optimizer=sgd, epochs=4,
                    validation=([1.0], None), patience=3, progress=False,
                    callbacks=lambda h: kept.append(tuple(p.data for p in w)))  # fmt: skip
 
@@ -257,7 +257,9 @@ def test_the_modes_of_modules_are_put_back_whatever_is_interrupted():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules[__name__], "WATCHED", watched)
         for k in range(1, 10_000):
-            _, happened = interrupted(lambda: fit(lambda x: model([x]) ** 2, model, [1.0], epochs=1, progress=False), k)
+            _, happened = interrupted(
+                lambda: fit(lambda x: model([x]) ** 2, [1.0], params=model, epochs=1, progress=False), k
+            )
             assert [module.training for module in model.modules()] == before, k
             if not happened:
                 break

@@ -346,10 +346,10 @@ def test_it_is_told_once_in_training_eager_and_compiled(compiled):
         return losses.cross_entropy(model(x), t)
 
     X, y = [[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 2]
-    arguments = (compile(loss, model.parameters(), backend="numpy"), X, y) if compiled else (loss, model, X, y)
+    given = compile(loss, model.parameters(), backend="numpy") if compiled else loss
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
-        fit(*arguments, epochs=3, progress=False)
+        fit(given, X, y, params=model, epochs=3, progress=False)
     told = [warning for warning in caught if "applied twice" in str(warning.message)]
     assert len(told) == 1
     assert told[0].filename == __file__
@@ -403,7 +403,7 @@ def test_success_is_not_said_of_other_values():
     with pytest.raises(ValueError, match="the loss depends on none of the parameters"):
         optim.minimize(lambda: other * other, [w])
     with pytest.raises(ValueError, match="the loss depends on none of the parameters"):
-        fit(lambda x: other * x, [w], [1.0], progress=False)
+        fit(lambda x: other * x, [1.0], params=[w], progress=False)
     with pytest.raises(ValueError, match="the result does not depend on the parameters"):
         fit(compile(lambda x: other * x, [w], backend="numpy"), [1.0], progress=False)
     assert optim.levenberg_marquardt(lambda: [w - 2.0, w * w - 4.0], [w]).success
@@ -414,10 +414,10 @@ def test_a_masked_first_batch_does_not_make_the_loss_independent():
     w = Value(1.0, "w")
     loss = lambda x: (w - x) ** 2 if x > 0.0 else Value(0.0)  # noqa: E731
     adamw = optim.AdamW([w], 0.1)
-    fit(loss, [w], [-1.0, -1.0, 3.0], optimizer=adamw, batch_size=1, seed=None, epochs=50, progress=False)
+    fit(loss, [-1.0, -1.0, 3.0], params=[w], optimizer=adamw, batch_size=1, seed=None, epochs=50, progress=False)
     assert w.data > 2.0
     with pytest.raises(ValueError, match="the loss depends on none of the parameters"):
-        fit(loss, [w], [-1.0, -2.0], batch_size=1, progress=False)
+        fit(loss, [-1.0, -2.0], params=[w], batch_size=1, progress=False)
 
 
 def test_parameters_of_different_size_are_no_less_determined():
@@ -432,10 +432,10 @@ def test_parameters_of_different_size_are_no_less_determined():
 
 def test_no_improvement_is_said_where_there_is_none():
     w = Value(4.0)
-    falling = fit(lambda x: (w - x) ** 2, [w], [0.0], optimizer=optim.SGD([w], 0.1), epochs=30, patience=2,
+    falling = fit(lambda x: (w - x) ** 2, [0.0], params=[w], optimizer=optim.SGD([w], 0.1), epochs=30, patience=2,
                   progress=False)  # fmt: skip
     assert (falling.stopped, falling.epochs) == ("", 30)
-    still = fit(lambda x: (w - x) ** 2, [w], [0.0], optimizer=optim.SGD([w], 0.0), epochs=30, patience=2,
+    still = fit(lambda x: (w - x) ** 2, [0.0], params=[w], optimizer=optim.SGD([w], 0.0), epochs=30, patience=2,
                 progress=False)  # fmt: skip
     assert (still.stopped, still.epochs) == ("no improvement in 2 epochs", 3)
 
@@ -513,12 +513,12 @@ def test_a_seed_of_numpy_is_the_int(seed):
     ends = []
     for s in (seed, 0):
         w = Value(0.0)
-        fit(lambda x, w=w: (w - x) ** 2, [w], [1.0, 2.0, 3.0], batch_size=1, epochs=1, seed=s, progress=False)
+        fit(lambda x, w=w: (w - x) ** 2, [1.0, 2.0, 3.0], params=[w], batch_size=1, epochs=1, seed=s, progress=False)
         ends.append(w.data)
     assert ends[0] == ends[1]
     p = [Value(1.0, f"w{i}") for i in range(3)]
     planes = [
-        loss_landscape(lambda x: sum((v - x) ** 2 for v in p), p, [0.0], steps=2, seed=s).directions.tolist()
+        loss_landscape(lambda x: sum((v - x) ** 2 for v in p), [0.0], params=p, steps=2, seed=s).directions.tolist()
         for s in (seed, 0)
     ]
     assert planes[0] == planes[1]

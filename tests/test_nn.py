@@ -290,7 +290,7 @@ def test_a_dataclass_may_be_a_module(options, tmp_path):
     line.slope.data = 5.0
     assert Two(first=Line(), second=Line()).load(tmp_path / "two.json").first.slope.data == 2.0
     X = [0.1 * k for k in range(12)]
-    fit(lambda x, t: losses.mse(line(x), t), line, X, [3 * x for x in X], epochs=3, progress=False)
+    fit(lambda x, t: losses.mse(line(x), t), X, [3 * x for x in X], params=line, epochs=3, progress=False)
     step = compile(lambda x: line(x), line.parameters(), backend="numpy")
     assert step.each(step.theta, X) == pytest.approx(line.predict(X), rel=1e-14)
 
@@ -833,7 +833,7 @@ def test_biases_given_as_values_are_parameters_of_a_cell_and_computed_with(kind,
 def test_fit_trains_a_cells_given_biases():
     b = [Value(0.0)]
     cell = nn.RNNCell.from_weights([[0.0]], [[0.0]], b, [0.0], activation="identity")
-    history = fit(lambda x: (cell([x])[0] - 1.0) ** 2, cell, [1.0], optimizer=optim.SGD(cell, 0.25), epochs=30,
+    history = fit(lambda x: (cell([x])[0] - 1.0) ** 2, [1.0], params=cell, optimizer=optim.SGD(cell, 0.25), epochs=30,
                   progress=False)  # fmt: skip
     assert history.loss[0] == 1.0
     assert history.loss[-1] < 1e-6

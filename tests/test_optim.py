@@ -89,9 +89,9 @@ def test_an_optimizer_that_keeps_nothing_works_on_arrays_and_survives_json():
         w, resting = Value(0.0), Value(5.0)
         optimizer = Plain([w, resting], 0.1)
         loss = lambda x, t, w=w: (w * x - t) ** 2  # noqa: E731
-        subject = (compile(loss, [w, resting], backend="numpy"),) if compiled else (loss, [w, resting])
-        settings = {"epochs": 3, "seed": None, "progress": False, "optimizer": optimizer}
-        history = fit(*subject, [1.0, math.sqrt(5.0)], [0.0, 4.0 / math.sqrt(5.0)], **settings)
+        given = compile(loss, [w, resting], backend="numpy") if compiled else loss
+        settings = {"params": [w, resting], "epochs": 3, "seed": None, "progress": False, "optimizer": optimizer}
+        history = fit(given, [1.0, math.sqrt(5.0)], [0.0, 4.0 / math.sqrt(5.0)], **settings)
         assert w.data == pytest.approx(0.4 * (1.0 + 0.4 + 0.16), rel=1e-12)
         assert history.loss[0] == pytest.approx(1.6, rel=1e-12)
         assert resting.data == 5.0
@@ -385,7 +385,14 @@ def test_parameters_of_any_container_are_moved():
     sgd.step()
     assert [p.data for p in (a, b, c, d, e)] == [0.5, 0.0, -0.5, -1.0, -1.5]
     w = {"slope": Value(0.0)}
-    fit(lambda x, t: (w["slope"] * x - t) ** 2, w, [1.0, 2.0], [3.0, 6.0], optimizer=optim.SGD(w, 0.1), progress=False)
+    fit(
+        lambda x, t: (w["slope"] * x - t) ** 2,
+        [1.0, 2.0],
+        [3.0, 6.0],
+        params=w,
+        optimizer=optim.SGD(w, 0.1),
+        progress=False,
+    )
     assert w["slope"].data == pytest.approx(3.0)
     with pytest.raises(TypeError, match=r"an optimiser moves Values, got 1\.5 of type float"):
         optim.SGD({"a": a, "b": [1.5]})

@@ -134,7 +134,7 @@ def test_a_penalty_that_is_a_plain_number_and_changes_with_the_parameters():
     w = Value(1.0)
     loss = lambda x, y: (w * x - y) ** 2  # noqa: E731
     options = {"epochs": 1, "progress": False}
-    for known in ((loss, [w]), (compile(loss, [w], backend="numpy"),)):
+    for given in (loss, compile(loss, [w], backend="numpy")):
         with pytest.raises(TypeError, match=f"the result of the penalty {LOST}"):
-            fit(*known, [1.0, 2.0], [1.0, 2.0], penalty=lambda: 0.1 * w.data**2, **options)
-        assert fit(*known, [1.0, 2.0], [1.0, 2.0], penalty=lambda: 0.5, **options).epochs == 1
+            fit(given, [1.0, 2.0], [1.0, 2.0], params=[w], penalty=lambda: 0.1 * w.data**2, **options)
+        assert fit(given, [1.0, 2.0], [1.0, 2.0], params=[w], penalty=lambda: 0.5, **options).epochs == 1

@@ -288,9 +288,9 @@ def test_threads_that_predict_and_threads_that_train_do_not_meet():
         net = model()
         fit(
             lambda x, y: losses.hinge(net(x), y),
-            net,
             X,
             t,
+            params=net,
             optimizer=optim.SGD(net.parameters(), 0.1),
             epochs=6,
             batch_size=3,
@@ -633,7 +633,7 @@ def _train(seed: int, compiled: bool) -> list[float]:
         step = compile(loss, params=net.parameters(), backend="numpy")
         fit(step, X, T, optimizer=adam, epochs=3, batch_size=3, progress=False)
     else:
-        fit(loss, net, X, T, optimizer=adam, epochs=3, batch_size=3, progress=False)
+        fit(loss, X, T, params=net, optimizer=adam, epochs=3, batch_size=3, progress=False)
     return [p.data for p in net.parameters()]
 
 

@@ -49,7 +49,7 @@ def numbers(model):
 
 def train(model, epochs=5, X=SCALED, y=Y, **options):
     options.setdefault("optimizer", optim.Adam(model.parameters(), 0.05))
-    return fit(bce(model), model.parameters(), X, y, epochs=epochs, progress=False, **options)
+    return fit(bce(model), X, y, params=model.parameters(), epochs=epochs, progress=False, **options)
 
 
 # --- what a step is ---------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def test_the_order_is_new_in_each_epoch_and_the_same_for_a_seed():
     def seen(seed):
         order = []
         w = Value(0.0)
-        fit(lambda x: order.append(x.data) or (w - x) ** 2, [w], [1.0, 2.0, 3.0, 4.0, 5.0], epochs=3, batch_size=2,
+        fit(lambda x: order.append(x.data) or (w - x) ** 2, [1.0, 2.0, 3.0, 4.0, 5.0], params=[w], epochs=3, batch_size=2,
             seed=seed, progress=False)  # fmt: skip
         return [order[i : i + 5] for i in range(0, 15, 5)]
 
@@ -97,21 +97,21 @@ def test_the_order_is_new_in_each_epoch_and_the_same_for_a_seed():
 
 def test_whole_numbers_stay_and_can_be_indices():
     table = [Value(0.0), Value(0.0)]
-    fit(lambda i, t: (table[i] - t) ** 2, table, [0, 1, 1], [5.0, 2.0, 4.0], epochs=400, progress=False,
+    fit(lambda i, t: (table[i] - t) ** 2, [0, 1, 1], [5.0, 2.0, 4.0], params=table, epochs=400, progress=False,
         optimizer=optim.SGD(table, 0.3))  # fmt: skip
     assert [v.data for v in table] == pytest.approx([5.0, 3.0])
 
 
 def test_plain_floats_train_too():
     model = nn.MLP(1, [1], seed=0)
-    history = fit(lambda x, t: (model([1.0]) - t) ** 2, model, [0.0], [3.0], epochs=300, progress=False)
+    history = fit(lambda x, t: (model([1.0]) - t) ** 2, [0.0], [3.0], params=model, epochs=300, progress=False)
     assert history.loss[-1] < 0.01
 
 
 def test_the_penalty_is_added_once_for_each_batch():
     w = Value(2.0)
     sgd = optim.SGD([w], 0.1)
-    history = fit(lambda x: w * x, [w], [1.0, 3.0], epochs=1, optimizer=sgd, penalty=lambda: losses.l2([w], 0.5),
+    history = fit(lambda x: w * x, [1.0, 3.0], params=[w], epochs=1, optimizer=sgd, penalty=lambda: losses.l2([w], 0.5),
                   progress=False)  # fmt: skip
     assert history.loss == [2.0 * 2.0 + 0.5 * 4.0]
     assert w.data == pytest.approx(2.0 - 0.1 * (2.0 + 2.0 * 0.5 * 2.0))
@@ -151,7 +151,7 @@ def test_dropout_is_on_in_training_and_off_in_validation():
             seen.append(0.0 in h)
             return losses.bce_with_logits(model(x), t)
 
-        fit(loss, parameters(model), SCALED, Y, epochs=1, validation=(SCALED, Y), progress=False)
+        fit(loss, SCALED, Y, params=parameters(model), epochs=1, validation=(SCALED, Y), progress=False)
         assert seen == [True] * 20 + [False] * 20
     random.seed(3)
     assert accuracy(model.train(), SCALED, Y) == accuracy(model, SCALED, Y)
@@ -212,7 +212,7 @@ def test_early_stopping_puts_the_best_parameters_back():
 
 def test_patience_without_validation_watches_the_loss():
     w = Value(1.0)
-    history = fit(lambda x: w * 0.0 + x, [w], [1.0], epochs=50, patience=3, progress=False)
+    history = fit(lambda x: w * 0.0 + x, [1.0], params=[w], epochs=50, patience=3, progress=False)
     assert history.epochs == 4
 
 
@@ -239,23 +239,23 @@ def test_ctrl_c_returns_the_history_so_far():
 
 def test_progress_bar_shows_epochs_batches_and_loss(capsys):
     model = network()
-    fit(bce(model), model.parameters(), SCALED, Y, epochs=3, batch_size=8)
+    fit(bce(model), SCALED, Y, params=model.parameters(), epochs=3, batch_size=8)
     shown = capsys.readouterr().err
     assert "epoch 3/3: 100%" in shown
     assert "9/9" in shown
     assert "loss 0." in shown
-    fit(bce(model), model.parameters(), SCALED, Y, epochs=1, progress=False)
+    fit(bce(model), SCALED, Y, params=model.parameters(), epochs=1, progress=False)
     assert capsys.readouterr().err == ""
 
 
 def test_the_collector_rests_only_while_a_batch_is_computed():
     states = []
     w = Value(1.0)
-    fit(lambda x: states.append(gc.isenabled()) or w * x, [w], [1.0], epochs=1, progress=False,
+    fit(lambda x: states.append(gc.isenabled()) or w * x, [1.0], params=[w], epochs=1, progress=False,
         callbacks=lambda h: states.append(gc.isenabled()) or False)  # fmt: skip
     assert states == [False, True]
     with pytest.raises(ZeroDivisionError):
-        fit(lambda x: 1 / 0, [w], [1.0], progress=False)
+        fit(lambda x: 1 / 0, [1.0], params=[w], progress=False)
     assert gc.isenabled()
 
 
@@ -265,7 +265,7 @@ def test_the_collector_rests_only_while_a_batch_is_computed():
 def with_everything(model, epochs, **options):
     """Dropout, momentum, shuffling, validation, a schedule: all that a resumed run could get wrong."""
     return fit(
-        bce(model), model, SCALED, Y, epochs=epochs, batch_size=6, seed=4, progress=False,
+        bce(model), SCALED, Y, params=model, epochs=epochs, batch_size=6, seed=4, progress=False,
         optimizer=optim.SGD(model.parameters(), 0.3, momentum=0.9), validation=(SCALED, Y),
         schedule=optim.cosine_decay(0.3, 20), **options,
     )  # fmt: skip
@@ -342,10 +342,10 @@ def test_a_resumed_run_is_the_run_that_was_begun(tmp_path):
     assert train(network(), batch_size=6, **again).epochs == 4
     relu = nn.MLP(2, [4, 1], activation="relu", seed=0)
     modules = tmp_path / "modules.json"
-    fit(bce(network()), (m := network()), SCALED, Y, epochs=0, checkpoint=modules, progress=False)
-    fit(bce(m), m, SCALED, Y, epochs=1, checkpoint=modules, progress=False)
+    fit(bce(network()), SCALED, Y, params=(m := network()), epochs=0, checkpoint=modules, progress=False)
+    fit(bce(m), SCALED, Y, params=m, epochs=1, checkpoint=modules, progress=False)
     with pytest.raises(ValueError, match="it was made with model = 'MLP"):
-        fit(bce(relu), relu, SCALED, Y, epochs=2, checkpoint=modules, resume=True, progress=False)
+        fit(bce(relu), SCALED, Y, params=relu, epochs=2, checkpoint=modules, resume=True, progress=False)
 
 
 def test_only_true_ends_the_training(tmp_path):
@@ -356,7 +356,7 @@ def test_only_true_ends_the_training(tmp_path):
 def test_losses_too_large_to_add_up_are_reported_as_such():
     w = Value(1e308)
     with pytest.raises(TrainingError, match="epoch 1, batch 1 of 1"):
-        fit(lambda x: w * x, [w], [1.5, 1.6], progress=False)
+        fit(lambda x: w * x, [1.5, 1.6], params=[w], progress=False)
 
 
 def test_resume_starts_anew_where_there_is_no_checkpoint(tmp_path):
@@ -420,8 +420,8 @@ WRITER = """
 import sys
 from tinygrad_vi import Value, fit, optim
 w = [Value(1.0) for _ in range(3000)]
-fit(lambda x: w[0] * x, w, [1.0], epochs=10**6, checkpoint=sys.argv[1], progress=False, optimizer=optim.SGD(w, 1e-9),
-    callbacks=lambda history: print(history.epochs, flush=True))
+fit(lambda x: w[0] * x, [1.0], params=w, epochs=10**6, checkpoint=sys.argv[1], progress=False,
+    optimizer=optim.SGD(w, 1e-9), callbacks=lambda history: print(history.epochs, flush=True))
 """
 
 
@@ -463,7 +463,7 @@ def test_a_loss_that_is_not_finite_names_epoch_batch_example_and_node():
         return (z * 1e300 * 1e300 if len(seen) >= 5 and x.data == 4.0 else z) - t * 0.0
 
     with pytest.raises(TrainingError) as caught:
-        fit(loss, [w], [1.0, 2.0, 3.0, 4.0], [0.0] * 4, optimizer=sgd, epochs=9, batch_size=2, seed=None, progress=False,
+        fit(loss, [1.0, 2.0, 3.0, 4.0], [0.0] * 4, params=[w], optimizer=sgd, epochs=9, batch_size=2, seed=None, progress=False,
             callbacks=lambda h: seen.extend([w.data] * 3))  # fmt: skip
     error = caught.value
     assert isinstance(error, DomainError)
@@ -483,17 +483,17 @@ def test_leaving_a_domain_and_an_infinite_gradient_stop_the_training_too():
     with pytest.raises(
         TrainingError, match=r"epoch 1, batch 1 of 1: example 0: log\(x\) needs x > 0, got x = -1.0 \(node 'w'\)"
     ):
-        fit(lambda x: w.log() * x, [w], [1.0], progress=False)
+        fit(lambda x: w.log() * x, [1.0], params=[w], progress=False)
     v = Value(1e-200, "v")
     with pytest.raises(TrainingError, match=r"the gradient of parameter 'v', -2\.\d*e\+202, is too large"):
-        fit(lambda x: x / v / 1e150 / 1e49 / v * 1e-199, [v], [1.0], progress=False)
+        fit(lambda x: x / v / 1e150 / 1e49 / v * 1e-199, [1.0], params=[v], progress=False)
     assert (w.data, v.data) == (-1.0, 1e-200)
 
 
 def test_a_validation_loss_that_is_not_finite_stops_the_training():
     w = Value(1.0, "w")
     with pytest.raises(TrainingError, match=r"epoch 1, validation: example 0: (the loss is inf|x \*\* 2 overflows)"):
-        fit(lambda x: (w * x) ** 2, [w], [1.0], validation=([1e200], None), progress=False)
+        fit(lambda x: (w * x) ** 2, [1.0], params=[w], validation=([1e200], None), progress=False)
 
 
 @pytest.mark.parametrize(
@@ -528,9 +528,9 @@ def test_errors_say_what_was_wrong_and_leave_the_parameters(options, error, mess
 def test_a_loss_without_a_graph_or_of_other_values_is_refused():
     w, other = Value(1.0), Value(2.0)
     with pytest.raises(TypeError, match=r"there is no graph to differentiate: got 3.0 of type float and no Value"):
-        fit(lambda x: 3.0, [w], [1.0], progress=False)
+        fit(lambda x: 3.0, [1.0], params=[w], progress=False)
     with pytest.raises(ValueError, match="the loss depends on none of the parameters"):
-        fit(lambda x: other * x, [w], [1.0], progress=False)
+        fit(lambda x: other * x, [1.0], params=[w], progress=False)
     assert Path("run.json").exists() is False
 
 
@@ -543,7 +543,7 @@ def test_digits_are_read():
     X_train, y_train, X_test, y_test = data.split(X, y, test=0.2, seed=0)
     model = nn.MLP(64, [32, 10], activation="tanh", init="xavier", seed=0)
     adam = optim.Adam(model.parameters(), 0.02)
-    fit(lambda x, t: losses.cross_entropy(model(x), t), model, X_train, y_train, optimizer=adam, epochs=6,
+    fit(lambda x, t: losses.cross_entropy(model(x), t), X_train, y_train, params=model, optimizer=adam, epochs=6,
         batch_size=32, schedule=optim.cosine_decay(0.02, 6), progress=False)  # fmt: skip
     assert accuracy(model, X_test, y_test) >= 0.95
 
@@ -553,7 +553,7 @@ def test_a_recurrent_network_learns_the_parity_of_its_inputs_so_far():
     X, y = data.parity(200, length=8, seed=0)
     model = nn.RNN(nn.GRUCell(1, 4, seed=0), nn.Layer(4, 1, "identity", init="xavier", seed=1))
     adam = optim.Adam(model.parameters(), 0.03)
-    fit(lambda x, t: losses.bce_with_logits(model(x), t), model, X[:100], y[:100], optimizer=adam, epochs=40,
+    fit(lambda x, t: losses.bce_with_logits(model(x), t), X[:100], y[:100], params=model, optimizer=adam, epochs=40,
         batch_size=10, progress=False)  # fmt: skip
     longer, answers = data.parity(50, length=20, seed=1)
     for sequences, targets in ((X[100:], y[100:]), (longer, answers)):
@@ -567,7 +567,9 @@ def test_derivatives_inside_a_loss_are_trained_too():
     w = Value(0.5, "w")
     slope = grad(lambda x: w * x**3)  # of plain numbers, so that only the training asks for Values
     sgd = optim.SGD([w], 0.002)
-    fit(lambda i, t: (slope(float(i)) - t) ** 2, [w], [1, 2, 3], [6.0, 24.0, 54.0], optimizer=sgd, progress=False)
+    fit(
+        lambda i, t: (slope(float(i)) - t) ** 2, [1, 2, 3], [6.0, 24.0, 54.0], params=[w], optimizer=sgd, progress=False
+    )
     assert w.data == pytest.approx(2.0, abs=1e-6)
 
 
@@ -601,8 +603,7 @@ def test_clipped_steps_are_those_of_a_loop_by_hand_eager_and_compiled(clip, batc
         loss = lambda x, t, model=model: losses.bce_with_logits(model(x), t)  # noqa: E731
         loss = compile(loss, model.parameters(), backend="numpy") if compiled else loss
         options = {"optimizer": optim.SGD(model.parameters(), 0.5, momentum=0.9), "epochs": 4, "seed": None}
-        args = () if compiled else (model,)
-        history = fit(loss, *args, SCALED, Y, batch_size=batch_size, progress=False, **options, **clip)
+        history = fit(loss, SCALED, Y, params=model, batch_size=batch_size, progress=False, **options, **clip)
         ends.append([p.data for p in model.parameters()])
         assert history.gradient_norm[0] == pytest.approx(np.mean(lengths[: len(lengths) // 4]), rel=1e-12)
     expected = [p.data for p in by_hand.parameters()]
@@ -621,14 +622,14 @@ def test_tolerance_is_a_rule_to_stop_by():
     w = Value(8.0)
     run = {"optimizer": optim.SGD([w], 0.25), "progress": False}
     # w is halved at each step, so the losses are 64, 16, 4, 1, 1/4: the last is lower by less than 1
-    history = fit(lambda x: (w * x) ** 2, [w], [1.0], tolerance=1.0, **run)
+    history = fit(lambda x: (w * x) ** 2, [1.0], params=[w], tolerance=1.0, **run)
     assert history.loss == [64.0, 16.0, 4.0, 1.0, 0.25]
     assert history.stopped == "no improvement of more than 1 in 1 epoch"
     w.data = 8.0
-    history = fit(lambda x: (w * x) ** 2, [w], [1.0], tolerance=1.0, patience=3, **run)
+    history = fit(lambda x: (w * x) ** 2, [1.0], params=[w], tolerance=1.0, patience=3, **run)
     assert history.epochs == 7
     with pytest.raises(ValueError, match="tolerance must be a number of at least 0"):
-        fit(lambda x: (w * x) ** 2, [w], [1.0], tolerance=-1.0)
+        fit(lambda x: (w * x) ** 2, [1.0], params=[w], tolerance=-1.0)
 
 
 def test_stratified_batches_and_parts_hold_each_class_in_its_share():
@@ -640,7 +641,7 @@ def test_stratified_batches_and_parts_hold_each_class_in_its_share():
         seen.append(int(x.data))
         return (w - t) ** 2
 
-    fit(loss, [w], X, y, batch_size=10, epochs=2, stratify=y, progress=False)
+    fit(loss, X, y, params=[w], batch_size=10, epochs=2, stratify=y, progress=False)
     for first in range(0, 200, 10):
         batch = [y[i] for i in seen[first : first + 10]]
         assert [batch.count(c) for c in (0, 1, 2)] == [6, 3, 1]
@@ -653,7 +654,7 @@ def test_stratified_batches_and_parts_hold_each_class_in_its_share():
     with pytest.raises(ShapeError, match="stratify gives a class for each of the 100 examples, got 99"):
         data.split(X, y, stratify=y[1:])
     with pytest.raises(ValueError, match="stratify shuffles the examples: give a seed"):
-        fit(loss, [w], X, y, stratify=y, seed=None)
+        fit(loss, X, y, params=[w], stratify=y, seed=None)
     with pytest.raises(TypeError, match=r"stratify\[0\] is None, which is no class"):
         data.split(X, y, stratify=[None] * 100)
 

@@ -297,27 +297,27 @@ def hinge(prediction: Any, target: Any) -> Any:
 # --- Penalties --------------------------------------------------------------------------------------------------------
 
 
-def l1(parameters: Any, strength: float = 1.0) -> Any:
+def l1(params: Any, strength: float = 1.0) -> Any:
     """strength * sum ``|p|`` over numbers, Values or the parameters of a Module.  Gradient strength * sign(p), 0 at 0.
 
     >>> l1([1.0, -2.0], 0.5)
     1.5
     """
-    return strength * total([abs(p) for p in _values(parameters)])
+    return strength * total([abs(p) for p in _values(params)])
 
 
-def l2(parameters: Any, strength: float = 1.0) -> Any:
+def l2(params: Any, strength: float = 1.0) -> Any:
     """strength * sum p**2 over numbers, Values or the parameters of a Module.  Gradient 2 strength p.
 
     >>> l2([1.0, -2.0], 0.5)
     2.5
     """
-    parameters = _values(parameters)
-    return strength * dot(parameters, parameters)
+    params = _values(params)
+    return strength * dot(params, params)
 
 
-def _values(parameters: Any) -> list[Any]:
-    return list(parameters.parameters() if hasattr(parameters, "parameters") else parameters)
+def _values(params: Any) -> list[Any]:
+    return list(params.parameters() if hasattr(params, "parameters") else params)
 
 
 # --- Pairs of prediction and target -----------------------------------------------------------------------------------

@@ -553,10 +553,10 @@ def test_fit_raises_for_the_example_and_changes_nothing(backend, batch_size):
         model = nn.MLP(2, [3, 1], activation="tanh", seed=1)
         before = [p.data for p in model.parameters()]
         loss = lambda x, t: losses.hinge(model(x), t)  # noqa: E731, B023
-        arguments = (compile(loss, model.parameters(), backend=backend),) if compiled_loss else (loss, model)
+        given = compile(loss, model.parameters(), backend=backend) if compiled_loss else loss
         with pytest.raises(TrainingError) as error:
-            fit(*arguments, X, Y, optimizer=optim.SGD(model.parameters(), 0.1), epochs=2, batch_size=batch_size,
-                seed=None, progress=False)  # fmt: skip
+            fit(given, X, Y, params=model, optimizer=optim.SGD(model.parameters(), 0.1), epochs=2,
+                batch_size=batch_size, seed=None, progress=False)  # fmt: skip
         causes.append(str(error.value))
         if batch_size is None:
             assert [p.data for p in model.parameters()] == before

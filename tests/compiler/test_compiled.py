@@ -498,7 +498,7 @@ def test_fit_takes_the_same_steps(optimizer, batch_size):
         if compiled:
             histories.append(fit(compile(loss, parameters), X, Y, **settings))
         else:
-            histories.append(fit(loss, parameters, X, Y, **settings))
+            histories.append(fit(loss, X, Y, params=parameters, **settings))
         ends.append([p.data for p in parameters])
     for name in ("loss", "gradient_norm", "validation_loss", "learning_rate"):
         assert getattr(histories[1], name) == pytest.approx(getattr(histories[0], name), rel=1e-10)

@@ -49,7 +49,7 @@ def trained(backend, optimizer=optim.Adam, make=network, loss=None, **options):
     step = compile(f, p, backend=backend) if backend else f
     random.seed(11)
     options = {"optimizer": optimizer(p, 0.05), "epochs": 4, "progress": False, **options}
-    history = fit(step, X, Y, **options) if backend else fit(f, p, X, Y, **options)
+    history = fit(step, X, Y, params=p, **options)
     return history.loss, history.gradient_norm, history.validation_loss, [v.data for v in p], [random.random()]
 
 
@@ -225,7 +225,7 @@ def test_what_a_mask_makes_fail_is_refused_as_the_function_itself_does(f, backen
     eager = [w]
     random.seed(seed)
     with pytest.raises(DomainError, match=f"example {dropped}: "):
-        fit(lambda x: f(drop([w * x])[0]), eager, np.ones(9), epochs=1, progress=False)
+        fit(lambda x: f(drop([w * x])[0]), np.ones(9), params=eager, epochs=1, progress=False)
     kept = next(s for s in range(99) if mask(3, 1, 0.1, s).all())
     random.seed(kept)
     assert step([1.0], np.ones(3)) == pytest.approx(f(1.0 / 0.9))

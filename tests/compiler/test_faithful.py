@@ -1009,9 +1009,9 @@ def test_two_losses_that_train_two_parameters_of_one_object_in_turn():
         ends = []
         for _ in range(3):
             for p in (line.slope, line.offset):
-                loss = (compile(f, [p], backend="numpy"),) if compiled else (f, [p])
-                history = fit(*loss, [0.0, 1.0, 2.0], [1.0, 2.0, 4.0], optimizer=optim.SGD([p], 0.1), epochs=3,
-                              progress=False)  # fmt: skip
+                loss = compile(f, [p], backend="numpy") if compiled else f
+                history = fit(loss, [0.0, 1.0, 2.0], [1.0, 2.0, 4.0], params=[p], optimizer=optim.SGD([p], 0.1),
+                              epochs=3, progress=False)  # fmt: skip
                 ends += history.loss
         return ends, line
 
@@ -1193,8 +1193,8 @@ def test_fit_of_a_compiled_loss_is_fit_of_the_loss(name, backend):
             return own(history)
 
         options = {"epochs": 8, "progress": False, "callbacks": callback} | options
-        loss = (compile(problem.loss, problem.w, backend=backend),) if compiled else (problem.loss, problem.w)
-        history = fit(*loss, *DATA, **options)
+        loss = compile(problem.loss, problem.w, backend=backend) if compiled else problem.loss
+        history = fit(loss, *DATA, params=problem.w, **options)
         state = options["optimizer"].state_dict() if "optimizer" in options else {}
         return history, path, problem, state
 
@@ -1218,9 +1218,9 @@ def test_a_resumed_fit_of_a_compiled_loss_arrives_at_the_same_numbers(kind, tmp_
         for n in epochs:
             problem = Problem()
             optimizer = Clipped(problem.w, 0.2) if kind == "own optimiser" else optim.Adam(problem.w, 0.05)
-            loss = (compile(problem.loss, problem.w),) if compiled else (problem.loss, problem.w)
-            history = fit(*loss, *DATA, optimizer=optimizer, epochs=n, batch_size=2, progress=False, resume=len(epochs) > 1,
-                          checkpoint=tmp_path / f"{compiled}{len(epochs)}.json", penalty=problem.penalty)  # fmt: skip
+            loss = compile(problem.loss, problem.w) if compiled else problem.loss
+            history = fit(loss, *DATA, params=problem.w, optimizer=optimizer, epochs=n, batch_size=2, progress=False,
+                          resume=len(epochs) > 1, checkpoint=tmp_path / f"{compiled}{len(epochs)}.json", penalty=problem.penalty)  # fmt: skip
         return history.loss, [p.data for p in problem.w]
 
     whole, in_two, eager = run(True, 6), run(True, 3, 6), run(False, 6)
@@ -1245,8 +1245,8 @@ def test_rows_of_an_array_are_arrays_to_the_loss(compiled):
     w = [Value(0.3), Value(-0.2)]
     rows, targets = np.array(DATA[0]), np.array(DATA[1])
     loss = lambda x, t: (np.sum(np.array(w) * (x + x)) - t) ** 2  # noqa: E731
-    made = (compile(loss, w),) if compiled else (loss, w)
-    history = fit(*made, rows, targets, optimizer=optim.SGD(w, 0.01), epochs=1, progress=False)
+    made = compile(loss, w) if compiled else loss
+    history = fit(made, rows, targets, params=w, optimizer=optim.SGD(w, 0.01), epochs=1, progress=False)
     expected = np.mean((rows @ [0.6, -0.4] - targets) ** 2)
     assert history.loss[0] == pytest.approx(expected, rel=1e-12)
 
@@ -1282,11 +1282,11 @@ def test_all_doors_refuse_the_same_data(name):
     loss = lambda x, t: (w[0] * x - t) ** 2  # noqa: E731
     step, good = compile(loss, w), [1.0, 2.0, 3.0]
     for call in (
-        lambda: fit(loss, w, bad, good, progress=False),
-        lambda: fit(loss, w, good, bad, progress=False),
+        lambda: fit(loss, bad, good, params=w, progress=False),
+        lambda: fit(loss, good, bad, params=w, progress=False),
         lambda: fit(step, bad, good, progress=False),
         lambda: fit(step, good, bad, progress=False),
-        lambda: fit(loss, w, good, good, validation=(bad, good), progress=False),
+        lambda: fit(loss, good, good, params=w, validation=(bad, good), progress=False),
         lambda: step.value_and_grad(step.theta, bad, good),
         lambda: step.value_and_grad(step.theta, good, bad),
     ):
@@ -1327,9 +1327,9 @@ def test_parameters_and_directions_are_refused_as_data_are(name, backend):
 def test_both_fits_refuse_gaps_and_no_examples(bad):
     w = [Value(0.3)]
     loss = lambda x, t: (w[0] * x - t) ** 2  # noqa: E731
-    for made in ((loss, w), (compile(loss, w),)):
+    for made in (loss, compile(loss, w)):
         with pytest.raises(ValueError, match=r"leave the example out|no examples"):
-            fit(*made, bad, [1.0] * len(bad), progress=False)
+            fit(made, bad, [1.0] * len(bad), params=w, progress=False)
 
 
 def frame(x):
@@ -1359,8 +1359,8 @@ def test_all_doors_take_the_same_data(name):
     for compiled in (False, True):
         w = [Value(0.3)]
         loss = lambda x, t: (w[0] * x - t) ** 2  # noqa: E731, B023
-        made = (compile(loss, w),) if compiled else (loss, w)
-        found.append(fit(*made, data, data, epochs=3, progress=False).loss)
+        made = compile(loss, w) if compiled else loss
+        found.append(fit(made, data, data, params=w, epochs=3, progress=False).loss)
     assert found[1] == pytest.approx(found[0], rel=1e-12)
     numbers = [float(x) for x in (data.to_numpy() if hasattr(data, "to_numpy") else data)]
     assert found[0][0] == pytest.approx(np.mean([(0.3 * x - x) ** 2 for x in numbers]))

@@ -228,11 +228,10 @@ def test_parameters_in_training_count_as_differentiated_by():
     step, ridge = quick(lambda x: p * x, [p]), quick(lambda: p * p, [p])
     options = {"epochs": 1, "progress": False}
     with pytest.raises(TypeError, match=TAKEN_AROUND):
-        fit(lambda x, y: (step(step.theta, [x.data]) - y) ** 2 + p, [p], [1.0, 2.0], [1.0, 2.0], **options)
+        fit(lambda x, y: (step(step.theta, [x.data]) - y) ** 2 + p, [1.0, 2.0], [1.0, 2.0], params=[p], **options)
     for loss in (lambda x, y: (p * x - y) ** 2, quick(lambda x, y: (p * x - y) ** 2, [p])):
-        known = () if hasattr(loss, "theta") else ([p],)
         with pytest.raises(TypeError, match=TAKEN_AROUND):
-            fit(loss, *known, [1.0, 2.0], [1.0, 2.0], penalty=lambda: ridge(ridge.theta), **options)
+            fit(loss, [1.0, 2.0], [1.0, 2.0], params=[p], penalty=lambda: ridge(ridge.theta), **options)
     optim.levenberg_marquardt(lambda: [quick(lambda a: p * a - 3.0).each(2.0)], [p])
     assert p.data == pytest.approx(1.5)
 

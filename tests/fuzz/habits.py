@@ -333,8 +333,8 @@ FIT = (
     "    w = [Value({a}), Value({b})]\n"
     "    loss = lambda x, t: (w[0] * x + w[1] - t) ** 2\n"
     "{before}"
-    '    data = (compile(loss, w, backend="{backend}"), X, T) if compiled else (loss, w, X, T)\n'
-    "    history = fit(*data, epochs=4, progress=False, seed={seed}, batch_size={size}{options})\n"
+    '    loss = compile(loss, w, backend="{backend}") if compiled else loss\n'
+    "    history = fit(loss, X, T, params=w, epochs=4, progress=False, seed={seed}, batch_size={size}{options})\n"
     "    return [v.data for v in w] + history.loss\n"
     "right = trained(False)\ngot = trained(True)"
 )
@@ -397,8 +397,7 @@ def in_turn(r):
         "    for _ in range(3):\n"
         "        for step, p in zip(steps, (a, b)):\n"
         "            rule = optim.SGD([p], learning_rate=0.05)\n"
-        "            data = (step, X) if compiled else (step, [p], X)\n"
-        "            reported += fit(*data, optimizer=rule, epochs=2, seed=None, progress=False).loss\n"
+        "            reported += fit(step, X, params=[p], optimizer=rule, epochs=2, seed=None, progress=False).loss\n"
         "    return [a.data, b.data, *reported]\n"
         "right = trained(False)\ngot = trained(True)"
     )
@@ -542,7 +541,7 @@ PREDICTING = (
      "entered, leave = [threading.Event(), threading.Event()], [threading.Event(), threading.Event()]\n"
      "def train(i):\n    w = Value(0.5)\n    def loss(x, t):\n        if float(t.data if hasattr(t, 'data') else t) == 9.0:\n"
      "            entered[i].set(); leave[i].wait(20)\n        return (w * x - t) ** 2\n"
-     "    fit(loss, [w], [1.0], [2.0], validation=([1.0], [9.0]), epochs=1, progress=False)\n"
+     "    fit(loss, [1.0], [2.0], params=[w], validation=([1.0], [9.0]), epochs=1, progress=False)\n"
      "t = [Worker(), Worker()]\n"
      "for i in {start}:\n    t[i].start(lambda i=i: train(i)); entered[i].wait(2)\n"
      "{early}for i in {stop}:\n    leave[i].set(); t[i].wait(); t[i].end()\n"),

@@ -280,6 +280,6 @@ def by_eager_fit(c):
     w = [Value(float(p)) for p in c.program.parameters]
     X = [[float(x) for x in row] for row in c.program.examples]
     optimizer = optim.SGD(w, learning_rate=RATE)
-    fit(lambda x: c.f(w, [Value(v) if isinstance(v, float) else v for v in x], k), w, X, optimizer=optimizer, epochs=1,
+    fit(lambda x: c.f(w, [Value(v) if isinstance(v, float) else v for v in x], k), X, params=w, optimizer=optimizer, epochs=1,
         seed=None, progress=False)  # fmt: skip
     return {"moved": [v.data for v in w]}

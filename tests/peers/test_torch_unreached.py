@@ -59,8 +59,9 @@ def test_fit_leaves_them_too_eager_and_compiled(rule):
         def loss(x, t, w=w, silent=silent):
             return (w * x - t) ** 2 + relu(silent * x - 100.0)
 
-        arguments = (loss, ours) if kind == "eager" else (compile(loss, ours, backend="numpy"),)
-        fit(*arguments, [1.0, 2.0, 3.0], [2.0, 4.0, 6.5], optimizer=optimizer, epochs=5, batch_size=2, progress=False)
+        given = loss if kind == "eager" else compile(loss, ours, backend="numpy")
+        fit(given, [1.0, 2.0, 3.0], [2.0, 4.0, 6.5], params=ours, optimizer=optimizer, epochs=5, batch_size=2,
+            progress=False)  # fmt: skip
         assert absent.data == START[2]
         assert optimizer.state[2] == (0.0,) * len(optimizer.state_names)
         found[kind] = [v.data for v in ours]
@@ -77,9 +78,8 @@ def test_a_penalty_reaches_what_the_loss_does_not():
             return (w - x) ** 2
 
         given = loss if kind == "eager" else compile(loss, ours, backend="numpy")
-        arguments = (given, ours) if kind == "eager" else (given,)
         sgd = optim.SGD(ours, 0.1)
-        fit(*arguments, [1.0], optimizer=sgd, epochs=1, progress=False, penalty=lambda a=absent: a * a)
+        fit(given, [1.0], params=ours, optimizer=sgd, epochs=1, progress=False, penalty=lambda a=absent: a * a)
         assert absent.data == pytest.approx(-1.0 + 0.1 * 2.0)
 
 

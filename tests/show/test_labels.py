@@ -72,9 +72,9 @@ def test_no_label_alone_breaks_a_picture_of_a_graph(label):
 def test_no_label_breaks_a_plot_or_a_film(name, tmp_path):
     label = HOSTILE[name]
     w = Value(0.0, "w")
-    film = show.Film(lambda x: w * x, lambda x, t: (w * x - t) ** 2, [1.0, 2.0], [3.0, 6.0], parameters=[w],
+    film = show.Film(lambda x: w * x, lambda x, t: (w * x - t) ** 2, [1.0, 2.0], [3.0, 6.0], params=[w],
                      labels=(label, label), frames=2)  # fmt: skip
-    fit(lambda x, t: (w * x - t) ** 2, [w], [1.0, 2.0], [3.0, 6.0], epochs=1, callbacks=film, progress=False)
+    fit(lambda x, t: (w * x - t) ** 2, [1.0, 2.0], [3.0, 6.0], params=[w], epochs=1, callbacks=film, progress=False)
     layer = nn.Layer.from_weights([[0.0, 1.0, 1.0, 0.0]])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # no glyph, no room

@@ -38,11 +38,11 @@ class Arrangements:
     def __init__(
         self,
         fn: Callable[..., Any],
-        parameters: list[Value] | None,
+        params: list[Value] | None,
         argnums: int | Sequence[int] | None,
         make: Callable[..., Compiled],
     ) -> None:
-        self.fn, self.parameters, self.argnums, self.make = fn, parameters, argnums, make
+        self.fn, self.parameters, self.argnums, self.make = fn, params, argnums, make
         #: the function with its arguments arranged as theta and data
         self.arranged: dict[Arrangement, Compiled] = {}
         #: the function of the columns that records among the data hold

@@ -58,7 +58,7 @@ class Batch:
     inputs: list[list[float]]
 
 
-def data_leaves(recorded: Iterable[Value], parameters: Iterable[Value]) -> list[Value]:
+def data_leaves(recorded: Iterable[Value], params: Iterable[Value]) -> list[Value]:
     """The leaves of a record that are no parameters: data that was wrapped, and numbers that were operands.
 
     The zeros that sums start with are none, ``total = 0; total = total + loss``: the first example has one more.
@@ -68,7 +68,7 @@ def data_leaves(recorded: Iterable[Value], parameters: Iterable[Value]) -> list[
     >>> [leaf.data for leaf in data_leaves(topological_order([1 + w * x]), [w])]
     [3.0, 1.0]
     """
-    known = set(parameters)
+    known = set(params)
     nodes = list(recorded)
     starts = [node.parents[0] for node in nodes if node.op is ops.add.operation and not node.parents[0].parents]
     if all(leaf.data == 0.0 for leaf in starts if leaf not in known):  # or else these are data that happen to be 0

@@ -138,7 +138,7 @@ class Compiled:
     def __init__(
         self,
         fn: Callable[..., Any],
-        parameters: list[Value] | None,
+        params: list[Value] | None,
         backend: str,
         threads: int | None,
         verify: bool = True,
@@ -154,15 +154,15 @@ class Compiled:
         from tinygrad_vi.compiler.user_function import UserFunction
 
         self._np = numpy
-        self.fn, self.parameters, self.backend, self.threads = fn, parameters, backend, threads
+        self.fn, self.parameters, self.backend, self.threads = fn, params, backend, threads
         self.argnums, self._verifies = argnums, verify
 
-        def make(fn: Callable[..., Any], parameters: list[Value] | None, argnums: Any = None) -> Compiled:
-            return Compiled(fn, parameters, backend, threads, verify, argnums)
+        def make(fn: Callable[..., Any], params: list[Value] | None, argnums: Any = None) -> Compiled:
+            return Compiled(fn, params, backend, threads, verify, argnums)
 
-        self._function = UserFunction(fn, parameters)
+        self._function = UserFunction(fn, params)
         self._traces = Traces(self._function, self._backend, threads)
-        self._arrangements = Arrangements(fn, parameters, argnums, make)
+        self._arrangements = Arrangements(fn, params, argnums, make)
         self._answers = Answers(self._function, self._traces, verify, remembers=argnums is None)
         # each call asks these, and finds them at once
         self._as_before, self._unusual = self._answers.as_before, self._arrangements.unusual

@@ -567,7 +567,7 @@ def _algebra(op: Operation) -> Callable[..., Expression] | None:
 
 def from_record(
     outputs: Sequence[Value],
-    parameters: Mapping[Value, int],
+    params: Mapping[Value, int],
     inputs: Mapping[Value, int],
     order: Sequence[Value] | None = None,
 ) -> tuple[Form, list[Expression]]:
@@ -593,7 +593,7 @@ def from_record(
         if None in operands:  # leaves that are met for the first time
             for leaf in node.parents:
                 if leaf not in known:
-                    known[leaf] = _leaf(form, leaf, parameters, inputs)
+                    known[leaf] = _leaf(form, leaf, params, inputs)
             operands = [known[parent] for parent in node.parents]
         if node in near:
             _keep_apart(node.op, operands)
@@ -602,7 +602,7 @@ def from_record(
         if uses[id(node)] > 1 and found.reference()[0] not in LIGHT and found.number() is None:
             found.terms = [(1.0, found.node(), ONE)]  # the product, which all its users take
         found.used_up = node.op in SUMS and uses[id(node)] == 1 and id(node) not in results
-    return form, [known.get(y) or _leaf(form, y, parameters, inputs) for y in outputs]
+    return form, [known.get(y) or _leaf(form, y, params, inputs) for y in outputs]
 
 
 def _near_corners(order: Sequence[Value]) -> set[Value]:
@@ -637,7 +637,7 @@ def _keep_apart(op: Operation, operands: Sequence[Expression]) -> None:
             x.close()
 
 
-def _leaf(form: Form, leaf: Value, parameters: Mapping[Value, int], inputs: Mapping[Value, int]) -> Expression:
-    if leaf in parameters:
-        return form.parameter(parameters[leaf])
+def _leaf(form: Form, leaf: Value, params: Mapping[Value, int], inputs: Mapping[Value, int]) -> Expression:
+    if leaf in params:
+        return form.parameter(params[leaf])
     return form.input(inputs[leaf]) if leaf in inputs else form.constant(leaf.data)

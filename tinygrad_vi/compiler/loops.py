@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 def fold_loop(
-    output: Value, recorded: Sequence[Value], parameters: Sequence[Value], numbers: Sequence[float]
+    output: Value, recorded: Sequence[Value], params: Sequence[Value], numbers: Sequence[float]
 ) -> tuple[Program, Array] | None:
     """The program for one example of a loss that loops over its examples, and their data; None if it does not.
 
     It is found by its structure, node for node; its value and gradient are compared with the recorded ones once more.
     """
-    P = len(parameters)
-    leaves = data_leaves(recorded, parameters)
-    places = {leaf: i for i, leaf in enumerate([*parameters, *leaves])}
+    P = len(params)
+    leaves = data_leaves(recorded, params)
+    places = {leaf: i for i, leaf in enumerate([*params, *leaves])}
     form, [result] = from_record([output], places, {}, recorded)
     scale, node = result.reference()
     batch = find_batch(form, node, {P + j: leaf.data for j, leaf in enumerate(leaves)})
@@ -42,7 +42,7 @@ def fold_loop(
     theta = np.array(numbers)
     found, _ = NumpyRunner(program.value_and_gradient(), names, "results")(theta, [data])
     slopes = adjoints(recorded, {output: 1.0})
-    expected = np.array([output.data, *[slopes.get(p, 0.0) for p in parameters]])
+    expected = np.array([output.data, *[slopes.get(p, 0.0) for p in params]])
     size = np.abs(expected).max()
     agrees = np.isfinite(expected).all() and np.abs(found - expected).max() <= 1e-9 * size
     return (program, data) if agrees else None

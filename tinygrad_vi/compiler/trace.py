@@ -52,10 +52,8 @@ class Tracer:
     `Dropout` asked for, each made by ``factor`` of the chance to keep an entry; keeps: these chances.
     """
 
-    def __init__(
-        self, parameters: Iterable[Value], lines: bool, factor: Callable[[float], float] | None = None
-    ) -> None:
-        self.parameters = frozenset(parameters)
+    def __init__(self, params: Iterable[Value], lines: bool, factor: Callable[[float], float] | None = None) -> None:
+        self.parameters = frozenset(params)
         self.factor = factor
         self.factors: list[Value] = []
         self.keeps: list[float] = []
@@ -121,14 +119,14 @@ class Run:
 def trace(
     f: Callable[..., Any],
     example: Sequence[Any],
-    parameters: Iterable[Value] = (),
+    params: Iterable[Value] = (),
     *,
     lines: bool = False,
     factor: Callable[[float], float] | None = None,
 ) -> Run:
     """Run f on one example: its arguments are numbers, or nested lists or arrays of them.
 
-    parameters: leaves that f may compute with, but whose numbers it may not ask for.  lines: keep the line of the
+    params: leaves that f may compute with, but whose numbers it may not ask for.  lines: keep the line of the
     user's code for each node.  factor: gives the factors of `Dropout`; without it Dropout is refused.
 
     Raises TypeError when f uses a Value as a condition, a float, a key or an index, or when it returns something else
@@ -140,7 +138,7 @@ def trace(
     """
     numbers, nest_arguments = flatten(tuple(example))
     inputs = [Value(x) for x in numbers]
-    tracer = Tracer(parameters, lines, factor)
+    tracer = Tracer(params, lines, factor)
     for x in inputs:
         x.__class__ = Traced
     try:
@@ -239,10 +237,10 @@ class Record:
     keeps: list[float]
 
 
-def record_of(found: Run, parameters: Sequence[Value], order: Sequence[Value] | None = None) -> Record:
+def record_of(found: Run, params: Sequence[Value], order: Sequence[Value] | None = None) -> Record:
     """The operations in their order, the place of each operand and then of each output, the bits of the constants."""
     order = topological_order(found.outputs) if order is None else order
-    place = {v: i for i, v in enumerate([*parameters, *found.inputs, *order])}
+    place = {v: i for i, v in enumerate([*params, *found.inputs, *order])}
     parents = [node.parents for node in order]
     operands = [*chain.from_iterable(parents), *found.outputs]
     places = [place.get(v, -1) for v in operands]
@@ -250,9 +248,9 @@ def record_of(found: Run, parameters: Sequence[Value], order: Sequence[Value] | 
     return Record([node.op for node in order], [*map(len, parents)], places, constants.tobytes(), found.keeps)
 
 
-def difference(first: Run, second: Run, parameters: Sequence[Value]) -> str:
+def difference(first: Run, second: Run, params: Sequence[Value]) -> str:
     """The first operation in which two records differ, in words; "" where they do not, as far as one can see."""
-    (operations, results), (others, other_results) = [_written(found, parameters) for found in (first, second)]
+    (operations, results), (others, other_results) = [_written(found, params) for found in (first, second)]
     for (a, line), (b, other) in zip(operations, others, strict=False):
         if a != b:
             where = f"At {other}" if line == other else f"At {line} and at {other}"
@@ -267,10 +265,10 @@ def difference(first: Run, second: Run, parameters: Sequence[Value]) -> str:
     return f"It returns {different[0][0]} for the one and {different[0][1]} for the other" if different else ""
 
 
-def _written(found: Run, parameters: Sequence[Value]) -> tuple[list[tuple[str, str]], list[str]]:
+def _written(found: Run, params: Sequence[Value]) -> tuple[list[tuple[str, str]], list[str]]:
     """Each operation that the result depends on, as text, with its line; and the results."""
     live = set(topological_order(found.outputs))
-    names = {p: p.label or f"p[{i}]" for i, p in enumerate(parameters)}
+    names = {p: p.label or f"p[{i}]" for i, p in enumerate(params)}
     names |= {x: f"x[{j}]" for j, x in enumerate(found.inputs)}
     texts = []
     for node, line in zip(found.nodes, found.lines or [], strict=True):

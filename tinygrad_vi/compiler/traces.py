@@ -165,9 +165,9 @@ class Traces:
         seconds["second trace"] = perf_counter() - start
         return traced
 
-    def _all_recorded_inside(self, recorded: Sequence[Value], found: Run, parameters: Sequence[Value]) -> None:
+    def _all_recorded_inside(self, recorded: Sequence[Value], found: Run, params: Sequence[Value]) -> None:
         """Refuse what was computed from the parameters before this run: its number is that of another point."""
-        inside, at_the_point = set(found.nodes), {*parameters, *found.inputs}
+        inside, at_the_point = set(found.nodes), {*params, *found.inputs}
         for node in recorded:
             if node not in inside and not at_the_point.isdisjoint(node.parents):
                 name = self.function.name
@@ -177,8 +177,8 @@ class Traces:
                 )
 
     @staticmethod
-    def _depends(recorded: Sequence[Value], outputs: Sequence[Value], parameters: Sequence[Value]) -> bool:
-        wanted = set(parameters)
+    def _depends(recorded: Sequence[Value], outputs: Sequence[Value], params: Sequence[Value]) -> bool:
+        wanted = set(params)
         return any(p in wanted for node in recorded for p in node.parents) or any(y in wanted for y in outputs)
 
     # --- The second trace
@@ -237,13 +237,13 @@ class Traces:
         )
 
 
-def _around(found: Run, recorded: Sequence[Value], parameters: Sequence[Value]) -> list[Value]:
+def _around(found: Run, recorded: Sequence[Value], params: Sequence[Value]) -> list[Value]:
     """The Values that a result depends on and that are not of the trace; no derivative flows through stop_gradient."""
     stops = [node for node in recorded if node.op is ops.stop_gradient.operation]
     leaves: dict[Value, None] = {}
     order = topological_order(found.outputs, stops, leaves=leaves) if stops else recorded
     known = {*found.nodes, *found.inputs, *stops}
-    around = {v for node in order for v in (node, *node.parents)}.union(found.outputs, parameters)
+    around = {v for node in order for v in (node, *node.parents)}.union(found.outputs, params)
     return [v for v in around if v not in known]
 
 

@@ -35,8 +35,8 @@ class UserFunction:
     function or runs a program that was made of it.
     """
 
-    def __init__(self, fn: Callable[..., Any], parameters: list[Value] | None) -> None:
-        self.fn, self.parameters = fn, parameters
+    def __init__(self, fn: Callable[..., Any], params: list[Value] | None) -> None:
+        self.fn, self.parameters = fn, params
         self.arguments = _positional_names(fn)
         self.lock: RLock
         give_lock(self)

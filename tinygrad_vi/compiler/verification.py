@@ -151,7 +151,7 @@ class Verification:
 
 
 def rounded_otherwise(
-    order: Sequence[Value], outputs: Sequence[Value], at: Mapping[Value, float], parameters: Sequence[Value]
+    order: Sequence[Value], outputs: Sequence[Value], at: Mapping[Value, float], params: Sequence[Value]
 ) -> list[list[float]]:
     """Results and gradient of a record, some times, operations a unit in the last place up or down by chance.
 
@@ -177,9 +177,9 @@ def rounded_otherwise(
         except (ArithmeticError, ValueError):  # over the edge of a domain
             continue
         flows = {outputs[0]: 1.0}
-        for node in reversed(order) if parameters else ():
+        for node in reversed(order) if params else ():
             if flow := flows.get(node, 0.0):
                 for parent, partial in zip(node.parents, partials[node], strict=True):
                     flows[parent] = flows.get(parent, 0.0) + partial * flow
-        found.append([*[numbers[v] for v in outputs], *[flows.get(p, 0.0) for p in parameters]])
+        found.append([*[numbers[v] for v in outputs], *[flows.get(p, 0.0) for p in params]])
     return found

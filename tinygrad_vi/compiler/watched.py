@@ -54,8 +54,8 @@ Contents = list[Any]
 class Captured:
     """What a function reads besides its arguments, as it was when this was made."""
 
-    def __init__(self, function: Any, parameters: Sequence[Value]) -> None:
-        self.function, self.parameters = function, frozenset(parameters)
+    def __init__(self, function: Any, params: Sequence[Value]) -> None:
+        self.function, self.parameters = function, frozenset(params)
         #: containers that the function itself changes, such as a log of its results: they are not looked into
         self.written: dict[int, Any] = {}
         self.now = self._look()  # a snapshot is never changed, since other threads may be reading it
@@ -103,9 +103,9 @@ class Captured:
 class _Snapshot:
     """What was found, and what to compare it with at each call."""
 
-    def __init__(self, function: Any, parameters: frozenset[Value], written: Mapping[int, Any]) -> None:
+    def __init__(self, function: Any, params: frozenset[Value], written: Mapping[int, Any]) -> None:
         self.token = last_change()
-        walk = _Walk(function, parameters, written)
+        walk = _Walk(function, params, written)
         self.held = {id(x): (x, [*map(id, _entries(x))]) for x in walk.views}
         self.contents, self.kept, self.values, self.complete = walk.contents, walk.kept, walk.values, walk.complete
         self.values_met = walk.values_met
@@ -224,8 +224,8 @@ class Leaves:
 class _Walk:
     """Goes through all that a function can reach, the near first."""
 
-    def __init__(self, function: Any, parameters: frozenset[Value], written: Mapping[int, Any]) -> None:
-        self.parameters, self.written = parameters, written
+    def __init__(self, function: Any, params: frozenset[Value], written: Mapping[int, Any]) -> None:
+        self.parameters, self.written = params, written
         self.contents: Contents = []  # ids and numbers, in order
         self.kept: list[Any] = []  # kept alive, so that no other object gets their ids
         self.values: list[Value] = []

@@ -9,7 +9,7 @@ from tinygrad_vi.checks import DomainError, at_least
 from tinygrad_vi.optim.rules import _float, _name_in, parameters_of, reached
 
 
-def clip_grad_norm(parameters: Any, max_norm: float) -> float:
+def clip_grad_norm(params: Any, max_norm: float) -> float:
     """Shorten the gradient to the length max_norm if it is longer: g <- g * max_norm / |g|.  Returns the old length.
 
     |g| is the length of all gradients together.  Call it between ``backward`` and ``step``; `fit` does with
@@ -23,10 +23,10 @@ def clip_grad_norm(parameters: Any, max_norm: float) -> float:
     >>> clip_grad_norm([u, v], 1.0), round(u.grad, 12), round(v.grad, 12)
     (5.0, 0.6, 0.8)
     """
-    return _clipped(parameters, Clipping(norm=max_norm))
+    return _clipped(params, Clipping(norm=max_norm))
 
 
-def clip_grad_value(parameters: Any, max_value: float) -> float:
+def clip_grad_value(params: Any, max_value: float) -> float:
     """Bring each gradient between -max_value and max_value.  Returns the old length of the whole gradient.
 
     PyTorch's ``clip_grad_value_``; in `fit` it is ``clip_value=``.  Raises as `clip_grad_norm` does.
@@ -37,11 +37,11 @@ def clip_grad_value(parameters: Any, max_value: float) -> float:
     >>> clip_grad_value([w], 0.5), w.grad
     (3.0, -0.5)
     """
-    return _clipped(parameters, Clipping(value=max_value))
+    return _clipped(params, Clipping(value=max_value))
 
 
-def _clipped(parameters: Any, clipping: Clipping) -> float:
-    leaves = [p for p in parameters_of(parameters, "clipping") if reached(p)]
+def _clipped(params: Any, clipping: Clipping) -> float:
+    leaves = [p for p in parameters_of(params, "clipping") if reached(p)]
     gradient = [_float(p.grad) for p in leaves]
     for i, g in enumerate(gradient):
         if not math.isfinite(g):

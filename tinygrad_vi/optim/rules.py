@@ -23,7 +23,7 @@ State = tuple[float, ...]
 class Optimizer:
     """What all optimisers share.  A new one defines `state_names` and `update`.
 
-    parameters: the Values to move: a Module, or a list, dictionary, tuple or dataclass of Values, nested as it may be.
+    params: the Values to move: a Module, or a list, dictionary, tuple or dataclass of Values, nested as it may be.
     learning_rate: a number of at least 0; it may be set between steps.
     """
 
@@ -38,8 +38,8 @@ class Optimizer:
                 raise TypeError(f"{cls.__name__} has no setting {theirs!r}: write {ours.format(**settings)}")
         return object.__new__(cls)
 
-    def __init__(self, parameters: Any, learning_rate: float) -> None:
-        self.parameters: list[Value] = parameters_of(parameters, "an optimiser")
+    def __init__(self, params: Any, learning_rate: float) -> None:
+        self.parameters: list[Value] = parameters_of(params, "an optimiser")
         self.learning_rate = at_least(learning_rate, 0.0, "the learning rate")
         self.steps = 0
         self.state: list[State] = [(0.0,) * len(self.state_names) for _ in self.parameters]
@@ -182,14 +182,14 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Value],
+        params: Iterable[Value],
         learning_rate: float = 0.01,
         *,
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(parameters, learning_rate)
+        super().__init__(params, learning_rate)
         self.momentum = at_least(momentum, 0.0, "momentum")
         self.nesterov = nesterov
         self.weight_decay = at_least(weight_decay, 0.0, "weight_decay")
@@ -215,7 +215,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Value],
+        params: Iterable[Value],
         learning_rate: float = 0.01,
         *,
         alpha: float = 0.99,
@@ -223,7 +223,7 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(parameters, learning_rate)
+        super().__init__(params, learning_rate)
         self.alpha = fraction(alpha, "alpha")
         self.eps = at_least(eps, 0.0, "eps")
         self.momentum = at_least(momentum, 0.0, "momentum")
@@ -250,7 +250,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Value],
+        params: Iterable[Value],
         learning_rate: float = 0.001,
         *,
         beta1: float = 0.9,
@@ -258,7 +258,7 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(parameters, learning_rate)
+        super().__init__(params, learning_rate)
         self.beta1 = fraction(beta1, "beta1")
         self.beta2 = fraction(beta2, "beta2")
         self.eps = at_least(eps, 0.0, "eps")
@@ -278,8 +278,8 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """`Adam` with decoupled weight decay: x first shrinks by lr * weight_decay * x (Loshchilov and Hutter, 2019)."""
 
-    def __init__(self, parameters: Iterable[Value], learning_rate: float = 0.001, **settings: Any) -> None:
-        super().__init__(parameters, learning_rate, **{"weight_decay": 0.01, **settings})
+    def __init__(self, params: Iterable[Value], learning_rate: float = 0.001, **settings: Any) -> None:
+        super().__init__(params, learning_rate, **{"weight_decay": 0.01, **settings})
 
     def update(self, x: Any, g: Any, *state: Any) -> tuple[Any, ...]:
         """One step of one parameter."""
@@ -365,8 +365,8 @@ def _name(optimizer: Optimizer, p: Value) -> str:
     return _name_in(optimizer.parameters, next(i for i, q in enumerate(optimizer.parameters) if q is p))
 
 
-def _name_in(parameters: Sequence[Value], i: int) -> str:
-    return f"parameter {parameters[i].label!r}" if parameters[i].label else f"parameter {i}"
+def _name_in(params: Sequence[Value], i: int) -> str:
+    return f"parameter {params[i].label!r}" if params[i].label else f"parameter {i}"
 
 
 # --- Which parameters, and how large a gradient -----------------------------------------------------------------------

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def minimize(
-    loss: Callable[[], Value], parameters: Iterable[Value], method: str = "BFGS", **options: Any
+    loss: Callable[[], Value], params: Iterable[Value], method: str = "BFGS", **options: Any
 ) -> OptimizeResult:
     """Move the parameters to a minimum of ``loss()`` by a method of `scipy.optimize.minimize`.
 
@@ -40,16 +40,16 @@ def minimize(
     (2.0, True)
     """
     np, scipy_optimize = package("numpy", "minimize"), package("scipy.optimize", "minimize")
-    parameters = _leaves(parameters)
-    start = [p.data for p in parameters]
-    y, gradient = _evaluate(loss, parameters)  # an error at the start is raised to the caller
-    _warn_of_others(loss, parameters)
+    params = _leaves(params)
+    start = [p.data for p in params]
+    y, gradient = _evaluate(loss, params)  # an error at the start is raised to the caller
+    _warn_of_others(loss, params)
     good = {"at": np.array(start), "value": y, "slope": 1.0 + np.linalg.norm(gradient)}
 
     def value_and_gradient(theta: Any) -> tuple[float, Any]:
-        _set_numbers(parameters, theta)
+        _set_numbers(params, theta)
         try:
-            y, gradient = _evaluate(loss, parameters)
+            y, gradient = _evaluate(loss, params)
         except DomainError:  # a steep slope back to the last good point: line searches cannot use an infinity
             away = theta - good["at"]
             distance = np.linalg.norm(away)
@@ -59,11 +59,11 @@ def minimize(
         return y, np.array(gradient)
 
     def hessian_product(theta: Any, direction: Any) -> Any:
-        _set_numbers(parameters, theta)
-        return np.array(_hessian_product(_called(loss, parameters), parameters, direction.tolist()))
+        _set_numbers(params, theta)
+        return np.array(_hessian_product(_called(loss, params), params, direction.tolist()))
 
     def hessian(theta: Any) -> Any:
-        return np.array([hessian_product(theta, row) for row in np.eye(len(parameters))])
+        return np.array([hessian_product(theta, row) for row in np.eye(len(params))])
 
     known = method.lower() if isinstance(method, str) else ""
     if known in ("dogleg", "trust-exact"):
@@ -76,17 +76,17 @@ def minimize(
         options |= {"fun": value_and_gradient, "jac": True}
     try:
         result = scipy_optimize.minimize(x0=start, method=method, **options)
-        _set_numbers(parameters, result.x)
-        _evaluate(loss, parameters)
+        _set_numbers(params, result.x)
+        _evaluate(loss, params)
     except BaseException:
-        _set_numbers(parameters, start)
+        _set_numbers(params, start)
         raise
     return result
 
 
 def levenberg_marquardt(
     residuals: Callable[[], Sequence[Value]],
-    parameters: Iterable[Value],
+    params: Iterable[Value],
     damping: float | None = None,
     *,
     steps: int = 1,
@@ -120,12 +120,12 @@ def levenberg_marquardt(
     """
     np = package("numpy", "levenberg_marquardt")
     scipy_optimize = package("scipy.optimize", "levenberg_marquardt")
-    parameters = _leaves(parameters)
-    start = [p.data for p in parameters]
+    params = _leaves(params)
+    start = [p.data for p in params]
 
     def at(theta: Any) -> tuple[Any, Any]:
-        _set_numbers(parameters, theta)
-        return tuple(map(np.array, _residuals_and_jacobian(residuals, parameters)))
+        _set_numbers(params, theta)
+        return tuple(map(np.array, _residuals_and_jacobian(residuals, params)))
 
     try:
         if damping is not None:
@@ -170,9 +170,9 @@ def levenberg_marquardt(
             options.setdefault("method", "lm" if len(r) >= len(start) and not bounded else "trf")
             result = scipy_optimize.least_squares(tried, start, jac=lambda theta: once(theta)[1], **options)
     except BaseException:
-        _set_numbers(parameters, start)
+        _set_numbers(params, start)
         raise
-    _set_numbers(parameters, result.x)
+    _set_numbers(params, result.x)
     return result
 
 
@@ -194,75 +194,75 @@ def _damped_step(r: Any, J: Any, damping: float) -> Any:
     return np.linalg.lstsq(scaled, np.concatenate([r, np.zeros(J.shape[1])]), rcond=None)[0] / size
 
 
-def _leaves(parameters: Iterable[Value]) -> list[Value]:
-    return parameters_of(parameters, "an optimiser")
+def _leaves(params: Iterable[Value]) -> list[Value]:
+    return parameters_of(params, "an optimiser")
 
 
-def _set_numbers(parameters: Sequence[Value], theta: Iterable[float]) -> None:
-    for p, x in zip(parameters, theta, strict=True):
+def _set_numbers(params: Sequence[Value], theta: Iterable[float]) -> None:
+    for p, x in zip(params, theta, strict=True):
         p.data = float(x)
 
 
-def _called(f: Callable[[], Any], parameters: Iterable[Value]) -> Any:
-    with differentiable(), training(parameters), recording(True):
+def _called(f: Callable[[], Any], params: Iterable[Value]) -> Any:
+    with differentiable(), training(params), recording(True):
         return f()
 
 
-def _evaluate(loss: Callable[[], Value], parameters: Sequence[Value]) -> tuple[float, list[float]]:
+def _evaluate(loss: Callable[[], Value], params: Sequence[Value]) -> tuple[float, list[float]]:
     """The loss and its gradient; grads are left as they were."""
-    y = recorded_output(_called(loss, parameters))
-    check_alone("the loss", [y], parameters)
+    y = recorded_output(_called(loss, params))
+    check_alone("the loss", [y], params)
     if not math.isfinite(y.data):
         raise not_finite(y, f"the loss is {y.data}")
     adjoint = adjoints(topological_order([y]), {y: 1.0})
-    if adjoint.keys().isdisjoint(parameters):
+    if adjoint.keys().isdisjoint(params):
         raise ValueError("the loss depends on none of the parameters: is it computed from these very Values?")
-    gradient = [adjoint.get(p, 0.0) for p in parameters]
+    gradient = [adjoint.get(p, 0.0) for p in params]
     if not all(map(math.isfinite, gradient)):
         raise not_finite(y, "the gradient of the loss is not finite")
     return y.data, gradient
 
 
-def _warn_of_others(loss: Callable[[], Value], parameters: Sequence[Value]) -> None:
-    y = _called(loss, parameters)
+def _warn_of_others(loss: Callable[[], Value], params: Sequence[Value]) -> None:
+    y = _called(loss, params)
     on_record = {v for node in topological_order([y]) for v in node.parents} | {y}
-    absent = [i for i, p in enumerate(parameters) if p not in on_record]
+    absent = [i for i, p in enumerate(params) if p not in on_record]
     if absent:
-        shown = [_name_in(parameters, i) for i in absent[:3]]
+        shown = [_name_in(params, i) for i in absent[:3]]
         names = ", ".join([*shown, "..."] if len(absent) > 3 else shown)
         warnings.warn(f"the loss does not depend on {names}, which stays where it is", stacklevel=3)
 
 
-def _hessian_product(y: Value, parameters: Sequence[Value], direction: Sequence[float]) -> list[float]:
+def _hessian_product(y: Value, params: Sequence[Value], direction: Sequence[float]) -> list[float]:
     """H v, as the gradient of gradient . v (B. Pearlmutter, 1994)."""
     adjoint = adjoints(topological_order([y]), {y: 1.0}, create_graph=True)
-    slope = dot([adjoint.get(p, 0.0) for p in parameters], direction)
+    slope = dot([adjoint.get(p, 0.0) for p in params], direction)
     if not isinstance(slope, Value):  # the gradient is constant
-        return [0.0] * len(parameters)
+        return [0.0] * len(params)
     second = adjoints(topological_order([slope]), {slope: 1.0})
-    return [second.get(p, 0.0) for p in parameters]
+    return [second.get(p, 0.0) for p in params]
 
 
 def _residuals_and_jacobian(
-    residuals: Callable[[], Sequence[Value]], parameters: Sequence[Value]
+    residuals: Callable[[], Sequence[Value]], params: Sequence[Value]
 ) -> tuple[list[float], list[list[float]]]:
-    outputs = [recorded_output(r) for r in _called(residuals, parameters)]
+    outputs = [recorded_output(r) for r in _called(residuals, params)]
     if not outputs:
         raise ShapeError("there are no residuals")
-    check_alone("the function of the residuals", outputs, parameters)
+    check_alone("the function of the residuals", outputs, params)
     rows, on_record = [], set[Value]()
     for r in outputs:
         if not math.isfinite(r.data):
             raise not_finite(r, f"a residual is {r.data}")
         adjoint = adjoints(topological_order([r]), {r: 1.0})
-        rows.append([adjoint.get(p, 0.0) for p in parameters])
+        rows.append([adjoint.get(p, 0.0) for p in params])
         on_record |= adjoint.keys()
-    absent = [i for i, p in enumerate(parameters) if p not in on_record]
-    if len(absent) == len(parameters):
+    absent = [i for i, p in enumerate(params) if p not in on_record]
+    if len(absent) == len(params):
         raise ValueError("the residuals depend on none of the parameters: are they computed from these very Values?")
     if absent:
         raise ValueError(
-            f"the residuals do not depend on {_name_in(parameters, absent[0])}, so nothing tells what it should be: "
+            f"the residuals do not depend on {_name_in(params, absent[0])}, so nothing tells what it should be: "
             "leave it out, or compute the residuals from this very Value"
         )
     return [r.data for r in outputs], rows

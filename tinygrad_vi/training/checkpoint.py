@@ -29,8 +29,8 @@ class Run:
     settings: what must be the same for a resumed run to take the same steps.
     """
 
-    def __init__(self, parameters: list[Value], optimizer: Optimizer, settings: dict[str, Any]) -> None:
-        self.parameters, self.optimizer, self.settings = parameters, optimizer, settings
+    def __init__(self, params: list[Value], optimizer: Optimizer, settings: dict[str, Any]) -> None:
+        self.parameters, self.optimizer, self.settings = params, optimizer, settings
         self.history = History()
         self.bests: list[tuple[int, list[float]]] = []  # the last two, each with its epoch
 

@@ -4,57 +4,40 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 from tinygrad_vi import modes
 from tinygrad_vi.checks import DomainError, ShapeError, at_least, counted, whole_number
 from tinygrad_vi.compiler.compiled import Compiled
 from tinygrad_vi.examples import batches_of_rows, classes_of, plain_seed
 from tinygrad_vi.files import whole
-from tinygrad_vi.nn.module import Module, architecture, parameters_in, prediction
+from tinygrad_vi.nn.module import Module, architecture, prediction
 from tinygrad_vi.optim.clipping import Clipping
 from tinygrad_vi.optim.rules import Adam, Optimizer
 from tinygrad_vi.optim.schedules import Schedule
 from tinygrad_vi.training.checkpoint import Run
 from tinygrad_vi.training.history import History, TrainingError
-from tinygrad_vi.training.objective import CompiledObjective, Examples, Loss, Objective
+from tinygrad_vi.training.objective import CompiledObjective, Examples, Loss, Objective, loss_then_data, trained_by
 
 Callback = Callable[["History"], Any]
-F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _loss_first(fit: F) -> F:
-    """A `fit` that says what to write for a model in the place of the loss, and for PyTorch's names of settings."""
-
-    @wraps(fit)
-    def advised(*arguments: Any, **named: Any) -> Any:
-        model_first = bool(arguments) and isinstance(arguments[0], Module)
-        if model_first and ("loss" in named or not parameters_in(arguments[1:2])):
-            raise TypeError(
-                "fit takes first the loss of one example, a function, then the model: "
-                "fit(lambda x, t: losses.mse(model(x), t), model, X, y)"
-            )
-        if name := next((name for name in ("lr", "learning_rate") if name in named), None):
-            raise TypeError(f"fit has no setting {name!r}: write optimizer=optim.Adam(model, learning_rate=...)")
-        return fit(*arguments, **named)
-
-    return advised  # type: ignore[return-value]
-
-
-@_loss_first
+@loss_then_data(
+    lr="write optimizer=optim.Adam(model, learning_rate=...)",
+    learning_rate="write optimizer=optim.Adam(model, learning_rate=...)",
+)
 def fit(
     loss: Loss | Compiled,
-    parameters: Any = None,
     X: Any = None,
     y: Any = None,
     *,
+    params: Any = None,
     optimizer: Optimizer | None = None,
     epochs: int = 100,
     batch_size: int | None = None,
@@ -77,10 +60,10 @@ def fit(
 
     loss: takes one row of X and its target and returns one Value (``loss(x)`` when there is no y).  The floats of x
     arrive as Values, whole numbers as they are, so that they can be indices.
-    parameters: Values, or a Module, which is in training mode until the end (`Dropout` drops).
     X, y: one entry for each example; lists or arrays, of numbers only.  The loss gets rows of an array as arrays.
-    A compiled loss knows its parameters: ``fit(step, X, y)``, or ``fit(step)`` when its data stand in it.  The
-    training then takes the same steps as with the loss itself; `Dropout` drops the same entries.
+    params: the Values to move, or a Module, which is in training mode until the end (`Dropout` drops).  A compiled loss
+    knows its own: ``fit(step, X, y)``, or ``fit(step)`` when its data stand in it.  The training then takes the same
+    steps as with the loss itself; `Dropout` drops the same entries.
     optimizer: Adam with the learning rate 0.01 by default.
     batch_size: None for all examples in one step (batch descent), 1 for single examples, m for mini-batches.
     seed: shuffles the examples anew in each epoch; None keeps their order.
@@ -105,16 +88,16 @@ def fit(
     The cyclic garbage collector is paused while a batch is computed: graphs of Values have no cycles.
 
     Raises ShapeError when X is empty or X and y differ in length; TypeError when they hold anything but numbers (text,
-    dates, complex numbers, a mask); NotFaithful when the compiled loss is not the loss itself; ValueError for an
-    infinity or NaN in X and y, a loss that does not depend on the parameters, a checkpoint that does not fit;
-    FileExistsError for a checkpoint that would be overwritten by a new run; TrainingError, a DomainError, when the loss
-    or a gradient is infinite or NaN: it names the first node that was so, and leaves the parameters as they were after
-    the last good step.
+    dates, complex numbers, a mask), or when the parameters stand where the data belong; NotFaithful when the compiled
+    loss is not the loss itself; ValueError for an infinity or NaN in X and y, a loss that does not depend on the
+    parameters, a checkpoint that does not fit; FileExistsError for a checkpoint that would be overwritten by a new run;
+    TrainingError, a DomainError, when the loss or a gradient is infinite or NaN: it names the first node that was so,
+    and leaves the parameters as they were after the last good step.
 
     >>> from tinygrad_vi import Value, optim
     >>> w = Value(0.0, "w")
     >>> sgd = optim.SGD([w], learning_rate=0.1)
-    >>> history = fit(lambda x, t: (w * x - t) ** 2, [w], [1.0, 2.0], [3.0, 6.0], optimizer=sgd, progress=False)
+    >>> history = fit(lambda x, t: (w * x - t) ** 2, [1.0, 2.0], [3.0, 6.0], params=[w], optimizer=sgd, progress=False)
     >>> round(w.data, 6), history.epochs
     (3.0, 100)
     """
@@ -125,14 +108,21 @@ def fit(
     batch_size = None if batch_size is None else whole_number(batch_size, "batch_size (None for all examples)")
     seed = plain_seed(seed)
     _check_kinds(optimizer, schedule, validation)
-    model = parameters if isinstance(parameters, Module) else None
-    objective, X, y = _what_to_minimize(loss, parameters, X, y, penalty, clipping)
+    moved = trained_by("fit", loss, params, X)
+    objective = (
+        CompiledObjective(loss, moved, penalty, clipping)
+        if isinstance(loss, Compiled)
+        else Objective(loss, moved, penalty, clipping)
+    )
+    if X is None and isinstance(loss, Compiled):
+        X = [0.0]  # one example, which the loss does not look at: its data stand in it
     examples = Examples(X, y, numbers=True)
     classes = None if stratify is None else _classes(stratify, len(examples), seed)
     held_out = None if validation is None else Examples(*validation, numbers=True)
     optimizer = Adam(objective.parameters, learning_rate=0.01) if optimizer is None else optimizer
     if not set(optimizer.parameters) <= set(objective.parameters):
         raise ValueError("the optimiser moves Values that are not among the parameters given to fit")
+    model = params if isinstance(params, Module) else None
     settings = {
         "model": None if model is None else architecture(model),
         "examples": len(examples),
@@ -152,10 +142,9 @@ def fit(
     history.stopped = stopping.why(history)  # a resumed run may have been at its end
     batches = _Batches(len(examples), batch_size, seed, classes)
     epoch = _Epoch(objective, optimizer, examples, held_out, batches, history)
-    callbacks = [callbacks] if callable(callbacks) else list(callbacks)
+    after = _AfterEpoch(run, stopping, epochs, callbacks, checkpoint, checkpoint_every)
     modules = [] if model is None else [(module, module.training) for module in model.modules()]
     opened = modes.opened()
-    start = perf_counter() - (history.time[-1] if history.time else 0.0)
     try:
         with progress_bar(progress, epochs * batches.count, history.epochs * batches.count) as bar, _training(modules):
             while history.epochs < epochs and not history.stopped:
@@ -163,16 +152,8 @@ def fit(
                 if schedule is not None:
                     optimizer.learning_rate = at_least(schedule(history.epochs), 0.0, "the learning rate")
                 row = epoch.run(bar)
-                run.end_epoch({**row, "time": perf_counter() - start})
                 bar.set_postfix_str(f"loss {row['loss']:.4g}", refresh=False)
-                answers = [callback(history) for callback in callbacks]  # each is called, whatever the others say
-                if any(answer is True for answer in answers):  # another result says nothing: the path of a file, say
-                    history.stopped = "a callback ended it"
-                else:
-                    history.stopped = stopping.why(history)
-                ended = history.stopped or history.epochs == epochs
-                if checkpoint is not None and (ended or history.epochs % checkpoint_every == 0):
-                    run.save(Path(checkpoint))
+                after(row)
     except KeyboardInterrupt:
         # all three were done on the way here, unless a second Ctrl-C interrupted them: done twice they change nothing
         objective.settle()
@@ -199,21 +180,6 @@ def _check_kinds(optimizer: Any, schedule: Any, validation: Any) -> None:
         )
     if validation is not None and len(validation) != 2:
         raise ShapeError(f"validation is a pair (X, y), got {len(validation)} entries")
-
-
-def _what_to_minimize(
-    loss: Loss | Compiled, parameters: Any, X: Any, y: Any, penalty: Callable[[], Any] | None, clipping: Clipping
-) -> tuple[Objective, Any, Any]:
-    """The objective, X and y.  A compiled loss knows its parameters, so X and y stand one place further left."""
-    if not isinstance(loss, Compiled):
-        return Objective(loss, parameters, penalty, clipping), X, y
-    if parameters is not None:  # else X and y were given by name
-        if y is not None:
-            raise TypeError("a compiled loss knows its parameters: fit(step, X, y)")
-        X, y = parameters, X
-    if X is None:
-        X = [0.0]  # one example, which the loss does not look at: its data stand in it
-    return CompiledObjective(loss, loss.parameters, penalty, clipping), X, y
 
 
 def _classes(stratify: Sequence[Any], n: int, seed: Any) -> list[Any]:
@@ -304,6 +270,37 @@ class _Epoch:
                 return self.objective.mean_loss(held_out)
         except DomainError as error:
             raise TrainingError(f"validation: {error}", 0, self.history) from error
+
+
+class _AfterEpoch:
+    """What follows an epoch: its line in the history, the callbacks, whether to stop, the checkpoint."""
+
+    def __init__(
+        self,
+        run: Run,
+        stopping: _Stopping,
+        epochs: int,
+        callbacks: Callback | Sequence[Callback],
+        checkpoint: str | Path | None,
+        checkpoint_every: int,
+    ) -> None:
+        self.run, self.stopping, self.epochs = run, stopping, epochs
+        self.callbacks = [callbacks] if callable(callbacks) else list(callbacks)
+        self.file = None if checkpoint is None else Path(checkpoint)
+        self.every = checkpoint_every
+        self.start = perf_counter() - (run.history.time[-1] if run.history.time else 0.0)
+
+    def __call__(self, row: Mapping[str, float]) -> None:
+        history = self.run.history
+        self.run.end_epoch({**row, "time": perf_counter() - self.start})
+        answers = [callback(history) for callback in self.callbacks]  # each is called, whatever the others say
+        if any(answer is True for answer in answers):  # another result says nothing: the path of a file, say
+            history.stopped = "a callback ended it"
+        else:
+            history.stopped = self.stopping.why(history)
+        ended = history.stopped or history.epochs == self.epochs
+        if self.file is not None and (ended or history.epochs % self.every == 0):
+            self.run.save(self.file)
 
 
 # --- Modes of modules, and the bar ------------------------------------------------------------------------------------

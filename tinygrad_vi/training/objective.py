@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
-from tinygrad_vi.checks import DomainError
+from tinygrad_vi.checks import DomainError, counted
 from tinygrad_vi.compiler.compiled import Compiled, compile
 from tinygrad_vi.compiler.errors import NotFinite
 from tinygrad_vi.compiler.trace import guarded, trace
@@ -15,6 +16,7 @@ from tinygrad_vi.compiler.watched import Captured
 from tinygrad_vi.derivatives import check_alone, check_constants, differentiable, moved, training
 from tinygrad_vi.examples import Table, as_table, as_values, check_examples, numbers_only, rows_of, to_lists
 from tinygrad_vi.graph import collector_paused, not_finite, topological_order
+from tinygrad_vi.nn.module import Module
 from tinygrad_vi.once import once
 from tinygrad_vi.optim.clipping import Clipping, clip_grad_norm, clip_grad_value
 from tinygrad_vi.optim.rules import OnArrays, Optimizer, parameters_of, reached
@@ -22,9 +24,77 @@ from tinygrad_vi.optim.solvers import recorded_output
 from tinygrad_vi.value import Value, adjoints, no_grad
 
 Loss = Callable[..., Any]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-# --- One epoch --------------------------------------------------------------------------------------------------------
+# --- How a training is called: the loss, the data, the parameters by name ---------------------------------------------
+
+
+def loss_then_data(**instead: str) -> Callable[[F], F]:
+    """Let a function of ``(loss, X, y, *, params)`` say what to write when it is called otherwise.
+
+    Nothing is guessed: a model in the place of the loss and parameters in the place of the data are refused.
+    instead: other libraries' names of settings, each with what to write.
+    """
+
+    def decorate(f: F) -> F:
+        name = f.__name__
+
+        @wraps(f)
+        def advised(*arguments: Any, **named: Any) -> Any:
+            if arguments and isinstance(arguments[0], Module) and named.get("params") is None:
+                raise TypeError(
+                    f"{name} takes first the loss of one example, a function, and the model by name: "
+                    f"{name}(lambda x, t: losses.mse(model(x), t), X, y, params=model)"
+                )
+            if len(arguments) > 3 or "parameters" in named:
+                raise TypeError(_by_name(name))
+            if unknown := next((word for word in named if word in instead), None):
+                raise TypeError(f"{name} has no setting {unknown!r}: {instead[unknown]}")
+            return f(*arguments, **named)
+
+        return advised  # type: ignore[return-value]
+
+    return decorate
+
+
+def _by_name(caller: str) -> str:
+    return f"{caller} takes the loss, the examples, and the parameters by name: {caller}(loss, X, y, params=model)"
+
+
+def trained_by(caller: str, loss: Loss | Compiled, params: Any, X: Any) -> list[Value]:
+    """The parameters that a loss is trained by: those given, or a compiled loss's own.
+
+    Raises TypeError where there are none and where they are among the data X, ValueError where those given are not
+    those of the compiled loss.
+    """
+    if params is None and not isinstance(loss, Compiled):
+        raise TypeError(_by_name(caller))
+    own = [] if params is None else parameters_of(params, caller)
+    if isinstance(loss, Compiled):
+        if loss.parameters is None:
+            raise TypeError(f"{caller} needs a loss with parameters: compile(loss, params=model)")
+        if own and set(own) != set(loss.parameters):
+            raise ValueError(
+                f"the compiled loss has {counted(len(loss.parameters), 'parameter')} of its own, and params= gives "
+                f"others: leave it out, {caller}(step, X, y), or compile the loss with them"
+            )
+        own = loss.parameters
+    if _holds_any(X, frozenset(own)):
+        raise TypeError(_by_name(caller))
+    return own
+
+
+def _holds_any(x: Any, values: frozenset[Value]) -> bool:
+    """Whether data, or what stands in their place, hold one of these Values."""
+    if isinstance(x, Module):
+        return True
+    if isinstance(x, (list, tuple)):
+        return any(_holds_any(entry, values) for entry in x if entry.__class__ is not float)
+    return isinstance(x, Value) and x in values
+
+
+# --- The mean loss of examples ----------------------------------------------------------------------------------------
 
 
 class Examples:
@@ -55,8 +125,8 @@ class Examples:
 class Objective:
     """The mean loss of examples, as a function of the parameters."""
 
-    def __init__(self, loss: Loss, parameters: Any, penalty: Callable[[], Any] | None, clipping: Clipping) -> None:
-        self.parameters = parameters_of(parameters, "an optimiser")
+    def __init__(self, loss: Loss, params: list[Value], penalty: Callable[[], Any] | None, clipping: Clipping) -> None:
+        self.parameters = params
         self.loss = loss
         self.penalty = penalty
         self.clipping = clipping
@@ -161,10 +231,10 @@ class CompiledObjective(Objective):
     An optimiser of the user's own may do anything in its step or rule: it gets its Values and their gradients.
     """
 
-    def __init__(self, step: Compiled, parameters: Any, penalty: Callable[[], Any] | None, clipping: Clipping) -> None:
-        if parameters is None:
-            raise TypeError("fit needs the parameters to train: compile(loss, params=model.parameters())")
-        super().__init__(step, parameters, penalty, clipping)
+    def __init__(
+        self, step: Compiled, params: list[Value], penalty: Callable[[], Any] | None, clipping: Clipping
+    ) -> None:
+        super().__init__(step, params, penalty, clipping)
         self.step = step
         self.penalty_step: Compiled | None = None
         self.penalty_seen = False

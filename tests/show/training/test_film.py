@@ -30,7 +30,7 @@ def two_moons(compiled=False, **options):
 
 def train(loss, model, X, y, **options):
     if isinstance(loss, type(lambda: 0)):
-        return fit(loss, model, X, y, progress=False, **options)
+        return fit(loss, X, y, params=model, progress=False, **options)
     return fit(loss, X, y, progress=False, **options)
 
 
@@ -45,9 +45,9 @@ def line(epochs=3, learning_rate=0.1, **options):
     """y = w x, trained on t = 3 x: after an epoch of full-batch descent w is known by hand."""
     w = Value(0.0, "w")
     loss = lambda x, t: (w * x - t) ** 2  # noqa: E731
-    film = Film(lambda x: w * x, loss, [1.0, 2.0], [3.0, 6.0], parameters=[w], steps=4, **options)
+    film = Film(lambda x: w * x, loss, [1.0, 2.0], [3.0, 6.0], params=[w], steps=4, **options)
     sgd = optim.SGD([w], learning_rate=learning_rate)
-    fit(loss, [w], film.X, film.y, optimizer=sgd, epochs=epochs, callbacks=film, progress=False)
+    fit(loss, film.X, film.y, params=[w], optimizer=sgd, epochs=epochs, callbacks=film, progress=False)
     return film, w
 
 
@@ -146,7 +146,7 @@ def test_long_trainings_take_no_more_memory():
 
 def test_another_training_is_another_film():
     film, w = line(epochs=4)
-    fit(film.loss, [w], film.X, film.y, epochs=2, callbacks=film, progress=False)
+    fit(film.loss, film.X, film.y, params=[w], epochs=2, callbacks=film, progress=False)
     assert [moment.epoch for moment in film._chosen(40)] == [1, 2]
     assert repr(film) == '<Film of 2 epochs in 2 frames; .save("film.gif") writes it>'
 
@@ -154,9 +154,9 @@ def test_another_training_is_another_film():
 def test_a_training_that_fails_is_filmed_up_to_there():
     w = Value(1.0, "w")
     loss = lambda x, t: (w * x - t) ** 4  # noqa: E731
-    film = Film(lambda x: w * x, loss, [1.0, 2.0], [3.0, 6.0], parameters=[w])
+    film = Film(lambda x: w * x, loss, [1.0, 2.0], [3.0, 6.0], params=[w])
     with pytest.raises(DomainError):
-        fit(loss, [w], film.X, film.y, optimizer=optim.SGD([w], 1.0), epochs=50, callbacks=film, progress=False)
+        fit(loss, film.X, film.y, params=[w], optimizer=optim.SGD([w], 1.0), epochs=50, callbacks=film, progress=False)
     assert len(film) >= 2
     assert film.strip().figure.axes
 
@@ -177,7 +177,7 @@ def test_compiled_and_one_by_one_answers_agree(outputs):
     X, y = moons(20)
     model = nn.MLP(2, [5, outputs], activation="relu", seed=2)
     film = Film(model, lambda x, t: losses.mse(model(x), [t] * outputs), X, y, steps=6)
-    fit(film.loss, model, X, y, epochs=1, callbacks=film, progress=False)
+    fit(film.loss, X, y, params=model, epochs=1, callbacks=film, progress=False)
     assert film._compiled is not None
     one_by_one = [np.ravel(model.predict(point)).tolist() for point in film.view.points]
     assert np.array(film._scene(film._chosen(2)[-1]).answers) == pytest.approx(np.array(one_by_one), rel=1e-12)
@@ -193,8 +193,8 @@ def test_models_that_do_not_compile_are_filmed_all_the_same():
         return w * (x.data if isinstance(x, Value) else x)  # compiled it would be the number of the first example
 
     for function in (model, reads_numbers):
-        film = Film(function, lambda x, t: (w * x - t) ** 2, [1.0, 2.0], [3.0, 6.0], parameters=[w], steps=4)
-        fit(film.loss, [w], film.X, film.y, epochs=2, callbacks=film, progress=False)
+        film = Film(function, lambda x, t: (w * x - t) ** 2, [1.0, 2.0], [3.0, 6.0], params=[w], steps=4)
+        fit(film.loss, film.X, film.y, params=[w], epochs=2, callbacks=film, progress=False)
         assert film._compiled is None
         numbers = [function(x) for x in film.view.points]
         found = film._scene(film._chosen(3)[-1]).answers
@@ -205,8 +205,8 @@ def test_where_a_model_has_no_answer_there_is_a_gap(tmp_path):
     """The grid is wider than the data: a logarithm is asked for beyond its domain."""
     w = Value(1.0, "w")
     line = Film(lambda x: w * x.log() if isinstance(x, Value) else w * math.log(x) if x > 0 else Value(x).log(),
-                lambda x, t: (w * x.log() - t) ** 2, [0.1, 3.0], [0.0, 1.0], parameters=[w], steps=5)  # fmt: skip
-    fit(line.loss, [w], line.X, line.y, epochs=1, callbacks=line, progress=False)
+                lambda x, t: (w * x.log() - t) ** 2, [0.1, 3.0], [0.0, 1.0], params=[w], steps=5)  # fmt: skip
+    fit(line.loss, line.X, line.y, params=[w], epochs=1, callbacks=line, progress=False)
     found = np.ravel(line._scene(line._last).answers)
     xs = np.array([*line.view.line, 0.1, 3.0])
     assert np.isnan(found[xs <= 0]).all()
@@ -214,8 +214,8 @@ def test_where_a_model_has_no_answer_there_is_a_gap(tmp_path):
     assert_nothing_clipped(line.strip().figure)
     logit = lambda x: w * Value(0.0 + x[0]).log() if not isinstance(x[0], Value) else w * x[0].log()  # noqa: E731
     X, y = [[0.1, 1.0], [3.0, 2.0]], [0, 1]
-    film = Film(logit, lambda x, t: losses.bce_with_logits(logit(x), t), X, y, parameters=[w], steps=6)
-    fit(film.loss, [w], X, y, epochs=1, callbacks=film, progress=False)
+    film = Film(logit, lambda x, t: losses.bce_with_logits(logit(x), t), X, y, params=[w], steps=6)
+    fit(film.loss, X, y, params=[w], epochs=1, callbacks=film, progress=False)
     assert "2 of 2 right" in " ".join(words(film.strip().figure))
     assert film.save(tmp_path / "a.gif", progress=False).stat().st_size > 5000
 
@@ -224,7 +224,7 @@ def test_scores_of_classes_by_one_input():
     X, y = [[0.1 * i] for i in range(10)], [i // 5 for i in range(10)]
     model = nn.MLP(1, [2], seed=0)
     film = Film(model, lambda x, t: losses.cross_entropy(model(x), t), X, y, steps=4)
-    fit(film.loss, model, X, y, epochs=1, callbacks=film, progress=False)
+    fit(film.loss, X, y, params=model, epochs=1, callbacks=film, progress=False)
     assert {"2 outputs", "model 1", "model 2", "data"} <= {
         part for text in words(film.strip(1).figure) for part in text.split("\n")
     }
@@ -234,7 +234,7 @@ def test_targets_in_lists_of_one():
     X, y = moons(12)
     model = nn.MLP(2, [1], seed=0)
     film = Film(model, lambda x, t: losses.mse(model(x), t), X, [[t] for t in y], steps=4)
-    fit(film.loss, model, X, film.y, epochs=1, callbacks=film, progress=False)
+    fit(film.loss, X, film.y, params=model, epochs=1, callbacks=film, progress=False)
     assert any("of 12 right" in text for text in words(film.strip(1).figure))
 
 
@@ -269,7 +269,7 @@ def test_the_gradient_is_that_of_numpy():
     model = nn.MLP(3, [1], seed=0)
     loss = lambda x, t: losses.mse(model(x), t)  # noqa: E731
     film = Film(model, loss, X, y)
-    fit(loss, model, X, y, epochs=3, callbacks=film, progress=False)
+    fit(loss, X, y, params=model, epochs=3, callbacks=film, progress=False)
     for moment in film._chosen(4):
         *W, b = moment.theta
         error = X @ W + b - y
@@ -284,7 +284,7 @@ def test_what_is_ill_is_said():
     model = nn.MLP.from_weights([[[1.0, 1.0], [-1.0, 0.0]], [[1.0, 1.0]]], [[-50.0, -50.0], [0.0]])
     loss = lambda x, t: losses.bce_with_logits(model(x), t)  # noqa: E731
     film = Film(model, loss, X, y, steps=5)
-    fit(loss, model, X, y, epochs=2, callbacks=film, progress=False)
+    fit(loss, X, y, params=model, epochs=2, callbacks=film, progress=False)
     *_, last = film._figures(progress=False)
     title = last.axes[2].title
     assert title.get_text().replace("\n", " ") == "✗ vanishing (and 1 more remark)"
@@ -333,7 +333,7 @@ KINDS = {
 def test_nothing_is_clipped_in_any_kind_of_film(kind):
     model, loss, X, y = KINDS[kind]()
     film = Film(model, loss, X, y, steps=6, labels=("cost $x$ & more", "$y"))
-    fit(loss, model, X, y, epochs=1, validation=(X, y), callbacks=film, progress=False)
+    fit(loss, X, y, params=model, epochs=1, validation=(X, y), callbacks=film, progress=False)
     for figure in film._figures(progress=False):
         assert_nothing_clipped(figure)
         assert_no_text_on_text(figure)
@@ -470,7 +470,16 @@ def test_the_files_of_a_whole_film_are_small():
     """Forty frames of a boundary that moves all the time."""
     model, loss, X, y = two_moons()
     film = Film(model, loss, X, y)
-    fit(loss, model, X, y, optimizer=optim.Adam(model.parameters(), 0.1), epochs=40, callbacks=film, progress=False)
+    fit(
+        loss,
+        X,
+        y,
+        params=model,
+        optimizer=optim.Adam(model.parameters(), 0.1),
+        epochs=40,
+        callbacks=film,
+        progress=False,
+    )
     assert len(film) == 40
     bundle = film._repr_mimebundle_()
     assert max(len(bundle["text/html"]), len(bundle["image/png"])) < 300_000
@@ -501,7 +510,7 @@ def test_a_film_without_a_frame_says_what_to_do(tmp_path):
 
 def test_what_cannot_be_filmed_says_so(tmp_path):
     model, loss, X, y = two_moons()
-    with pytest.raises(TypeError, match=r"has no parameters\(\): give its Values, Film\(\.\.\., parameters=\[w, b\]\)"):
+    with pytest.raises(TypeError, match=r"has no parameters\(\): give its Values, Film\(\.\.\., params=\[w, b\]\)"):
         Film(lambda x: x, loss, X, y)
     with pytest.raises(TypeError, match="can be called with an example, got 3"):
         Film(3, loss, X, y)
@@ -521,8 +530,8 @@ def test_what_cannot_be_filmed_says_so(tmp_path):
 
 def test_a_frame_that_cannot_be_computed_names_its_epoch():
     w = Value(1.0, "w")
-    film = Film(lambda x: (w * x).log(), lambda x, t: (w * x - t) ** 2, [1.0, 2.0], [1.0, 2.0], parameters=[w])
-    fit(film.loss, [w], film.X, film.y, epochs=1, callbacks=film, progress=False)
+    film = Film(lambda x: (w * x).log(), lambda x, t: (w * x - t) ** 2, [1.0, 2.0], [1.0, 2.0], params=[w])
+    fit(film.loss, film.X, film.y, params=[w], epochs=1, callbacks=film, progress=False)
     w.data = 7.0
     film._last = type(film._last)(1, [-1.0])
     with pytest.raises(DomainError, match=r"the frame of epoch 1 cannot be drawn: .*log"):

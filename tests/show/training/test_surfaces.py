@@ -27,6 +27,10 @@ def line(n=12, start=(-1.0, 2.0)):
     return lambda x, t: (w * x + b - t) ** 2, [w, b], X, 1.5 * X - 0.5 + 0.3 * rng.normal(size=n)
 
 
+def landscape_of(loss, parameters, X, y):
+    return loss_landscape(loss, X, y, params=parameters)
+
+
 def line_loss(X, y, w, b):
     """The mean loss by NumPy, for arrays of w and b."""
     w, b = np.broadcast_arrays(w, b)
@@ -65,8 +69,8 @@ def assert_good(plot, tmp_path):
 def test_two_parameters_are_their_own_plane(compiled, tmp_path):
     loss, parameters, X, y = line()
     parameters[0].grad = 3.0
-    arguments = (compile(loss, parameters, backend="numpy"), X, y) if compiled else (loss, parameters, X, y)
-    plot = loss_landscape(*arguments, steps=9, span=2.0)
+    given = compile(loss, parameters, backend="numpy") if compiled else loss
+    plot = loss_landscape(given, X, y, params=parameters, steps=9, span=2.0)
     assert plot.a.tolist() == plot.b.tolist() == np.linspace(-2, 2, 9).tolist()
     expected = line_loss(X, y, *np.meshgrid(-1.0 + plot.a, 2.0 + plot.b))
     assert plot.losses == pytest.approx(expected, rel=1e-12)
@@ -89,15 +93,15 @@ def test_a_loss_that_does_not_compile_gives_the_same_surface():
         error = w * x + b - t
         return error * error if error > 0 else (-error) ** 2
 
-    one = loss_landscape(branching, parameters, X, y, steps=5)
-    assert one.losses == pytest.approx(loss_landscape(loss, parameters, X, y, steps=5).losses, rel=1e-12)
-    numbers = loss_landscape(lambda x, t: (w.data * x + b.data - t) ** 2, parameters, X, y, steps=5)
+    one = loss_landscape(branching, X, y, params=parameters, steps=5)
+    assert one.losses == pytest.approx(loss_landscape(loss, X, y, params=parameters, steps=5).losses, rel=1e-12)
+    numbers = loss_landscape(lambda x, t: (w.data * x + b.data - t) ** 2, X, y, params=parameters, steps=5)
     assert numbers.losses == pytest.approx(one.losses, rel=1e-12)  # no graph at all: only its value is wanted
 
 
 def test_a_network_agrees_with_numpy():
     model, loss, X, y = network()
-    plot = loss_landscape(loss, model, X, y, steps=4, seed=3)
+    plot = loss_landscape(loss, X, y, params=model, steps=4, seed=3)
     for j, b in enumerate(plot.b):
         for i, a in enumerate(plot.a):
             theta = plot.center + a * plot.directions[0] + b * plot.directions[1]
@@ -108,7 +112,7 @@ def test_random_directions_are_filter_normalised():
     model, loss, X, y = network()
     for p in model.parameters()[2::3]:
         p.data += 0.5  # biases begin at 0
-    plot = loss_landscape(loss, model.parameters(), X, y, steps=2)
+    plot = loss_landscape(loss, X, y, params=model.parameters(), steps=2)
     theta = plot.center
     rows = [[0, 1], [3, 4], [6, 7], [9, 10, 11]]
     biases = [[2, 5, 8], [12]]
@@ -116,7 +120,7 @@ def test_random_directions_are_filter_normalised():
         for group in rows + biases:
             assert np.linalg.norm(direction[group]) == pytest.approx(np.linalg.norm(theta[group]), rel=1e-12)
     assert abs(np.corrcoef(plot.directions)[0, 1]) < 0.9
-    again, other = (loss_landscape(loss, model, X, y, steps=2, seed=seed) for seed in (0, 1))
+    again, other = (loss_landscape(loss, X, y, params=model, steps=2, seed=seed) for seed in (0, 1))
     assert again.directions.tolist() == plot.directions.tolist()
     assert other.directions.tolist() != plot.directions.tolist()
     assert any("filter-normalised" in text for text in words(plot.figure))
@@ -127,7 +131,7 @@ def test_random_directions_are_filter_normalised():
 def test_parameters_with_other_names_span_a_plane(labels):
     ws = [Value(x, label) for x, label in zip((1.0, -2.0, 0.5), labels, strict=True)]
     for seed in range(20):
-        plot = loss_landscape(lambda x: (ws[0] * x + ws[1] - ws[2]) ** 2, ws, [1.0, 2.0], steps=2, seed=seed)
+        plot = loss_landscape(lambda x: (ws[0] * x + ws[1] - ws[2]) ** 2, [1.0, 2.0], params=ws, steps=2, seed=seed)
         sizes = np.linalg.norm(plot.directions, axis=1)
         assert sizes == pytest.approx([math.sqrt(1 + 4 + 0.25)] * 2)
         assert np.linalg.svd(plot.directions)[1][1] > 0.01
@@ -136,7 +140,7 @@ def test_parameters_with_other_names_span_a_plane(labels):
 def test_a_straight_path_has_a_plane(tmp_path):
     ws = [Value(1.0) for _ in range(3)]
     path = [[1.0 - 0.1 * k] * 3 for k in range(5)]
-    plot = loss_landscape(lambda x: (ws[0] + ws[1] - ws[2]) ** 2 * x, ws, [1.0], path=path, steps=5)
+    plot = loss_landscape(lambda x: (ws[0] + ws[1] - ws[2]) ** 2 * x, [1.0], params=ws, path=path, steps=5)
     assert plot.explained == pytest.approx([1.0, 0.0], abs=1e-9)
     assert np.ptp(plot.b) > 0.1 * np.ptp(plot.a)
     assert_good(plot, tmp_path)
@@ -145,7 +149,7 @@ def test_a_straight_path_has_a_plane(tmp_path):
 def test_a_path_of_parameters_of_different_sizes_fills_the_picture():
     a, b = Value(1000.0, "a"), Value(0.1, "b")
     plot = loss_landscape(
-        lambda x: a * 1e-6 * a + b * b + x, [a, b], [0.0], path=[[2000.0, 0.3], [1000.0, 0.1]], steps=5
+        lambda x: a * 1e-6 * a + b * b + x, [0.0], params=[a, b], path=[[2000.0, 0.3], [1000.0, 0.1]], steps=5
     )
     assert np.ptp(plot.a) == pytest.approx(1240.0)
     assert np.ptp(plot.b) == pytest.approx(0.248)
@@ -153,7 +157,7 @@ def test_a_path_of_parameters_of_different_sizes_fills_the_picture():
 
 def test_parameters_that_are_zero_have_directions_too():
     ws = [Value(0.0) for _ in range(3)]
-    plot = loss_landscape(lambda x: (ws[0] * x + ws[1] - ws[2] - 1) ** 2, ws, [1.0, 2.0], steps=3)
+    plot = loss_landscape(lambda x: (ws[0] * x + ws[1] - ws[2] - 1) ** 2, [1.0, 2.0], params=ws, steps=3)
     assert np.isfinite(plot.losses).all()
     assert np.linalg.matrix_rank(plot.directions) == 2
 
@@ -162,8 +166,8 @@ def test_parameters_that_are_zero_have_directions_too():
 def test_the_principal_directions_are_those_of_scikit_learn(tmp_path):
     model, loss, X, y = network()
     path = ParameterPath(model)
-    fit(loss, model, X, y, epochs=30, callbacks=path, progress=False)
-    plot = loss_landscape(loss, model, X, y, path=path, steps=6)
+    fit(loss, X, y, params=model, epochs=30, callbacks=path, progress=False)
+    plot = loss_landscape(loss, X, y, params=model, path=path, steps=6)
     points = np.array(path.points)
     judge = PCA(2).fit(points)
     assert plot.explained == pytest.approx(judge.explained_variance_ratio_, rel=1e-9)
@@ -177,14 +181,14 @@ def test_the_principal_directions_are_those_of_scikit_learn(tmp_path):
         assert f"principal direction {k} ({share:.1%} of the variance)" in found
     assert {"start", "end", "steps"} <= set(found)
     assert_good(plot, tmp_path)
-    wide = loss_landscape(loss, model, X, y, path=path.points, steps=2, span=2.0)
+    wide = loss_landscape(loss, X, y, params=model, path=path.points, steps=2, span=2.0)
     assert np.ptp(wide.a) == pytest.approx(2 * np.ptp(plot.a))
 
 
 def test_directions_may_be_given(tmp_path):
     model, loss, X, y = network()
     directions = np.eye(13)[[2, 5]]
-    plot = loss_landscape(loss, model, X, y, directions=directions, steps=4, surface=True)
+    plot = loss_landscape(loss, X, y, params=model, directions=directions, steps=4, surface=True)
     theta = plot.center.copy()
     theta[2] += plot.a[1]
     theta[5] += plot.b[3]
@@ -197,7 +201,7 @@ def test_a_path_on_a_surface(tmp_path):
     model, loss, X, y = network()
     path = ParameterPath(model)
     adam = optim.Adam(model.parameters(), 0.1)
-    fit(loss, model, X, y, optimizer=adam, epochs=60, callbacks=path, progress=False)
+    fit(loss, X, y, params=model, optimizer=adam, epochs=60, callbacks=path, progress=False)
     plot = loss_landscape(compile(loss, model.parameters(), backend="numpy"), X, y, path=path, surface=True)
     assert any("mean loss" in text for text in words(plot.figure))
     assert_good(plot, tmp_path)
@@ -208,15 +212,15 @@ def test_callbacks_note_every_epoch_of_eager_and_compiled_training():
         loss, parameters, X, y = line()
         path, seen = ParameterPath(parameters), []
         callbacks = [path, lambda _, seen=seen, ps=parameters: seen.append([p.data for p in ps])]
-        arguments = (compile(loss, parameters, backend="numpy"), X, y) if compiled else (loss, parameters, X, y)
-        fit(*arguments, epochs=4, callbacks=callbacks, progress=False)
+        given = compile(loss, parameters, backend="numpy") if compiled else loss
+        fit(given, X, y, params=parameters, epochs=4, callbacks=callbacks, progress=False)
         assert path.points == [[-1.0, 2.0], *seen]
         assert repr(path) == "<ParameterPath of 2 parameters, 5 points>"
 
 
 def test_where_the_loss_cannot_be_computed_there_is_a_hole(tmp_path):
     a, b = Value(1.0, "a"), Value(1.0, "$b")
-    plot = loss_landscape(lambda x: a.log() * x + b * b, [a, b], [1.0, 2.0], steps=9, span=2.0)
+    plot = loss_landscape(lambda x: a.log() * x + b * b, [1.0, 2.0], params=[a, b], steps=9, span=2.0)
     assert np.isnan(plot.losses[:, :3]).all()  # a <= 0
     assert np.isfinite(plot.losses[:, 3:]).all()
     assert "$b" in words(plot.figure)
@@ -225,45 +229,45 @@ def test_where_the_loss_cannot_be_computed_there_is_a_hole(tmp_path):
 
 def test_a_flat_loss_is_drawn(tmp_path):
     a, b = Value(1.0, "a"), Value(1.0, "b")
-    assert_good(loss_landscape(lambda x: 0 * a + 0 * b + x, [a, b], [1.0], steps=4), tmp_path)
+    assert_good(loss_landscape(lambda x: 0 * a + 0 * b + x, [1.0], params=[a, b], steps=4), tmp_path)
 
 
 def test_what_has_no_landscape_says_so():
     loss, parameters, X, y = line()
     ws = [Value(1.0) for _ in range(3)]
     with pytest.raises(ShapeError, match="a plane needs two parameters or more, got one"):
-        loss_landscape(loss, parameters[:1], X, y)
+        loss_landscape(loss, X, y, params=parameters[:1])
     with pytest.raises(
         ShapeError, match=r"directions are two lists of 2 numbers, one for each parameter, got \(1, 2\)"
     ):
-        loss_landscape(loss, parameters, X, y, directions=[[1.0, 0.0]])
+        loss_landscape(loss, X, y, params=parameters, directions=[[1.0, 0.0]])
     with pytest.raises(ValueError, match="the two directions lie on one line"):
-        loss_landscape(loss, parameters, X, y, directions=[[1.0, 2.0], [2.0, 4.0]])
+        loss_landscape(loss, X, y, params=parameters, directions=[[1.0, 2.0], [2.0, 4.0]])
     with pytest.raises(ShapeError, match="each point of the path needs 2 numbers"):
-        loss_landscape(loss, parameters, X, y, path=[[1.0], [2.0]])
+        loss_landscape(loss, X, y, params=parameters, path=[[1.0], [2.0]])
     with pytest.raises(ShapeError, match="two directions need a path of three points or more"):
-        loss_landscape(lambda x: sum(ws) * x, ws, [1.0], path=[[1.0] * 3] * 2)
+        loss_landscape(lambda x: sum(ws) * x, [1.0], params=ws, path=[[1.0] * 3] * 2)
     with pytest.raises(ShapeError, match="a path needs two points or more"):
-        loss_landscape(loss, parameters, X, y, path=ParameterPath(parameters))
+        loss_landscape(loss, X, y, params=parameters, path=ParameterPath(parameters))
     with pytest.raises(ValueError, match="the path holds a number that is not finite"):
-        loss_landscape(loss, parameters, X, y, path=[[1.0, math.inf], [0.0, 0.0]])
+        loss_landscape(loss, X, y, params=parameters, path=[[1.0, math.inf], [0.0, 0.0]])
     with pytest.raises(ValueError, match="all points of the path are the same"):
-        loss_landscape(lambda x: ws[0] * ws[1] * ws[2] * x, ws, [1.0], path=[[1.0] * 3] * 4)
+        loss_landscape(lambda x: ws[0] * ws[1] * ws[2] * x, [1.0], params=ws, path=[[1.0] * 3] * 4)
     with pytest.raises(ValueError, match="span must be a positive number, got 0"):
-        loss_landscape(loss, parameters, X, y, span=0)
+        loss_landscape(loss, X, y, params=parameters, span=0)
     with pytest.raises(ShapeError, match="there are no examples: give X and y"):
-        loss_landscape(loss, parameters)
-    with pytest.raises(TypeError, match=r"a compiled loss knows its parameters: loss_landscape\(step, X, y\)"):
-        loss_landscape(compile(loss, parameters), parameters, X, y)
+        loss_landscape(loss, params=parameters)
+    with pytest.raises(ValueError, match=r"has 2 parameters of its own, and params= .* loss_landscape\(step, X, y\)"):
+        loss_landscape(compile(loss, parameters), X, y, params=parameters[:1])
     with pytest.raises(DomainError, match="log"):
-        loss_landscape(lambda x, t: (parameters[0] * x).log() + parameters[1], parameters, X, y)
+        loss_landscape(lambda x, t: (parameters[0] * x).log() + parameters[1], X, y, params=parameters)
     assert [p.data for p in parameters] == [-1.0, 2.0]
 
 
 def test_a_compiled_loss_may_hold_its_data():
     loss, parameters, X, y = line()
     step = compile(lambda: losses.mse([parameters[0] * x + parameters[1] for x in X], y), parameters, backend="numpy")
-    expected = loss_landscape(loss, parameters, X, y, steps=3).losses
+    expected = loss_landscape(loss, X, y, params=parameters, steps=3).losses
     assert loss_landscape(step, steps=3).losses == pytest.approx(expected, rel=1e-12)
 
 
@@ -475,8 +479,7 @@ def test_descents_of_ones_own():
     X = [0.5, 1.0, 1.5, 2.0]
     loss = lambda x: (w * x - 1) ** 2  # noqa: E731
     for given in (loss, compile(loss, [w], backend="numpy")):
-        data = (X,) if given is not loss else ([w], X)
-        runs = descents(given, *data, learning_rate=0.05, batch_size=1, epochs=6)
+        runs = descents(given, X, params=[w], learning_rate=0.05, batch_size=1, epochs=6)
         assert [len(path) for path in runs.paths.values()] == [7, 25]
         assert w.data == 3.0
         assert "$w" in words(runs.figure)
@@ -486,7 +489,7 @@ def test_descents_of_ones_own():
 @pytest.mark.slow
 def test_columns_are_runs_of_fit(tmp_path):
     loss, [w, b], X, y = line(n=32)
-    runs = batch_columns(loss, [w, b], X, y, batch_sizes=(1, 8, None), learning_rate=0.05, epochs=3, seed=5)
+    runs = batch_columns(loss, X, y, params=[w, b], batch_sizes=(1, 8, None), learning_rate=0.05, epochs=3, seed=5)
     assert list(runs.paths) == ["SGD: 1 example", "mini-batch: 8 examples", "full batch: 32 examples"]
     assert [len(path) - 1 for path in runs.paths.values()] == [96, 12, 3]
     assert (w.data, b.data) == (-1.0, 2.0)
@@ -494,7 +497,7 @@ def test_columns_are_runs_of_fit(tmp_path):
         assert heights == pytest.approx(line_loss(X, y, *path.T), rel=1e-9)
         w.data, b.data = -1.0, 2.0
         sgd = optim.SGD([w, b], 0.05)
-        fit(loss, [w, b], X, y, optimizer=sgd, batch_size=size, epochs=3, seed=5, progress=False)
+        fit(loss, X, y, params=[w, b], optimizer=sgd, batch_size=size, epochs=3, seed=5, progress=False)
         assert path[-1].tolist() == [w.data, b.data]
     theta = np.array([-1.0, 2.0])  # full batches by NumPy
     for found in runs.paths["full batch: 32 examples"]:
@@ -521,16 +524,16 @@ def test_default_columns(tmp_path):
 def test_what_cannot_be_compared_says_so():
     loss, parameters, X, y = line()
     with pytest.raises(ShapeError, match="a loss curve has one parameter, got 2: see loss_landscape"):
-        descents(loss, parameters, X, y)
+        descents(loss, X, y, params=parameters)
     with pytest.raises(ShapeError, match="contours need two parameters, got 1: see loss_landscape"):
-        batch_columns(lambda x, t: (parameters[0] * x - t) ** 2, parameters[:1], X, y)
+        batch_columns(lambda x, t: (parameters[0] * x - t) ** 2, X, y, params=parameters[:1])
     with pytest.raises(ValueError, match="there are no batch sizes to compare"):
-        batch_columns(loss, parameters, X, y, batch_sizes=[])
+        batch_columns(loss, X, y, params=parameters, batch_sizes=[])
     for compare in (descents, batch_columns):
         with pytest.raises(ValueError, match="epochs"):
             compare(epochs=0)
     with pytest.raises(TrainingError):
-        batch_columns(loss, parameters, X, y, learning_rate=1e200)
+        batch_columns(loss, X, y, params=parameters, learning_rate=1e200)
     with pytest.raises(ShapeError, match="the compiled loss holds its examples itself: compile a loss of one example"):
         batch_columns(compile(lambda: parameters[0] ** 2 + parameters[1] ** 2, parameters))
     assert [p.data for p in parameters] == [-1.0, 2.0]
@@ -538,7 +541,7 @@ def test_what_cannot_be_compared_says_so():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "picture", [descents, batch_columns, error_surface, lambda: quadratic(H), lambda: loss_landscape(*line())]
+    "picture", [descents, batch_columns, error_surface, lambda: quadratic(H), lambda: landscape_of(*line())]
 )
 def test_pictures_are_the_same_every_time(picture, tmp_path):
     for suffix in ("svg", "png"):

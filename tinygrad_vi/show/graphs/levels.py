@@ -87,16 +87,16 @@ class _Words:
         words = list(dict.fromkeys(functions or [op.symbol for op in ops]))
         return ", ".join(words[:3]) + " …" * (len(words) > 3)
 
-    def parameters(self, parameters: Sequence[int]) -> str:
+    def parameters(self, params: Sequence[int]) -> str:
         """``48 parameters W1, b1``."""
-        weights_first = sorted(parameters, key=lambda p: p not in self.found.neurons.multiply)
+        weights_first = sorted(params, key=lambda p: p not in self.found.neurons.multiply)
         names = [self.found.neurons.names[p].base.split(".")[-1] for p in weights_first]
         words = list(dict.fromkeys(name for name in names if name))
-        return counted(len(parameters), "parameter") + f" {shorten(', '.join(words))}" * (0 < len(words) < 6)
+        return counted(len(params), "parameter") + f" {shorten(', '.join(words))}" * (0 < len(words) < 6)
 
-    def gradient(self, parameters: Iterable[int]) -> str:
+    def gradient(self, params: Iterable[int]) -> str:
         """The root mean square of the parameters' gradient."""
-        grads = [self.record.nodes[p].grad for p in parameters]
+        grads = [self.record.nodes[p].grad for p in params]
         if not self.swept and any(grad is NOT_COMPUTED for grad in grads):
             return "grad —"
         numbers = [float(getattr(grad, "data", grad)) for grad in grads]

@@ -126,11 +126,11 @@ def places(step: Compiled, example: Sequence[Any]) -> dict[Value, Place]:
 
 
 def _nodes(
-    written: Written, outputs: Sequence[Value], parameters: Sequence[Value], inputs: Sequence[Value]
+    written: Written, outputs: Sequence[Value], params: Sequence[Value], inputs: Sequence[Value]
 ) -> dict[Value, Place]:
     """The Values that are nodes of the compiled program, and where these stand in its text."""
     order = topological_order(outputs)
-    parameter, column = {p: i for i, p in enumerate(parameters)}, {x: j for j, x in enumerate(inputs)}
+    parameter, column = {p: i for i, p in enumerate(params)}, {x: j for j, x in enumerate(inputs)}
     form, made = from_record(order, parameter, column, order)
     n = len(form)
     if (form.kinds, form.arguments) != (written.form.kinds[:n], written.form.arguments[:n]):

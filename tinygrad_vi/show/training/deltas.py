@@ -213,9 +213,9 @@ class _Gathering:
         return [node for node in without if node not in inner]
 
 
-def _complete(key: Any, parameters: Iterable[Value]) -> bool:
+def _complete(key: Any, params: Iterable[Value]) -> bool:
     weights, bias = key
-    return {*weights, *([] if bias is None else [bias])} == {*parameters}
+    return {*weights, *([] if bias is None else [bias])} == {*params}
 
 
 def deltas(sums: Sums, adjoint: Mapping[Value, float]) -> list[list[float]]:

@@ -13,6 +13,7 @@ from tinygrad_vi.optim.rules import SGD
 from tinygrad_vi.show.plot import BLUE, GREY, RED, Plot, new_figure, padded, styled
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.training.loop import fit
+from tinygrad_vi.training.objective import loss_then_data
 from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _walk(
 
     walker = _Walker(mean_loss, learning_rate)
     with placed(mean_loss.parameters, mean_loss.theta.tolist()):
-        fit(walker.loss, mean_loss.parameters, range(len(mean_loss.data[0])), optimizer=walker, epochs=epochs,
+        fit(walker.loss, range(len(mean_loss.data[0])), params=mean_loss.parameters, optimizer=walker, epochs=epochs,
             batch_size=batch_size, seed=seed, progress=False)  # fmt: skip
     return np.array(walker._points), walker._batches
 
@@ -85,12 +86,13 @@ def _waves() -> tuple[Any, list[Value], list[float], list[float]]:
     return lambda x, t: (sin(w * x) - t) ** 2, [w], X, [math.sin(2.0 * x) + rng.gauss(0.0, 0.1) for x in X]
 
 
+@loss_then_data()
 def descents(
     loss: Callable[..., Any] | None = None,
-    parameters: Any = None,
     X: Any = None,
     y: Any = None,
     *,
+    params: Any = None,
     learning_rate: float = 0.1,
     batch_size: int = 2,
     epochs: int = 15,
@@ -104,7 +106,7 @@ def descents(
     no hollow there: the steps are noisy, and may lead out.  Both runs are real: `fit` with the same learning rate and
     number of epochs.
 
-    loss, parameters, X, y: as for `fit`, with one parameter, which is left where it is.  Without them the frequency w
+    loss, X, y, params: as for `fit`, with one parameter, which is left where it is.  Without them the frequency w
     of noisy values of sin(2 x) is learned from w = 4.3.  batch_size, seed: of the right one.  steps: points of a curve.
 
     Raises ShapeError unless there is one parameter.
@@ -114,7 +116,7 @@ def descents(
     """
     import numpy as np
 
-    mean_loss = MeanLoss(*_waves()) if loss is None else MeanLoss(loss, parameters, X, y)
+    mean_loss = MeanLoss("descents", *(_waves() if loss is None else (loss, params, X, y)))
     mean_loss.needs_examples()
     if len(mean_loss.parameters) != 1:
         raise ShapeError(f"a loss curve has one parameter, got {len(mean_loss.parameters)}: see loss_landscape")
@@ -178,12 +180,13 @@ def _line() -> tuple[Any, list[Value], list[float], list[float]]:
     return lambda x, t: (w * x + b - t) ** 2, [w, b], X, [1.5 * x - 0.5 + rng.gauss(0.0, 0.8) for x in X]
 
 
+@loss_then_data()
 def batch_columns(
     loss: Callable[..., Any] | None = None,
-    parameters: Any = None,
     X: Any = None,
     y: Any = None,
     *,
+    params: Any = None,
     batch_sizes: Sequence[int | None] = (1, 16, None),
     learning_rate: float = 0.1,
     epochs: int = 8,
@@ -196,7 +199,7 @@ def batch_columns(
     batch size (None: all examples).  Above: its steps on the contours of the mean loss of all examples; below: that
     loss after each step.
 
-    loss, parameters, X, y: as for `fit`, with two parameters, which are left where they are.  Without them a line
+    loss, X, y, params: as for `fit`, with two parameters, which are left where they are.  Without them a line
     w x + b through 64 noisy points.  seed: shuffles.  steps: grid points along each side.
 
     Raises ShapeError unless there are two parameters.
@@ -207,7 +210,7 @@ def batch_columns(
     """
     import numpy as np
 
-    mean_loss = MeanLoss(*_line()) if loss is None else MeanLoss(loss, parameters, X, y)
+    mean_loss = MeanLoss("batch_columns", *(_line() if loss is None else (loss, params, X, y)))
     mean_loss.needs_examples()
     if len(mean_loss.parameters) != 2:
         raise ShapeError(f"contours need two parameters, got {len(mean_loss.parameters)}: see loss_landscape")

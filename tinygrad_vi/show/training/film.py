@@ -49,7 +49,7 @@ class Film:
     """Films a training: a callback of `fit` that can be shown and saved when the training is over.
 
         film = Film(model, loss, X, y)
-        fit(loss, model.parameters(), X, y, epochs=200, callbacks=film)
+        fit(loss, X, y, params=model, epochs=200, callbacks=film)
         film.save("moons.gif")
 
     A frame shows what the model answers (the decision boundary for two inputs and classes, the curve for one input;
@@ -57,7 +57,7 @@ class Film:
     has it; for a model that is no MLP the length of the gradient instead.  In a notebook the film shows itself.
 
     model, loss, X, y: as for `fit`; the loss may be compiled.  frames: how many there are at most, at even distances;
-    the first is the model as it is when the film is made.  parameters: the Values that are trained, where the model has
+    the first is the model as it is when the film is made.  params: the Values that are trained, where the model has
     no method ``parameters``.  threshold: where a single output says yes, 0 for logits and 0.5 for probabilities.
     steps: grid points along each side of the plane.  labels: of the two inputs, or of the input and the output.
 
@@ -70,8 +70,8 @@ class Film:
     >>> w = Value(0.0, "w")
     >>> X, y = [1.0, 2.0], [3.0, 6.0]
     >>> loss = lambda x, t: (w * x - t) ** 2
-    >>> film = Film(lambda x: w * x, loss, X, y, parameters=[w])
-    >>> history = fit(loss, [w], X, y, epochs=30, callbacks=film, progress=False)
+    >>> film = Film(lambda x: w * x, loss, X, y, params=[w])
+    >>> history = fit(loss, X, y, params=[w], epochs=30, callbacks=film, progress=False)
     >>> film
     <Film of 30 epochs in 31 frames; .save("film.gif") writes it>
     """
@@ -84,17 +84,17 @@ class Film:
         y: Sequence[Any],
         *,
         frames: int = 40,
-        parameters: Any = None,
+        params: Any = None,
         threshold: float = 0.0,
         steps: int = 50,
         labels: tuple[str, str] | None = None,
     ) -> None:
         if not callable(model):
             raise TypeError(f"Film takes a model that can be called with an example, got {model!r:.60}")
-        if parameters is None and not hasattr(model, "parameters"):
-            raise TypeError(f"{model!r:.60} has no parameters(): give its Values, Film(..., parameters=[w, b])")
+        if params is None and not hasattr(model, "parameters"):
+            raise TypeError(f"{model!r:.60} has no parameters(): give its Values, Film(..., params=[w, b])")
         self.model, self.loss = model, loss
-        self.parameters = Optimizer(model if parameters is None else parameters, 1.0).parameters  # it checks them
+        self.parameters = Optimizer(model if params is None else params, 1.0).parameters  # it checks them
         self.X, self.y = to_lists(X), to_lists(y)
         check_examples(self.X, self.y)
         self.frames = whole_number(frames, "frames", least=2)

@@ -13,6 +13,7 @@ from tinygrad_vi.examples import random_numbers, to_lists
 from tinygrad_vi.optim.rules import Optimizer
 from tinygrad_vi.show.plot import Plot, new_figure, styled
 from tinygrad_vi.show.writing.numerals import write_number
+from tinygrad_vi.training.objective import loss_then_data
 from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
@@ -32,22 +33,24 @@ from tinygrad_vi.show.training.mean_loss import MeanLoss
 class ParameterPath:
     """Where the parameters have been: a callback of `fit`, with a point for each epoch after the one it begins at.
 
-        path = ParameterPath(model.parameters())
-        fit(loss, model.parameters(), X, y, callbacks=path)
-        loss_landscape(loss, model.parameters(), X, y, path=path)
+        path = ParameterPath(model)
+        fit(loss, X, y, params=model, callbacks=path)
+        loss_landscape(loss, X, y, params=model, path=path)
 
     points: lists of numbers, one for each parameter.
 
     >>> from tinygrad_vi import fit, optim
     >>> w = Value(0.0)
     >>> path, descent = ParameterPath([w]), optim.SGD([w], learning_rate=0.25)
-    >>> history = fit(lambda x: (w - x) ** 2, [w], [1.0], optimizer=descent, epochs=3, callbacks=path, progress=False)
+    >>> history = fit(
+    ...     lambda x: (w - x) ** 2, [1.0], params=[w], optimizer=descent, epochs=3, callbacks=path, progress=False
+    ... )
     >>> path.points
     [[0.0], [0.5], [0.75], [0.875]]
     """
 
-    def __init__(self, parameters: Any) -> None:
-        self.parameters = Optimizer(parameters, 1.0).parameters  # it checks them
+    def __init__(self, params: Any) -> None:
+        self.parameters = Optimizer(params, 1.0).parameters  # it checks them
         self.points: list[list[float]] = []
         self()
 
@@ -80,12 +83,13 @@ class Landscape(Plot):
     explained: Array | None = None
 
 
+@loss_then_data()
 def loss_landscape(
     loss: Callable[..., Any] | Compiled,
-    parameters: Any = None,
     X: Any = None,
     y: Any = None,
     *,
+    params: Any = None,
     directions: Any = None,
     path: ParameterPath | Sequence[Sequence[float]] | None = None,
     span: float = 1.0,
@@ -102,7 +106,7 @@ def loss_landscape(
     - random, every row of a weight matrix and every bias vector as long as that of the parameters (filter
       normalisation; Li et al., 2018, "Visualizing the loss landscape of neural nets").
 
-    loss, parameters, X, y: as for `fit`; a compiled loss is quick, and another one is compiled if it can be.  path: a
+    loss, X, y, params: as for `fit`; a compiled loss is quick, and another one is compiled if it can be.  path: a
     `ParameterPath`, or a list of points.  span: how far the plane reaches to each side, in lengths of the directions;
     with a path, how many times farther than the path.  steps: grid points along each side.  seed: of the random
     directions.  surface: a view of the surface instead of contours.  Parameters are left as they are.
@@ -111,13 +115,13 @@ def loss_landscape(
     computed at the present parameters.
 
     >>> w, b = Value(1.0, "w"), Value(0.0, "b")
-    >>> plot = loss_landscape(lambda x, t: (w * x + b - t) ** 2, [w, b], [0.0, 1.0], [1.0, 3.0], steps=3)
+    >>> plot = loss_landscape(lambda x, t: (w * x + b - t) ** 2, [0.0, 1.0], [1.0, 3.0], params=[w, b], steps=3)
     >>> plot.losses.tolist()
     [[10.0, 6.5, 4.0], [5.0, 2.5, 1.0], [2.0, 0.5, 0.0]]
     """
     import numpy as np
 
-    mean_loss = MeanLoss(loss, parameters, X, y)
+    mean_loss = MeanLoss("loss_landscape", loss, params, X, y)
     whole_number(steps, "steps", least=2)
     if not 0.0 < span < math.inf:
         raise ValueError(f"span must be a positive number, got {span!r}")
@@ -171,12 +175,12 @@ def _points(path: Any, P: int) -> Array:
 
 
 def _directions(
-    parameters: list[Value], given: Any, points: Array | None, seed: int
+    params: list[Value], given: Any, points: Array | None, seed: int
 ) -> tuple[Array, list[str] | None, Array | None]:
     """Two directions, their names (None for the axes of two parameters), the share of the variance they explain."""
     import numpy as np
 
-    P = len(parameters)
+    P = len(params)
     if given is not None:
         plane = np.array(to_lists(given), dtype=float)
         if plane.shape != (2, P):
@@ -189,8 +193,8 @@ def _directions(
     if points is not None:
         return _principal(points)
     rng = random_numbers(seed)
-    drawn = np.array([[rng.gauss(0.0, 1.0) for _ in parameters] for _ in range(2)])
-    normalised = np.array([_filter_normalised(direction, parameters) for direction in drawn])
+    drawn = np.array([[rng.gauss(0.0, 1.0) for _ in params] for _ in range(2)])
+    normalised = np.array([_filter_normalised(direction, params) for direction in drawn])
     if np.linalg.matrix_rank(normalised) < 2:  # nearly all parameters are 0
         return drawn, ["random direction 1", "random direction 2"], None
     return normalised, [f"random direction {k}, filter-normalised" for k in (1, 2)], None
@@ -217,11 +221,11 @@ def _projected(away: Array, plane: Array) -> Array:
     return np.asarray(np.linalg.lstsq(plane.T, away.T, rcond=None)[0].T, dtype=np.float64)
 
 
-def _filter_normalised(direction: Sequence[float], parameters: Sequence[Value]) -> list[float]:
+def _filter_normalised(direction: Sequence[float], params: Sequence[Value]) -> list[float]:
     """A direction, scaled so that each row of a matrix and each vector is as long as that of the parameters."""
     groups: dict[tuple[str, int], list[int]] = {}
     times: Counter[str] = Counter()  # two layers of one kind have the same labels
-    for i, p in enumerate(parameters):  # W1[0,2] belongs to the row W1[0, b1[2] to the vector b1, w0 to the vector w
+    for i, p in enumerate(params):  # W1[0,2] belongs to the row W1[0, b1[2] to the vector b1, w0 to the vector w
         matrix, bracket, _ = p.label.partition("[")
         name = p.label.rpartition(",")[0] or (matrix if bracket else matrix.rstrip("0123456789"))
         groups.setdefault((name, times[p.label] if p.label else 0), []).append(i)
@@ -229,7 +233,7 @@ def _filter_normalised(direction: Sequence[float], parameters: Sequence[Value]) 
     alone = [i for group in groups.values() for i in group if len(group) == 1]
     normalised = list(direction)
     for group in [alone, *(group for group in groups.values() if len(group) > 1)]:
-        ours, theirs = math.hypot(*[direction[i] for i in group]), math.hypot(*[parameters[i].data for i in group])
+        ours, theirs = math.hypot(*[direction[i] for i in group]), math.hypot(*[params[i].data for i in group])
         for i in group:
             normalised[i] *= theirs / ours
     return normalised

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi.checks import DomainError, ShapeError
 from tinygrad_vi.compiler.compiled import Compiled, compile
 from tinygrad_vi.derivatives import differentiable
-from tinygrad_vi.examples import check_examples, to_lists
+from tinygrad_vi.examples import check_examples, numbers_only, to_lists
 from tinygrad_vi.nn.module import prediction
-from tinygrad_vi.optim.rules import Optimizer
+from tinygrad_vi.training.objective import trained_by
 from tinygrad_vi.value import Value, no_grad
 
 if TYPE_CHECKING:
@@ -34,23 +34,16 @@ def import_numpy() -> Any:
 class MeanLoss:
     """The mean loss of the examples at any parameters; compiled, where it can be."""
 
-    def __init__(self, loss: Any, parameters: Any, X: Any, y: Any) -> None:
+    def __init__(self, caller: str, loss: Any, params: Any, X: Any, y: Any) -> None:
         np = import_numpy()
-        if isinstance(loss, Compiled):
-            if parameters is not None and y is not None:
-                raise TypeError("a compiled loss knows its parameters: loss_landscape(step, X, y)")
-            X, y = (X, y) if parameters is None else (parameters, X)
-            parameters = loss.parameters
-            if parameters is None:
-                raise TypeError("the loss has no parameters: compile(loss, params=model.parameters())")
-        self.parameters = Optimizer(parameters, 1.0).parameters  # it checks them
+        self.parameters = trained_by(caller, loss, params, X)
         self.loss = loss
-        self.data = [to_lists(table) for table in (X, y) if table is not None]
+        self.data = [to_lists(numbers_only(table, name)) for table, name in ((X, "X"), (y, "y")) if table is not None]
         if self.data:
             check_examples(self.data[0], self.data[1] if len(self.data) > 1 else None)
         elif not isinstance(loss, Compiled) or loss.takes_data:
             raise ShapeError(
-                "there are no examples: give X and y, or compile(loss, parameters) when the data stand in the loss"
+                "there are no examples: give X and y, or compile(loss, params) when the data stand in the loss"
             )
         self.step = loss if isinstance(loss, Compiled) else self._compiled()
         self.arrays = [] if self.step is None else [np.array(table, dtype=float) for table in self.data]
@@ -117,13 +110,13 @@ class MeanLoss:
 
 
 @contextmanager
-def placed(parameters: Sequence[Value], theta: Sequence[float]) -> Iterator[None]:
+def placed(params: Sequence[Value], theta: Sequence[float]) -> Iterator[None]:
     """The parameters somewhere else, for a while."""
-    before = [p.data for p in parameters]
+    before = [p.data for p in params]
     try:
-        for p, x in zip(parameters, theta, strict=True):
+        for p, x in zip(params, theta, strict=True):
             p.data = x
         yield
     finally:
-        for p, x in zip(parameters, before, strict=True):
+        for p, x in zip(params, before, strict=True):
             p.data = x
