@@ -49,7 +49,7 @@ def photograph(path: Path) -> None:
     y = log(x1) + x1 * x2 - sin(x2)
     y.label = "y"
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        page_file = y.step_through(language="en").save(Path(folder) / "page.html")
+        page_file = y.step_through().save(Path(folder) / "page.html")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1180, "height": 860})
         page.goto(page_file.as_uri())

@@ -9,6 +9,7 @@ from course.glossary import violations
 import tinygrad_vi
 from tinygrad_vi import demo
 from tinygrad_vi.__main__ import main
+from tinygrad_vi.words import words_of
 
 BOOK = ["trace", "log(x1) + x1*x2 - sin(x2)", "x1=2", "x2=5"]
 
@@ -186,7 +187,7 @@ def test_the_demo_speaks_vietnamese(tmp_path, capsys):
 
 
 def test_the_demo_says_the_same_in_both_languages_and_in_the_words_of_the_glossary():
-    english, vietnamese = demo.words()["en"], demo.words()["vi"]
+    english, vietnamese = words_of("demo")["en"], words_of("demo")["vi"]
     assert english.keys() == vietnamese.keys()
     for name, text in english.items():
         assert sorted(re.findall(r"{\w+}", text)) == sorted(re.findall(r"{\w+}", vietnamese[name]))

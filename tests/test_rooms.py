@@ -18,7 +18,7 @@ PACKAGE = Path(tinygrad_vi.__file__).parent
 ROOMS = [
     {"checks", "elsewhere", "once", "sparsity", "truth"},
     {"modes", "floats", "files"},
-    {"tracing"},
+    {"tracing", "words"},
     {"rows", "graph"},
     {"ops", "conditions"},
     {"functions", "copies"},

@@ -101,6 +101,8 @@ if _TYPE_CHECKING:
     from tinygrad_vi.training.history import History as History
     from tinygrad_vi.training.history import TrainingError as TrainingError
     from tinygrad_vi.training.loop import fit as fit
+    from tinygrad_vi.words import language as language
+    from tinygrad_vi.words import set_language as set_language
 
 _ROOMS = ("compiler", "course", "data", "distributions", "losses", "nn", "optim", "show", "training")
 
@@ -128,6 +130,7 @@ _LATER = {
     **dict.fromkeys(("fit", "accuracy", "History", "TrainingError"), "training"),
     **dict.fromkeys(("compile", "Compiled"), "compiler.compiled"),
     "vmap": "compiler.vmap",
+    **dict.fromkeys(("language", "set_language"), "words"),
 }
 
 
@@ -188,6 +191,7 @@ __all__ = [
     "hypot",
     "jacobian",
     "jvp",
+    "language",
     "leaky_relu",
     "lgamma",
     "log",
@@ -213,6 +217,7 @@ __all__ = [
     "sech",
     "selu",
     "semicircle",
+    "set_language",
     "sigmoid",
     "sign",
     "silu",

@@ -18,12 +18,12 @@ from tinygrad_vi import __version__
 from tinygrad_vi.course.launch import add_course_command
 from tinygrad_vi.derivatives import hessian
 from tinygrad_vi.expression import FUNCTIONS, ExpressionError, evaluate
-from tinygrad_vi.show.page.stepper import LANGUAGES
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.names import label_symbol
 from tinygrad_vi.tape import Tape
 from tinygrad_vi.value import Value
+from tinygrad_vi.words import LANGUAGES
 
 GRAPH_FORMATS = (".svg", ".png", ".pdf", ".dot", ".gv")
 
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         "--graph", type=_path, metavar="FILE", help="draw the graph: .svg, .png, .pdf, or .dot for its source"
     )
     trace.add_argument("--html", type=_path, metavar="FILE", help="write a page to step through the graph in a browser")
-    trace.add_argument("--language", choices=LANGUAGES, default="vi", help="of that page, to begin with (default: vi)")
+    trace.add_argument("--language", choices=LANGUAGES, help="of that page, to begin with (default: en)")
     trace.set_defaults(run=run_trace)
 
     demo = commands.add_parser(
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--seed", type=int, default=1, help="seed of the initial weights (default: %(default)s)")
     demo.add_argument("--quick", action="store_true", help="a fraction of the epochs: does everything run?")
-    demo.add_argument("--language", choices=LANGUAGES, default="en", help="of what it says (default: %(default)s)")
+    demo.add_argument("--language", choices=LANGUAGES, help="of what it says (default: en)")
     demo.set_defaults(run=run_demo)
 
     add_course_command(commands)

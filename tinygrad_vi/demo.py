@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from time import perf_counter
 from typing import Any
 
-from tinygrad_vi import data, losses, nn, optim, show
+from tinygrad_vi import data, losses, nn, optim, show, words
 from tinygrad_vi.compiler.compiled import compile
 from tinygrad_vi.files import write_atomically
 from tinygrad_vi.tape import Tape
 from tinygrad_vi.training.answers import accuracy
 from tinygrad_vi.training.loop import fit
 from tinygrad_vi.value import Value
+from tinygrad_vi.words import spoken, words_of
 
 
-def demo(folder: Path, seed: int = 1, quick: bool = False, language: str = "en") -> Path:
+def demo(folder: Path, *, seed: int = 1, quick: bool = False, language: str | None = None) -> Path:
     """Print and draw a neuron, train three networks with progress bars, and draw them; returns the page.
 
     The page is ``index.html`` in the folder, beside its pictures; nothing is opened.  quick: a fraction of the epochs,
-    to see that everything runs.  language: "en" or "vi".
+    to see that everything runs.  language: "en" or "vi", by default the one that is set.
 
     Raises ImportError, before anything is computed, where a package that it draws with is missing; OSError for a folder
     that cannot be written.
@@ -37,22 +36,17 @@ def demo(folder: Path, seed: int = 1, quick: bool = False, language: str = "en")
     if missing:
         raise ImportError(f"the demo draws: pip install {' '.join(missing)}")
     folder.mkdir(parents=True, exist_ok=True)
-    report = Report(folder, words()[language], language)
+    language = spoken(language)
+    report = Report(folder, words_of("demo")[language], language)
     report.say("native" if find_spec("numba") else "numpy")
-    neuron(report)
-    study_hours(report, seed, quick)
-    moons(report, seed, quick)
-    adding(report, seed, quick)
+    with words.language(language):
+        neuron(report)
+        study_hours(report, seed, quick)
+        moons(report, seed, quick)
+        adding(report, seed, quick)
     page = report.save()
     report.say("wrote", page=page)
     return page
-
-
-def words() -> dict[str, dict[str, str]]:
-    """The texts of the demonstration: language -> name -> text."""
-    text = files("tinygrad_vi").joinpath("demo_words.json").read_text(encoding="utf-8")
-    found: dict[str, dict[str, str]] = json.loads(text)
-    return found
 
 
 @dataclass
@@ -125,7 +119,7 @@ def neuron(report: Report) -> None:
         print(f"{sweep}\n")
         report.parts.append(sweep.table().to_html())
     report.show(s.draw(local=True), "neuron.svg", "graph")
-    page = s.step_through(language=report.language).save(report.folder / "neuron.html")
+    page = s.step_through().save(report.folder / "neuron.html")
     link = html.escape(report.words["stepper"])
     report.parts.append(f'<p><a href="{page.name}">{link}</a></p>')
 

@@ -267,7 +267,12 @@ dropping: Mode[Any] = Mode("dropping", None)
 #: what neurons, layers and recurrent networks tell what they compute, for a picture of it; None: nobody
 noting: Mode[Any] = Mode("noting", None)
 
-ALL: tuple[Mode[Any], ...] = (recording, differentiable, predicting, trained, tracing, wanted, dropping, noting)
+#: the language of what people read: see `tinygrad_vi.words`
+language: Mode[str] = Mode("language", "en")
+
+ALL: tuple[Mode[Any], ...] = (
+    recording, differentiable, predicting, trained, tracing, wanted, dropping, noting, language,
+)  # fmt: skip
 
 
 def opened() -> list[tuple[Any, ...]]:

@@ -26,6 +26,7 @@ from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.names import label_symbol
 from tinygrad_vi.training.loop import fit
 from tinygrad_vi.value import Value
+from tinygrad_vi.words import language
 
 # --- Networks ---------------------------------------------------------------------------------------------------------
 
@@ -210,7 +211,8 @@ def lecture_picture(name: str) -> Drawing | Plot:
         near = get_close_matches(str(name), PICTURES, n=2, cutoff=0.7)
         hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
         raise ValueError(f"there is no lecture picture {name!r}: {hint}known are {', '.join(PICTURES)}")
-    return PICTURES[name].draw()
+    with language("vi"):
+        return PICTURES[name].draw()
 
 
 def lecture_pictures() -> Table:

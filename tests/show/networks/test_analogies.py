@@ -7,7 +7,10 @@ import pytest
 from svg import overlapping_texts
 
 from tinygrad_vi import ShapeError, nn
-from tinygrad_vi.show.networks.analogies import WORDS, neuron_analogy, templates
+from tinygrad_vi.show.networks.analogies import neuron_analogy, templates
+from tinygrad_vi.words import words_of
+
+WORDS = words_of("analogies")
 
 
 def texts(plot):
@@ -54,7 +57,7 @@ def test_missing_connections_are_zeros_and_weights_of_zero_are_blank():
 @pytest.mark.slow
 @pytest.mark.parametrize("language", ["en", "vi"])
 def test_the_cell_and_its_model_have_the_same_parts(language, tmp_path):
-    plot = neuron_analogy(language)
+    plot = neuron_analogy(language=language)
     shown = texts(plot)
     assert set(WORDS[language].values()) <= set(shown)
     for k in (1, 2, 3):
@@ -69,8 +72,8 @@ def test_both_languages_label_the_same_things():
 
 
 def test_errors_say_what_was_wrong():
-    with pytest.raises(ValueError, match="the labels are written in 'en' or 'vi', got 'fr'"):
-        neuron_analogy("fr")
+    with pytest.raises(ValueError, match="the languages are 'en', 'vi', got 'fr'"):
+        neuron_analogy(language="fr")
     with pytest.raises(ShapeError, match=r"6 weights make no square image: give templates\(\.\.\., shape="):
         templates(nn.Layer(6, 1, seed=0))
     for options, words in (

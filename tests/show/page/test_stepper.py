@@ -12,6 +12,7 @@ from tinygrad_vi.__main__ import main
 from tinygrad_vi.rows import OPERATIONS
 from tinygrad_vi.show import render, step_through
 from tinygrad_vi.show.page import stepper
+from tinygrad_vi.words import words_of
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_save_and_repr(y, tmp_path):
 
 
 def test_wrong_input_is_refused(y):
-    with pytest.raises(ValueError, match='language must be "vi" or "en", got \'fr\''):
+    with pytest.raises(ValueError, match="the languages are 'en', 'vi', got 'fr'"):
         y.step_through(language="fr")
     with pytest.raises(TypeError, match=r"of type list for the output: take one of them, such as outputs\[0\]"):
         step_through([y, y])
@@ -141,7 +142,7 @@ def test_the_command_line_writes_the_page(tmp_path, capsys):
 
 
 def test_both_languages_say_the_same_things():
-    words = stepper._words()
+    words = words_of("page")
     plain = {name: {key for key in words[name] if not key.startswith("domain: ")} for name in words}
     assert plain["vi"] == plain["en"]
     for key in plain["vi"]:
@@ -157,7 +158,7 @@ def test_every_word_the_script_asks_for_is_there():
     asked |= {
         "legend" + name for name in re.search(r"legend\", \.\.\.\[(.*?)\]", script)[1].replace('"', "").split(", ")
     }
-    assert asked <= set(stepper._words()["vi"])
+    assert asked <= set(words_of("page")["vi"])
 
 
 def test_a_neuron_without_a_bias_hides_the_zero():

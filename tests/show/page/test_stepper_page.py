@@ -293,7 +293,7 @@ def test_arrows_inside_a_number_field_move_the_cursor_and_not_the_walk(open_page
 
 
 def test_the_language_can_be_switched(open_page):
-    walker = open_page(book())
+    walker = open_page(book(), language="vi")
     walker.press("ArrowRight")
     assert walker.text("#headline") == "Lượt truyền xuôi: tính v₁"
     walker.page.click("#en")

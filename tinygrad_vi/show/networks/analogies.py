@@ -11,6 +11,7 @@ from tinygrad_vi.checks import ShapeError, counted, whole_number
 from tinygrad_vi.nn.feedforward import MLP, Layer, Neuron
 from tinygrad_vi.show.networks.one_example import layers_of
 from tinygrad_vi.show.plot import BLUE, GREEN, GREY, RED, Plot, new_figure
+from tinygrad_vi.words import spoken, words_of
 
 Point = tuple[float, float]
 
@@ -116,55 +117,20 @@ def _plain(text: Any) -> str:
 
 # --- A nerve cell -----------------------------------------------------------------------------------------------------
 
-WORDS = {
-    "en": {
-        "cell": "a nerve cell",
-        "dendrites": "dendrites\nreceive signals",
-        "body": "cell body\nadds them up",
-        "nucleus": "nucleus",
-        "axon": "axon\npasses one signal on",
-        "terminals": "to other cells",
-        "synapse": "synapse",
-        "model": "its model",
-        "inputs": "inputs times weights",
-        "sum": "weighted sum\nand bias",
-        "activation": "activation",
-        "output": "output",
-        "caution": "A loose likeness: real nerve cells are of many kinds, and much more goes on in them.",
-    },
-    "vi": {
-        "cell": "nơ-ron sinh học",
-        "dendrites": "đuôi gai (dendrites)\nnhận tín hiệu",
-        "body": "thân tế bào (cell body)\ntổng hợp tín hiệu",
-        "nucleus": "nhân",
-        "axon": "sợi trục (axon)\ntruyền một tín hiệu đi tiếp",
-        "terminals": "đến các nơ-ron khác",
-        "synapse": "khớp thần kinh",
-        "model": "mô hình",
-        "inputs": "đầu vào nhân trọng số",
-        "sum": "tổng có trọng số\nvà hệ số điều chỉnh",
-        "activation": "hàm kích hoạt",
-        "output": "đầu ra",
-        "caution": "Chỉ là một cách ví von: nơ-ron thật có nhiều loại và phức tạp hơn nhiều.",
-    },
-}
 
-
-def neuron_analogy(language: str = "en") -> Plot:
+def neuron_analogy(*, language: str | None = None) -> Plot:
     """Draw a nerve cell and, below it, the unit that was modelled on it, part under part.
 
         dendrites: x_i w_i        cell body: sum of x_i w_i + b        axon: f of that
 
-    language: of the labels, "en" or "vi".
+    language: of the labels, "en" or "vi"; by default the one that is set.
 
     Raises ValueError for another language, ImportError when matplotlib is missing.  (Stanford CS231n, lecture 4.)
 
     >>> neuron_analogy()
     <Plot of a nerve cell beside its model; .save("plot.png") writes it>
     """
-    if language not in WORDS:
-        raise ValueError(f"the labels are written in {' or '.join(map(repr, WORDS))}, got {language!r}")
-    words = WORDS[language]
+    words = words_of("analogies")[spoken(language)]
     figure = new_figure(9.0, 7.2)
     cell, model = figure.subplots(2, 1, height_ratios=[2.45, 2.0])
     for axis, height, title in ((cell, 2.45, "cell"), (model, 2.0, "model")):

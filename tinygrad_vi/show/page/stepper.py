@@ -12,7 +12,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -47,8 +46,8 @@ from tinygrad_vi.show.writing.names import Names
 from tinygrad_vi.show.writing.numerals import write_factor, write_number
 from tinygrad_vi.tape import Tape, Term
 from tinygrad_vi.value import Value
+from tinygrad_vi.words import spoken, words_of
 
-LANGUAGES = ("vi", "en")
 NODE_HEIGHT = 50.0  # points: three lines
 LONGEST_FORMULA = 26
 COLORS = {"input": LEAF, "constant": CONSTANT, "operation": RESULT}
@@ -63,7 +62,7 @@ def step_through(
     inputs: Iterable[Value] | None = None,
     *,
     digits: int = 4,
-    language: str = "vi",
+    language: str | None = None,
     max_nodes: int = 200,
 ) -> Page:
     """Make the page that walks through the graph of a Value, forward node by node and then backward.
@@ -73,7 +72,8 @@ def step_through(
     the inputs and everything is computed again in the page.  It is one file, works offline and by keyboard alone.
 
     inputs: as for `Tape`: by default all labelled leaves.  digits: significant digits of the numbers.  language: "vi"
-    or "en", to begin with; the page can switch.  Gradients of the Values are neither needed nor changed.
+    or "en", to begin with, by default the one that is set; the page can switch.  Gradients of the Values are neither
+    needed nor changed.
 
     Raises TypeError for an output that is no Value; ValueError for a graph of more than ``max_nodes`` values, an
     unknown language, or digits outside 1..17.
@@ -82,8 +82,7 @@ def step_through(
     >>> step_through(x * x + 1.0, digits=3)
     <Page of 4 values in 6 steps; .save("page.html") writes it>
     """
-    if language not in LANGUAGES:
-        raise ValueError(f'language must be "vi" or "en", got {language!r}')
+    language = spoken(language)
     if whole_number(digits, "digits") > 17:
         raise ValueError(f"a float has at most 17 significant digits to show, got digits={digits}")
     return Page(_Program(Tape(output, inputs), digits, max_nodes), language)
@@ -103,7 +102,7 @@ class Page:
     @once
     def strip(self) -> Drawing:
         """Still frames of the walk, from the first values to the last gradient."""
-        return self._program.strip(_words()[self.language])
+        return self._program.strip(words_of("page")[self.language])
 
     @once
     def html(self) -> str:
@@ -112,7 +111,7 @@ class Page:
             still = base64.b64encode(self.strip.svg.encode()).decode()
         except ImportError:  # without Graphviz there are no still frames, but the page works
             return self._write("")
-        alt = html.escape(_words()[self.language]["strip"])
+        alt = html.escape(words_of("page")[self.language]["strip"])
         return self._write(f'<noscript><img src="data:image/svg+xml;base64,{still}" alt="{alt}"></noscript>')
 
     def _write(self, fallback: str) -> str:
@@ -123,7 +122,7 @@ class Page:
             "style": _resource("stepper.css"),
             "fallback": fallback,
             "program": _harmless(content),
-            "words": _harmless(json.dumps(_words(), ensure_ascii=False, separators=(",", ":"))),
+            "words": _harmless(json.dumps(words_of("page"), ensure_ascii=False, separators=(",", ":"))),
             "own": "\n".join(_own_script(name, own) for name, own in self._content["own"].items() if "text" in own),
             "script": _resource("stepper.js"),
         }
@@ -156,7 +155,7 @@ class Page:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """The page in a frame, and under a fold the still frames, which the page closes when it runs."""
         source = self._write("").replace("&", "&amp;").replace("'", "&#39;")
-        words = _words()[self.language]
+        words = words_of("page")[self.language]
         name = html.escape(words["name"])
         frame = f'<iframe srcdoc=\'{source}\' title="{name}" width="100%" height="640" frameborder="0"></iframe>'
         try:
@@ -175,12 +174,6 @@ class Page:
 
 def _resource(name: str) -> str:
     return files("tinygrad_vi.show.page").joinpath(name).read_text(encoding="utf-8")
-
-
-@cache
-def _words() -> dict[str, dict[str, str]]:
-    words: dict[str, dict[str, str]] = json.loads(_resource("stepper_words.json"))
-    return words
 
 
 def _own_script(name: str, own: Mapping[str, Any]) -> str:
