@@ -11,7 +11,7 @@ from tinygrad_vi import ShapeError, data, examples, training
 @pytest.mark.parametrize("seed", [None, 0])
 def test_every_example_is_in_one_minibatch_with_its_target(n, size, sizes, seed):
     X, y = [[float(i)] for i in range(n)], [10 * i for i in range(n)]
-    batches = data.minibatches(X, y, size, seed)
+    batches = data.minibatches(X, y, batch_size=size, seed=seed)
     assert [len(rows) for rows, _ in batches] == sizes
     pairs = [(row[0], t) for rows, targets in batches for row, t in zip(rows, targets, strict=True)]
     assert sorted(pairs) == [(float(i), 10 * i) for i in range(n)]
@@ -50,7 +50,7 @@ def test_only_numbers_are_standardized(rows):
 
 def test_arrays_become_lists():
     X, y = np.arange(6.0).reshape(3, 2), np.array([0, 1, 1])
-    assert data.minibatches(X, y, 2) == [([[0.0, 1.0], [2.0, 3.0]], [0, 1]), ([[4.0, 5.0]], [1])]
+    assert data.minibatches(X, y, batch_size=2) == [([[0.0, 1.0], [2.0, 3.0]], [0, 1]), ([[4.0, 5.0]], [1])]
     assert examples.to_lists([np.array([1.0, 2.0]), [3.0, 4.0]]) == [[1.0, 2.0], [3.0, 4.0]]
 
 
@@ -81,7 +81,7 @@ def test_study_hours_follow_their_rule():
 @pytest.mark.parametrize(("noise", "seed"), [(0.0, 0), (0.1, 1), (0.3, 12345)])
 def test_moons_are_those_of_scikit_learn_to_the_last_bit(n, noise, seed):
     X, y = sklearn.datasets.make_moons(n_samples=n, noise=noise, random_state=seed)
-    assert data.moons(n, noise, seed) == (X.tolist(), y.tolist())
+    assert data.moons(n, noise=noise, seed=seed) == (X.tolist(), y.tolist())
 
 
 def test_moons_and_digits():

@@ -164,7 +164,7 @@ def test_seed_B08():
     agrees("B08.so_do_thi", len({id(trace.tape) for trace in forward}))
     for n, name in ((1000, "B08.so_luot_1000"), (100, "B08.ti_le")):
         inputs = [Value(1.0) for _ in range(n)]
-        tape = Tape(total(inputs), inputs)
+        tape = Tape(total(inputs), inputs=inputs)
         sweeps = [tape.tangent({x: 1.0}) for x in inputs[:3]]
         assert {trace.multiplications for trace in sweeps} == {tape.adjoint().multiplications}  # a sweep costs a sweep
         agrees(name, [n, 1] if n == 1000 else 1 / n)

@@ -370,7 +370,7 @@ def test_seed_B37k():
 
     agrees("B37k.backprop", grad(by_weight)(-1.0))
     agrees("B37k.sai_phan", numerical_gradient(by_weight)(-1.0), rel=1e-4)
-    left, right = (numerical_gradient(by_weight, "forward", step=1e-7)(-1.0 - back) for back in (1e-7, 0.0))
+    left, right = (numerical_gradient(by_weight, method="forward", step=1e-7)(-1.0 - back) for back in (1e-7, 0.0))
     assert abs(left - right) > 0.3  # two slopes: there is no derivative, and neither side is wrong
     agrees("B37k.ben_sai", "không bên nào")
 
@@ -616,7 +616,7 @@ def test_seed_B48():
     full = gradient(X, y)
     singles = [gradient([x], [t]) for x, t in zip(X, y, strict=True)]
     assert np.mean(singles, axis=0) == close(full)
-    halves = [gradient(*batch) for batch in minibatches(X, y, 6, seed=3)]
+    halves = [gradient(*batch) for batch in minibatches(X, y, batch_size=6, seed=3)]
     assert np.mean(halves, axis=0) == close(full)
     shuffled = gradient(*minibatches(X, y, seed=5)[0])
     assert shuffled == close(full)

@@ -365,7 +365,7 @@ def test_every_flipped_bit_of_a_model_file_is_refused_or_changes_no_number(tmp_p
     model = nn.Neuron(2, "tanh")
     model.load_state_dict({"w": [0.1, -2.5e-7], "b": 0.0})
     adam = optim.Adam(model.parameters(), 0.1)
-    path = model.save(tmp_path / "m.json", adam)
+    path = model.save(tmp_path / "m.json", optimizer=adam)
     content, right = path.read_bytes(), (numbers(model), adam.state_dict())
     twin = nn.Neuron(2, "tanh")
     refused = 0
@@ -375,7 +375,7 @@ def test_every_flipped_bit_of_a_model_file_is_refused_or_changes_no_number(tmp_p
         other = optim.Adam(twin.parameters(), 0.5)
         before = numbers(twin), other.state_dict()
         try:
-            twin.load(path, other)
+            twin.load(path, optimizer=other)
         except ValueError:
             refused += 1
             assert (numbers(twin), other.state_dict()) == before
@@ -818,9 +818,9 @@ def test_a_wrong_shape_in_a_file_is_a_shape_error(tmp_path):
 def test_what_json_cannot_hold_is_named_and_leaves_the_old_file(tmp_path):
     model = nn.Neuron(1)
     sgd = optim.SGD(model.parameters(), 0.1)
-    path = model.save(tmp_path / "m.json", sgd)
+    path = model.save(tmp_path / "m.json", optimizer=sgd)
     content = path.read_bytes()
     sgd.learning_rate = math.inf
     with pytest.raises(ValueError, match="optimizer cannot be written as JSON: Out of range float"):
-        model.save(path, sgd)
+        model.save(path, optimizer=sgd)
     assert path.read_bytes() == content

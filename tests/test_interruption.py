@@ -217,7 +217,7 @@ def test_loading_a_model_and_its_optimiser_is_done_or_not_done(tmp_path):
     adam = optim.Adam(model.parameters(), 0.1)
     model.parameters()[0].grad = 1.0
     adam.step()
-    path = model.save(tmp_path / "m.json", adam)
+    path = model.save(tmp_path / "m.json", optimizer=adam)
     right = [p.data for p in model.parameters()], adam.state_dict()
     watched = WATCHED | texts_of(nn)
     for k in range(1, 10_000):
@@ -226,7 +226,7 @@ def test_loading_a_model_and_its_optimiser_is_done_or_not_done(tmp_path):
         before = [p.data for p in fresh.parameters()], other.state_dict()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys.modules[__name__], "WATCHED", watched)
-            _, happened = interrupted(lambda m=fresh, o=other: m.load(path, o), k)
+            _, happened = interrupted(lambda m=fresh, o=other: m.load(path, optimizer=o), k)
         if not happened:
             break
         assert ([p.data for p in fresh.parameters()], other.state_dict()) in (before, right)

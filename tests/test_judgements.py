@@ -481,7 +481,7 @@ def test_a_bound_of_infinity_is_half_the_squared_error_and_said_to_be(loss):
         with pytest.raises(ValueError, match="> 0"):
             loss(1.0, 0.0, bad)
     with pytest.raises(ValueError, match="a c whose square is a number above 0"):
-        losses.tukey_biweight(1.0, 0.0, 1e200)
+        losses.tukey_biweight(1.0, 0.0, c=1e200)
     with pytest.raises(ValueError, match="needs a finite beta"):
         losses.gaussian_nll(1.0, 0.0, math.inf)
 
@@ -505,7 +505,7 @@ def test_a_column_that_varies_a_little_is_not(column):
 @pytest.mark.parametrize("seed", [np.int64(0), np.uint8(0), np.array(0)])
 def test_a_seed_of_numpy_is_the_int(seed):
     X, y = data.study_hours()
-    assert data.minibatches(X, y, 3, seed) == data.minibatches(X, y, 3, 0)
+    assert data.minibatches(X, y, batch_size=3, seed=seed) == data.minibatches(X, y, batch_size=3, seed=0)
     assert data.split(X, y, seed=seed) == data.split(X, y, seed=0)
     assert data.parity(3, seed=seed) == data.parity(3, seed=0)
     assert data.adding(3, seed=seed) == data.adding(3, seed=0)
@@ -568,7 +568,7 @@ BAD = [-1.0, math.nan, math.inf, True, "0.1", None]
         lambda x: optim.cosine_decay(x, 3),
         lambda x: optim.cosine_decay(0.1, 3, end=x),
         lambda x: optim.inverse_time_decay(x),
-        lambda x: optim.inverse_time_decay(0.1, x),
+        lambda x: optim.inverse_time_decay(0.1, rate=x),
     ],
 )
 def test_settings_that_are_negative_infinite_or_no_numbers_are_refused(make, bad):

@@ -315,7 +315,7 @@ def test_a_module_without_forward_says_so():
 
 
 def test_the_repr_shows_structure_and_number_of_parameters():
-    assert repr(nn.MLP(64, [32, 10], "tanh", "softmax", dropout=0.2, seed=0)).splitlines() == [
+    assert repr(nn.MLP(64, [32, 10], "tanh", output_activation="softmax", dropout=0.2, seed=0)).splitlines() == [
         "MLP: 2,410 parameters",
         "  layers.0: Layer(64 -> 32, tanh): 2,080 parameters",
         "  layers.1: Layer(32 -> 10, softmax): 330 parameters",
@@ -543,10 +543,10 @@ def test_the_optimizer_is_saved_with_the_model(tmp_path):
     first = nn.MLP(2, [2, 1], activation="tanh", seed=0)
     adam = optim.Adam(first.parameters(), 0.1)
     steps(first, adam, 3)
-    first.save(tmp_path / "m.json", adam)
+    first.save(tmp_path / "m.json", optimizer=adam)
     second = nn.MLP(2, [2, 1], activation="tanh", seed=9)
     resumed = optim.Adam(second.parameters(), 0.5)
-    second.load(tmp_path / "m.json", resumed)
+    second.load(tmp_path / "m.json", optimizer=resumed)
     assert resumed.learning_rate == 0.1
     steps(second, resumed, 3)
     assert numbers(second) == numbers(straight)
@@ -619,7 +619,7 @@ def test_what_cannot_be_saved_leaves_the_old_file(tmp_path):
         model.save(path)
     assert path.read_bytes() == content
     with pytest.raises(ValueError, match="holds no optimiser"):
-        nn.MLP(2, [1]).load(path, optim.SGD(model.parameters()))
+        nn.MLP(2, [1]).load(path, optimizer=optim.SGD(model.parameters()))
     with pytest.raises(FileNotFoundError):
         nn.MLP(2, [1]).load(tmp_path / "nowhere.json")
 

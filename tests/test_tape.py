@@ -43,7 +43,7 @@ def test_an_input_without_influence_has_the_derivative_zero():
 def test_tapes_of_a_leaf_and_of_a_constant():
     x = Value(3.0, "x")
     assert len(Tape(x)) == 1
-    assert Tape(x).adjoint(2.0)[x] == 2.0
+    assert Tape(x).adjoint(seed=2.0)[x] == 2.0
     constant = Value(3.0)
     trace = Tape(constant, inputs=[]).tangent()
     assert trace[constant] == 0.0

@@ -63,7 +63,7 @@ def test_an_epoch_is_one_step_of_numpys_gradient_descent_for_each_batch(batch_si
     history = train(model, epochs=3, optimizer=sgd, batch_size=batch_size, seed=7)
     seen = []
     for epoch in range(3):
-        for rows, targets in minibatches(SCALED, Y, batch_size, f"7, epoch {epoch}"):
+        for rows, targets in minibatches(SCALED, Y, batch_size=batch_size, seed=f"7, epoch {epoch}"):
             A, t = np.array(rows), np.array(targets)
             y = 1 / (1 + np.exp(-(A @ weights + bias)))
             loss = -np.mean(t * np.log(y) + (1 - t) * np.log(1 - y))

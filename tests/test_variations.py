@@ -518,7 +518,7 @@ def test_pictures_and_tables_tell_equal_numbers_apart():
     def texts(number):
         x = Value(number, "x")
         y = x * 1.0 + 0.0 * x  # all of the number of x
-        tape = tinygrad_vi.Tape(y, [x])
+        tape = tinygrad_vi.Tape(y, inputs=[x])
         shown = [str(tape.table()), str(tape.adjoint()), str(tape.tangent({x: 1.0})), x.label]
         return "\n".join(shown).replace(f"{number:g}", "#").replace(f"{number:.4f}", "#")
 

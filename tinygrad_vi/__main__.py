@@ -133,10 +133,14 @@ def run_trace(options: argparse.Namespace) -> None:
         raise ValueError(f"cannot take tangents by {options.seed!r}: the expression has no inputs")
     y = y if isinstance(y, Value) else Value(y)
     y.backward()
-    tape = Tape(y, inputs.values())
+    tape = Tape(y, inputs=inputs.values())
     y.label = tape.output_name
     seed = None if options.seed is None else {options.seed: 1.0}
-    tables = [tape.tangent(seed).table(options.digits), tape.adjoint().table(options.digits), _gradient_table(tape)]
+    tables = [
+        tape.tangent(seed).table(digits=options.digits),
+        tape.adjoint().table(digits=options.digits),
+        _gradient_table(tape),
+    ]
     if options.hessian:
         second = hessian(lambda *xs: evaluate(options.expression, dict(zip(numbers, xs, strict=True))))
         matrix = second(*numbers.values())

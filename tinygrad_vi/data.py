@@ -33,7 +33,7 @@ def __dir__() -> list[str]:
 
 
 def minibatches(
-    X: Sequence[Any], y: Sequence[Any] | None = None, batch_size: int | None = None, seed: Any = None
+    X: Sequence[Any], y: Sequence[Any] | None = None, *, batch_size: int | None = None, seed: Any = None
 ) -> list[tuple[list[Any], list[Any] | None]]:
     """The mini-batches of one epoch: ceil(n / batch_size) pairs (rows of X, their targets).
 
@@ -55,7 +55,7 @@ def minibatches(
 
 
 def split(
-    X: Sequence[Any], y: Sequence[Any], test: float = 0.2, seed: int = 0, stratify: Sequence[Any] | None = None
+    X: Sequence[Any], y: Sequence[Any], *, test: float = 0.2, seed: int = 0, stratify: Sequence[Any] | None = None
 ) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
     """X_train, y_train, X_test, y_test: shuffled by the seed, a fraction ``test`` of the examples set aside.
 
@@ -138,7 +138,7 @@ def xor() -> tuple[list[Row], list[int]]:
     return [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 0]
 
 
-def moons(n: int = 100, noise: float = 0.1, seed: int | None = 0) -> tuple[list[Row], list[int]]:
+def moons(n: int = 100, *, noise: float = 0.1, seed: int | None = 0) -> tuple[list[Row], list[int]]:
     """Two interleaving half circles, classes 0 and 1: the very points of scikit-learn's ``make_moons``.
 
     noise: the standard deviation of what is added to each coordinate.  Needs NumPy, which draws the random numbers.
@@ -175,7 +175,7 @@ def digits() -> tuple[list[Row], list[int]]:
     return (found.data / 16.0).tolist(), found.target.tolist()
 
 
-def parity(n: int = 100, length: int = 8, seed: int = 0) -> tuple[list[list[Row]], list[list[int]]]:
+def parity(n: int = 100, *, length: int = 8, seed: int = 0) -> tuple[list[list[Row]], list[list[int]]]:
     """Sequences of random bits; the target at each step is the parity of the bits so far.
 
     >>> X, y = parity(1, length=4)
@@ -188,7 +188,7 @@ def parity(n: int = 100, length: int = 8, seed: int = 0) -> tuple[list[list[Row]
     return [[[float(bit)] for bit in row] for row in bits], sums
 
 
-def adding(n: int = 100, length: int = 8, seed: int = 0) -> tuple[list[list[Row]], list[float]]:
+def adding(n: int = 100, *, length: int = 8, seed: int = 0) -> tuple[list[list[Row]], list[float]]:
     """The adding problem: pairs (number from 0 to 1, mark), two of them marked; the target is the sum of these two.
 
     (Hochreiter and Schmidhuber, 1997.)  Always answering 1 has the mean squared error 1/6.

@@ -63,7 +63,7 @@ Argnums = int | Sequence[int] | None
 # --- First derivatives ------------------------------------------------------------------------------------------------
 
 
-def grad(f: F, argnums: Argnums = None, has_aux: bool = False) -> F:
+def grad(f: F, argnums: Argnums = None, *, has_aux: bool = False) -> F:
     """The gradient of a function with one result, by one reverse sweep: x -> (df/dx1, ..., df/dxn).
 
     argnums, has_aux: see the module.  Raises TypeError when f returns something other than one number (use `jacobian`)
@@ -89,7 +89,7 @@ def grad(f: F, argnums: Argnums = None, has_aux: bool = False) -> F:
     return _like(gradient, f)
 
 
-def value_and_grad(f: F, argnums: Argnums = None, has_aux: bool = False) -> F:
+def value_and_grad(f: F, argnums: Argnums = None, *, has_aux: bool = False) -> F:
     """The value and the gradient of a function with one result, for the price of one reverse sweep.
 
     With has_aux: ((value, aux), gradient).
@@ -163,7 +163,7 @@ def vjp(f: F, *primals: Any) -> tuple[Any, F]:
     return call.like_outputs(call.outputs), pull_back
 
 
-def jacobian(f: F, argnums: Argnums = None, has_aux: bool = False, *, sparse: bool = False) -> F:
+def jacobian(f: F, argnums: Argnums = None, *, has_aux: bool = False, sparse: bool = False) -> F:
     """All first derivatives of a function with any number of results.
 
     Takes one reverse sweep for each result, over what it was computed from, or one forward sweep for each input, over
@@ -199,7 +199,7 @@ def jacobian(f: F, argnums: Argnums = None, has_aux: bool = False, *, sparse: bo
 # --- Second derivatives -----------------------------------------------------------------------------------------------
 
 
-def hessian(f: F, argnums: Argnums = None, has_aux: bool = False, *, sparse: bool = False) -> F:
+def hessian(f: F, argnums: Argnums = None, *, has_aux: bool = False, sparse: bool = False) -> F:
     """All second derivatives of a function with one result: the Jacobian of its gradient.  With has_aux: (H, aux).
 
     sparse: as of `jacobian`, both triangles.
@@ -208,7 +208,7 @@ def hessian(f: F, argnums: Argnums = None, has_aux: bool = False, *, sparse: boo
     ((4.0, 6.0), (6.0, 0.0))
     """
     _check_asked(f, argnums, "hessian")
-    return jacobian(grad(f, argnums, has_aux), argnums, has_aux, sparse=sparse)
+    return jacobian(grad(f, argnums, has_aux=has_aux), argnums, has_aux=has_aux, sparse=sparse)
 
 
 def hvp(f: F, argnums: Argnums = None) -> F:
@@ -248,7 +248,7 @@ CENTRAL_STEP = 2.0**-17
 CONFIRMING = {FORWARD_STEP: 2.0**6, CENTRAL_STEP: 2.0**-6}  # how many times as long the second step is
 
 
-def numerical_gradient(f: F, method: str = "central", step: float | None = None, argnums: Argnums = None) -> F:
+def numerical_gradient(f: F, *, method: str = "central", step: float | None = None, argnums: Argnums = None) -> F:
     """The gradient by finite differences: evaluations on floats, about half or two thirds of the digits.
 
     method "forward": (f(x + h) - f(x)) / h, error O(h).  "central": (f(x + h) - f(x - h)) / (2h), error O(h*h).
@@ -336,7 +336,7 @@ class GradientError(AssertionError):
     """Automatic and numerical derivatives disagree."""
 
 
-def gradcheck(f: F, order: int = 1, tolerance: float = 1e-6, argnums: Argnums = None) -> F:
+def gradcheck(f: F, *, order: int = 1, tolerance: float = 1e-6, argnums: Argnums = None) -> F:
     """Compare the derivatives of f, up to ``order``, with central differences; return the largest difference.
 
     The difference is relative to max(1, |derivative|).  A derivative that is not that of the usual step is compared

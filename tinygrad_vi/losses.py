@@ -108,7 +108,7 @@ def beta_ml(prediction: Any, target: Any) -> Any:
     return 1.0 / error
 
 
-def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
+def huber(prediction: Any, target: Any, *, delta: float = 1.0) -> Any:
     """Squares for small errors, straight lines for large ones, averaged (P. J. Huber, 1964).
 
     With r = y - t: r**2 / 2 for ``|r| <= delta``, else delta (``|r|`` - delta / 2).  Gradient r/n, or delta sign(r)/n.
@@ -128,7 +128,7 @@ def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
     return _mean(loss, prediction, target, "huber")
 
 
-def tukey_biweight(prediction: Any, target: Any, c: float = 4.685) -> Any:
+def tukey_biweight(prediction: Any, target: Any, *, c: float = 4.685) -> Any:
     """A loss that gives up on outliers, averaged: from ``|r|`` = c on it is flat (A. E. Beaton, J. W. Tukey, 1974).
 
     With r = y - t: c**2/6 (1 - (1 - (r/c)**2)**3) for ``|r| <= c``, else c**2/6.  Gradient

@@ -59,7 +59,7 @@ class Tape:
     6.0
     """
 
-    def __init__(self, output: Value, inputs: Iterable[Value] | None = None) -> None:
+    def __init__(self, output: Value, *, inputs: Iterable[Value] | None = None) -> None:
         self.output = _value(output, "the output")
         chosen = [_value(v, f"inputs[{i}]") for i, v in enumerate(() if inputs is None else inputs)]
         if len(set(chosen)) < len(chosen):
@@ -134,7 +134,7 @@ class Tape:
         }
         return Trace(self, "tangent", tangent, terms)
 
-    def adjoint(self, seed: float = 1.0) -> Trace:
+    def adjoint(self, *, seed: float = 1.0) -> Trace:
         """Reverse mode: the adjoint of every row, d(output)/d(row) times ``seed``, all in one sweep."""
         check_unchanged(self.operations)
         adjoint = dict.fromkeys(self.inputs, 0.0) | adjoints(self.operations, {self.output: float(seed)})
@@ -167,7 +167,7 @@ class Tape:
         inputs, operations = "input" if n == 1 else "inputs", "operation" if m == 1 else "operations"
         return f"<Tape: {n} {inputs}, {m} {operations}, {self.output_name} = {self.output.data}>"
 
-    def table(self, digits: int = 4) -> Table:
+    def table(self, *, digits: int = 4) -> Table:
         """The rows with their formulas and values, as a table."""
         from tinygrad_vi.show.tapes.traces import tape_table
 
@@ -219,7 +219,7 @@ class Trace:
         """How many products of a derivative and a partial the sweep took: its cost, one for each edge between rows."""
         return sum(len(terms) for terms in self.terms.values())
 
-    def table(self, digits: int = 4) -> Table:
+    def table(self, *, digits: int = 4) -> Table:
         """The sweep as a table, which prints, and has ``to_markdown()``, ``to_latex()`` and ``to_html()``."""
         from tinygrad_vi.show.tapes.traces import trace_table
 

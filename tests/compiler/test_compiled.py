@@ -93,7 +93,7 @@ LOSSES = {
     "multilabel_bce": lambda y, t: losses.multilabel_bce(y, [t, 1.0]),
     "cross_entropy of a class": lambda y, t: losses.cross_entropy(y, t),
     "cross_entropy of probabilities": lambda y, t: losses.cross_entropy(y, [0.3, 0.7]),
-    "huber": lambda y, t: losses.huber(y, [t, 1.0], 0.1),
+    "huber": lambda y, t: losses.huber(y, [t, 1.0], delta=0.1),
     "tukey_biweight": lambda y, t: losses.tukey_biweight(y[0], t),
     "hinge": lambda y, t: losses.hinge(y[0], 2.0 * t - 1.0),
     "l1": lambda y, t: losses.mse(y, [t, 1.0]) + losses.l1([y[0], y[1]], 0.1),

@@ -455,7 +455,7 @@ TIES = {
     "a sum from the left": (lambda a, b, c, d: abs(a + b + c - d), (0.1, 0.2, 0.3, 0.1 + 0.2 + 0.3)),
     "a sum from the right": (lambda a, b, c, d: abs(a + (b + c) - d), (0.1, 0.2, 0.3, 0.1 + (0.2 + 0.3))),
     "a small sum among large ones": (lambda a, b: maximum(a + 1e16 - 1e16, b), (1.0, 0.0)),
-    "huber at its corner": (lambda a, b, y: losses.huber(a * b, y, 0.5), (0.1, 3.0, PRODUCT - 0.5)),
+    "huber at its corner": (lambda a, b, y: losses.huber(a * b, y, delta=0.5), (0.1, 3.0, PRODUCT - 0.5)),
     "hinge at its corner": (lambda a, b: losses.hinge(a * b, 1.0), (0.1, 10.0)),
     "a line through its own predictions": (
         lambda *w: abs(neuron(w[:5], AT_FIVE, w[5]) - neuron(FIVE, AT_FIVE, 0.25)), (*FIVE, 0.25)),

@@ -92,9 +92,9 @@ LOSSES = [
     (losses.cross_entropy, F.cross_entropy, FAR, WEIGHTS),
     (losses.cross_entropy, F.cross_entropy, [1000.0, 999.0, -1000.0, 0.0, 998.5, 990.0], WEIGHTS),
     (losses.hinge, lambda y, t: F.relu(1 - t * y).mean(), LOGITS, SIGNS),
-    *((lambda y, t, d=d: losses.huber(y, t, d), lambda y, t, d=d: F.huber_loss(y, t, delta=d), LOGITS, REAL)
+    *((lambda y, t, d=d: losses.huber(y, t, delta=d), lambda y, t, d=d: F.huber_loss(y, t, delta=d), LOGITS, REAL)
       for d in (0.5, 1.0, 2.0)),
-    *((lambda y, t, c=c: losses.tukey_biweight(y, t, c), lambda y, t, c=c: tukey(y, t, c), LOGITS, REAL)
+    *((lambda y, t, c=c: losses.tukey_biweight(y, t, c=c), lambda y, t, c=c: tukey(y, t, c), LOGITS, REAL)
       for c in (0.7, 4.685)),
 ]  # fmt: skip
 
@@ -123,7 +123,7 @@ def test_losses_are_differentiated_by_the_targets_too(ours, theirs, y, t):
 CORNERS = [
     (losses.huber, F.huber_loss, [1.0, -1.0, 0.0, 3.0], [0.0, 0.0, 0.0, 2.0]),
     (losses.hinge, lambda y, t: F.relu(1 - t * y).mean(), [1.0, -1.0, 0.0, 1e9], [1.0, -1.0, 1.0, 1.0]),
-    (lambda y, t: losses.tukey_biweight(y, t, 2.0), lambda y, t: tukey(y, t, 2.0), [2.0, -2.0, 0.0, 1e60], [0.0] * 4),
+    (lambda y, t: losses.tukey_biweight(y, t, c=2.0), lambda y, t: tukey(y, t, 2.0), [2.0, -2.0, 0.0, 1e60], [0.0] * 4),
     (lambda y, t: losses.l1(y, 0.5), lambda y, t: 0.5 * y.abs().sum(), [0.0, -0.0, 1.0, -1e300], [0.0] * 4),
 ]
 
@@ -375,10 +375,10 @@ def test_every_step_is_pytorchs(ours, theirs, settings, resumed):
 
 LR = torch.optim.lr_scheduler
 SCHEDULES = [
-    *((optim.step_decay(0.1, n, f), lambda o, n=n, f=f: LR.StepLR(o, n, f)) for n, f in ((3, 0.5), (1, 0.9), (5, 0.1))),
+    *((optim.step_decay(0.1, n, factor=f), lambda o, n=n, f=f: LR.StepLR(o, n, f)) for n, f in ((3, 0.5), (1, 0.9), (5, 0.1))),
     *((optim.exponential_decay(0.1, f), lambda o, f=f: LR.ExponentialLR(o, f)) for f in (0.9, 0.5, 1.0)),
-    *((optim.cosine_decay(0.1, 12, e), lambda o, e=e: LR.CosineAnnealingLR(o, 12, e)) for e in (0.0, 0.02)),
-    *((optim.inverse_time_decay(0.1, r), lambda o, r=r: LR.LambdaLR(o, lambda epoch: 1 / (1 + r * epoch)))
+    *((optim.cosine_decay(0.1, 12, end=e), lambda o, e=e: LR.CosineAnnealingLR(o, 12, e)) for e in (0.0, 0.02)),
+    *((optim.inverse_time_decay(0.1, rate=r), lambda o, r=r: LR.LambdaLR(o, lambda epoch: 1 / (1 + r * epoch)))
       for r in (0.25, 1.0)),
 ]  # fmt: skip
 

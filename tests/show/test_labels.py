@@ -41,7 +41,7 @@ PICTURES = {
     "neurons": lambda x, y: y.draw(level="neuron", max_units=50),
     "layers": lambda x, y: y.draw(level="layer"),
     "circuit": lambda x, y: show.draw_circuit(y, local=True),
-    "modes": lambda x, y: show.draw_modes(Tape(y, x)),
+    "modes": lambda x, y: show.draw_modes(Tape(y, inputs=x)),
     "strip": lambda x, y: y.step_through(inputs=x).strip,
     "network": lambda x, y: show.draw_network(
         nn.MLP(len(x), [1], seed=0), max_units=50, inputs=[v.label for v in x], outputs=[y.label]
@@ -128,11 +128,15 @@ def test_a_blank_label_is_no_label():
 def test_no_two_symbols_of_a_table_are_one(labels_, symbols):
     a, b = (Value(x, label) for x, label in zip((2.0, 3.0), labels_, strict=True))
     y = a * b + a
-    for table in (Tape(y, [a, b]).table(), Tape(y, [a, b]).tangent().table(), Tape(y, [a, b]).adjoint().table()):
+    for table in (
+        Tape(y, inputs=[a, b]).table(),
+        Tape(y, inputs=[a, b]).tangent().table(),
+        Tape(y, inputs=[a, b]).adjoint().table(),
+    ):
         assert [row[1].latex for row in table.rows[:2]] == symbols
         names = [row[0].latex for row in table.rows[:4]]
         assert not {*names} & {row[1].latex for row in table.rows[:2]}
-    rows = [Tape(y, [a, b]).tangent().table().rows[k][5].latex for k in (0, 1)]
+    rows = [Tape(y, inputs=[a, b]).tangent().table().rows[k][5].latex for k in (0, 1)]
     assert len({*rows}) == 2
     assert (rows[0] == r"\dot{v}_{-1}") == symbols[0].startswith(r"\text")
 
@@ -142,8 +146,8 @@ def test_an_output_that_is_called_like_a_row_or_an_input_is_not_taken_for_it():
     for label in ("v1", "v₁", "x"):
         y = x * x + x
         y.label = label
-        last = Tape(y, [x]).adjoint().table().rows[-1]
-        first = Tape(y, [x]).adjoint().table().rows[0]
+        last = Tape(y, inputs=[x]).adjoint().table().rows[-1]
+        first = Tape(y, inputs=[x]).adjoint().table().rows[0]
         assert last[0].latex != r"v_{1}"
         assert last[3].latex != first[3].latex.split(" = ")[0]
 

@@ -196,7 +196,7 @@ def test_parentheses(symbol, text):
 @pytest.mark.parametrize("digits", [1, 2, 4, 8, 17])
 def test_a_large_exponent_is_whole_in_every_text(digits):
     u = Value(1.0001, "u")
-    for text in (str(show.derive(u**12345, u, digits=digits)), Tape(u**12345).adjoint().table(digits).to_text(),
+    for text in (str(show.derive(u**12345, u, digits=digits)), Tape(u**12345).adjoint().table(digits=digits).to_text(),
                  show.draw_modes(u**12345, digits=digits).source, u.__pow__(12345).step_through(digits=digits).html):  # fmt: skip
         assert "12345" in text
         assert "1.234e4" not in text.replace("1.2345e4", "")
@@ -300,11 +300,11 @@ def test_every_row_of_a_table_is_true_to_its_digits(digits):
     rng, checked = random.Random(digits), 0
     for _ in range(25):
         y, _ = random_graph(rng)
-        for row in Tape(y).table(digits).rows:
+        for row in Tape(y).table(digits=digits).rows:
             if row[2].text:
                 assert write_number(evaluate(row[2].text, {}), digits) == row[3].text, row[2].text
                 checked += 1
-        for row in Tape(y).adjoint().table(digits).rows:
+        for row in Tape(y).adjoint().table(digits=digits).rows:
             left, equals, right = row[5].text.partition(" = ") if "=" in row[5].text else ("", "", "")
             if equals:
                 assert write_number(evaluate(left, {}), digits) == right

@@ -141,8 +141,8 @@ class Compiled:
         params: list[Value] | None,
         backend: str,
         threads: int | None,
-        verify: bool = True,
-        argnums: int | Sequence[int] | None = None,
+        verify: bool,
+        argnums: int | Sequence[int] | None,
     ) -> None:
         try:
             import numpy

@@ -29,7 +29,7 @@ class Verdict:
     name: str
     findings: Mapping[str, Finding]
     #: part -> what it means, for the parts with a finding
-    meanings: Mapping[str, str] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     shown: bool = field(default=False, init=False)
 
     @property
@@ -144,7 +144,7 @@ def check(name: str, answer: Any = _NOTHING, /, *rest: Any, **parts: Any) -> Ver
         findings[""] = Finding("empty", _what_is_asked(exercise))
     judged = {key: _judge(exercise, exercise.parts[key], value) for key, value in given.items()}
     remember(exercise, [key for key, finding in judged.items() if finding.right])
-    return Verdict(called, judged | findings, {key: exercise.parts[key].means for key in judged})
+    return Verdict(called, judged | findings, meanings={key: exercise.parts[key].means for key in judged})
 
 
 def _by_part(exercise: Exercise, part: Part | None, answer: Any) -> tuple[dict[str, Any], dict[str, Finding]]:

@@ -22,7 +22,7 @@ DEFAULT_FOLDER = "khoa_hoc_tinygrad_vi"
 MANIFEST, FORM = ".khoa_hoc.json", "tinygrad_vi course files"
 
 
-def course(folder: str | Path = DEFAULT_FOLDER, open_browser: bool = True) -> Path:
+def course(folder: str | Path = DEFAULT_FOLDER, *, open_browser: bool = True) -> Path:
     """Copy the lessons into ``folder`` and open JupyterLab there; returns the folder.
 
     Files that the student has changed are left as they are; a newer version of one is written beside it, with

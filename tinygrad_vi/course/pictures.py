@@ -62,7 +62,7 @@ def _example_3_1() -> Drawing:
 def _vectors_4_2_3() -> Drawing:
     W = [[[1.0, 0.0, -1.0, 0.5], [0.5, -0.5, 1.0, 0.0]], [[1.0, 2.0], [0.0, -1.0], [0.5, 0.5]]]
     net = nn.MLP.from_weights(W, [[0.0, 0.1], [0.0, 0.1, -0.1]], activation="tanh")
-    return draw_vectors(net, [0.5, -1.0, 0.25, 1.0], [1.0, 0.0, -1.0], loss=losses.mse)
+    return draw_vectors(net, [0.5, -1.0, 0.25, 1.0], target=[1.0, 0.0, -1.0], loss=losses.mse)
 
 
 # --- Graphs and circuits ----------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class Ruling:
 
     title: str
     duels: Sequence[Duel]
-    erratum: Erratum | None = None
+    erratum: Erratum | None = field(default=None, kw_only=True)
     shown: bool = field(default=False, init=False)
 
     @property
@@ -142,7 +142,7 @@ def referee(
 def _erratum_ruling(erratum: Erratum, pytorch: bool) -> Ruling:
     title = f"{erratum.id} · {erratum.source}, {erratum.place}"
     case = CASES.get(erratum.id)
-    return Ruling(title, case(partial(duel, pytorch=pytorch)) if case else [], erratum)
+    return Ruling(title, case(partial(duel, pytorch=pytorch)) if case else [], erratum=erratum)
 
 
 def errata_table(*, notebook: int | None = None) -> Sheet:

@@ -22,17 +22,17 @@ class Sheet(Table):
 
     width: int = 44
 
-    def to_text(self, max_rows: int | None = None) -> str:
+    def to_text(self, *, max_rows: int | None = None) -> str:
         """The table drawn with lines, long cells in several."""
         rows = [[self._wrapped(cell) for cell in row] for row in self.rows]
-        return Table(self.title, [self._wrapped(cell) for cell in self.headers], rows).to_text(max_rows)
+        return Table(self.title, [self._wrapped(cell) for cell in self.headers], rows).to_text(max_rows=max_rows)
 
     def _wrapped(self, cell: Symbol) -> Symbol:
         return Symbol(textwrap.fill(cell.text, self.width))
 
-    def to_html(self, max_rows: int | None = None) -> str:
+    def to_html(self, *, max_rows: int | None = None) -> str:
         """An HTML table with its marks in color."""
-        table = super().to_html(max_rows)
+        table = super().to_html(max_rows=max_rows)
         for mark, color in COLORS.items():
             table = table.replace(mark, f'<span style="color: {color}; font-weight: bold">{mark}</span>')
         return table

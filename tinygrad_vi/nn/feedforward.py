@@ -300,8 +300,8 @@ class MLP(VectorModule):
         n_inputs: int,
         sizes: Sequence[int],
         activation: Activation | Sequence[Activation] = "relu",
-        output_activation: Activation | None = None,
         *,
+        output_activation: Activation | None = None,
         init: Initializer = "uniform",
         seed: Any = None,
         bias: bool = True,
@@ -348,8 +348,8 @@ class MLP(VectorModule):
         W: Sequence[Sequence[Sequence[Any]]],
         b: Sequence[Sequence[Any]] | None = None,
         activation: Activation | Sequence[Activation] = "relu",
-        output_activation: Activation | None = None,
         *,
+        output_activation: Activation | None = None,
         skip: bool = False,
         **options: Any,
     ) -> MLP:
@@ -379,7 +379,7 @@ class MLP(VectorModule):
         masks = [_mask(rows) for rows in matrices]
         sizes = [len(rows) for rows in matrices]
         options |= {"bias": b is not None, "skip": skip, "seed": 0}
-        model = cls(n_inputs, sizes, activation, output_activation, masks=masks, **options)
+        model = cls(n_inputs, sizes, activation, output_activation=output_activation, masks=masks, **options)
         for k, layer in enumerate(model.layers):
             layer._assign(matrices[k], None if b is None else plain(b[k]))
         return model

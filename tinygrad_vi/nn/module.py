@@ -184,7 +184,7 @@ class Module:
                     raise ValueError(f"a parameter of {path} has another name too, and there it is {given[p]}, not {x}")
         return list(given.items())
 
-    def save(self, path: str | Path, optimizer: Optimizer | None = None) -> Path:
+    def save(self, path: str | Path, *, optimizer: Optimizer | None = None) -> Path:
         """Write all parameters, and the optimiser's state, as JSON.  The file is complete or not there at all.
 
         Raises DomainError when a parameter is infinite or NaN, OSError when the file cannot be written.
@@ -198,7 +198,7 @@ class Module:
             content["optimizer"] = optimizer.state_dict()
         return write_json(path, FILE_FORMAT, content)
 
-    def load(self: M, path: str | Path, optimizer: Optimizer | None = None) -> M:
+    def load(self: M, path: str | Path, *, optimizer: Optimizer | None = None) -> M:
         """Read what `save` wrote into this module, and into the optimiser if one is given; returns the module.
 
         Raises ValueError, and changes nothing, when the file is damaged or was saved by another architecture.  A file

@@ -293,7 +293,7 @@ class OnArrays:
     `write_back` when done: until then the Values and the optimiser are as they were.
     """
 
-    def __init__(self, optimizer: Optimizer, resting: Sequence[int] = ()) -> None:
+    def __init__(self, optimizer: Optimizer, *, resting: Sequence[int] = ()) -> None:
         import numpy as np
 
         self.np, self.optimizer, self.resting = np, optimizer, list(resting)

@@ -12,7 +12,7 @@ from tinygrad_vi.checks import DomainError, at_least, whole_number
 Schedule = Callable[[int], float]
 
 
-def step_decay(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
+def step_decay(learning_rate: float, every: int, *, factor: float = 0.1) -> Schedule:
     """learning_rate * factor**(epoch // every): times ``factor`` after each ``every`` epochs.
 
     Raises ValueError, as all schedules do, for a rate or factor that is negative or not finite.
@@ -42,7 +42,7 @@ def exponential_decay(learning_rate: float, factor: float) -> Schedule:
     return decayed
 
 
-def cosine_decay(learning_rate: float, epochs: int, end: float = 0.0) -> Schedule:
+def cosine_decay(learning_rate: float, epochs: int, *, end: float = 0.0) -> Schedule:
     """Half a cosine from learning_rate down to ``end`` in ``epochs`` epochs; ``end`` from then on.
 
     >>> [round(cosine_decay(1.0, epochs=4)(epoch), 3) for epoch in range(6)]
@@ -53,7 +53,7 @@ def cosine_decay(learning_rate: float, epochs: int, end: float = 0.0) -> Schedul
     return lambda epoch: end + (rate - end) * 0.5 * (1.0 + math.cos(math.pi * min(epoch / epochs, 1.0)))
 
 
-def inverse_time_decay(learning_rate: float, rate: float = 1.0) -> Schedule:
+def inverse_time_decay(learning_rate: float, *, rate: float = 1.0) -> Schedule:
     """learning_rate / (1 + rate * epoch), which sums to infinity though its squares do not (Robbins and Monro, 1951).
 
     >>> [inverse_time_decay(1.0)(epoch) for epoch in range(4)]

@@ -17,11 +17,13 @@ from tinygrad_vi.value import Value, adjoints, dot, recording
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
+At = Callable[[Any], tuple[Any, Any]]  # the residuals and their Jacobian at some parameters
+
 # --- Full-batch methods -----------------------------------------------------------------------------------------------
 
 
 def minimize(
-    loss: Callable[[], Value], params: Iterable[Value], method: str = "BFGS", **options: Any
+    loss: Callable[[], Value], params: Iterable[Value], *, method: str = "BFGS", **options: Any
 ) -> OptimizeResult:
     """Move the parameters to a minimum of ``loss()`` by a method of `scipy.optimize.minimize`.
 
@@ -87,8 +89,8 @@ def minimize(
 def levenberg_marquardt(
     residuals: Callable[[], Sequence[Value]],
     params: Iterable[Value],
-    damping: float | None = None,
     *,
+    damping: float | None = None,
     steps: int = 1,
     **options: Any,
 ) -> OptimizeResult:
@@ -128,52 +130,60 @@ def levenberg_marquardt(
         return tuple(map(np.array, _residuals_and_jacobian(residuals, params)))
 
     try:
-        if damping is not None:
-            damping = at_least(damping, 0.0, "damping")
-            if options:
-                raise TypeError(f"with a damping there are no other options, got {', '.join(options)}")
-            theta = np.array(start)
-            for _ in range(whole_number(steps, "steps")):
-                r, J = at(theta)
-                theta = theta - _damped_step(r, J, damping)
-            r, J = at(theta)
-            result = scipy_optimize.OptimizeResult(
-                x=theta, cost=0.5 * float(r @ r), fun=r, jac=J, nfev=steps + 1, success=True
-            )
+        if damping is None:
+            result = _undamped(scipy_optimize, at, start, options)
+        elif options:
+            raise TypeError(f"with a damping there are no other options, got {', '.join(options)}")
         else:
-            known: dict[bytes, tuple[Any, Any]] = {}  # SciPy asks for r and for J one after the other
-
-            def once(theta: Any) -> tuple[Any, Any]:
-                key = theta.tobytes()
-                if key not in known:
-                    known.clear()
-                    known[key] = at(theta)
-                return known[key]
-
-            r, _ = once(np.array(start))
-            worst = math.hypot(*r.tolist())  # the largest length of residuals so far
-
-            def tried(theta: Any) -> Any:
-                """The residuals.  If they cannot be computed, or their squares overflow: numbers so large that SciPy
-                takes the step back."""
-                nonlocal worst
-                with suppress(DomainError, OverflowError):
-                    found = once(theta)[0]
-                    size = math.hypot(*found.tolist())
-                    if math.isfinite(size * size):
-                        worst = max(worst, size)
-                        return found
-                # MINPACK cannot compute with infinities
-                return np.full(len(r), 1e3 * (1.0 + worst) if options["method"] == "lm" else math.inf)
-
-            bounded = "bounds" in options or options.get("loss", "linear") != "linear"
-            options.setdefault("method", "lm" if len(r) >= len(start) and not bounded else "trf")
-            result = scipy_optimize.least_squares(tried, start, jac=lambda theta: once(theta)[1], **options)
+            damping, steps = at_least(damping, 0.0, "damping"), whole_number(steps, "steps")
+            result = scipy_optimize.OptimizeResult(_damped(at, np.array(start), damping, steps))
     except BaseException:
         _set_numbers(params, start)
         raise
     _set_numbers(params, result.x)
     return result
+
+
+def _damped(at: At, theta: Any, damping: float, steps: int) -> dict[str, Any]:
+    """So many steps of the rule, with one damping."""
+    for _ in range(steps):
+        theta = theta - _damped_step(*at(theta), damping)
+    r, J = at(theta)
+    return {"x": theta, "cost": 0.5 * float(r @ r), "fun": r, "jac": J, "nfev": steps + 1, "success": True}
+
+
+def _undamped(scipy_optimize: Any, at: At, start: Sequence[float], options: dict[str, Any]) -> OptimizeResult:
+    """SciPy's own choice of the damping, until it has converged."""
+    import numpy as np
+
+    known: dict[bytes, tuple[Any, Any]] = {}  # SciPy asks for r and for J one after the other
+
+    def once(theta: Any) -> tuple[Any, Any]:
+        key = theta.tobytes()
+        if key not in known:
+            known.clear()
+            known[key] = at(theta)
+        return known[key]
+
+    r, _ = once(np.array(start))
+    worst = math.hypot(*r.tolist())  # the largest length of residuals so far
+
+    def tried(theta: Any) -> Any:
+        """The residuals.  If they cannot be computed, or their squares overflow: numbers so large that SciPy takes the
+        step back."""
+        nonlocal worst
+        with suppress(DomainError, OverflowError):
+            found = once(theta)[0]
+            size = math.hypot(*found.tolist())
+            if math.isfinite(size * size):
+                worst = max(worst, size)
+                return found
+        # MINPACK cannot compute with infinities
+        return np.full(len(r), 1e3 * (1.0 + worst) if options["method"] == "lm" else math.inf)
+
+    bounded = "bounds" in options or options.get("loss", "linear") != "linear"
+    options.setdefault("method", "lm" if len(r) >= len(start) and not bounded else "trf")
+    return scipy_optimize.least_squares(tried, start, jac=lambda theta: once(theta)[1], **options)
 
 
 def _damped_step(r: Any, J: Any, damping: float) -> Any:

@@ -16,7 +16,7 @@ from tinygrad_vi.training.objective import Examples
 from tinygrad_vi.value import Value, recording
 
 
-def accuracy(model: Callable[[Any], Any], X: Sequence[Any], y: Sequence[Any], threshold: float = 0.0) -> float:
+def accuracy(model: Callable[[Any], Any], X: Sequence[Any], y: Sequence[Any], *, threshold: float = 0.0) -> float:
     """The fraction of examples whose class the model gets right.
 
     A model with several outputs answers with the number of the largest, the first of several that are equal.  One with

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tinygrad_vi.show.plot import Plot
 
 
-@dataclass(repr=False)
+@dataclass(repr=False, kw_only=True)
 class History:
     """The numbers of a training, one entry for each epoch.
 

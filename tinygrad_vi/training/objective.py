@@ -265,7 +265,7 @@ class CompiledObjective(Objective):
         gradient = self.gradient_now = self.clipping(gradient)
         self._see_what_is_reached(examples)
         if on_arrays and self.arrays is None:
-            self.arrays = OnArrays(optimizer, self._resting(optimizer))
+            self.arrays = OnArrays(optimizer, resting=self._resting(optimizer))
             self.moved = [self.position[p] for p in optimizer.parameters]
         if self.arrays is not None:
             self.arrays.step(gradient[self.moved])

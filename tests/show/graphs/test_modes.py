@@ -14,7 +14,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 @pytest.fixture
 def tape():
     x1, x2 = Value(2.0, "x1"), Value(5.0, "x2")
-    return Tape(log(x1) + x1 * x2 - sin(x2), [x1, x2])
+    return Tape(log(x1) + x1 * x2 - sin(x2), inputs=[x1, x2])
 
 
 def groups(drawing):
@@ -69,7 +69,7 @@ def test_the_forward_mode_is_the_textbooks_table_3_1(tape):
 
 def test_the_other_seed_gives_the_other_column(tape):
     """Seed B06."""
-    found = boxes(draw_modes(tape, "forward", {"x2": 1.0}))
+    found = boxes(draw_modes(tape, "forward", seeds={"x2": 1.0}))
     tangents = [found[f"v{i}"][2].split(" = ")[-1] for i in range(7)]
     assert tangents == ["0", "1", "0", "2", "0.2837", "2", "1.716"]
     assert (found["sv0"], found["sv1"], found["y"][1]) == (["ẋ1 = 0"], ["ẋ2 = 1"], "ẏ = 1.716")
@@ -112,7 +112,7 @@ def test_every_number_is_that_of_the_sweep_to_all_digits(mode):
     y = tanh(dot([a, b], [c, 0.5], -0.25)) * maximum(a * a, b) + gelu(b) / exp(c) + total([a, b, c])
     tape = Tape(y)
     trace = tape.tangent({"b": 1.0}) if mode == "forward" else tape.adjoint()
-    drawing = draw_modes(tape, mode, {"b": 1.0} if mode == "forward" else None, digits=17)
+    drawing = draw_modes(tape, mode, seeds={"b": 1.0} if mode == "forward" else None, digits=17)
     found = boxes(drawing)
     for i, row in enumerate(tape):
         *_, value, derivative = found[f"v{i}"]
@@ -124,7 +124,7 @@ def test_every_number_is_that_of_the_sweep_to_all_digits(mode):
 
 
 def test_a_reverse_sweep_may_start_from_another_seed(tape):
-    found = boxes(draw_modes(tape, "reverse", 2.0))
+    found = boxes(draw_modes(tape, "reverse", seeds=2.0))
     assert found["y"] == ["y = 11.65", "ȳ = 2"]
     assert found["sv0"] == ["x̄1 = 11"]
 
@@ -171,7 +171,7 @@ def test_constants_are_numbers_and_unnamed_inputs_have_no_second_name():
 def test_ends_where_nothing_happens():
     x = Value(2.0, "x")
     assert boxes(draw_modes(x))["y"] == ["x = 2", "x̄ = 1"]
-    constant = draw_modes(Tape(Value(3.0), [x]), "forward")
+    constant = draw_modes(Tape(Value(3.0), inputs=[x]), "forward")
     assert boxes(constant)["y"] == ["y = 3", "ẏ = 0"]
     assert [arrow[0] for arrow in arrows(constant)] == ["sv0->v0"]
 
@@ -210,13 +210,13 @@ def test_wrong_input_says_what_was_wrong(tape):
     with pytest.raises(ValueError, match='mode must be "forward" or "reverse", got \'both\''):
         draw_modes(tape, "both")
     with pytest.raises(ValueError, match="'x3' is not an input of this tape; its inputs are x1, x2"):
-        draw_modes(tape, "forward", {"x3": 1.0})
+        draw_modes(tape, "forward", seeds={"x3": 1.0})
     with pytest.raises(TypeError, match=r'seeds of a forward sweep are input -> speed, such as \{"x1": 1.0\}, got 1.0'):
-        draw_modes(tape, "forward", 1.0)
+        draw_modes(tape, "forward", seeds=1.0)
     with pytest.raises(TypeError, match="the seed of a reverse sweep is one number, the adjoint of the output, got"):
-        draw_modes(tape, "reverse", {"x1": 1.0})
+        draw_modes(tape, "reverse", seeds={"x1": 1.0})
     with pytest.raises(TypeError, match="a seed takes numbers or Values, got 'x1'"):
-        draw_modes(tape, "reverse", "x1")
+        draw_modes(tape, "reverse", seeds="x1")
     with pytest.raises(TypeError, match=r"a tape needs Values, got 3\.0"):
         draw_modes(3.0)
     with pytest.raises(

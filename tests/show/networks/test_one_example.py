@@ -82,7 +82,7 @@ def test_a_network_with_a_forward_pass_of_its_own_is_drawn_with_its_true_numbers
 
 @pytest.mark.parametrize(("cls", "answer", "slope"), ANSWERS)
 def test_its_vectors_have_their_true_numbers_too(cls, answer, slope):
-    found = labels(show.draw_vectors(built(cls), [1.0, 0.5], 1.0, digits=12).svg)
+    found = labels(show.draw_vectors(built(cls), [1.0, 0.5], target=1.0, digits=12).svg)
     assert float(found["L"][1]) == pytest.approx(0.5 * (answer - 1.0) ** 2, rel=1e-10)
     y = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in found["y"] if "=" not in line}
     assert found["y"][0] == "y = W₂ z + b₂"
@@ -157,7 +157,7 @@ def with_a_loud_neuron():
     (with_a_loud_neuron, "MLP", "layer 1 gives something else than its neurons"),
 ], ids=["scaled", "twice", "first alone", "by hand", "between", "loud neuron"])  # fmt: skip
 @pytest.mark.parametrize("draw", [
-    lambda net: show.draw_network(net, x=[1.0, 0.5]), lambda net: show.draw_vectors(net, [1.0, 0.5], 1.0),
+    lambda net: show.draw_network(net, x=[1.0, 0.5]), lambda net: show.draw_vectors(net, [1.0, 0.5], target=1.0),
 ], ids=["draw_network", "draw_vectors"])  # fmt: skip
 def test_a_model_whose_lines_would_be_untrue_is_refused(draw, make, name, reason):
     net = make()
@@ -206,12 +206,12 @@ class AndTheInput(nn.MLP):
 
 def test_the_formula_of_a_gradient_that_has_other_ways_too_says_so():
     net = AndTheInput.from_weights([[[2.0]]], [[1.0]])  # L = 1/2 (2 x + 1 + x)**2
-    found = labels(show.draw_vectors(net, [1.0], 0.0).svg)
+    found = labels(show.draw_vectors(net, [1.0], target=0.0).svg)
     assert found["x"] == ["x", "1", "g(x) = Wᵀ g(y) + other ways", "12"]
     assert found["W"][-2:] == ["g(W) = g(y) xᵀ", "[4]"]
     plain = nn.MLP.from_weights([[[2.0]]], [[1.0]])
     penalised = show.draw_vectors(
-        plain, [1.0], 0.0, loss=lambda y, t: losses.sse(y, t) + plain.layers[0].neurons[0].w[0]
+        plain, [1.0], target=0.0, loss=lambda y, t: losses.sse(y, t) + plain.layers[0].neurons[0].w[0]
     )
     assert labels(penalised.svg)["W"][-2:] == ["g(W) = g(y) xᵀ + other ways", "[4]"]
     assert labels(penalised.svg)["b"][-2:] == ["g(b) = g(y)", "3"]

@@ -53,7 +53,7 @@ def big_tape():
 @pytest.mark.parametrize("digits", [4, 16])
 def test_the_printed_factors_multiply_and_add_up_to_the_printed_result(mode, digits):
     tape = big_tape()
-    table = getattr(tape, mode)().table(digits)
+    table = getattr(tape, mode)().table(digits=digits)
     checked = 0
     for row in cells(table):
         factors, printed = row[-2], row[-1]

@@ -26,7 +26,7 @@ BOOK_AT = (2.0, 5.0)
 def book_tape() -> Tape:
     """Its record at the point of the tables."""
     x1, x2 = (Value(x, f"x{i}") for i, x in enumerate(BOOK_AT, start=1))
-    return Tape(book(x1, x2), [x1, x2])
+    return Tape(book(x1, x2), inputs=[x1, x2])
 
 
 @case
@@ -119,7 +119,7 @@ def e32(duel: Callable[..., Duel]) -> list[Duel]:
 def e43(duel: Callable[..., Duel]) -> list[Duel]:
     n = 100
     inputs = [Value(1.0, f"x{i}") for i in range(n)]
-    tape = Tape(total(inputs), inputs)
+    tape = Tape(total(inputs), inputs=inputs)
     forward = sum(tape.tangent({v: 1.0}).multiplications for v in inputs)
     return [
         duel(f"công của chế độ ngược so với chế độ tiến, {n} đầu vào", 1 / 2, 1 / n,

@@ -40,8 +40,8 @@ LONGEST_TEXT = 60  # of a label or a formula
 def draw_modes(
     tape: Tape | Value,
     mode: str = "reverse",
-    seeds: Mapping[Value | str, float] | float | None = None,
     *,
+    seeds: Mapping[Value | str, float] | float | None = None,
     digits: int = 4,
     max_rows: int = 40,
 ) -> Drawing:
@@ -88,7 +88,7 @@ def _tangent(tape: Tape, seeds: Mapping[Value | str, float] | float | None) -> T
 def _adjoint(tape: Tape, seed: Mapping[Value | str, float] | float | None) -> Trace:
     if isinstance(seed, Mapping):
         raise TypeError(f"the seed of a reverse sweep is one number, the adjoint of the output, got {seed!r:.60}")
-    return tape.adjoint() if seed is None else tape.adjoint(number(seed, "a seed"))
+    return tape.adjoint() if seed is None else tape.adjoint(seed=number(seed, "a seed"))
 
 
 class _Sketch:

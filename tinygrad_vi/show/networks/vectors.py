@@ -22,7 +22,7 @@ MOST_ROWS, MOST_COLUMNS = 4, 6  # of a matrix whose numbers are written
 
 
 def draw_vectors(
-    model: MLP | Layer | Neuron, x: Any, target: Any = None, *, loss: Loss | None = None, digits: int = 4
+    model: MLP | Layer | Neuron, x: Any, *, target: Any = None, loss: Loss | None = None, digits: int = 4
 ) -> Drawing:
     """Draw the graph x → a → z → y → L of one example, with a box for each vector and each matrix.
 

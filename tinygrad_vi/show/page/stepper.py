@@ -59,8 +59,8 @@ MOST_BYTES = 160_000  # of the still frames in a notebook
 
 def step_through(
     output: Value,
-    inputs: Iterable[Value] | None = None,
     *,
+    inputs: Iterable[Value] | None = None,
     digits: int = 4,
     language: str | None = None,
     max_nodes: int = 200,
@@ -85,7 +85,7 @@ def step_through(
     language = spoken(language)
     if whole_number(digits, "digits") > 17:
         raise ValueError(f"a float has at most 17 significant digits to show, got digits={digits}")
-    return Page(_Program(Tape(output, inputs), digits, max_nodes), language)
+    return Page(_Program(Tape(output, inputs=inputs), digits, max_nodes), language)
 
 
 class Page:

@@ -135,30 +135,30 @@ class Derivation:
         """The products of the last step, which add up to the total."""
         return [product for step in self.steps[-1:] for product in step.contributions]
 
-    def to_text(self, max_rows: int | None = None) -> str:
+    def to_text(self, *, max_rows: int | None = None) -> str:
         """For a terminal; of more than ``max_rows`` equations in a row those in the middle are left out."""
         return "\n".join(line for part in DerivationWriter(self, max_rows).parts() for line in part.text())
 
-    def to_latex(self, max_rows: int | None = None) -> str:
+    def to_latex(self, *, max_rows: int | None = None) -> str:
         r"""Sentences and displays for a paper; it needs the package amsmath.
 
         For labels in Vietnamese add ``\usepackage[T5]{fontenc}``, or use lualatex with the package fontspec.
         """
         return "\n".join(line for part in DerivationWriter(self, max_rows).parts() for line in part.latex(r"\[", r"\]"))
 
-    def to_markdown(self, max_rows: int | None = None) -> str:
+    def to_markdown(self, *, max_rows: int | None = None) -> str:
         """Sentences and formulas between dollars, as notebooks, GitHub and Pandoc read them."""
         return "\n".join(
             line for part in DerivationWriter(self, max_rows).parts() for line in part.latex("\n$$", "$$\n")
         )
 
     def __str__(self) -> str:
-        return printable(self.to_text(MAX_ROWS))
+        return printable(self.to_text(max_rows=MAX_ROWS))
 
     __repr__ = __str__
 
     def _repr_markdown_(self) -> str:
-        return self.to_markdown(MAX_ROWS)
+        return self.to_markdown(max_rows=MAX_ROWS)
 
     def _repr_latex_(self) -> str:
-        return self.to_latex(MAX_ROWS)
+        return self.to_latex(max_rows=MAX_ROWS)

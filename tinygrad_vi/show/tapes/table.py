@@ -24,7 +24,7 @@ class Table:
     headers: Sequence[Symbol]
     rows: Sequence[Sequence[Symbol]]
 
-    def to_text(self, max_rows: int | None = None) -> str:
+    def to_text(self, *, max_rows: int | None = None) -> str:
         """The table drawn with lines; beyond ``max_rows`` the rows in the middle are left out."""
         head = lines_of([[cell.text for cell in self.headers]])
         grid = filled([*head, *lines_of([[cell.text for cell in row] for row in self._shown(max_rows)])], len(head))
@@ -40,7 +40,7 @@ class Table:
         lines = [f"| {' | '.join(row)} |" for row in (head, *body)]
         return "\n".join([f"**{self.title}**", "", lines[0], f"|{'|'.join(rule)}|", *lines[1:]])
 
-    def to_html(self, max_rows: int | None = MAX_ROWS) -> str:
+    def to_html(self, *, max_rows: int | None = MAX_ROWS) -> str:
         """An HTML table with its title as the caption."""
         caption = f'<caption style="caption-side: top; text-align: left">{html.escape(self.title)}</caption>'
         head, *body = self._grid(lambda cell: html.escape(cell.text), self._shown(max_rows))
@@ -74,11 +74,11 @@ class Table:
 
     def printed(self, max_rows: int | None) -> str:
         """The text, in plain letters where the console has no others."""
-        text = self.to_text(max_rows)
+        text = self.to_text(max_rows=max_rows)
         if can_print(text):
             return text
         headers, *rows = ([Symbol(plain(cell.text)) for cell in row] for row in (self.headers, *self.rows))
-        return plain(replace(self, title=plain(self.title), headers=headers, rows=rows).to_text(max_rows))
+        return plain(replace(self, title=plain(self.title), headers=headers, rows=rows).to_text(max_rows=max_rows))
 
     def __str__(self) -> str:
         return self.printed(MAX_ROWS)

@@ -154,8 +154,8 @@ def _measure_cost(question: FunctionAtPoint, copies: int) -> Cost:
     seconds = race(
         {
             "": lambda: on_numbers(xs),
-            "forward differences": lambda: numerical_gradient(on_numbers, "forward", FORWARD_STEP)(xs),
-            "central differences": lambda: numerical_gradient(on_numbers, "central", CENTRAL_STEP)(xs),
+            "forward differences": lambda: numerical_gradient(on_numbers, method="forward", step=FORWARD_STEP)(xs),
+            "central differences": lambda: numerical_gradient(on_numbers, method="central", step=CENTRAL_STEP)(xs),
             "forward mode": swept_forward,
             "reverse mode": lambda: grad(question)(xs),
         }
@@ -169,7 +169,7 @@ def _count(question: FunctionAtPoint, xs: Sequence[float]) -> tuple[int, dict[st
     """The operations of one evaluation, and what each method takes in that unit."""
     inputs = list(map(Value, xs))
     with recording(True):
-        tape = Tape(question(inputs), inputs)
+        tape = Tape(question(inputs), inputs=inputs)
     operations = count_operations(tape.operations)
     unit = max(1, operations)  # a function without operations costs one evaluation too
     forward = sum(tape.tangent({x: 1.0}).multiplications for x in inputs)
@@ -190,7 +190,7 @@ def _evaluations(xs: Sequence[float], method: str) -> int:
         calls += 1
         return 0.0
 
-    numerical_gradient(f, method, step=1.0)(xs)
+    numerical_gradient(f, method=method, step=1.0)(xs)
     return calls
 
 

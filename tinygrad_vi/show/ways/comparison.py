@@ -72,7 +72,7 @@ class ThreeWays(Report):
             return Way(name, estimate, formulas.error(estimate), cost.counted[name], cost.measured[name], size, needs)
 
         inputs, y = question.record()
-        tape = Tape(y, inputs)
+        tape = Tape(y, inputs=inputs)
         size = count_operations(tape.operations)
         by_tangent, by_adjoint = tape.tangent({inputs[i]: 1.0})[y], tape.adjoint()[inputs[i]]
         self.rows = [
