@@ -38,10 +38,14 @@ def recorded_mean(
                 of_row = dict(zip(others, row, strict=True))
                 result = fn(*[of_row.get(i, x) for i, x in enumerate(arguments)])
                 found.append(flatten(result, "the result"))
-        columns = zip(*[numbers for numbers, _ in found], strict=True)
-        return found[0][1]([total(column) / len(found) for column in columns])
+        return found[0][1](_means([numbers for numbers, _ in found]))
 
     return mean
+
+
+def _means(found: Sequence[Sequence[Any]]) -> list[Any]:
+    """The mean over the examples of each result.  found: the results of each example."""
+    return [total(column) / len(found) for column in zip(*found, strict=True)]
 
 
 def recorded_answer(
@@ -67,8 +71,7 @@ def recorded_answer(
         return results
 
     def means(leaves: list[Any]) -> list[Any]:
-        columns = zip(*[of_example(i)(leaves) for i in rows], strict=True)
-        return [total(column) / len(rows) for column in columns]
+        return _means([of_example(i)(leaves) for i in rows])
 
     found: Any
     with differentiable():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -121,42 +121,25 @@ class Traces:
             )
         self._all_recorded_inside(recorded, found, parameters)
         traced_at = perf_counter()
-        numbers = vector(theta, len(parameters)).tolist()
-        labels = [p.label for p in parameters] if self.function.parameters is not None else []
-        shape = np.shape(found.nest([0.0] * len(found.outputs))) if parameters else (len(found.outputs),)
-        if parameters and (np.prod(shape, dtype=int) != len(found.outputs) or str(found.nest)[0] not in "x["):
-            raise TypeError(
-                f"a compiled function returns a number, or a list or an array of numbers; this result is nested like "
-                f"{found.nest!s:.60}: return a list, or take vmap(f) for the examples alone"
-            )
+        shape = self._shape_of(found, parameters)
         foldable = not tables and shape == () and not found.keeps
+        numbers = vector(theta, len(parameters)).tolist()
         folded = fold_loop(found.outputs[0], recorded, parameters, numbers) if foldable else None
         if folded is None:
-            form, results = from_record(
-                found.outputs,
-                {p: i for i, p in enumerate(parameters)},
-                {x: j for j, x in enumerate(inputs)},
-                recorded,
-            )
+            of_parameter, of_input = ({v: i for i, v in enumerate(leaves)} for leaves in (parameters, inputs))
+            form, results = from_record(found.outputs, of_parameter, of_input, recorded)
             program, data = Program(form, results, len(parameters), len(inputs)), None
-            sizes = [int(np.prod(table.numbers.shape[1:], dtype=int)) for table in tables]
-            names = self.function.names_for(tables)
-            if found.keeps:
-                names, sizes = [*names, "mask"], [*sizes, len(found.keeps)]
-            arguments = list(zip(_safe(names), sizes, strict=True))
+            arguments = self._arguments(tables, found)
         else:
             program, data = folded
             arguments = [("x", program.inputs)]
         seconds = {"trace": traced_at - start, "form": perf_counter() - traced_at}
-        known = {*parameters, *inputs}
-        leaves = {v: v.data for node in recorded for v in node.parents if not v.parents and v not in known}
-        leaves |= {v: v.data for v in found.outputs if not v.parents and v not in known}
-        leaves |= found.read
+        own = [] if self.function.parameters is None else parameters
         traced = Traced(
-            program, Names(labels, arguments), shape, len(recorded), data, seconds,
-            self.backend, self.threads, found.nest, record_of(found, parameters, recorded), Leaves(leaves), captured,
-            example(tables, 0, copy=True), found.keeps,
-            _around(found, recorded, [] if self.function.parameters is None else parameters),
+            program, Names([p.label for p in own], arguments), shape, len(recorded), data,
+            seconds, self.backend, self.threads, found.nest, record_of(found, parameters, recorded),
+            Leaves(_constants(found, recorded, {*parameters, *inputs})), captured, example(tables, 0, copy=True),
+            found.keeps, _around(found, recorded, own),
         )  # fmt: skip
         if tables and len(tables[0].numbers) == 1:
             traced.alone = [table.numbers.tobytes() for table in tables]
@@ -164,6 +147,27 @@ class Traces:
         self._trace_again(traced, theta, tables)
         seconds["second trace"] = perf_counter() - start
         return traced
+
+    @staticmethod
+    def _shape_of(found: Run, params: Sequence[Value]) -> tuple[int, ...]:
+        """The shape of the result; TypeError for a nest that has none, where it is differentiated."""
+        if not params:
+            return (len(found.outputs),)
+        shape: tuple[int, ...] = np.shape(found.nest([0.0] * len(found.outputs)))
+        if np.prod(shape, dtype=int) != len(found.outputs) or str(found.nest)[0] not in "x[":
+            raise TypeError(
+                f"a compiled function returns a number, or a list or an array of numbers; this result is nested like "
+                f"{found.nest!s:.60}: return a list, or take vmap(f) for the examples alone"
+            )
+        return shape
+
+    def _arguments(self, tables: list[Table], found: Run) -> list[tuple[str, int]]:
+        """The name of each argument in the program's text, and how many numbers it has."""
+        sizes = [int(np.prod(table.numbers.shape[1:], dtype=int)) for table in tables]
+        names = self.function.names_for(tables)
+        if found.keeps:
+            names, sizes = [*names, "mask"], [*sizes, len(found.keeps)]
+        return list(zip(_safe(names), sizes, strict=True))
 
     def _all_recorded_inside(self, recorded: Sequence[Value], found: Run, params: Sequence[Value]) -> None:
         """Refuse what was computed from the parameters before this run: its number is that of another point."""
@@ -235,6 +239,13 @@ class Traces:
             "all examples: give what differs as an argument, a column of the data; write where(c, x, y) for a choice, "
             "take(table, i) for a look-up; draw random numbers beforehand"
         )
+
+
+def _constants(found: Run, recorded: Sequence[Value], known: Set[Value]) -> dict[Value, float]:
+    """The leaves whose numbers became constants of the program, and those that the function read."""
+    leaves = {v: v.data for node in recorded for v in node.parents if not v.parents and v not in known}
+    leaves |= {v: v.data for v in found.outputs if not v.parents and v not in known}
+    return {**leaves, **found.read}
 
 
 def _around(found: Run, recorded: Sequence[Value], params: Sequence[Value]) -> list[Value]:

@@ -4,10 +4,8 @@ import math
 
 import pytest
 
-from tinygrad_vi import Value, losses, nn, ops, show, total
-from tinygrad_vi.show.training.deltas import NoSumError, Sums, deltas
-from tinygrad_vi.show.training.gradients import measure_gradients
-from tinygrad_vi.value import adjoints
+from tinygrad_vi import Value, losses, nn, ops, show
+from tinygrad_vi.show.training.gradients import NotCalledError, measure_gradients
 
 torch = pytest.importorskip("torch", reason="PyTorch is the judge of deltas: pip install torch")
 
@@ -77,32 +75,6 @@ class Shared(nn.MLP):
         return self.layers[2].outputs(h)
 
 
-class WithSum(nn.MLP):
-    """The sums are added up as micrograd does."""
-
-    def forward(self, x):
-        for layer in self.layers:
-            x = [n._activate(sum((w * v for w, v in zip(n.w, x, strict=True)), n.b)) for n in layer.neurons]
-        return x
-
-
-class WithTotal(nn.MLP):
-    def forward(self, x):
-        for layer in self.layers:
-            x = [n._activate(total([w * v for w, v in zip(n.w, x, strict=True)]) + n.b) for n in layer.neurons]
-        return x
-
-
-class Halved(nn.MLP):
-    """What goes into the activation is (w . x) / 2 + b: the sum is complete with its bias."""
-
-    def forward(self, x):
-        for layer in self.layers:
-            sums = [sum(w * v for w, v in zip(n.w, x, strict=True)) / 2.0 + n.b for n in layer.neurons]
-            x = [n._activate(a) for n, a in zip(layer.neurons, sums, strict=True)]
-        return x
-
-
 class Gated(nn.MLP):
     """A unit times its own sum: the sum is used twice."""
 
@@ -151,8 +123,6 @@ NETWORKS = {
     "1 - z": (lambda: nn.MLP(2, [3, 2], activation=lambda z: 1.0 - z, seed=1), chain(lambda z: 1 - z, linear)),
     "residual": (lambda: Residual(2, [3, 3, 2], activation="tanh", seed=2), residual),
     "a layer used three times": (lambda: Shared(2, [3, 3, 2], activation="tanh", seed=2), shared),
-    "sum(...)": (lambda: WithSum(2, [3, 2], activation="tanh", seed=4), chain(tanh, linear)),
-    "total(...) + b": (lambda: WithTotal(2, [3, 2], activation="sigmoid", seed=4), chain(sigmoid, linear)),
     "expanded": (lambda: nn.MLP(2, [3, 3, 2], "tanh", expand=True, seed=4), chain(tanh, tanh, linear)),
     "without biases": (lambda: nn.MLP(2, [3, 2], activation="tanh", bias=False, seed=5), chain(tanh, linear)),
     "gated": (lambda: Gated(2, [3, 2], activation="identity", seed=6), chain(lambda z: z * sigmoid(z), linear)),
@@ -199,23 +169,6 @@ def test_a_confident_softmax_is_healthy_when_it_is_wrong():
     assert found.remarks[0][0] == "healthy"
 
 
-def test_a_sum_over_two_and_a_bias_is_complete_with_the_bias():
-    model = Halved(2, [3, 2], activation="tanh", seed=4)
-    weights = tensors(model)
-    kept = [[], []]
-    for x, t in zip(X, T, strict=True):
-        h = torch.tensor(x, dtype=torch.float64)
-        for k, (W, b) in enumerate(weights):
-            a = (W @ h / 2 + b).requires_grad_()
-            a.retain_grad()
-            kept[k].append(a)
-            h = tanh(a) if k == 0 else a
-        cross_entropy(h, t).backward()
-    right = [float((g * g).mean().sqrt()) for g in (torch.cat([a.grad for a in layer]) for layer in kept)]
-    found = measure_gradients(model, lambda x, t: losses.cross_entropy(model(x), t), X, T)
-    assert found.signals == pytest.approx(right, rel=1e-10)
-
-
 def test_two_layers_of_the_same_values_are_told_apart_by_their_turn():
     rows = [[Value(0.5), Value(-1.0)], [Value(0.25), Value(2.0)]]
     net = nn.MLP.from_weights([rows, rows], [[0.1, 0.2], [0.3, -0.4]], activation="tanh")
@@ -239,13 +192,35 @@ def test_a_penalty_is_no_part_of_a_delta(penalty):
     assert found.signals == pytest.approx(judged(net, chain(tanh, linear), cross_entropy), rel=1e-10)
 
 
-def test_a_model_that_is_called_twice_has_twice_the_deltas():
+def test_a_layer_that_stands_in_the_model_twice_has_its_calls_in_turn():
+    net = nn.MLP(2, [2, 2, 2], activation=["tanh", "tanh", "identity"], seed=3)
+    net.layers[1] = net.layers[0]
+    found = measure_gradients(net, lambda x, t: losses.cross_entropy(net(x), t), X, T)
+    assert found.signals == pytest.approx(judged(net, chain(tanh, tanh, linear), cross_entropy), rel=1e-10)
+
+
+def test_a_model_that_is_called_twice_has_the_deltas_of_both_calls():
+    """A difference of two answers: the output's deltas are +s and -s, and their root mean square |s|."""
     net = nn.MLP(2, [3, 1], activation="tanh", seed=1)
-    loss = (net([Value(0.5), Value(1.0)]) - net([Value(-1.0), Value(0.25)])) ** 2
-    sums = Sums(net.layers, loss)
-    found = deltas(sums, adjoints(sums.order, {loss: 1.0}))
-    assert [len(layer) for layer in found] == [6, 2]
-    assert found[1] == pytest.approx([math.copysign(found[1][0], found[1][0]), -found[1][0]])
+    other = [Value(-1.0), Value(0.25)]
+    found = measure_gradients(net, lambda x, t: (net(x) - net(other)) ** 2, [[0.5, 1.0]], [0])
+    s = 2.0 * (net([0.5, 1.0]).data - net(other).data)
+    assert found.signals[1] == pytest.approx(abs(s), rel=1e-12)
+    W = [w.data for w in net.layers[1].neurons[0].w]
+    hidden = [[n(x).data for n in net.layers[0].neurons] for x in ([0.5, 1.0], other)]
+    by_hand = [s * w * (1.0 - h * h) for row in hidden for w, h in zip(W, row, strict=True)]
+    assert found.signals[0] == pytest.approx(math.hypot(*by_hand) / math.sqrt(6), rel=1e-12)
+
+
+def test_a_call_that_the_loss_does_not_use_does_not_count():
+    net = nn.MLP(2, [3, 1], activation="tanh", seed=1)
+
+    def loss(x, t):
+        net([Value(9.0), Value(9.0)])
+        return losses.mse(net(x), t)
+
+    found, right = (measure_gradients(net, f, X, T) for f in (loss, lambda x, t: losses.mse(net(x), t)))
+    assert found == right
 
 
 def test_measuring_changes_no_gradient():
@@ -287,17 +262,6 @@ def test_dead_and_saturated_units_of_a_lambda_are_found():
     assert words(flat) == ["saturated units in layer 1: 1 of 2"]
 
 
-def test_a_forward_that_uses_no_activation_is_not_judged_by_it():
-    class Plain(nn.MLP):
-        def forward(self, x):
-            for layer in self.layers:
-                x = [n._sum(n.w, x, n.b) for n in layer.neurons]
-            return x
-
-    plain = Plain.from_weights([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 1.0], [-1.0, 2.0]]], [[-99.0, 9.0], [0.0] * 2], "relu")
-    assert words(plain) == ["healthy"]
-
-
 def test_an_output_close_to_its_target_is_not_saturated():
     net = nn.MLP.from_weights([[[1.0, 0.0]]], activation="identity")
     found = measure_gradients(net, lambda x, t: (net(x) - t) ** 2, [[1.00001, 5.0]], [1.0])
@@ -313,13 +277,14 @@ def test_a_layer_that_the_loss_does_not_use_is_said_to_take_no_part():
     assert words(net) == ["layer 2 takes no part"]
 
 
-def test_weights_that_meet_in_no_sum_are_refused():
-    class Largest(nn.MLP):
-        def forward(self, x):
-            [neuron] = self.layers[0].neurons
-            u, v = [w * xi for w, xi in zip(neuron.w, x, strict=True)]
-            return ops.maximum(u, v)
+class ByHand(nn.MLP):
+    def forward(self, x):
+        for layer in self.layers:
+            x = [sum((w * v for w, v in zip(n.w, x, strict=True)), n.b) for n in layer.neurons]
+        return x
 
-    net = Largest(2, [1], seed=0)
-    with pytest.raises(NoSumError, match="a neuron of layer 1 has 2 weights that are used but never come together"):
-        show.gradient_sizes(net, lambda x, t: losses.mse(net(x), t), X, T)
+
+def test_weights_that_are_used_without_their_units_are_refused():
+    net = ByHand(2, [3, 2], seed=0)
+    with pytest.raises(NotCalledError, match=r"a unit of layer 1 without calling it, .* self.layers\[k\].outputs\(x\)"):
+        show.gradient_sizes(net, lambda x, t: losses.mse(net(x), [t, t]), X, T)

@@ -38,7 +38,7 @@ def draw_vectors(
     connections, ValueError for a model whose own ``forward`` does not call each layer once with the outputs of the
     layer before it, DomainError for a loss that is infinite or NaN.
 
-    >>> draw_vectors(Layer.from_weights([[1.0, 2.0]], [0.5], "tanh"), [1.0, 0.0], 1.0)
+    >>> draw_vectors(Layer.from_weights([[1.0, 2.0]], [0.5], "tanh"), [1.0, 0.0], target=1.0)
     <Drawing of a network of 1 layer, its vectors and matrices; .save("graph.svg") writes it>
     """
     layers = layers_of(model, "draw_vectors")

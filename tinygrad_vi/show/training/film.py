@@ -24,8 +24,7 @@ from tinygrad_vi.show.plot import (
     fewer_colors,
 )
 from tinygrad_vi.show.saving import form_of
-from tinygrad_vi.show.training.deltas import NoSumError
-from tinygrad_vi.show.training.gradients import LayerGradients, measure_gradients
+from tinygrad_vi.show.training.gradients import LayerGradients, NotCalledError, measure_gradients
 from tinygrad_vi.show.training.plots import numbers_of
 from tinygrad_vi.training.loop import progress_bar
 from tinygrad_vi.value import no_grad
@@ -288,7 +287,7 @@ class Film:
         every = math.ceil(len(self.X) / MEASURED)
         try:
             return measure_gradients(self.model, loss, self.X[::every], self.y[::every])
-        except NoSumError:  # the model uses its weights in a way of its own: show the length of the gradient
+        except NotCalledError:  # the model uses its weights in a way of its own: show the length of the gradient
             return None
 
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_vi.checks import counted
 from tinygrad_vi.derivatives import differentiable
 from tinygrad_vi.examples import check_examples, to_lists
-from tinygrad_vi.graph import not_finite
-from tinygrad_vi.nn.feedforward import MLP
+from tinygrad_vi.graph import not_finite, topological_order
+from tinygrad_vi.nn.feedforward import MLP, Layer
 from tinygrad_vi.nn.module import prediction
+from tinygrad_vi.show.networks.notes import NeuronNote, Notes, noted
 from tinygrad_vi.show.plot import BLUE, RED, Plot, new_axes
-from tinygrad_vi.show.training.deltas import Sums, deltas
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.value import Value, adjoints, recording
 
 #: gradients of one layer so many times smaller or larger than those of another vanish or explode
 FAR_APART = 1e3
+
+
+class NotCalledError(ValueError):
+    """The weights of a unit are used without the unit, so that nobody knows its sum."""
 
 
 # --- The size of the gradient by layer --------------------------------------------------------------------------------
@@ -31,16 +35,16 @@ def gradient_sizes(model: MLP, loss: Callable[[Any, Any], Value], X: Sequence[An
 
     Bars: the root mean square of the gradient over the weights of a layer, what an optimiser gets.  Dots: that of the
     error signal delta, the derivative by a unit's sum of weights times inputs, over units and examples: what flows from
-    layer to layer.  The sum is found in the record of the loss, whatever its activation is made of.  In words, in
-    ``summary`` and under the bars: vanishing or exploding when delta differs by more than a factor of 1000 between the
-    first and the last layer, dead units when an activation lets nothing through for any example, saturated ones when
-    its slope is below 0.001 for all of them, and a layer that takes no part in the loss.
+    layer to layer.  The sums are those of the model's own forward pass.  In words, in ``summary`` and under the bars:
+    vanishing or exploding when delta differs by more than a factor of 1000 between the first and the last layer, dead
+    units when an activation lets nothing through for any example, saturated ones when its slope is below 0.001 for all
+    of them, and a layer that takes no part in the loss.
 
     loss: ``loss(x, t)`` of one example, as for `fit`; it calls the model.  Gradients are left as they were, and no
     unit is dropped.
 
-    Raises TypeError for a model without layers, NoSumError (a ValueError) for one whose weights meet in no sum,
-    DomainError for a loss that is infinite or NaN.
+    Raises TypeError for a model without layers, NotCalledError (a ValueError) for one that uses the weights of a layer
+    and does not call it, DomainError for a loss that is infinite or NaN.
     """
     if not isinstance(model, MLP):
         raise TypeError(
@@ -85,24 +89,56 @@ def measure_gradients(
     signals: list[list[float]] = [[] for _ in model.layers]
     for row, t in zip(X, y, strict=True):
         with recording(True), differentiable(), prediction():  # a diagnosis that is the same each time: no dropout
-            error = loss([Value(v) for v in (row if isinstance(row, (list, tuple)) else [row])], t)
+            error, notes = noted(loss, [Value(v) for v in (row if isinstance(row, (list, tuple)) else [row])], t)
         if not isinstance(error, Value):
             raise TypeError(f"loss(x, t) must be one Value made of the model's output, got {error!r:.60}")
         if not math.isfinite(error.data):
             raise not_finite(error)
-        sums = Sums(model.layers, error)
-        adjoint = adjoints(sums.order, {error: 1.0})
+        order = topological_order([error])
+        adjoint = adjoints(order, {error: 1.0})
         for p in model.parameters():
             gradient[p] = gradient.get(p, 0.0) + adjoint.get(p, 0.0)
-        for k, found in enumerate(deltas(sums, adjoint)):
-            signals[k] += found
-            for j, ends in sums.ends[k].items():
-                found_slopes = [sums.slope(model.layers[k].neurons[j], end) for end in ends]
-                slopes[k][j] = max(slopes[k].get(j, 0.0), *found_slopes)
+        on_record = {v for node in order for v in (node, *node.parents)}
+        for k, calls in enumerate(calls_by_layer(model.layers, notes, on_record)):
+            for j, call in calls:
+                signals[k].append(float(adjoint.get(call.total, 0.0)))
+                slopes[k][j] = max(slopes[k].get(j, 0.0), slope_of(call))
     sizes = [root_mean_square([gradient[v] / len(X) for v in layer.parameters()]) for layer in model.layers]
     names = [f"layer {k}\n{layer.activation}" for k, layer in enumerate(model.layers, start=1)]
     remarks = _remarks(model, signals, slopes, len(X))
     return LayerGradients(names, sizes, list(map(root_mean_square, signals)), remarks)
+
+
+def calls_by_layer(
+    layers: Sequence[Layer], notes: Notes, on_record: Set[Value]
+) -> Iterator[list[tuple[int, NeuronNote]]]:
+    """For each layer the calls of its units that the loss depends on, each with the number of the unit.
+
+    A layer that stands in the model several times has its calls in turn.
+
+    Raises NotCalledError where the weights of a unit are used that is not called.
+    """
+    for k, layer in enumerate(layers):
+        places = [i for i, other in enumerate(layers) if other is layer]
+        found = []
+        for j, neuron in enumerate(layer.neurons):
+            calls = notes.neurons[id(neuron)]
+            if not calls and not on_record.isdisjoint(neuron.parameters()):
+                raise NotCalledError(
+                    f"the loss uses the weights of a unit of layer {k + 1} without calling it, so it has no error "
+                    "signal to show: let the forward pass call the layer, self.layers[k].outputs(x)"
+                )
+            mine = calls[places.index(k) :: len(places)]
+            found += [(j, call) for call in mine if call.total in on_record]
+        yield found
+
+
+def slope_of(call: NeuronNote) -> float:
+    """|dh/da| of the activation in one call of a unit."""
+    a, h = call.total, call.output
+    if not isinstance(h, Value):
+        return 0.0
+    return abs(float(adjoints(topological_order([h], [a]), {h: 1.0}).get(a, 0.0)))
 
 
 def root_mean_square(xs: Sequence[float]) -> float:

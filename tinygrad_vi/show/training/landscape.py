@@ -135,28 +135,35 @@ def loss_landscape(
     here = mean_loss(center)  # an error at the present parameters is the caller's
     losses = np.array([[mean_loss.or_nan(center + i * plane[0] + j * plane[1]) for i in a] for j in b])
     walked = np.zeros((1, 2)) if projected is None else projected
+    heights = [mean_loss.or_nan(center + p @ plane) for p in walked] if surface else None
     origin = np.zeros(2)
     if names is None:  # the parameters themselves are read off the axes
         origin = center
         names = [p.label or f"parameter {k + 1}" for k, p in enumerate(mean_loss.parameters)]
-    figure = new_figure(6.2, 5.4)
-    sides = [a + origin[0], b + origin[1]]
-    if surface:
-        heights = [mean_loss.or_nan(center + p @ plane) for p in walked]
-        axis = _draw_surface(figure, sides, losses, walked + origin, heights)
-    else:
-        axis = styled(figure.subplots())
-        shade = draw_contours(axis, sides, losses)
-        figure.colorbar(shade, ax=axis, label="mean loss", format=lambda x, _: write_number(x, 2))
-        draw_path(axis, walked + origin)
-    axis.set_xlabel(names[0], parse_math=False)
-    axis.set_ylabel(names[1], parse_math=False)
-    axis.set_title(f"mean loss: {write_number(here, 4)} at the present parameters")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, frameon=False, fontsize=SMALL)
+    figure = _figure_of([a + origin[0], b + origin[1]], losses, walked + origin, heights, names)
+    figure.axes[0].set_title(f"mean loss: {write_number(here, 4)} at the present parameters")
     plot = Landscape(figure, f"the mean loss over a plane of {counted(len(center), 'parameter')}")
     plot.center, plot.directions, plot.a, plot.b, plot.losses = center, plane, a, b, losses
     plot.path, plot.explained = projected, explained
     return plot
+
+
+def _figure_of(
+    sides: Sequence[Array], losses: Array, walked: Array, heights: Sequence[float] | None, names: Sequence[str]
+) -> Figure:
+    """Contours with the path on them or, where the heights of the path are given, a surface."""
+    figure = new_figure(6.2, 5.4)
+    if heights is not None:
+        axis = _draw_surface(figure, sides, losses, walked, heights)
+    else:
+        axis = styled(figure.subplots())
+        shade = draw_contours(axis, sides, losses)
+        figure.colorbar(shade, ax=axis, label="mean loss", format=lambda x, _: write_number(x, 2))
+        draw_path(axis, walked)
+    axis.set_xlabel(names[0], parse_math=False)
+    axis.set_ylabel(names[1], parse_math=False)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, frameon=False, fontsize=SMALL)
+    return figure
 
 
 def _points(path: Any, P: int) -> Array:
