@@ -9,15 +9,20 @@ from numbers import Real
 from typing import Any
 
 from tinygrad_vi.checks import ONE_EXAMPLE, ShapeError
-from tinygrad_vi.compiler.compiled import compile
+from tinygrad_vi.compiler.compiled import Compiled, compile
 from tinygrad_vi.compiler.watched import Captured
 from tinygrad_vi.examples import as_values, check_examples, numbers_only, rows_of, to_lists
 from tinygrad_vi.nn.module import Module, numbers_in, prediction
+from tinygrad_vi.once import once
 from tinygrad_vi.trees import flatten
 from tinygrad_vi.value import no_grad
 
 #: from this number of examples on a model is compiled: measured, it pays from 20 to 100, for small and large networks
 MANY = 100
+
+#: of so many models, those that were asked last, the programs are kept, and with them the models
+KEPT = 4
+_kept: tuple[Program, ...] = ()
 
 
 def predict(model: Module, X: Any) -> Any:
@@ -59,15 +64,58 @@ def answers(model: Callable[[Any], Any], examples: Sequence[Any]) -> list[Any]:
             return [numbers_in(model(x)) for x in examples]
         if len(examples) < MANY or find_spec("numpy") is None:
             return [numbers_in(model(as_values(x))) for x in examples]
-        captured = Captured(model, parameters := model.parameters())
+        program = program_of(model)
         first = numbers_in(model(as_values(examples[0])))
-        if captured.complete and captured.look_again():  # it does not count, draw, or keep a state from call to call
+        if program.captured.complete and program.captured.look_again():  # the call has counted, drawn and kept nothing
             with suppress(Exception):  # it need not compile: then the loop below answers, and raises its errors
-                step = compile(lambda x: model(x), parameters, backend="numpy")
-                found = step.each(step.theta, examples)
-                _, nest = flatten(first)
-                return [nest(row) for row in found.reshape(len(examples), -1).tolist()]
+                found = program.step.each(program.step.theta, examples).reshape(len(examples), -1).tolist()
+                numbers, nest = flatten(first)
+                if _close(found[0], numbers):  # else it reads what nobody can watch, a file, and that has changed
+                    return [nest(row) for row in found]
+                forget(model)
         return [first] + [numbers_in(model(as_values(x))) for x in examples[1:]]
+
+
+class Program:
+    """A model that is compiled, and what it reads besides its inputs: where that has changed, it is compiled anew."""
+
+    def __init__(self, model: Module) -> None:
+        self.model = model
+        self.captured = Captured(model, model.parameters())
+
+    @once
+    def step(self) -> Compiled:
+        """The compiled model."""
+        model = self.model
+        return compile(lambda x: model(x), model.parameters(), backend="numpy")
+
+    def holds(self) -> bool:
+        """Whether the model has the very parameters that it had, and reads what it read."""
+        now = self.model.parameters()
+        return self.captured.parameters == frozenset(now) and self.captured.same()
+
+
+def program_of(model: Module) -> Program:
+    """The program that is kept of a model as it is, or a new one."""
+    global _kept
+    known = next((program for program in _kept if program.model is model), None)
+    if known is None or not known.holds():
+        known = Program(model)
+    forget(model)
+    _kept = (known, *_kept[: KEPT - 1])
+    return known
+
+
+def forget(model: Module) -> None:
+    """Keep no program of a model."""
+    global _kept  # it is assigned at once: other threads see the old tuple or the new one
+    _kept = tuple(program for program in _kept if program.model is not model)
+
+
+def _close(some: Sequence[float], others: Sequence[float]) -> bool:
+    """Whether two answers are the same but for rounding."""
+    bound = 1e-9 * max(map(abs, others), default=0.0)
+    return len(some) == len(others) and all(abs(x - y) <= bound for x, y in zip(some, others, strict=True))
 
 
 def _no_values(x: Any) -> None:

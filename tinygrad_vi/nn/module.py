@@ -88,7 +88,8 @@ class Module:
         For one example alone the answer alone is returned.  One example is a number; for modules with a fixed number of
         inputs (`Neuron`, `Layer`, `MLP`, cells) also a flat list or array, unless this number is 1.
         For 100 examples and more the model is compiled, if it can be and keeps no state from call to call: the answers
-        then agree to a few units in the last place of the largest number on the way.
+        then agree to a few units in the last place of the largest number on the way.  The programs of the models asked
+        last are kept, and made anew when a model, or anything that it reads, has changed.
 
         Raises ShapeError for no examples or a wrong number of inputs, TypeError for what is no number (a Value is none
         here), ValueError for an infinity or NaN.
