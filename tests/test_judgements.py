@@ -476,7 +476,9 @@ def test_where_of_nan_is_nan_as_every_operation_of_the_table():
 def test_a_bound_of_infinity_is_half_the_squared_error_and_said_to_be(loss, bound):
     with pytest.raises(ValueError, match=r"with no bound it is half the squared error, 0\.5 \* mse\(\.\.\.\)"):
         loss([1.0, 3.0], [0.0, 0.0], **{bound: math.inf})
-    assert loss([1.0, 3.0], [0.0, 0.0], 1e6) == pytest.approx(0.5 * losses.mse([1.0, 3.0], [0.0, 0.0]), rel=1e-9)
+    assert loss([1.0, 3.0], [0.0, 0.0], **{bound: 1e6}) == pytest.approx(
+        0.5 * losses.mse([1.0, 3.0], [0.0, 0.0]), rel=1e-9
+    )
     for bad in (0.0, -1.0, math.nan, -math.inf):
         with pytest.raises(ValueError, match="> 0"):
             loss(1.0, 0.0, bad)
