@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Iterable, Mapping, Set
 from numbers import Real
-from typing import Any
+from typing import Any, TypeAlias
 
 
 class DomainError(ArithmeticError, ValueError):
@@ -16,6 +16,12 @@ class DomainError(ArithmeticError, ValueError):
 class ShapeError(ValueError):
     """Lists whose lengths should agree do not."""
 
+
+#: A float, a Value, or a formula that stands for one while a function is compiled.  To a type checker it is Any: Values
+#: give Values, and a union would ask everybody who writes ``loss.backward()`` whether the loss is a float.
+Number: TypeAlias = Any
+#: a Number, or a list or an array of them, nested as it may be
+Numbers: TypeAlias = Any
 
 #: advice: a list of numbers is read as several examples of one number each
 ONE_EXAMPLE = "data hold an entry for each example, so one example alone is written [x]"

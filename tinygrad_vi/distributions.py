@@ -7,9 +7,8 @@ Each takes one number x and the parameters, floats or Values, and gives log p(x)
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from tinygrad_vi.checks import DomainError, number
+from tinygrad_vi.checks import DomainError, Number, number
 from tinygrad_vi.floats import LOG_TWO_PI
 from tinygrad_vi.functions import checked, lgamma, log_sigmoid
 from tinygrad_vi.ops import abs_, log, log1p, minimum, round_, softplus
@@ -31,7 +30,7 @@ def __dir__() -> list[str]:
     return [*__all__]
 
 
-def normal(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
+def normal(x: Number, loc: Number = 0.0, scale: Number = 1.0) -> Number:
     """-((x - loc)/scale)**2 / 2 - log(scale) - log(2*pi)/2.  Raises DomainError unless scale > 0.
 
     >>> round(normal(1.0, 1.0, 2.0), 9)
@@ -42,7 +41,7 @@ def normal(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     return -0.5 * (z * z) - log(scale) - 0.5 * LOG_TWO_PI
 
 
-def laplace(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
+def laplace(x: Number, loc: Number = 0.0, scale: Number = 1.0) -> Number:
     """-|x - loc|/scale - log(2*scale).  Raises DomainError unless scale > 0.
 
     >>> round(laplace(1.0), 9)
@@ -52,7 +51,7 @@ def laplace(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     return -abs_(x - loc) / scale - log(2.0 * scale)
 
 
-def logistic(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
+def logistic(x: Number, loc: Number = 0.0, scale: Number = 1.0) -> Number:
     """log(sigmoid(z)) + log(sigmoid(-z)) - log(scale), z = (x - loc)/scale.  Raises DomainError unless scale > 0.
 
     >>> round(logistic(0.0), 9)
@@ -63,7 +62,7 @@ def logistic(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     return log_sigmoid(z) + log_sigmoid(-z) - log(scale)
 
 
-def student_t(x: Any, df: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
+def student_t(x: Number, df: Number, loc: Number = 0.0, scale: Number = 1.0) -> Number:
     """lgamma((df + 1)/2) - lgamma(df/2) - log(df*pi*scale**2)/2 - (df + 1)/2 * log(1 + z*z/df), z = (x - loc)/scale.
 
     Raises DomainError unless df > 0 and scale > 0.
@@ -78,7 +77,7 @@ def student_t(x: Any, df: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     return lgamma(half) - lgamma(0.5 * df) - spread - half * log1p(z * z / df)
 
 
-def exponential(x: Any, rate: Any = 1.0) -> Any:
+def exponential(x: Number, rate: Number = 1.0) -> Number:
     """log(rate) - rate*x, for x >= 0.  Raises DomainError unless rate > 0 and x >= 0.
 
     >>> round(exponential(3.0, 2.0), 9)
@@ -88,7 +87,7 @@ def exponential(x: Any, rate: Any = 1.0) -> Any:
     return log(rate) - rate * _in_support(x, lambda x: x >= 0.0, lambda: x, "exponential takes x >= 0")
 
 
-def gamma(x: Any, concentration: Any, rate: Any = 1.0) -> Any:
+def gamma(x: Number, concentration: Number, rate: Number = 1.0) -> Number:
     """a*log(b) + (a - 1)*log(x) - b*x - lgamma(a), a the concentration and b the rate.
 
     Raises DomainError unless x > 0, a > 0 and b > 0.
@@ -101,7 +100,7 @@ def gamma(x: Any, concentration: Any, rate: Any = 1.0) -> Any:
     return a * log(b) + (a - 1.0) * log(x) - b * x - lgamma(a)
 
 
-def beta(x: Any, a: Any, b: Any) -> Any:
+def beta(x: Number, a: Number, b: Number) -> Number:
     """(a - 1)*log(x) + (b - 1)*log(1 - x) + lgamma(a + b) - lgamma(a) - lgamma(b).
 
     Raises DomainError unless 0 < x < 1, a > 0 and b > 0.
@@ -113,7 +112,7 @@ def beta(x: Any, a: Any, b: Any) -> Any:
     return (a - 1.0) * log(x) + (b - 1.0) * log1p(-x) + lgamma(a + b) - lgamma(a) - lgamma(b)
 
 
-def bernoulli(x: Any, logits: Any) -> Any:
+def bernoulli(x: Number, logits: Number) -> Number:
     """x*log(p) + (1 - x)*log(1 - p) with p = sigmoid(logits), of any size, for x = 0 or 1: x*logits - softplus(logits).
 
     Raises DomainError unless x is 0 or 1.
@@ -125,7 +124,7 @@ def bernoulli(x: Any, logits: Any) -> Any:
     return -(x * softplus(-logits) + (1.0 - x) * softplus(logits))
 
 
-def poisson(x: Any, rate: Any) -> Any:
+def poisson(x: Number, rate: Number) -> Number:
     """x*log(rate) - rate - log(x!), for x = 0, 1, 2, ...  Raises DomainError unless rate > 0 and x is such a number.
 
     >>> round(poisson(2.0, 3.0), 9)
@@ -141,7 +140,7 @@ def poisson(x: Any, rate: Any) -> Any:
     return x * log(rate) - rate - lgamma(x + 1.0)
 
 
-def _above_0(density: str, **named: Any) -> None:
+def _above_0(density: str, **named: Number) -> None:
     """Raise DomainError for a parameter not above 0.  A compiled function fails in a logarithm, and then runs this."""
     for name, x in named.items():
         found = number(getattr(x, "data", x), "a density")
@@ -149,11 +148,11 @@ def _above_0(density: str, **named: Any) -> None:
             raise DomainError(f"{density} needs {name} > 0, got {name} = {found!r}{_node(x)}")
 
 
-def _node(x: Any) -> str:
+def _node(x: Number) -> str:
     return f" (node {x.label!r})" if getattr(x, "label", "") else ""
 
 
-def _in_support(x: Any, holds: Callable[[float], bool], margin: Callable[[], Any], wanted: str) -> Any:
+def _in_support(x: Number, holds: Callable[[float], bool], margin: Callable[[], Number], wanted: str) -> Number:
     """x, checked.  margin: at least 0 exactly where ``holds`` is true, for the check of a compiled function."""
     found = number(getattr(x, "data", x), "a density")
     if not holds(found):

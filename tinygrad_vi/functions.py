@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence, Set
-from typing import Any
 
 from tinygrad_vi import floats, modes
-from tinygrad_vi.checks import DomainError, ShapeError, entries, number
+from tinygrad_vi.checks import DomainError, Number, Numbers, ShapeError, entries, number
 from tinygrad_vi.conditions import CHECKED
 from tinygrad_vi.ops import (
     _elu,
@@ -61,7 +60,7 @@ def __dir__() -> list[str]:
     return [*__all__]
 
 
-def leaky_relu(x: Any, slope: float = 0.01) -> Any:
+def leaky_relu(x: Number, slope: float = 0.01) -> Number:
     """x for x > 0, slope*x elsewhere (derivative 1 or slope; slope at 0).
 
     >>> leaky_relu(-3.0), leaky_relu(-3.0, slope=0.5), leaky_relu(2.0)
@@ -70,7 +69,7 @@ def leaky_relu(x: Any, slope: float = 0.01) -> Any:
     return apply(_leaky_relu(number(slope, "leaky_relu")), x)
 
 
-def elu(x: Any, alpha: float = 1.0) -> Any:
+def elu(x: Number, alpha: float = 1.0) -> Number:
     """x for x > 0, alpha*(e**x - 1) elsewhere (derivative 1 or alpha*e**x; alpha at 0).
 
     >>> round(elu(-1.0), 6), elu(2.0)
@@ -82,7 +81,7 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
 # --- Made of rows -----------------------------------------------------------------------------------------------------
 
 
-def log_sigmoid(x: Any) -> Any:
+def log_sigmoid(x: Number) -> Number:
     """log(sigmoid(x)) = -softplus(-x), exact in both tails.  Derivative sigmoid(-x).
 
     >>> log_sigmoid(40.0), log_sigmoid(-1000.0)
@@ -91,7 +90,7 @@ def log_sigmoid(x: Any) -> Any:
     return -softplus(-x)
 
 
-def xlogy(x: Any, y: Any) -> Any:
+def xlogy(x: Number, y: Number) -> Number:
     """x * log(y), and 0 where both are 0.  Partials log(y), x/y; both 0 where x and y are 0.
 
     Raises DomainError unless y > 0, or x = y = 0.
@@ -102,7 +101,7 @@ def xlogy(x: Any, y: Any) -> Any:
     return x * log(where(abs_(x) + abs_(y), y, 1.0))
 
 
-def exprel(x: Any) -> Any:
+def exprel(x: Number) -> Number:
     """(e**x - 1) / x, and 1 at x = 0: what is left of e**x - 1 when x is small.  Derivative (e**x - exprel(x)) / x.
 
     Between -1 and 1 the power series x**k / (k + 1)!, so that no derivative cancels.
@@ -118,7 +117,7 @@ def exprel(x: Any) -> Any:
     return where(outside, expm1(large) / large, series)
 
 
-def selu(x: Any) -> Any:
+def selu(x: Number) -> Number:
     """s * elu(x, a) with s = 1.0507..., a = 1.6733...: layers keep mean 0 and variance 1 (Klambauer et al., 2017).
 
     >>> round(selu(1.0), 6), round(selu(-1.0), 6)
@@ -127,7 +126,7 @@ def selu(x: Any) -> Any:
     return 1.0507009873554804934193349852946 * elu(x, 1.6732632423543772848170429916717)
 
 
-def mish(x: Any) -> Any:
+def mish(x: Number) -> Number:
     """x * tanh(softplus(x)) (Misra, 2019).
 
     >>> round(mish(1.0), 6), mish(-math.inf)
@@ -136,7 +135,7 @@ def mish(x: Any) -> Any:
     return maximum(x, -1000.0) * tanh(softplus(x))  # where the second factor is 0, the first need not be infinite
 
 
-def hard_tanh(x: Any, low: float = -1.0, high: float = 1.0) -> Any:
+def hard_tanh(x: Number, low: float = -1.0, high: float = 1.0) -> Number:
     """x between low and high, low below and high above.  Derivative 1 or 0; 1/2 at low and high, as of `maximum`.
 
     >>> hard_tanh(-3.0), hard_tanh(0.5), hard_tanh(3.0)
@@ -145,7 +144,7 @@ def hard_tanh(x: Any, low: float = -1.0, high: float = 1.0) -> Any:
     return minimum(maximum(x, low), high)
 
 
-def ndtr(x: Any) -> Any:
+def ndtr(x: Number) -> Number:
     """P(N <= x) for a standard normal N, with all digits in the left tail.  Derivative exp(-x*x/2)/sqrt(2*pi).
 
     >>> ndtr(0.0), ndtr(-37.0)
@@ -157,7 +156,7 @@ def ndtr(x: Any) -> Any:
     return where(right, 0.5 * erfc(-near * floats.SQRT_HALF), gelu(far) / far)
 
 
-def log_ndtr(x: Any) -> Any:
+def log_ndtr(x: Number) -> Number:
     """log(P(N <= x)) for a standard normal N, where the probability itself is 0 or 1 in floats, too.
 
     Below -10 by the asymptotic series (Abramowitz and Stegun 26.2.12).  Derivative the inverse Mills ratio.
@@ -183,7 +182,7 @@ SHIFT = 10
 EXPREL_TERMS = 25
 
 
-def lgamma(x: Any) -> Any:
+def lgamma(x: Number) -> Number:
     """log(gamma(x)) for x > 0, to about 1e-14 of the larger of 1 and itself.  Derivative digamma(x).
 
     Stirling's series from 10 on (DLMF 5.11.1); below, gamma(x) = gamma(x + 10) / (x*(x + 1)*...*(x + 9)).
@@ -206,7 +205,7 @@ def lgamma(x: Any) -> Any:
     return (y - 0.5) * log(y) - y + (0.5 * floats.LOG_TWO_PI + series * r) - below
 
 
-def digamma(x: Any) -> Any:
+def digamma(x: Number) -> Number:
     """The derivative of `lgamma`, for x > 0, to about 1e-15 of the larger of 1 and itself.
 
     The series of DLMF 5.11.2 from 10 on; below, digamma(x) = digamma(x + 10) - 1/x - 1/(x + 1) - ... - 1/(x + 9).  Its
@@ -228,7 +227,7 @@ def digamma(x: Any) -> Any:
     return log(y) - 0.5 * r - series * (r * r) - below
 
 
-def _above_0(x: Any, name: str, reflected: str) -> None:
+def _above_0(x: Number, name: str, reflected: str) -> None:
     """Raise DomainError for a number not above 0.  A compiled function fails in a logarithm, and then runs this."""
     if hasattr(x, "record") and not hasattr(x, "data"):  # a formula has no number
         return
@@ -239,7 +238,7 @@ def _above_0(x: Any, name: str, reflected: str) -> None:
         raise DomainError(f"{name}(x) needs x > 0, got x = {found!r}{label}{advice}")
 
 
-def _shifted(x: Any) -> tuple[Any, Any]:
+def _shifted(x: Number) -> tuple[Number, Number]:
     """The point at which the series is summed, x or x + 10; and x in the second case, 1 in the first."""
     below = float(SHIFT) - x
     return where(below, x + float(SHIFT), x), where(below, x, 1.0)
@@ -248,7 +247,7 @@ def _shifted(x: Any) -> tuple[Any, Any]:
 # --- Functions of lists -----------------------------------------------------------------------------------------------
 
 
-def total(xs: Iterable[Any]) -> Any:
+def total(xs: Iterable[Number]) -> Number:
     """The sum of a list as one node; the sum of no terms is 0.
 
     >>> total([1.0, 2.0, 4.0])
@@ -257,7 +256,7 @@ def total(xs: Iterable[Any]) -> Any:
     return total_row(*(xs if isinstance(xs, Set) else entries(xs, "total")))
 
 
-def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
+def dot(w: Iterable[Number], x: Iterable[Number], b: Number = 0.0) -> Number:
     """w[0]*x[0] + w[1]*x[1] + ... + b as one node: a neuron before its activation.
 
     Raises ShapeError when w and x differ in length.
@@ -271,7 +270,7 @@ def dot(w: Iterable[Any], x: Iterable[Any], b: Any = 0.0) -> Any:
     return apply(dot_row.operation, *w, *x, b)
 
 
-def logsumexp(xs: Iterable[Any]) -> Any:
+def logsumexp(xs: Iterable[Number]) -> Number:
     """log(e**x[0] + e**x[1] + ...) without overflow.  Its gradient is softmax(xs).
 
     Raises ShapeError for an empty list.
@@ -285,7 +284,7 @@ def logsumexp(xs: Iterable[Any]) -> Any:
     return _logsumexp_row(*xs)
 
 
-def softmax(xs: Iterable[Any]) -> list[Any]:
+def softmax(xs: Iterable[Number]) -> list[Number]:
     """e**x[i] / (e**x[0] + e**x[1] + ...) for each i: positive, with the sum 1, unchanged when all x move together.
 
     Raises ShapeError for an empty list.
@@ -297,7 +296,7 @@ def softmax(xs: Iterable[Any]) -> list[Any]:
     return list(_softmax(logsumexp(xs), xs))
 
 
-def log_softmax(xs: Iterable[Any]) -> list[Any]:
+def log_softmax(xs: Iterable[Number]) -> list[Number]:
     """log(softmax(xs)): entry i is -logsumexp of all differences x[j] - x[i].
 
     Exact where softmax rounds to 0 or 1, its derivatives too, by x[j] ``[i = j] - softmax(xs)[j]``; that takes a number
@@ -314,7 +313,7 @@ def log_softmax(xs: Iterable[Any]) -> list[Any]:
     return [-logsumexp([other - x if j != i else 0.0 for j, other in enumerate(xs)]) for i, x in enumerate(xs)]
 
 
-def logaddexp(x: Any, y: Any) -> Any:
+def logaddexp(x: Number, y: Number) -> Number:
     """log(e**x + e**y), of any size: `logsumexp` of two.  Partials e**x / (e**x + e**y) and e**y / (e**x + e**y).
 
     >>> logaddexp(1000.0, 1000.0)
@@ -323,7 +322,7 @@ def logaddexp(x: Any, y: Any) -> Any:
     return _logsumexp_row(x, y)
 
 
-def norm(xs: Iterable[Any]) -> Any:
+def norm(xs: Iterable[Number]) -> Number:
     """The Euclidean length sqrt(x[0]**2 + x[1]**2 + ...), of any size.  Partials x[i] / norm(xs).
 
     Raises ShapeError for an empty list, and DomainError where all x are Values of 0: there it has no derivative.
@@ -341,19 +340,19 @@ def norm(xs: Iterable[Any]) -> Any:
     return scale * sqrt(total([(x / scale) ** 2.0 for x in xs]))
 
 
-def prod(xs: Iterable[Any]) -> Any:
+def prod(xs: Iterable[Number]) -> Number:
     """x[0] * x[1] * ...; the product of no factors is 1.  The partial by each is the product of the others.
 
     >>> prod([2.0, 3.0, 4.0])
     24.0
     """
-    result: Any = 1.0
+    result: Number = 1.0
     for i, x in enumerate(entries(xs, "prod")):
         result = result * x if i else x
     return result
 
 
-def take(table: Sequence[Any], index: Any) -> Any:
+def take(table: Sequence[Numbers], index: Number) -> Numbers:
     """table[index], where the index may be a Value: the sum of table[k] * [index = k], with [index = k] 1 or 0.
 
     Rows are taken entry by entry.  The derivative by the entry taken is 1, by the others and by the index 0.
@@ -372,7 +371,7 @@ def take(table: Sequence[Any], index: Any) -> Any:
     return _chosen(table, chosen)
 
 
-def _chosen(table: Sequence[Any], chosen: Sequence[Any]) -> Any:
+def _chosen(table: Sequence[Numbers], chosen: Sequence[Number]) -> Numbers:
     if isinstance(table[0], (list, tuple)):
         return [_chosen(column, chosen) for column in zip(*table, strict=True)]
     ones = [1.0] * len(chosen)
@@ -383,15 +382,15 @@ def _chosen(table: Sequence[Any], chosen: Sequence[Any]) -> Any:
     return checked(found, lambda: dot(chosen, ones, -1.0))
 
 
-def _is_leaf(x: Any) -> bool:
+def _is_leaf(x: Number) -> bool:
     """Whether x is a finite number that no operation gave."""
-    return getattr(x, "op", None) is None and math.isfinite(getattr(x, "data", x))
+    return getattr(x, "op", None) is None and math.isfinite(x.data if hasattr(x, "data") else x)
 
 
 # --- Checks of numbers that come later --------------------------------------------------------------------------------
 
 
-def checked(x: Any, ok: Callable[[], Any]) -> Any:
+def checked(x: Number, ok: Callable[[], Number]) -> Number:
     """x as it is.  A compiled function raises an error for every example for which ``ok()`` is below 0 or NaN.
 
     Scalar code has checked its number already.  A compiled function gets other numbers: so ``ok()`` becomes an output

@@ -19,12 +19,12 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 from tinygrad_vi import functions
-from tinygrad_vi.checks import DomainError, ShapeError, number, plain
+from tinygrad_vi.checks import DomainError, Number, Numbers, ShapeError, number, plain
 from tinygrad_vi.functions import checked, logsumexp, take, total
 from tinygrad_vi.functions import softmax as softmax
 from tinygrad_vi.ops import log, log1p, relu, softplus, where
@@ -59,7 +59,7 @@ LOG_TWO_PI = math.log(2.0 * math.pi)
 # --- Regression -------------------------------------------------------------------------------------------------------
 
 
-def mse(prediction: Any, target: Any) -> Any:
+def mse(prediction: Numbers, target: Numbers) -> Number:
     """The mean squared error, (1/n) sum (y - t)**2.  Gradient (2/n) (y - t).
 
     >>> mse([0.8, 0.3, 0.4], [1.0, 0.0, 1.0])
@@ -68,7 +68,7 @@ def mse(prediction: Any, target: Any) -> Any:
     return _mean(lambda y, t: _square(y - t), prediction, target, "mse")
 
 
-def sse(prediction: Any, target: Any) -> Any:
+def sse(prediction: Numbers, target: Numbers) -> Number:
     """The sum-of-squares error, 1/2 sum (y - t)**2, with the 1/2 of Bishop's equation 5.11.  Gradient y - t.
 
     >>> sse([1.5, 2.0, 3.0], [1.0, 2.0, 4.0])
@@ -77,7 +77,7 @@ def sse(prediction: Any, target: Any) -> Any:
     return 0.5 * total([_square(y - t) for y, t in _pairs(prediction, target, "sse")])
 
 
-def gaussian_nll(prediction: Any, target: Any, beta: Any = 1.0) -> Any:
+def gaussian_nll(prediction: Numbers, target: Numbers, beta: Number = 1.0) -> Number:
     """The negative log-likelihood of targets with normal noise of precision beta = 1/variance, summed.
 
     beta/2 sum (y - t)**2 - n/2 log beta + n/2 log 2 pi (Bishop 5.13).  Gradient beta (y - t); by beta
@@ -94,7 +94,7 @@ def gaussian_nll(prediction: Any, target: Any, beta: Any = 1.0) -> Any:
     return 0.5 * beta * total(errors) - 0.5 * n * log(beta) + 0.5 * n * LOG_TWO_PI
 
 
-def beta_ml(prediction: Any, target: Any) -> Any:
+def beta_ml(prediction: Numbers, target: Numbers) -> Number:
     """The precision that makes the targets likeliest: 1 / beta = (1/n) sum (y - t)**2 (Bishop 5.15, 5.17).
 
     Raises DomainError when every prediction is exact.
@@ -108,7 +108,7 @@ def beta_ml(prediction: Any, target: Any) -> Any:
     return 1.0 / error
 
 
-def huber(prediction: Any, target: Any, *, delta: float = 1.0) -> Any:
+def huber(prediction: Numbers, target: Numbers, *, delta: float = 1.0) -> Number:
     """Squares for small errors, straight lines for large ones, averaged (P. J. Huber, 1964).
 
     With r = y - t: r**2 / 2 for ``|r| <= delta``, else delta (``|r|`` - delta / 2).  Gradient r/n, or delta sign(r)/n.
@@ -120,7 +120,7 @@ def huber(prediction: Any, target: Any, *, delta: float = 1.0) -> Any:
     """
     _positive(delta, "huber", "delta")
 
-    def loss(y: Any, t: Any) -> Any:
+    def loss(y: Number, t: Number) -> Number:
         r = y - t
         size = abs(r)
         return where(size - delta, delta * (size - 0.5 * delta), 0.5 * r * r)
@@ -128,7 +128,7 @@ def huber(prediction: Any, target: Any, *, delta: float = 1.0) -> Any:
     return _mean(loss, prediction, target, "huber")
 
 
-def tukey_biweight(prediction: Any, target: Any, *, c: float = 4.685) -> Any:
+def tukey_biweight(prediction: Numbers, target: Numbers, *, c: float = 4.685) -> Number:
     """A loss that gives up on outliers, averaged: from ``|r|`` = c on it is flat (A. E. Beaton, J. W. Tukey, 1974).
 
     With r = y - t: c**2/6 (1 - (1 - (r/c)**2)**3) for ``|r| <= c``, else c**2/6.  Gradient
@@ -145,7 +145,7 @@ def tukey_biweight(prediction: Any, target: Any, *, c: float = 4.685) -> Any:
     if not 0.0 < top < math.inf:
         raise ValueError(f"tukey_biweight needs a c whose square is a number above 0, got c = {c!r}")
 
-    def loss(y: Any, t: Any) -> Any:
+    def loss(y: Number, t: Number) -> Number:
         r = (y - t) / c
         u = r * r
         inside = where(1.0 - u, u, 1.0)  # far outside u**3 would overflow
@@ -157,7 +157,7 @@ def tukey_biweight(prediction: Any, target: Any, *, c: float = 4.685) -> Any:
 # --- Classification ---------------------------------------------------------------------------------------------------
 
 
-def bce(prediction: Any, target: Any) -> Any:
+def bce(prediction: Numbers, target: Numbers) -> Number:
     """The binary cross-entropy of probabilities, -(1/n) sum (t log y + (1 - t) log(1 - y)).
 
     Gradient (1/n) (y - t) / (y (1 - y)).  For the output of a network take `bce_with_logits`, which is exact where a
@@ -169,7 +169,7 @@ def bce(prediction: Any, target: Any) -> Any:
     0.49870307570903233
     """
 
-    def loss(y: Any, t: Any) -> Any:
+    def loss(y: Number, t: Number) -> Number:
         p = _number(y)
         if isinstance(p, float) and not 0.0 <= p <= 1.0:
             raise DomainError(f"bce takes predictions between 0 and 1, got {p}: for logits use bce_with_logits")
@@ -182,7 +182,7 @@ def bce(prediction: Any, target: Any) -> Any:
     return _mean(loss, prediction, target, "bce", _probability)
 
 
-def bce_with_logits(prediction: Any, target: Any) -> Any:
+def bce_with_logits(prediction: Numbers, target: Numbers) -> Number:
     """The binary cross-entropy of y = sigmoid(a), averaged: log(1 + e**a) - t a (Bishop 4.90).
 
     Gradient (1/n) (sigmoid(a) - t).
@@ -197,7 +197,7 @@ def bce_with_logits(prediction: Any, target: Any) -> Any:
     return _mean(_binary, prediction, target, "bce_with_logits", _probability)
 
 
-def multilabel_bce(prediction: Any, target: Any) -> Any:
+def multilabel_bce(prediction: Numbers, target: Numbers) -> Number:
     """The negative log-likelihood of independent labels, several of which may be 1 (Bishop 5.22): a sum.
 
     Takes the logits of one example and a 0 or 1 for each label.  Gradient sigmoid(a) - t.
@@ -212,7 +212,7 @@ def multilabel_bce(prediction: Any, target: Any) -> Any:
     )
 
 
-def _binary(a: Any, t: Any) -> Any:
+def _binary(a: Number, t: Number) -> Number:
     if is_sigmoid(a):
         _warn_twice("a binary cross-entropy of logits", "sigmoid")
     if _is_number(t) and t in (0.0, 1.0):
@@ -220,7 +220,7 @@ def _binary(a: Any, t: Any) -> Any:
     return (1.0 - t) * softplus(a) + t * softplus(-a)
 
 
-def cross_entropy(logits: Any, target: Any) -> Any:
+def cross_entropy(logits: Sequence[Number], target: Number | Sequence[Number]) -> Number:
     """The cross-entropy of y = softmax(a) for one example (Bishop 4.108).
 
     -sum t log y = (sum t) logsumexp(a) - sum t a.
@@ -272,7 +272,7 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     return logsumexp([a - right if i != c else 0.0 for i, a in enumerate(logits)]) if len(logits) > 1 else right * 0.0
 
 
-def log_softmax(logits: Any) -> list[Any]:
+def log_softmax(logits: Sequence[Number]) -> list[Number]:
     """`functions.log_softmax` of the logits of one example, which may be an array.
 
     >>> [round(x, 6) for x in log_softmax([2.0, 1.0, -1.0])]
@@ -281,7 +281,7 @@ def log_softmax(logits: Any) -> list[Any]:
     return functions.log_softmax(plain(logits))
 
 
-def hinge(prediction: Any, target: Any) -> Any:
+def hinge(prediction: Numbers, target: Numbers) -> Number:
     """The hinge loss, averaged: max(0, 1 - t y) for scores y and targets t of -1 and 1 (Cortes and Vapnik, 1995).
 
     Gradient -t/n where t y < 1, else 0.
@@ -297,7 +297,17 @@ def hinge(prediction: Any, target: Any) -> Any:
 # --- Penalties --------------------------------------------------------------------------------------------------------
 
 
-def l1(params: Any, strength: float = 1.0) -> Any:
+@runtime_checkable
+class _HasParameters(Protocol):
+    """A Module, which this room does not know."""
+
+    def parameters(self) -> list[Value]: ...
+
+
+Penalized = Iterable[Number] | _HasParameters
+
+
+def l1(params: Penalized, strength: float = 1.0) -> Number:
     """strength * sum ``|p|`` over numbers, Values or the parameters of a Module.  Gradient strength * sign(p), 0 at 0.
 
     >>> l1([1.0, -2.0], 0.5)
@@ -306,32 +316,38 @@ def l1(params: Any, strength: float = 1.0) -> Any:
     return strength * total([abs(p) for p in _values(params)])
 
 
-def l2(params: Any, strength: float = 1.0) -> Any:
+def l2(params: Penalized, strength: float = 1.0) -> Number:
     """strength * sum p**2 over numbers, Values or the parameters of a Module.  Gradient 2 strength p.
 
     >>> l2([1.0, -2.0], 0.5)
     2.5
     """
-    params = _values(params)
-    return strength * dot(params, params)
+    values = _values(params)
+    return strength * dot(values, values)
 
 
-def _values(params: Any) -> list[Any]:
-    return list(params.parameters() if hasattr(params, "parameters") else params)
+def _values(params: Penalized) -> list[Number]:
+    return list(params.parameters() if isinstance(params, _HasParameters) else params)
 
 
 # --- Pairs of prediction and target -----------------------------------------------------------------------------------
 
-Check = Callable[[Any, str], Any]
+Check = Callable[[Number, str], Number]
 
 
-def _mean(loss: Callable[[Any, Any], Any], prediction: Any, target: Any, name: str, check: Check | None = None) -> Any:
+def _mean(
+    loss: Callable[[Number, Number], Number],
+    prediction: Numbers,
+    target: Numbers,
+    name: str,
+    check: Check | None = None,
+) -> Number:
     pairs = _pairs(prediction, target, name)
     losses = [loss(y, check(t, name) if check else t) for y, t in pairs]
     return losses[0] if len(losses) == 1 else total(losses) / len(losses)
 
 
-def _pairs(prediction: Any, target: Any, name: str) -> list[tuple[Any, Any]]:
+def _pairs(prediction: Numbers, target: Numbers, name: str) -> list[tuple[Number, Number]]:
     """The numbers of two equally nested lists, side by side."""
     y, t = plain(prediction), plain(target)
     nested = isinstance(y, (list, tuple)), isinstance(t, (list, tuple))
@@ -347,19 +363,19 @@ def _pairs(prediction: Any, target: Any, name: str) -> list[tuple[Any, Any]]:
     return [pair for u, v in zip(y, t, strict=True) for pair in _pairs(u, v, name)]
 
 
-def _operand(x: Any, name: str) -> Any:
+def _operand(x: object, name: str) -> Number:
     return x if x.__class__ is float or hasattr(x, "record") else number(x, name)
 
 
-def _square(r: Any) -> Any:
+def _square(r: Number) -> Number:
     return r * r if r.__class__ is float else r**2  # a float's ** would raise where * is infinite
 
 
-def _is_number(x: Any) -> bool:
+def _is_number(x: object) -> bool:
     return isinstance(x, Real)
 
 
-def _probability(t: Any, name: str) -> Any:
+def _probability(t: Number, name: str) -> Number:
     number = _number(t)
     if _is_number(number) and not 0.0 <= number <= 1.0:
         hint = ": write (t + 1) / 2" if number == -1 else ""
@@ -367,7 +383,7 @@ def _probability(t: Any, name: str) -> Any:
     return checked(t, lambda: _inside(t))
 
 
-def _sign(t: Any, name: str) -> Any:
+def _sign(t: Number, name: str) -> Number:
     number = _number(t)
     if _is_number(number) and number not in (-1.0, 1.0):
         hint = ": write 2 * t - 1" if number == 0 else ""
@@ -375,11 +391,11 @@ def _sign(t: Any, name: str) -> Any:
     return checked(t, lambda: -_square(t * t - 1.0))
 
 
-def _number(x: Any) -> Any:
+def _number(x: Number) -> Number:
     return x.data if isinstance(x, Value) else x
 
 
-def _inside(t: Any) -> Any:
+def _inside(t: Number) -> Number:
     """Below 0 unless 0 <= t <= 1."""
     return t * (1.0 - t)
 
@@ -397,7 +413,7 @@ def _positive(x: float, name: str, what: str) -> None:
 EXP, SIGMOID, DIV = (OPERATIONS[name] for name in ("exp", "sigmoid", "div"))
 
 
-def is_sigmoid(y: Any) -> bool:
+def is_sigmoid(y: Number) -> bool:
     """Whether the record says that a Value is a sigmoid: by the operation, or written out as 1 / (1 + exp(-a)).
 
     The number says nothing: a logit may lie between 0 and 1 as well.
@@ -411,7 +427,7 @@ def is_sigmoid(y: Any) -> bool:
     return len(ops_below) == 2 and EXP in ops_below and len(ones) == 2 and one.op is None
 
 
-def is_softmax(ys: Any) -> bool:
+def is_softmax(ys: Sequence[Number]) -> bool:
     """Whether the record says that Values are a softmax: exponentials over one and the same sum."""
     if len(ys) < 2 or any(getattr(y, "op", None) is not DIV for y in ys):
         return False
