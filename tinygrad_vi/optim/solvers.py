@@ -147,7 +147,8 @@ def levenberg_marquardt(
 def _damped(at: At, theta: Any, damping: float, steps: int) -> dict[str, Any]:
     """So many steps of the rule, with one damping."""
     for _ in range(steps):
-        theta = theta - _damped_step(*at(theta), damping)
+        r, J = at(theta)
+        theta = theta - _damped_step(r, J, damping)
     r, J = at(theta)
     return {"x": theta, "cost": 0.5 * float(r @ r), "fun": r, "jac": J, "nfev": steps + 1, "success": True}
 
