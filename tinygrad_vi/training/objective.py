@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set, ValuesView
 from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any, TypeVar
@@ -89,7 +89,9 @@ def _holds_any(x: Any, values: frozenset[Value]) -> bool:
     """Whether data, or what stands in their place, hold one of these Values."""
     if isinstance(x, Module):
         return True
-    if isinstance(x, (list, tuple)):
+    if getattr(getattr(x, "dtype", None), "kind", "") == "O":
+        x = x.tolist()
+    if isinstance(x, (list, tuple, Set, ValuesView)):
         return any(_holds_any(entry, values) for entry in x if entry.__class__ is not float)
     return isinstance(x, Value) and x in values
 
