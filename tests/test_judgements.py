@@ -481,7 +481,7 @@ def test_a_bound_of_infinity_is_half_the_squared_error_and_said_to_be(loss, boun
     )
     for bad in (0.0, -1.0, math.nan, -math.inf):
         with pytest.raises(ValueError, match="> 0"):
-            loss(1.0, 0.0, bad)
+            loss(1.0, 0.0, **{bound: bad})
     with pytest.raises(ValueError, match="a c whose square is a number above 0"):
         losses.tukey_biweight(1.0, 0.0, c=1e200)
     with pytest.raises(ValueError, match="needs a finite beta"):
