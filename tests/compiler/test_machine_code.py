@@ -51,7 +51,7 @@ def forget():
     for name in [name for name in sys.modules if name.partition(".")[0] == "mini"]:
         del sys.modules[name]
     said = machine_code._say_once_that_it_is_compiled, machine_code._say_once_that_nothing_is_kept
-    for cached in (machine_code._digest, machine_code._text, *said):
+    for cached in (machine_code.digest, machine_code._text, *said):
         cached.cache_clear()
     importlib.invalidate_caches()
 
@@ -322,8 +322,8 @@ def test_kept_code_inherits_nothing_from_its_first_caller(mini):
 @pytest.mark.skipif(not hasattr(kernel.step, "stats"), reason="the JIT is switched off")
 def test_the_kernels_code_depends_on_every_text_and_constant_that_it_is_made_from(monkeypatch):
     def digest():
-        machine_code._digest.cache_clear()
-        return machine_code._digest(kernel.__name__)
+        machine_code.digest.cache_clear()
+        return machine_code.digest(kernel.__name__)
 
     try:
         seen = {digest()}
@@ -342,7 +342,7 @@ def test_the_kernels_code_depends_on_every_text_and_constant_that_it_is_made_fro
         assert kernel.codes is codes  # the instructions that tables are written in
         assert tables.DOT == codes.DOT
     finally:
-        machine_code._digest.cache_clear()
+        machine_code.digest.cache_clear()
 
 
 def test_all_that_numba_compiles_here_is_kept_this_way():

@@ -17,12 +17,15 @@ from tinygrad_vi.trees import Tree, check_flat, distinct_leaves, flatten, leaves
 from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from tinygrad_vi.compiler.bound import Bound
     from tinygrad_vi.compiler.explanation import Explanation
     from tinygrad_vi.compiler.numpy_source import Written
+    from tinygrad_vi.compiler.stored import Loaded
     from tinygrad_vi.show.paper import Drawing
 
     Array = NDArray[np.float64]
@@ -122,7 +125,8 @@ class Compiled:
         step.jacobian(theta, X, Y)           the gradient of each example: (N, P), or (N, m, P)
         step.hessian(theta, sparse=True)     SciPy's sparse matrix, of hessian_structure; the same of jacobian
 
-    ``step.bind(X, Y)`` is the function of theta alone, for these data.  ``step.clear()`` gives its memory back.
+    ``step.bind(X, Y)`` is the function of theta alone, for these data.  ``step.save(path)`` keeps the program in a file,
+    for `load`.  ``step.clear()`` gives the memory back.
 
     All raise ShapeError for data that do not fit each other, and DomainError where a result is infinite or NaN, or
     where the function itself raises: the first such example is named, with what the function says.  A value needs no
@@ -385,6 +389,37 @@ class Compiled:
             behind = bound(self.fn, (*[None] * (self.parameters is None), *data), named)
             data = behind[self.parameters is None :]
         return Bound(self, data)
+
+    def save(self, path: str | Path, *, methods: Sequence[str] = ("value", "value_and_grad", "each")) -> Path:
+        """Keep the program in a file, for another process that starts it in milliseconds: see `load`.
+
+        It is the program of the data last seen, as tables of numbers and names: there is no code in the file.  What the
+        function read elsewhere is kept as it is now.  methods: what can be asked, of value, value_and_grad, each, hvp
+        and jvp; by default the first three, or those of them that there are for several results.  Returns the path.
+
+        Raises ValueError where nothing has been traced, for Dropout in training and for operations of your own.
+        """
+        from tinygrad_vi.compiler.stored import save
+
+        traced = self._traces.known()
+        if isinstance(self._traces.last, type(self._traces)):
+            raise ValueError("a program is saved for a vector theta, and data; these arguments were arranged otherwise")
+        if not traced.holds():
+            raise ValueError("something that the function reads has changed since: call it once more, then save it")
+        if traced.shape != () and "value_and_grad" in methods and len(methods) == 3:
+            methods = ("value", "each")
+        theta = None if self.parameters is None else self.theta.tolist()
+        return save(traced, path, methods, theta)
+
+    @staticmethod
+    def load(path: str | Path, *, threads: int | None = None) -> Loaded:
+        """The program in a file that `save` has written: it answers without the function.
+
+        Raises ValueError for a damaged file and for one of another version.
+        """
+        from tinygrad_vi.compiler.stored import load
+
+        return load(path, None if threads is None else whole_number(threads, "threads"))
 
     def clear(self) -> None:
         """Forget all traces, programs and arrays: the memory is free, and the next call traces the function anew."""

@@ -117,7 +117,7 @@ class _Kept(NullCache):
         _say_once_that_nothing_is_kept()
 
     def _key(self, sig: Any, codegen: Any) -> bytes:
-        made_from = _environment(codegen), self._identity(sig), _digest(self.function.__module__)
+        made_from = _environment(codegen), self._identity(sig), digest(self.function.__module__)
         return hashlib.sha256(repr(made_from).encode()).digest()
 
     def _name(self, sig: Any, codegen: Any) -> str:
@@ -181,7 +181,7 @@ def _say_once_that_nothing_is_kept() -> None:
 
 
 @cache
-def _digest(module: str) -> str:
+def digest(module: str) -> str:
     """The texts and constants of all modules of the package that a module can see."""
     seen = sorted(_visible(sys.modules[module]), key=lambda m: m.__name__)
     content = [(m.__name__, _text(m.__name__), sorted(_constants(m))) for m in seen]

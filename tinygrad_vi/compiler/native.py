@@ -19,8 +19,8 @@ import numpy as np
 from tinygrad_vi.compiler import entry, kernel
 from tinygrad_vi.compiler.codes import END, MAPPED, PARAMETERS, UNIT
 from tinygrad_vi.compiler.forks import compiling, give_lock
-from tinygrad_vi.compiler.program import Question
-from tinygrad_vi.compiler.tables import tables
+from tinygrad_vi.compiler.program import Check
+from tinygrad_vi.compiler.tables import Tables
 
 #: examples in a block: enough to make loops long, and as few as keep about so many numbers of a block in the cache
 WIDTH, NARROWEST = 128, 32
@@ -58,14 +58,13 @@ class _Store:
 
 
 class Native:
-    """A question, ready to be asked: ``native(theta, arrays)``."""
+    """The tables of a question, ready to be asked: ``native(theta, arrays)``."""
 
-    def __init__(self, question: Question, threads: int | None = None) -> None:
+    def __init__(self, t: Tables, flagged: bool, checks: Sequence[Check] = (), threads: int | None = None) -> None:
         self.lock: RLock  # the stores are this object's
         give_lock(self)
-        self.tables, self.flagged, self.checks = tables(question), question.flagged, question.checks
-        self.threads, self.outputs = threads, len(self.tables.output_row)
-        t = self.tables
+        self.tables, self.flagged, self.checks = t, flagged, checks
+        self.threads, self.outputs = threads, len(t.output_row)
         self.stores: dict[int, _Store] = {}
         self.S = np.zeros(t.numbers)
         self.S[UNIT] = 1.0

@@ -13,7 +13,7 @@ from tinygrad_vi.compiler.numpy_layout import Names
 from tinygrad_vi.compiler.numpy_runner import NumpyRunner
 from tinygrad_vi.compiler.program import ORDER, Program, Question
 from tinygrad_vi.compiler.scalar_runner import ScalarRunner, of_numbers
-from tinygrad_vi.compiler.tables import in_the_kernel
+from tinygrad_vi.compiler.tables import in_the_kernel, tables
 from tinygrad_vi.compiler.trace import Record
 from tinygrad_vi.compiler.watched import Captured, Leaves
 from tinygrad_vi.graph import collector_paused
@@ -96,6 +96,12 @@ class Traced:
         question: Question = getattr(self.program, what)()
         return question
 
+    def question(self, what: str) -> Question:
+        """What a back end is given to answer a question: with the checks of what may fail on the way."""
+        if what.startswith("suspicions"):
+            return self.program.suspicions(int(what[-1]))
+        return self.program.checked(self.ask(what), ORDER[what])
+
     def matrix(self, what: str, count: int | None = None) -> Matrix:
         """Where the numbers stand that answer a question, of which there are so many: its entries, or all."""
         known = self.matrices.get(what)
@@ -110,10 +116,7 @@ class Traced:
             return self.runners[what]
         start = perf_counter()
         with collector_paused():
-            if what.startswith("suspicions"):
-                question = self.program.suspicions(int(what[-1]))
-            else:
-                question = self.program.checked(self.ask(what), ORDER[what])
+            question = self.question(what)
         self.seconds[f"{what}: derivatives"] = perf_counter() - start
         start = perf_counter()
         if self.backend == "numpy" or not in_the_kernel(question.form):  # a row of the user's own
@@ -123,7 +126,7 @@ class Traced:
             from tinygrad_vi.compiler.native import Native
 
             with collector_paused():
-                runner = Native(question, self.threads)
+                runner = Native(tables(question), question.flagged, question.checks, self.threads)
         if self.data is not None:
             runner = WithData(runner, [self.data])
         if question.entries is not None:
