@@ -125,8 +125,8 @@ class Compiled:
         step.jacobian(theta, X, Y)           the gradient of each example: (N, P), or (N, m, P)
         step.hessian(theta, sparse=True)     SciPy's sparse matrix, of hessian_structure; the same of jacobian
 
-    ``step.bind(X, Y)`` is the function of theta alone, for these data.  ``step.save(path)`` keeps the program in a file,
-    for `load`.  ``step.clear()`` gives the memory back.
+    ``step.bind(X, Y)`` is the function of theta alone, for these data.  ``step.save(path)`` keeps the program in a
+    file, for `load`.  ``step.clear()`` gives the memory back.
 
     All raise ShapeError for data that do not fit each other, and DomainError where a result is infinite or NaN, or
     where the function itself raises: the first such example is named, with what the function says.  A value needs no
