@@ -19,6 +19,9 @@ HABITS = {
     "hard_tanh": "low high",
     "log": "base",
     "dot": "b",
+    # NumPy and PyTorch; a decorator without brackets, which is refused with what to write
+    "Value.clip": "min max",
+    "operation": "function",
     # JAX
     "grad value_and_grad jacobian hessian hvp": "argnums",
     "vmap": "in_axes",
