@@ -1,14 +1,14 @@
 """The instructions of the kernel: their numbers, and what stands where in its tables and stores."""
 
-#: dots, alone or four of the same rows; sums of products over the batch, alone or eight of two rows with four; the sum
-#: of a row
-DOT, DOT4, SUM, SUM8, TOTAL = range(5)
+#: dots, alone or some of the same rows, and their numbers laid out side by side; sums of products over the batch, alone
+#: or of each of some left rows with each of some right rows
+DOT, GEMM, PACK, SUM, OUTER = range(5)
 
 # Maps: one operation on each number.  An instruction has the name of its row in the table of operations (see `known`).
 (DIV, POWER, EXPONENTIAL, POW, EXP, EXPM1, LOG, LOG1P, SQRT, SIN, COS, TAN, ASIN, ACOS, ATAN, SEMICIRCLE, SINH, COSH,
  TANH, SECH, BELL, ERF, ERFC, SIGMOID, SOFTPLUS, SILU, GELU, STEP, RELU, ABS, LEAKY_RELU, ELU, MAXIMUM, MINIMUM,
  WHERE, LOGSUMEXP, STOP_GRADIENT, LESS, LESS_EQUAL, EQUAL, MOD, FLOORDIV, LOG2, LOG10, CBRT, HYPOT, ATAN2, ASINH,
- ACOSH, ATANH, SOFTSIGN, SIGN, FLOOR, CEIL, ROUND, ERFINV, NDTRI) = range(TOTAL + 1, TOTAL + 58)  # fmt: skip
+ ACOSH, ATANH, SOFTSIGN, SIGN, FLOOR, CEIL, ROUND, ERFINV, NDTRI) = range(OUTER + 1, OUTER + 58)  # fmt: skip
 
 #: tanh and sech of one row at once; the second destination is in B
 TANH_AND_SECH = NDTRI + 1
@@ -17,8 +17,11 @@ TANH_AND_SECH = NDTRI + 1
 ORDERED, ONCE, PRODUCT = range(TANH_AND_SECH + 1, TANH_AND_SECH + 4)
 
 #: columns of the code table.  A map has its operands in A, B, C.  A dot has its linear terms from A to B, its products
-#: from FIRST to LAST, and adds the number S[BIAS].  Four dots have, from A to B, four pairs (destination, bias) and
-#: then for each term four pairs (row, number), in which the row is the same
+#: from FIRST to LAST, and adds the number S[BIAS].
+#: GEMM and PACK: C dots.  From A to B - 1 stand a pair (destination, bias) for each dot, then (row, number) for each
+#: term of the first dot, the second, ...; the rows are the same.  PACK copies the numbers to S[DST:], for GEMM to read.
+#: OUTER: A left rows and B right rows, whose sums go to T[DST:], those of the first right row first.  From FIRST to
+#: LAST stand the pairs (left, right) of each term, as many as the longer side has; the constant is 1 or -1
 OP, DST, A, B, C, FIRST, LAST, BIAS = range(8)
 
 #: columns of the stage table: where the code of the unmapped nodes begins, that of the mapped ones, and where it ends;

@@ -37,16 +37,31 @@ from tinygrad_vi.compiler.codes import (
 )
 from tinygrad_vi.compiler.lanes import (
     LANES,
+    REGISTER,
+    TALL,
     TILE,
-    TILE4,
-    dot4_tile,
-    dot4_vector,
+    WIDE,
     dot_tile,
     dot_vector,
+    gemm_half,
+    gemm_half_1,
+    gemm_one,
+    gemm_one_1,
+    gemm_quarter,
+    gemm_quarter_1,
+    gemm_tall,
+    gemm_tall_1,
     ordered_tile,
     ordered_vector,
+    outer_half,
+    outer_half_1,
+    outer_one,
+    outer_one_1,
+    outer_quarter,
+    outer_quarter_1,
+    outer_tall,
+    outer_tall_1,
     sum1,
-    sum8,
 )
 from tinygrad_vi.compiler.machine_code import kept
 
@@ -154,16 +169,124 @@ def once_number(k, k1, row, number, r, r1, a, b, c, S, M):
     return y
 
 
+# --- Products of matrices ---------------------------------------------------------------------------------------------
+
+
 @loops
-def dot4(row, number, k, k1, S, M, stride, n):
-    """Four dots of the same rows."""
+def height(left):
+    """How many rows of a matrix the next tile has, where so many are left."""
+    if left >= TALL:
+        return TALL
+    return TALL // 2 if left >= TALL // 2 else TALL // 4 if left >= TALL // 4 else 1
+
+
+@loops
+def pack(number, k, dots, terms, S, panel):
+    """The numbers of dots in the order in which the tiles of `gemm` read them."""
+    k_terms, at = k + dots, panel
+    first = 0
+    while first < dots:
+        tall = height(dots - first)
+        for q in range(tall):
+            S[np.uint64(at + q)] = S[number[np.uint64(k + first + q)]]
+            this, to = k_terms + (first + q) * terms, at + tall + q
+            for j in range(terms):
+                S[np.uint64(to + j * tall)] = S[number[np.uint64(this + j)]]
+        at += tall * (1 + terms)
+        first += tall
+
+
+@loops
+def gemm(row, y, dots, k, k1, S, panel, M, stride, n):
+    """Dots of the rows row[k:k1] with packed numbers, into the rows row[y : y + dots]."""
     i = 0
-    while i + TILE4 * LANES <= n:
-        dot4_tile(row, number, k, k1, S, M, stride, i)
-        i += TILE4 * LANES
     while i < n:
-        dot4_vector(row, number, k, k1, S, M, stride, i)
-        i += LANES
+        wide = i + (WIDE - 1) * REGISTER < n
+        first, at = 0, panel
+        while first < dots:
+            tall = height(dots - first)
+            gemm_tile(tall, wide, row, y + first, k, k1, S, at, M, stride, i)
+            at += tall * (1 + k1 - k)
+            first += tall
+        i += WIDE * REGISTER if wide else REGISTER
+
+
+@loops
+def gemm_tile(tall, wide, row, y, k, k1, S, panel, M, stride, i):
+    """One tile of gemm."""
+    if wide:
+        if tall == TALL:
+            gemm_tall(row, y, k, k1, S, panel, M, stride, i)
+        elif tall == TALL // 2:
+            gemm_half(row, y, k, k1, S, panel, M, stride, i)
+        elif tall == TALL // 4:
+            gemm_quarter(row, y, k, k1, S, panel, M, stride, i)
+        else:
+            gemm_one(row, y, k, k1, S, panel, M, stride, i)
+    elif tall == TALL:
+        gemm_tall_1(row, y, k, k1, S, panel, M, stride, i)
+    elif tall == TALL // 2:
+        gemm_half_1(row, y, k, k1, S, panel, M, stride, i)
+    elif tall == TALL // 4:
+        gemm_quarter_1(row, y, k, k1, S, panel, M, stride, i)
+    else:
+        gemm_one_1(row, y, k, k1, S, panel, M, stride, i)
+
+
+@loops
+def outer(sign, a, b, r, terms, step, lefts, rights, M, T, t, stride, n):
+    """The sums over the examples of each left row with each right row."""
+    i = 0
+    while i < lefts:
+        tall = height(lefts - i)
+        j = 0
+        while j < rights:
+            wide = rights - j >= WIDE
+            to = t + i + j * lefts
+            outer_tile(tall, wide, sign, a, r + i, b, r + j, terms, step, M, T, to, lefts, stride, n)
+            j += WIDE if wide else 1
+        i += tall
+
+
+@loops
+def outer_tile(tall, wide, sign, a, r, b, s, terms, step, M, T, t, down, stride, n):
+    """One tile of outer."""
+    if wide:
+        if tall == TALL:
+            outer_tall(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+        elif tall == TALL // 2:
+            outer_half(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+        elif tall == TALL // 4:
+            outer_quarter(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+        else:
+            outer_one(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+    elif tall == TALL:
+        outer_tall_1(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+    elif tall == TALL // 2:
+        outer_half_1(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+    elif tall == TALL // 4:
+        outer_quarter_1(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+    else:
+        outer_one_1(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+
+
+@loops
+def gemm_number(row, number, k, dots, terms, S, M):
+    """`gemm` on rows of one number, which are not worth the packing."""
+    for q in range(dots):
+        s = S[number[k + q]]
+        for j in range(k + dots, k + dots + terms):
+            s += S[number[j + q * terms]] * M[row[j]]
+        M[row[k + q]] = s
+
+
+@loops
+def outer_number(sign, a, b, r, r1, step, lefts, rights, M, T, t):
+    """`outer` on rows of one number."""
+    for term in range(r, r1, step):
+        for j in range(rights):
+            for i in range(lefts):
+                T[t + i + j * lefts] += sign * M[a[term + i]] * M[b[term + j]]
 
 
 @loops
@@ -178,15 +301,6 @@ def product(c, M, y, a, b, n):
     """A number times the product of two rows."""
     for i in range(n):
         M[y + i] = c * (M[a + i] * M[b + i])
-
-
-@loops
-def total(M, x, n):
-    """The sum of a row."""
-    s = 0.0
-    for i in range(n):
-        s += M[x + i]
-    return s
 
 
 @exact
@@ -433,8 +547,11 @@ def elementwise(op, M, y, x, x1, x2, c, n):
 
 
 @exact
-def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
-    """The instructions from first to last on rows of one number, where a loop over the examples would be a waste."""
+def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, packs):
+    """The instructions from first to last on rows of one number, where a loop over the examples would be a waste.
+
+    packs: whether there are longer rows, for which numbers are packed.
+    """
     for j in range(first, last):
         op, y = code[j, OP], np.uint64(code[j, DST])
         if op == codes.DOT:
@@ -446,23 +563,22 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T):
             M[y] = s if constants[j] == 1.0 else constants[j] * s
         elif op == codes.PRODUCT:
             M[y] = constants[j] * (M[np.uint32(code[j, A])] * M[np.uint32(code[j, B])])
-        elif op == codes.DOT4:
-            k0 = code[j, A]
-            for q in range(k0, k0 + 4):
-                s = S[number[q]]
-                for k in range(q + 4, code[j, B], 4):
-                    s += S[number[k]] * M[row[k]]
-                M[row[q]] = s
+        elif op == codes.GEMM:
+            dots = code[j, C]
+            terms = (code[j, B] - code[j, A] - dots) // dots
+            gemm_number(row, number, code[j, A], dots, terms, S, M)
+        elif op == codes.PACK:
+            if packs:
+                dots = np.int64(code[j, C])
+                terms = (code[j, B] - code[j, A] - dots) // dots
+                pack(number, np.int64(code[j, A]), dots, terms, S, np.int64(y))
         elif op == codes.SUM:
             for k in range(code[j, FIRST], code[j, LAST]):
                 T[y] += c[k] * M[a[k]] * M[b[k]]
-        elif op == codes.SUM8:
-            for k in range(code[j, FIRST], code[j, LAST], 4):
-                for q in range(8):
-                    u, v = k + q // 4, k + q % 4
-                    T[np.int64(y) + q] += c[u] * M[a[u]] * M[b[v]]
-        elif op == codes.TOTAL:
-            T[y] += M[np.uint64(code[j, A])]
+        elif op == codes.OUTER:
+            lefts, rights = code[j, A], code[j, B]
+            outer_number(constants[j], a, b, code[j, FIRST], code[j, LAST], max(lefts, rights), lefts, rights, M, T,
+                         np.int64(y))  # fmt: skip
         elif op == codes.TANH_AND_SECH:
             M[y], M[np.uint64(code[j, B])] = el.tanh_and_sech(M[np.uint64(code[j, A])])
         elif op == codes.ORDERED:
@@ -498,14 +614,17 @@ def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
             ordered(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)
             if constants[j] != 1.0:
                 scale(constants[j], M, y, n)
-        elif op == codes.DOT4:
-            dot4(row, number, np.int64(code[j, A]), np.int64(code[j, B]), S, M, stride, n)
-        elif op == codes.SUM8:
-            sum8(a, b, c, r, r1, M, T, np.int64(code[j, DST]), stride, n)
+        elif op == codes.GEMM:
+            k, dots = np.int64(code[j, A]), np.int64(code[j, C])
+            terms = (np.int64(code[j, B]) - k - dots) // dots
+            gemm(row, k, dots, k + dots, k + dots + terms, S, np.int64(code[j, DST]), M, stride, np.int64(n))
+        elif op == codes.OUTER:
+            lefts, rights = np.int64(code[j, A]), np.int64(code[j, B])
+            step = max(lefts, rights)
+            outer(constants[j], a, b, r, (r1 - r) // step, step, lefts, rights, M, T, np.int64(code[j, DST]), stride,
+                  np.int64(n))  # fmt: skip
         elif op == codes.SUM:
             sum1(a, b, c, r, r1, M, T, np.int64(code[j, DST]), stride, n)
-        elif op == codes.TOTAL:
-            T[code[j, DST]] += total(M, np.uint64(code[j, A]) * stride, n)
         else:
             x, x1, x2 = (np.uint64(code[j, A]) * stride, np.uint64(code[j, B]) * stride, np.uint64(code[j, C]) * stride)
             if op == codes.LOGSUMEXP:
@@ -529,10 +648,10 @@ def load(X, start, n, M, stride):
 
 
 @loops
-def before(stage, stages, code, constants, row, number, a, b, c, S, T):
+def before(stage, stages, code, constants, row, number, a, b, c, S, T, packs):
     """What is the same for all examples."""
     at = stages[stage]
-    run_numbers(code, constants, at[UNMAPPED], at[MAPPED], row, number, a, b, c, S, S, T)
+    run_numbers(code, constants, at[UNMAPPED], at[MAPPED], row, number, a, b, c, S, S, T, packs)
 
 
 @loops
@@ -553,7 +672,7 @@ def blocks(stage, thread, threads, stages, code, constants, row, number, a, b, c
             if stage == 0:
                 load(X, block * width, n, values, width)
             if width == 1:
-                run_numbers(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums)
+                run_numbers(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums, False)
             else:
                 run(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums, stride, np.uint64(n))
             if stage == stages.shape[0] - 1:
@@ -580,7 +699,7 @@ def step(stages, code, constants, row, number, a, b, c, destination, output_row,
     for i in range(theta.shape[0]):
         S[PARAMETERS + i] = theta[i]
     for stage in range(stages.shape[0]):
-        before(stage, stages, code, constants, row, number, a, b, c, S, T[0])
+        before(stage, stages, code, constants, row, number, a, b, c, S, T[0], width > 1)
         blocks(stage, 0, 1, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep,
                mapped_out, output_row, output_c)  # fmt: skip
         after(stage, stages, destination, T, S)

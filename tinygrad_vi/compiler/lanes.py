@@ -5,10 +5,11 @@ A loop that a compiler vectorises writes its running sums to memory at each pass
 terms are gone through, which Numba's loops cannot be told, but its intrinsics can: these functions write the LLVM
 instructions of the loops below.
 
-    dot     for each example i:   M[y + i] = bias + sum of S[number] * M[row + i] + sum of c * (M[a + i] * M[b + i])
-    ordered the same, each product and each sum rounded
-    dot4    four dots of the same rows:  each row is read once for the four
-    sums    for each pair l, r:   T[t + ...] += sum over the terms, and the examples i, of c * M[a[l] + i] * M[b[r] + i]
+    dot      for each example i:   M[y + i] = bias + sum of S[number] * M[row + i] + sum of c * (M[a + i] * M[b + i])
+    ordered  the same, each product and each sum rounded
+    gemm     some dots of the same rows, whose numbers stand together:  each row and each number is read once
+    sum1     T[t] += sum over the terms, and the examples i, of c * M[a + i] * M[b + i]
+    outer    the sums of some left rows with some right rows:  each row is read once
 
 Rows are padded to whole vectors.  What a dot leaves in the padding is never read by a sum.
 """
@@ -18,28 +19,48 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 #: doubles in a vector: one register with AVX-512, two with AVX2
 LANES = 8
 #: vectors that are summed up at once: enough to hide how long an addition takes
 TILE = 4
-TILE4 = 2  # times four dots
+
+
+def _registers() -> tuple[int, int]:
+    """How many doubles a register of this processor holds, and how many dots with WIDE registers each fill them all."""
+    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+    on = features.split(",")
+    if "+avx512f" in on:
+        return 8, 8  # 24 of 32 registers
+    if "+avx" in on:
+        return 4, 4  # 12 of 16
+    return 2, 8 if triple.startswith(("aarch64", "arm64")) else 4
+
+
+#: a tile of gemm and outer: TALL dots, or left rows, by WIDE registers, or right rows; and smaller ones for the rest
+REGISTER, TALL = (LANES, 8) if config.DISABLE_JIT else _registers()
+WIDE = 3
 
 FLOAT, INDEX = ir.DoubleType(), ir.IntType(64)
-VECTOR = ir.VectorType(FLOAT, LANES)
 FUSED = ("contract",)
 
 
 class _Builder:
     """The few instructions that the loops are made of."""
 
-    def __init__(self, context, builder):
-        self.context, self.ir = context, builder
+    def __init__(self, context, builder, lanes=LANES):
+        self.context, self.ir, self.lanes = context, builder, lanes
+        self.kind = ir.VectorType(FLOAT, lanes)
+        self.zero = ir.Constant(self.kind, [0.0] * lanes)
 
-    def pointer(self, array_type, array):
-        """Where the numbers of an array begin."""
-        return self.context.make_array(array_type)(self.context, self.ir, array).data
+    def pointers(self, signature, values):
+        """The arguments, for an array where its numbers begin."""
+        return [
+            self.context.make_array(kind)(self.context, self.ir, x).data if isinstance(kind, types.Array) else x
+            for kind, x in zip(signature.args, values, strict=True)
+        ]
 
     def place(self, pointer, index):
         """pointer + index."""
@@ -50,20 +71,25 @@ class _Builder:
         return self.ir.load(self.place(pointer, index))
 
     def vector(self, pointer, offset=0):
-        """pointer[offset : offset + LANES]."""
+        """pointer[offset : offset + lanes]."""
         start = self.place(pointer, INDEX(offset)) if offset else pointer
-        return self.ir.load(self.ir.bitcast(start, VECTOR.as_pointer()), align=8)
+        return self.ir.load(self.ir.bitcast(start, self.kind.as_pointer()), align=8)
 
     def write(self, pointer, offset, vector):
-        """pointer[offset : offset + LANES] = vector."""
+        """pointer[offset : offset + lanes] = vector."""
         start = self.place(pointer, INDEX(offset)) if offset else pointer
-        self.ir.store(vector, self.ir.bitcast(start, VECTOR.as_pointer()), align=8)
+        self.ir.store(vector, self.ir.bitcast(start, self.kind.as_pointer()), align=8)
 
     def spread(self, number):
         """A vector of one number."""
-        nothing = ir.Constant(VECTOR, ir.Undefined)
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        nothing = ir.Constant(ir.VectorType(number.type, self.lanes), ir.Undefined)
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         return self.ir.shuffle_vector(self.ir.insert_element(nothing, number, ir.IntType(32)(0)), nothing, zeros)
+
+    def inside(self, rest):
+        """Which numbers of a vector are among the first ``rest``."""
+        lane = ir.Constant(ir.VectorType(INDEX, self.lanes), list(range(self.lanes)))
+        return self.ir.icmp_signed("<", lane, self.spread(rest))
 
     def fused(self, x, y, z, flags=FUSED):
         """x*y + z, rounded once where the machine can; twice without flags."""
@@ -73,9 +99,13 @@ class _Builder:
         """x*y"""
         return self.ir.fmul(x, y, flags=flags)
 
+    def add_product(self, variable, x, y, flags=FUSED):
+        """variable += x*y"""
+        self.ir.store(self.fused(x, y, self.ir.load(variable), flags), variable)
+
     def variables(self, count, start):
         """Registers."""
-        found = [cgutils.alloca_once(self.ir, VECTOR) for _ in range(count)]
+        found = [cgutils.alloca_once(self.ir, self.kind) for _ in range(count)]
         for variable in found:
             self.ir.store(start, variable)
         return found
@@ -91,14 +121,51 @@ class _Builder:
 
     def loop(self, start, stop, step=1):
         """for i in range(start, stop, step)"""
-        return cgutils.for_range_slice(self.ir, start, stop, INDEX(step), INDEX)
+        step = INDEX(step) if isinstance(step, int) else step
+        return cgutils.for_range_slice(self.ir, start, stop, step, INDEX)
+
+    def after(self, start, *steps):
+        """start + the steps."""
+        for step in steps:
+            start = self.ir.add(start, INDEX(step) if isinstance(step, int) else step)
+        return start
 
     def total(self, vector):
         """The sum of a vector's numbers."""
         function = cgutils.get_or_insert_function(
-            self.ir.module, ir.FunctionType(FLOAT, [FLOAT, VECTOR]), f"llvm.vector.reduce.fadd.v{LANES}f64"
+            self.ir.module, ir.FunctionType(FLOAT, [FLOAT, self.kind]), f"llvm.vector.reduce.fadd.v{self.lanes}f64"
         )
         return self.ir.call(function, [FLOAT(0.0), vector], fastmath=("reassoc", "nsz"))
+
+    def totals(self, vectors):
+        """The sum of each vector's numbers, as one vector; they are as many as a power of two, and no more than lanes.
+
+        Each round adds neighbours, and lays what comes of two vectors side by side: half as many vectors are left.
+        """
+        size = 1
+        while len(vectors) > 1:
+            even = [i for start in range(0, self.lanes, 2 * size) for i in range(start, start + size)]
+            left, right = self._both(even, size), self._both([i + size for i in even], size)
+            vectors = [
+                self.ir.fadd(self.ir.shuffle_vector(x, y, left), self.ir.shuffle_vector(x, y, right))
+                for x, y in zip(vectors[::2], vectors[1::2], strict=True)
+            ]
+            size *= 2
+        [found], lanes = vectors, self.lanes
+        while lanes > size:  # the sums of fewer vectors than lanes are left in parts
+            lanes //= 2
+            half = [self._lanes(range(start, start + lanes)) for start in (0, lanes)]
+            found = self.ir.fadd(*[self.ir.shuffle_vector(found, found, lane) for lane in half])
+        return found
+
+    def _both(self, lanes, size):
+        """These lanes of two vectors, in turns of so many."""
+        pairs = [lanes[i : i + size] for i in range(0, len(lanes), size)]
+        return self._lanes([i + second for pair in pairs for second in (0, self.lanes) for i in pair])
+
+    @staticmethod
+    def _lanes(lanes):
+        return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
 
 
 def _dot(vectors, flags=FUSED):
@@ -108,16 +175,13 @@ def _dot(vectors, flags=FUSED):
 
         def write(context, builder, signature, values):
             to = _Builder(context, builder)
-            bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first = [
-                to.pointer(kind, x) if isinstance(kind, types.Array) else x
-                for kind, x in zip(signature.args, values, strict=True)
-            ]
+            bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first = to.pointers(signature, values)
             sums = to.variables(vectors, to.spread(bias))
             with to.loop(k, k1) as (i, _):
                 w = to.spread(to.entry(S, number, i))
                 x = to.row(M, row, i, stride, first)
                 for v, s in enumerate(sums):
-                    builder.store(to.fused(w, to.vector(x, v * LANES), builder.load(s), flags), s)
+                    to.add_product(s, w, to.vector(x, v * LANES), flags)
             with to.loop(r, r1) as (i, _):
                 w = to.spread(to.number(c, i))
                 x, z = to.row(M, a, i, stride, first), to.row(M, b, i, stride, first)
@@ -134,78 +198,95 @@ def _dot(vectors, flags=FUSED):
     return dot
 
 
-def _dot4(vectors):
+def _gemm(dots, vectors):
+    """Dots of the rows row[k:k1], into the rows row[y : y + dots].
+
+    At ``panel`` in S stand the number that each begins with, then for each row the number that it has in each dot.
+    """
+
     @intrinsic
-    def dot4(_, row, number, k, k1, S, M, stride, first):
+    def gemm(_, row, y, k, k1, S, panel, M, stride, first):
         def write(context, builder, signature, values):
-            to = _Builder(context, builder)
-            row, number, k, k1, S, M, stride, first = [
-                to.pointer(kind, x) if isinstance(kind, types.Array) else x
-                for kind, x in zip(signature.args, values, strict=True)
-            ]
-            entry = [builder.add(k, INDEX(j)) for j in range(4)]
-            sums = [to.variables(vectors, to.spread(to.entry(S, number, i))) for i in entry]
-            with to.loop(builder.add(k, INDEX(4)), k1, 4) as (term, _):
-                x = to.row(M, row, term, stride, first)
-                xs = [to.vector(x, v * LANES) for v in range(vectors)]
-                for j in range(4):
-                    w = to.spread(to.entry(S, number, builder.add(term, INDEX(j))))
-                    for x, s in zip(xs, sums[j], strict=True):
-                        builder.store(to.fused(w, x, builder.load(s)), s)
-            for i, results in zip(entry, sums, strict=True):
-                out = to.row(M, row, i, stride, first)
-                for v, s in enumerate(results):
-                    to.write(out, v * LANES, builder.load(s))
+            to = _Builder(context, builder, REGISTER)
+            row, y, k, k1, S, panel, M, stride, first = to.pointers(signature, values)
+            w = to.place(S, panel)
+            sums = [to.variables(vectors, to.spread(to.number(w, INDEX(q)))) for q in range(dots)]
+            at = cgutils.alloca_once_value(builder, w)
+            with to.loop(k, k1) as (i, _):
+                w = to.place(builder.load(at), INDEX(dots))
+                builder.store(w, at)
+                x = to.row(M, row, i, stride, first)
+                xs = [to.vector(x, v * REGISTER) for v in range(vectors)]
+                for q in range(dots):
+                    number = to.spread(to.number(w, INDEX(q)))
+                    for s, x in zip(sums[q], xs, strict=True):
+                        to.add_product(s, number, x)
+            for q in range(dots):
+                out = to.row(M, row, to.after(y, q), stride, first)
+                for v, s in enumerate(sums[q]):
+                    to.write(out, v * REGISTER, builder.load(s))
             return context.get_dummy_value()
 
-        return types.void(row, number, k, k1, S, M, stride, first), write
+        return types.void(row, y, k, k1, S, panel, M, stride, first), write
 
-    return dot4
+    return gemm
 
 
-def _sums(lefts, rights):
+def _outer(lefts, rights):
+    """Sums of the left rows a[r : r + lefts] with the right rows b[s : s + rights], into T[t + i + j * down].
+
+    There are ``terms`` of each, ``step`` entries apart.  sign: 1 or -1, for all.
+    """
+
     @intrinsic
-    def sums(_, a, b, c, r, r1, M, T, t, stride, n):
+    def outer(_, sign, a, r, b, s, terms, step, M, T, t, down, stride, n):
         def write(context, builder, signature, values):
-            to = _Builder(context, builder)
-            a, b, c, r, r1, M, T, t, stride, n = [
-                to.pointer(kind, x) if isinstance(kind, types.Array) else x
-                for kind, x in zip(signature.args, values, strict=True)
-            ]
-            zero = ir.Constant(VECTOR, [0.0] * LANES)
-            found = to.variables(lefts * rights, zero)
-            whole = builder.and_(n, INDEX(-LANES))
-            lane = ir.Constant(ir.VectorType(INDEX, LANES), list(range(LANES)))
-            # spread() knows doubles only: the bits of the integer pass as one
-            rest = builder.bitcast(to.spread(builder.bitcast(builder.sub(n, whole), FLOAT)), lane.type)
-            inside = builder.icmp_signed("<", lane, rest)
-            with to.loop(r, r1, rights) as (term, _):
-                entry = [builder.add(term, INDEX(j)) for j in range(rights)]
-                ws = [to.spread(to.number(c, i)) for i in entry[:lefts]]
-                xs = [to.row(M, a, i, stride, INDEX(0)) for i in entry[:lefts]]
-                zs = [to.row(M, b, i, stride, INDEX(0)) for i in entry]
-
-                def add(us, vs):
-                    for s, (u, v) in zip(found, [(u, v) for u in us for v in vs], strict=True):
-                        builder.store(to.fused(u, v, builder.load(s)), s)
-
-                with to.loop(INDEX(0), whole, LANES) as (i, _):
-                    us = [to.times(w, to.vector(to.place(x, i))) for w, x in zip(ws, xs, strict=True)]
-                    add(us, [to.vector(to.place(z, i)) for z in zs])
-                with builder.if_then(builder.icmp_signed("<", whole, n)):  # the last examples, without the padding
-                    us = [to.times(w, to.vector(to.place(x, whole))) for w, x in zip(ws, xs, strict=True)]
-                    add(
-                        [builder.select(inside, u, zero) for u in us],
-                        [builder.select(inside, to.vector(to.place(z, whole)), zero) for z in zs],
-                    )
-            for j, s in enumerate(found):
-                place = to.place(T, builder.add(t, INDEX(j)))
-                builder.store(builder.fadd(builder.load(place), to.total(builder.load(s))), place)
+            to = _Builder(context, builder, REGISTER)
+            sign, a, r, b, s, terms, step, M, T, t, down, stride, n = to.pointers(signature, values)
+            found = [to.variables(lefts, to.zero) for _ in range(rights)]
+            with to.loop(INDEX(0), builder.mul(terms, step), step) as (term, _):
+                xs = [to.row(M, a, to.after(r, term, i), stride, INDEX(0)) for i in range(lefts)]
+                zs = [to.row(M, b, to.after(s, term, j), stride, INDEX(0)) for j in range(rights)]
+                with to.loop(INDEX(0), n, REGISTER) as (i, _):
+                    inside = to.inside(builder.sub(n, i))  # the last examples, without the padding
+                    us = [builder.select(inside, to.vector(to.place(x, i)), to.zero) for x in xs]
+                    vs = [builder.select(inside, to.vector(to.place(z, i)), to.zero) for z in zs]
+                    for v, sums in zip(vs, found, strict=True):
+                        for u, total in zip(us, sums, strict=True):
+                            to.add_product(total, u, v)
+            group = min(lefts, REGISTER)
+            into = _Builder(context, builder, group)
+            sign = into.spread(sign)
+            for j, sums in enumerate(found):
+                for i in range(0, lefts, group):
+                    sums_of_rows = to.totals([builder.load(total) for total in sums[i : i + group]])
+                    place = to.place(T, to.after(t, builder.mul(INDEX(j), down), i))
+                    into.write(place, 0, into.fused(sign, sums_of_rows, into.vector(place)))
             return context.get_dummy_value()
 
-        return types.void(a, b, c, r, r1, M, T, t, stride, n), write
+        return types.void(sign, a, r, b, s, terms, step, M, T, t, down, stride, n), write
 
-    return sums
+    return outer
+
+
+@intrinsic
+def _sum1(_, a, b, c, r, r1, M, T, t, stride, n):
+    def write(context, builder, signature, values):
+        to = _Builder(context, builder)
+        a, b, c, r, r1, M, T, t, stride, n = to.pointers(signature, values)
+        [found] = to.variables(1, to.zero)
+        with to.loop(r, r1) as (term, _):
+            w = to.spread(to.number(c, term))
+            x, z = to.row(M, a, term, stride, INDEX(0)), to.row(M, b, term, stride, INDEX(0))
+            with to.loop(INDEX(0), n, LANES) as (i, _):
+                inside = to.inside(builder.sub(n, i))  # the last examples, without the padding
+                u = builder.select(inside, to.times(w, to.vector(to.place(x, i))), to.zero)
+                to.add_product(found, u, builder.select(inside, to.vector(to.place(z, i)), to.zero))
+        place = to.place(T, t)
+        builder.store(builder.fadd(builder.load(place), to.total(builder.load(found))), place)
+        return context.get_dummy_value()
+
+    return types.void(a, b, c, r, r1, M, T, t, stride, n), write
 
 
 def _dot_in_python(examples):
@@ -221,36 +302,48 @@ def _dot_in_python(examples):
     return dot
 
 
-def _dot4_in_python(examples):
-    def dot4(row, number, k, k1, S, M, stride, first):
-        for j in range(k, k + 4):
-            for i in range(int(first), int(first) + examples):
-                s = S[number[j]]
-                for q in range(j + 4, k1, 4):
-                    s += S[number[q]] * M[int(row[q]) * int(stride) + i]
-                M[int(row[j]) * int(stride) + i] = s
+def _gemm_in_python(dots, vectors):
+    def gemm(row, y, k, k1, S, panel, M, stride, first):
+        for q in range(dots):
+            for i in range(int(first), int(first) + vectors * REGISTER):
+                s = S[panel + q]
+                for j in range(k1 - k):
+                    s += S[panel + (1 + j) * dots + q] * M[int(row[k + j]) * int(stride) + i]
+                M[int(row[y + q]) * int(stride) + i] = s
 
-    return dot4
+    return gemm
 
 
-def _sums_in_python(lefts, rights):
-    def sums(a, b, c, r, r1, M, T, t, stride, n):
-        for q in range(r, r1, rights):
-            for j in range(lefts * rights):
-                u, v = q + j // rights, q + j % rights
-                for i in range(int(n)):
-                    T[t + j] += c[u] * M[int(a[u]) * int(stride) + i] * M[int(b[v]) * int(stride) + i]
+def _outer_in_python(lefts, rights):
+    def outer(sign, a, r, b, s, terms, step, M, T, t, down, stride, n):
+        for i in range(lefts):
+            for j in range(rights):
+                for term in range(0, terms * step, step):
+                    x, z = int(a[r + term + i]) * int(stride), int(b[s + term + j]) * int(stride)
+                    for e in range(int(n)):
+                        T[t + i + j * down] += sign * M[x + e] * M[z + e]
 
-    return sums
+    return outer
+
+
+def _sum1_in_python(a, b, c, r, r1, M, T, t, stride, n):
+    for q in range(r, r1):
+        for i in range(int(n)):
+            T[t] += c[q] * M[int(a[q]) * int(stride) + i] * M[int(b[q]) * int(stride) + i]
 
 
 if config.DISABLE_JIT:
-    dot_tile, dot_vector = _dot_in_python(TILE * LANES), _dot_in_python(LANES)
-    dot4_tile, dot4_vector = _dot4_in_python(TILE4 * LANES), _dot4_in_python(LANES)
-    sum1, sum8 = _sums_in_python(1, 1), _sums_in_python(2, 4)
-    ordered_tile, ordered_vector = dot_tile, dot_vector
-else:
-    dot_tile, dot_vector = _dot(TILE), _dot(1)
-    dot4_tile, dot4_vector = _dot4(TILE4), _dot4(1)
-    ordered_tile, ordered_vector = _dot(TILE, ()), _dot(1, ())
-    sum1, sum8 = _sums(1, 1), _sums(2, 4)
+    _dot, _gemm, _outer, _sum1 = (
+        lambda vectors, flags=FUSED: _dot_in_python(vectors * LANES),
+        _gemm_in_python,
+        _outer_in_python,
+        _sum1_in_python,
+    )
+dot_tile, dot_vector = _dot(TILE), _dot(1)
+ordered_tile, ordered_vector = _dot(TILE, ()), _dot(1, ())
+#: by how many dots, or left rows: TALL, a half, a quarter, and 1
+gemm_tall, gemm_half, gemm_quarter, gemm_one = [_gemm(dots, WIDE) for dots in (TALL, TALL // 2, TALL // 4, 1)]
+gemm_tall_1, gemm_half_1, gemm_quarter_1, gemm_one_1 = [_gemm(dots, 1) for dots in (TALL, TALL // 2, TALL // 4, 1)]
+outer_tall, outer_half, outer_quarter, outer_one = [_outer(lefts, WIDE) for lefts in (TALL, TALL // 2, TALL // 4, 1)]
+outer_tall_1, outer_half_1, outer_quarter_1, outer_one_1 = [_outer(x, 1) for x in (TALL, TALL // 2, TALL // 4, 1)]
+sum1 = _sum1

@@ -158,7 +158,7 @@ class Native:
         rest = store.X, S, store.M, T, store.width, store.per_chunk, self.keep, mapped_out, t.output_row, t.output_c
         S[PARAMETERS : PARAMETERS + len(theta)] = theta
         for stage in range(len(t.stages)):
-            kernel.before(stage, *code, S, T[0])
+            kernel.before(stage, *code, S, T[0], store.width > 1)
             others = [
                 _pool().submit(partial(kernel.blocks, stage, i, threads, *code, *rest)) for i in range(1, threads)
             ]

@@ -16,23 +16,23 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Any
 
 from tinygrad_vi import ops
 from tinygrad_vi.compiler.codes import (
     DOT,
-    DOT4,
     DST,
+    GEMM,
     ONCE,
     OP,
     ORDERED,
+    OUTER,
+    PACK,
     PARAMETERS,
     PRODUCT,
     SUM,
-    SUM8,
     TANH_AND_SECH,
-    TOTAL,
     UNIT,
     ZERO,
     B,
@@ -112,9 +112,13 @@ def in_turns(form: Form, nodes: Sequence[int]) -> list[int]:
     return sorted(nodes, key=turn)
 
 
+#: a sum over the batch: where in S it goes, and its products, (left row, right row, factor) each
+BatchSum = tuple[int, list[tuple[int, int, float]]]
+
+
 @dataclass
 class _Dots:
-    """Up to four mapped dots of the same rows: (destination, bias, number of each term)."""
+    """Mapped dots of the same rows: (destination, bias, number of each term)."""
 
     rows: tuple[int, ...]
     members: list[tuple[int, int, list[int]]] = field(default_factory=list)
@@ -130,9 +134,7 @@ class _Stage:
 
     unmapped: list[list[float]] = field(default_factory=list)
     mapped: list[_Dots | list[float]] = field(default_factory=list)
-    #: sums over the batch: (row of S, products)
-    sums: list[tuple[int, list[tuple[int, int, float]]]] = field(default_factory=list)
-    totals: list[tuple[int, int]] = field(default_factory=list)
+    sums: list[BatchSum] = field(default_factory=list)
     open: dict[tuple[int, ...], _Dots] = field(default_factory=dict)
     hyperbolic: dict[tuple[int, Operation], list[float]] = field(default_factory=dict)
 
@@ -149,6 +151,7 @@ class _Assembler:
         self.products: list[tuple[int, int, float]] = []
         self.scaled: dict[tuple[int, float], int] = {}
         self.spread: dict[int, int] = {}
+        self.scaled_rows: dict[tuple[int, float], int] = {}
         self.summed: dict[tuple[int, int], int] = {}
         self.scales: dict[int, float] = {}
 
@@ -327,7 +330,7 @@ class _Assembler:
     def _total(self, row: int, stage: int) -> int:
         if (row, stage) not in self.summed:
             self.summed[row, stage] = self._new(mapped=False)
-            self.stages[stage].totals.append((self.summed[row, stage], row))
+            self.stages[stage].sums.append((self.summed[row, stage], [(row, self._mapped_row(ONE), 1.0)]))
         return self.summed[row, stage]
 
     def _unmapped_dot(self, stage: int, row: int, terms: list[tuple[int, int, float]], op: int = DOT) -> None:
@@ -355,11 +358,11 @@ class _Assembler:
             [(a, b, c)] = products
             stage.mapped.append([PRODUCT, self.row[node], a, b, 0, 0, 0, 0, c])
             return
-        if products or len(rows) < 2 or scale != 1.0:
+        if products or not rows or scale != 1.0:
             stage.mapped.append(self._one_dot(self.row[node], bias, rows, weights, products, scale))
             return
         dots = stage.open.get(rows)
-        if dots is None or len(dots.members) == 4:
+        if dots is None:
             dots = stage.open[rows] = _Dots(rows)
             stage.mapped.append(dots)
         dots.members.append((self.row[node], bias, weights))
@@ -388,15 +391,19 @@ class _Assembler:
         self.products += products
         return [DOT, row, start, len(self.linear), 0, first, len(self.products), bias, scale]
 
-    def _dots(self, dots: _Dots) -> list[list[float]]:
-        """The code of dots of the same rows: one instruction for four."""
-        if len(dots.members) < 4:
-            return [self._one_dot(row, bias, dots.rows, weights, ()) for row, bias, weights in dots.members]
+    def _dots(self, dots: _Dots, stage: _Stage) -> list[float]:
+        """The code of dots of the same rows: a product of matrices."""
+        if len(dots.members) == 1:
+            [(row, bias, weights)] = dots.members
+            return self._one_dot(row, bias, dots.rows, weights, ())
         start = len(self.linear)
         self.linear += [(row, bias) for row, bias, _ in dots.members]
-        for row, *weights in zip(dots.rows, *[weights for _, _, weights in dots.members], strict=True):
-            self.linear += [(row, weight) for weight in weights]
-        return [[DOT4, 0, start, len(self.linear), 0, 0, 0, 0, 0.0]]
+        for _, _, weights in dots.members:
+            self.linear += zip(dots.rows, weights, strict=True)
+        count = len(self.linear) - start
+        line: list[float] = [self._new(False, count), start, len(self.linear), len(dots.members), 0, 0, 0, 0.0]
+        stage.unmapped.append([PACK, *line])
+        return [GEMM, *line]
 
     def _scaled(self, node: int, c: float) -> int:
         """The number c * S[node]."""
@@ -410,25 +417,40 @@ class _Assembler:
     # --- sums over the batch
 
     def _sums(self, stage: _Stage, destinations: list[int]) -> list[list[float]]:
-        """The code of a stage's sums: eight at a time where two lists of left rows meet four lists of right rows."""
+        """The code of a stage's sums: all at once where each of some left rows meets each of some right rows."""
         code: list[list[float]] = []
-        for destination, row in stage.totals:
-            code.append([TOTAL, len(destinations), row, 0, 0, 0, 0, 0, 0.0])
-            destinations.append(destination)
-        for eight in _eights(stage.sums):
-            first = len(self.products)
-            if len(eight) == 8:  # for each term four entries: the left rows are in the first two of them
-                for terms in zip(*[terms for _, terms in eight], strict=True):
-                    lefts = [terms[0], terms[4], terms[0], terms[0]]
-                    self.products += [
-                        (left[0], right[1], left[2]) for left, right in zip(lefts, terms[:4], strict=True)
-                    ]
-            else:
-                self.products += eight[0][1]
-            op = SUM8 if len(eight) == 8 else SUM
-            code.append([op, len(destinations), 0, 0, 0, first, len(self.products), 0, 0.0])
-            destinations += [destination for destination, _ in eight]
-        return code
+        scaled: list[list[float]] = []
+        for lefts, rights, sums in _products(stage.sums):
+            first, sign = len(self.products), 0.0
+            if len(sums) == 1:
+                self.products += [(a, b, c) for (a, c), b in zip(lefts[0], rights[0], strict=True)]
+                code.append([SUM, len(destinations), 0, 0, 0, first, len(self.products), 0, 0.0])
+                destinations += sums
+                continue
+            factors = {c for left in lefts for _, c in left}
+            sign = factors.pop() if factors in ({1.0}, {-1.0}) else 0.0
+            rows = [[a if sign else self._scaled_row(a, c, scaled) for a, c in left] for left in lefts]
+            columns: Sequence[Sequence[int]] = rights
+            if _tiles(len(columns), len(rows)) < _tiles(len(rows), len(columns)):
+                rows, columns = [*map(list, rights)], rows
+                sums = [sums[i * len(rows) + j] for j in range(len(rows)) for i in range(len(columns))]
+            for at in range(len(lefts[0])):
+                pairs = zip_longest([row[at] for row in rows], [row[at] for row in columns], fillvalue=0)
+                self.products += [(a, b, 0.0) for a, b in pairs]
+            code.append(
+                [OUTER, len(destinations), len(rows), len(columns), 0, first, len(self.products), 0, sign or 1.0]
+            )
+            destinations += [sums[i * len(columns) + j] for j in range(len(columns)) for i in range(len(rows))]
+        return scaled + code
+
+    def _scaled_row(self, row: int, c: float, code: list[list[float]]) -> int:
+        """The row c * M[row]."""
+        if c == 1.0:
+            return row
+        if (row, c) not in self.scaled_rows:
+            self.scaled_rows[row, c] = self._new(mapped=True)
+            code.append([PRODUCT, self.scaled_rows[row, c], row, self._mapped_row(ONE), 0, 0, 0, 0, c])
+        return self.scaled_rows[row, c]
 
     # --- tables
 
@@ -439,19 +461,16 @@ class _Assembler:
         destinations: list[int] = []
         starts = []
         for stage in self.stages:
-            start = [len(code)]
-            code += stage.unmapped
-            start.append(len(code))
-            for line in stage.mapped:
-                code += self._dots(line) if isinstance(line, _Dots) else [line]
             sums_from = len(destinations)
-            code += self._sums(stage, destinations)
-            starts.append([*start, len(code), sums_from, len(destinations)])
+            sums = self._sums(stage, destinations)
+            mapped = [self._dots(line, stage) if isinstance(line, _Dots) else line for line in stage.mapped] + sums
+            between = len(code) + len(stage.unmapped)
+            starts.append([len(code), between, between + len(mapped), sums_from, len(destinations)])
+            code += stage.unmapped + mapped
         integers, rows_of_m, floats = np.int32, np.uint32, np.float64  # small: large programs live in the cache
         outputs = self.question.outputs
         product_a, product_b, product_c = _columns(self.products, (rows_of_m, rows_of_m, floats))
         linear_row, linear_number = _columns(self.linear, (rows_of_m, rows_of_m))
-        mapped = self.question.mapped
         rows = [self.row[node] for _, node in outputs]
         return Tables(
             stages=np.array(starts, np.int64).reshape(-1, 5),
@@ -463,7 +482,7 @@ class _Assembler:
             output_row=np.array(rows, integers),
             output_c=np.array([c for c, _ in outputs], floats),
             numbers=self.numbers, rows=self.rows, inputs=self.question.inputs,
-            mapped=mapped,
+            mapped=self.question.mapped,
         )  # fmt: skip
 
 
@@ -473,32 +492,32 @@ def _columns(rows: Sequence[tuple[float, ...]], types: Sequence[Any]) -> list[An
     return [np.array([row[k] for row in rows], dtype) for k, dtype in enumerate(types)]
 
 
-#: a sum over the batch: where it goes, and its products
-BatchSum = tuple[int, list[tuple[int, int, float]]]
+#: the rows of each term of a sum: the left ones have their factors
+Left, Right = tuple[tuple[int, float], ...], tuple[int, ...]
 
 
-def _eights(sums: list[BatchSum]) -> list[list[BatchSum]]:
-    """Sums in groups of eight, two lists of left rows by four lists of right rows, or alone.
+def _products(sums: Sequence[BatchSum]) -> list[tuple[list[Left], list[Right], list[int]]]:
+    """Sums as products of some left rows with some right rows, and where they go: left row by left row.
 
-    Which side of a product is the left one is free: the side that leaves fewer groups.
+    Which side of a product is the left one is free: the side that leaves fewer products.
     """
-    best: list[list[BatchSum]] = []
+    best: list[tuple[list[Left], list[Right], list[int]]] = []
     for flipped in (False, True):
-        of_left: dict[Any, list[BatchSum]] = defaultdict(list)
+        of_left: dict[Left, list[tuple[Right, int]]] = defaultdict(list)
         for destination, terms in sums:
-            turned = [(b, a, c) for a, b, c in terms] if flipped else terms
-            of_left[tuple([(a, c) for a, _, c in turned])].append((destination, turned))
-        of_rights: dict[Any, list[list[BatchSum]]] = defaultdict(list)
-        groups: list[list[BatchSum]] = []
-        for alike in of_left.values():
-            whole = len(alike) // 4 * 4
-            for i in range(0, whole, 4):
-                four = alike[i : i + 4]
-                of_rights[tuple([tuple([b for _, b, _ in terms]) for _, terms in four])].append(four)
-            groups += [[one] for one in alike[whole:]]
-        for fours in of_rights.values():
-            groups += [first + second for first, second in zip(fours[::2], fours[1::2], strict=False)]
-            groups += [[one] for four in fours[len(fours) // 2 * 2 :] for one in four]
-        if not best or len(groups) < len(best):
-            best = groups
+            left = tuple([(b, c) if flipped else (a, c) for a, b, c in terms])
+            of_left[left].append((tuple([a if flipped else b for a, b, _ in terms]), destination))
+        of_rights: dict[tuple[Right, ...], tuple[list[Left], list[int]]] = defaultdict(lambda: ([], []))
+        for left, found in of_left.items():
+            found.sort()
+            lefts, destinations = of_rights[tuple([right for right, _ in found])]
+            lefts.append(left)
+            destinations += [destination for _, destination in found]
+        if not best or len(of_rights) < len(best):
+            best = [(lefts, [*rights], destinations) for rights, (lefts, destinations) in of_rights.items()]
     return best
+
+
+def _tiles(lefts: int, rights: int) -> int:
+    """How many tiles `outer` has: of 8 left rows, or 4, 2, 1 of the rest, by 3 right rows, or 1."""
+    return (lefts // 8 + (lefts % 8).bit_count()) * (rights // 3 + rights % 3)
