@@ -41,6 +41,7 @@ from tinygrad_vi.compiler.lanes import (
     TALL,
     TILE,
     WIDE,
+    copy,
     dot_tile,
     dot_vector,
     gemm_half,
@@ -234,40 +235,52 @@ def gemm_tile(tall, wide, row, y, k, k1, S, panel, M, stride, i):
 
 
 @loops
-def outer(sign, a, b, r, terms, step, lefts, rights, M, T, t, stride, n):
+def outer(sign, a, b, r, terms, step, lefts, rights, M, work, T, t, stride, n):
     """The sums over the examples of each left row with each right row."""
     i = 0
     while i < lefts:
         tall = height(lefts - i)
+        pack_rows(a, r + i, terms, step, tall, M, work, stride, n)
         j = 0
         while j < rights:
             wide = rights - j >= WIDE
-            to = t + i + j * lefts
-            outer_tile(tall, wide, sign, a, r + i, b, r + j, terms, step, M, T, to, lefts, stride, n)
+            outer_tile(tall, wide, sign, work, b, r + j, terms, step, M, T, t + i + j * lefts, lefts, stride, n)
             j += WIDE if wide else 1
         i += tall
 
 
 @loops
-def outer_tile(tall, wide, sign, a, r, b, s, terms, step, M, T, t, down, stride, n):
+def pack_rows(a, r, terms, step, tall, M, work, stride, n):
+    """Left rows in the order in which a tile of `outer` reads them, and zeros behind the last example."""
+    y = work
+    for term in range(r, r + terms * step, step):
+        for q in range(tall):
+            x = np.int64(a[np.uint64(term + q)]) * np.int64(stride)
+            for i in range(0, n, REGISTER):
+                copy(M, y + (i * tall + q * REGISTER), x + i, n - i)
+        y += (n + REGISTER - 1) // REGISTER * REGISTER * tall
+
+
+@loops
+def outer_tile(tall, wide, sign, x, b, s, terms, step, M, T, t, down, stride, n):
     """One tile of outer."""
     if wide:
         if tall == TALL:
-            outer_tall(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+            outer_tall(sign, x, b, s, terms, step, M, T, t, down, stride, n)
         elif tall == TALL // 2:
-            outer_half(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+            outer_half(sign, x, b, s, terms, step, M, T, t, down, stride, n)
         elif tall == TALL // 4:
-            outer_quarter(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+            outer_quarter(sign, x, b, s, terms, step, M, T, t, down, stride, n)
         else:
-            outer_one(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+            outer_one(sign, x, b, s, terms, step, M, T, t, down, stride, n)
     elif tall == TALL:
-        outer_tall_1(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+        outer_tall_1(sign, x, b, s, terms, step, M, T, t, down, stride, n)
     elif tall == TALL // 2:
-        outer_half_1(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+        outer_half_1(sign, x, b, s, terms, step, M, T, t, down, stride, n)
     elif tall == TALL // 4:
-        outer_quarter_1(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+        outer_quarter_1(sign, x, b, s, terms, step, M, T, t, down, stride, n)
     else:
-        outer_one_1(sign, a, r, b, s, terms, step, M, T, t, down, stride, n)
+        outer_one_1(sign, x, b, s, terms, step, M, T, t, down, stride, n)
 
 
 @loops
@@ -367,10 +380,11 @@ def logsumexp(rows, r, r1, M, y, work, seen, stride, n):
     for k in range(r, r1):
         x = np.uint64(rows[k]) * stride
         for i in range(n):
-            d = M[x + i] - M[y + i]
-            first = d == 0.0 and M[seen + i] == 0.0
-            M[work + i] += 0.0 if first else el.exp(d)
-            M[seen + i] = 1.0 if first else M[seen + i]
+            d, before = M[x + i] - M[y + i], M[seen + i]
+            e = el.exp(d)
+            first = (d == 0.0) & (before == 0.0)
+            M[work + i] += 0.0 if first else e
+            M[seen + i] = 1.0 if first else before
     for i in range(n):
         M[y + i] += el.log1p(M[work + i])
 
@@ -539,8 +553,11 @@ def elementwise(op, M, y, x, x1, x2, c, n):
             M[y + i] = el.softplus(M[x + i])
     elif op == codes.WHERE:
         for i in range(n):
-            u = M[x + i]
-            M[y + i] = (M[x1 + i] if u > 0.0 else M[x2 + i]) if u == u else u
+            u, yes, no = M[x + i], M[x1 + i], M[x2 + i]
+            M[y + i] = (yes if u > 0.0 else no) if u == u else u
+    elif op == codes.ABS:
+        for i in range(n):
+            M[y + i] = abs(M[x + i])
     else:  # seldom the bulk of a program
         for i in range(n):
             M[y + i] = value(op, M[x + i], M[x1 + i], M[x2 + i], c)
@@ -621,8 +638,9 @@ def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
         elif op == codes.OUTER:
             lefts, rights = np.int64(code[j, A]), np.int64(code[j, B])
             step = max(lefts, rights)
-            outer(constants[j], a, b, r, (r1 - r) // step, step, lefts, rights, M, T, np.int64(code[j, DST]), stride,
-                  np.int64(n))  # fmt: skip
+            work, t = np.int64(code[j, C]) * np.int64(stride), np.int64(code[j, DST])
+            terms = (r1 - r) // step
+            outer(constants[j], a, b, r, terms, step, lefts, rights, M, work, T, t, stride, np.int64(n))
         elif op == codes.SUM:
             sum1(a, b, c, r, r1, M, T, np.int64(code[j, DST]), stride, n)
         else:

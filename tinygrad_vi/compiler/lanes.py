@@ -233,40 +233,56 @@ def _gemm(dots, vectors):
 
 
 def _outer(lefts, rights):
-    """Sums of the left rows a[r : r + lefts] with the right rows b[s : s + rights], into T[t + i + j * down].
+    """Sums of left rows with the right rows b[s : s + rights], into T[t + i + j * down].
 
-    There are ``terms`` of each, ``step`` entries apart.  sign: 1 or -1, for all.
+    There are ``terms`` of each, the right ones ``step`` entries apart.  The left rows of all terms are packed at M[x:]:
+    a register of each of them, then the next register of each; behind the n examples stand zeros.  sign: 1 or -1.
     """
 
     @intrinsic
-    def outer(_, sign, a, r, b, s, terms, step, M, T, t, down, stride, n):
+    def outer(_, sign, x, b, s, terms, step, M, T, t, down, stride, n):
         def write(context, builder, signature, values):
             to = _Builder(context, builder, REGISTER)
-            sign, a, r, b, s, terms, step, M, T, t, down, stride, n = to.pointers(signature, values)
-            found = [to.variables(lefts, to.zero) for _ in range(rights)]
+            sign, x, b, s, terms, step, M, T, t, down, stride, n = to.pointers(signature, values)
+            found = [to.variables(rights, to.zero) for _ in range(lefts)]
+            left = cgutils.alloca_once_value(builder, to.place(M, x))
             with to.loop(INDEX(0), builder.mul(terms, step), step) as (term, _):
-                xs = [to.row(M, a, to.after(r, term, i), stride, INDEX(0)) for i in range(lefts)]
                 zs = [to.row(M, b, to.after(s, term, j), stride, INDEX(0)) for j in range(rights)]
                 with to.loop(INDEX(0), n, REGISTER) as (i, _):
-                    inside = to.inside(builder.sub(n, i))  # the last examples, without the padding
-                    us = [builder.select(inside, to.vector(to.place(x, i)), to.zero) for x in xs]
+                    inside = to.inside(builder.sub(n, i))  # without what stands behind the last example
                     vs = [builder.select(inside, to.vector(to.place(z, i)), to.zero) for z in zs]
-                    for v, sums in zip(vs, found, strict=True):
-                        for u, total in zip(us, sums, strict=True):
+                    us = builder.load(left)
+                    for q, sums in enumerate(found):
+                        u = to.vector(us, q * REGISTER)
+                        for v, total in zip(vs, sums, strict=True):
                             to.add_product(total, u, v)
+                    builder.store(to.place(us, INDEX(lefts * REGISTER)), left)
             group = min(lefts, REGISTER)
             into = _Builder(context, builder, group)
             sign = into.spread(sign)
-            for j, sums in enumerate(found):
+            for j in range(rights):
                 for i in range(0, lefts, group):
-                    sums_of_rows = to.totals([builder.load(total) for total in sums[i : i + group]])
+                    sums_of_rows = to.totals([builder.load(sums[j]) for sums in found[i : i + group]])
                     place = to.place(T, to.after(t, builder.mul(INDEX(j), down), i))
                     into.write(place, 0, into.fused(sign, sums_of_rows, into.vector(place)))
             return context.get_dummy_value()
 
-        return types.void(sign, a, r, b, s, terms, step, M, T, t, down, stride, n), write
+        return types.void(sign, x, b, s, terms, step, M, T, t, down, stride, n), write
 
     return outer
+
+
+@intrinsic
+def _copy(_, M, y, x, rest):
+    """The register M[y:] = M[x:], of which the first ``rest`` numbers count: the others are 0."""
+
+    def write(context, builder, signature, values):
+        to = _Builder(context, builder, REGISTER)
+        M, y, x, rest = to.pointers(signature, values)
+        to.write(to.place(M, y), 0, builder.select(to.inside(rest), to.vector(to.place(M, x)), to.zero))
+        return context.get_dummy_value()
+
+    return types.void(M, y, x, rest), write
 
 
 @intrinsic
@@ -289,7 +305,9 @@ def _sum1(_, a, b, c, r, r1, M, T, t, stride, n):
     return types.void(a, b, c, r, r1, M, T, t, stride, n), write
 
 
-def _dot_in_python(examples):
+def _dot_in_python(vectors, _=FUSED):
+    examples = vectors * LANES
+
     def dot(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first):
         for i in range(int(first), int(first) + examples):
             s = bias
@@ -315,15 +333,22 @@ def _gemm_in_python(dots, vectors):
 
 
 def _outer_in_python(lefts, rights):
-    def outer(sign, a, r, b, s, terms, step, M, T, t, down, stride, n):
+    def outer(sign, x, b, s, terms, step, M, T, t, down, stride, n):
         for i in range(lefts):
             for j in range(rights):
+                at = int(x) + i * REGISTER
                 for term in range(0, terms * step, step):
-                    x, z = int(a[r + term + i]) * int(stride), int(b[s + term + j]) * int(stride)
+                    z = int(b[s + term + j]) * int(stride)
                     for e in range(int(n)):
-                        T[t + i + j * down] += sign * M[x + e] * M[z + e]
+                        T[t + i + j * down] += sign * M[at + e // REGISTER * lefts * REGISTER + e % REGISTER] * M[z + e]
+                    at += -(-int(n) // REGISTER) * lefts * REGISTER
 
     return outer
+
+
+def _copy_in_python(M, y, x, rest):
+    for i in range(REGISTER):
+        M[int(y) + i] = M[int(x) + i] if i < rest else 0.0
 
 
 def _sum1_in_python(a, b, c, r, r1, M, T, t, stride, n):
@@ -333,12 +358,8 @@ def _sum1_in_python(a, b, c, r, r1, M, T, t, stride, n):
 
 
 if config.DISABLE_JIT:
-    _dot, _gemm, _outer, _sum1 = (
-        lambda vectors, flags=FUSED: _dot_in_python(vectors * LANES),
-        _gemm_in_python,
-        _outer_in_python,
-        _sum1_in_python,
-    )
+    _dot, _gemm, _outer = _dot_in_python, _gemm_in_python, _outer_in_python
+    _copy, _sum1 = _copy_in_python, _sum1_in_python
 dot_tile, dot_vector = _dot(TILE), _dot(1)
 ordered_tile, ordered_vector = _dot(TILE, ()), _dot(1, ())
 #: by how many dots, or left rows: TALL, a half, a quarter, and 1
@@ -346,4 +367,4 @@ gemm_tall, gemm_half, gemm_quarter, gemm_one = [_gemm(dots, WIDE) for dots in (T
 gemm_tall_1, gemm_half_1, gemm_quarter_1, gemm_one_1 = [_gemm(dots, 1) for dots in (TALL, TALL // 2, TALL // 4, 1)]
 outer_tall, outer_half, outer_quarter, outer_one = [_outer(lefts, WIDE) for lefts in (TALL, TALL // 2, TALL // 4, 1)]
 outer_tall_1, outer_half_1, outer_quarter_1, outer_one_1 = [_outer(x, 1) for x in (TALL, TALL // 2, TALL // 4, 1)]
-sum1 = _sum1
+copy, sum1 = _copy, _sum1

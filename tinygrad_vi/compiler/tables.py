@@ -153,6 +153,7 @@ class _Assembler:
         self.spread: dict[int, int] = {}
         self.scaled_rows: dict[tuple[int, float], int] = {}
         self.summed: dict[tuple[int, int], int] = {}
+        self.work, self.work_rows = 0, 0
         self.scales: dict[int, float] = {}
 
     def assemble(self) -> Tables:
@@ -438,10 +439,26 @@ class _Assembler:
                 pairs = zip_longest([row[at] for row in rows], [row[at] for row in columns], fillvalue=0)
                 self.products += [(a, b, 0.0) for a, b in pairs]
             code.append(
-                [OUTER, len(destinations), len(rows), len(columns), 0, first, len(self.products), 0, sign or 1.0]
+                [
+                    OUTER,
+                    len(destinations),
+                    len(rows),
+                    len(columns),
+                    self._work(8 * len(lefts[0])),
+                    first,
+                    len(self.products),
+                    0,
+                    sign or 1.0,
+                ]
             )
             destinations += [sums[i * len(columns) + j] for j in range(len(columns)) for i in range(len(rows))]
         return scaled + code
+
+    def _work(self, count: int) -> int:
+        """The first of as many rows to work in, the same for all who ask."""
+        if count > self.work_rows:
+            self.work, self.work_rows = self._new(True, count), count
+        return self.work
 
     def _scaled_row(self, row: int, c: float, code: list[list[float]]) -> int:
         """The row c * M[row]."""
