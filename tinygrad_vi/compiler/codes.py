@@ -22,7 +22,16 @@ ORDERED, ONCE, PRODUCT = range(TANH_AND_SECH + 1, TANH_AND_SECH + 4)
 #: term of the first dot, the second, ...; the rows are the same.  PACK copies the numbers to S[DST:], for GEMM to read.
 #: OUTER: A left rows and B right rows, whose sums go to T[DST:], those of the first right row first.  From FIRST to
 #: LAST stand the pairs (left, right) of each term, as many as the longer side has; the constant is 1 or -1
-OP, DST, A, B, C, FIRST, LAST, BIAS = range(8)
+#: COUNT: an instruction stands for so many, of which each takes the next rows and gives the next row.  On numbers that
+#: are the same for all examples, a factor of a product may also be the same for all of them: the products of a dot are
+#: followed by those of the next one, which tell; in C a constant times a product has 1 if A goes on, plus 2 if B does
+OP, DST, A, B, C, FIRST, LAST, BIAS, COUNT = range(9)
+
+#: the instructions that may stand for several, and how many columns from A on hold their rows
+SEVERAL = {
+    DOT: 0, ORDERED: 0, PRODUCT: 2, TANH_AND_SECH: 2, WHERE: 3, DIV: 2,
+    **dict.fromkeys([RELU, STEP, TANH, SECH, BELL, EXP, LOG, POWER, SQRT, SIGMOID, SOFTPLUS, ABS], 1),
+}  # fmt: skip
 
 #: columns of the stage table: where the code of the unmapped nodes begins, that of the mapped ones, and where it ends;
 #: from where to where the sums go

@@ -21,6 +21,7 @@ from tinygrad_vi.compiler import codes
 from tinygrad_vi.compiler import elementary as el
 from tinygrad_vi.compiler.codes import (
     BIAS,
+    COUNT,
     DST,
     END,
     FIRST,
@@ -99,13 +100,16 @@ def ordered(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n):
 
 
 @unfused
-def ordered_number(bias, k, k1, row, number, r, r1, a, b, c, S, M):
-    """The same on rows of one number."""
+def ordered_number(bias, k, k1, row, number, r, r1, a, b, c, S, M, i):
+    """The same on rows of one number, as number i of those that the instruction stands for."""
     s = bias
     for j in range(k, k1):
-        s += S[number[j]] * M[row[j]]
+        s += S[number[j]] * M[row[j] + i]
     for j in range(r, r1):
-        s += c[j] * (M[a[j]] * M[b[j]])
+        u, v = a[j], b[j]
+        if i > 0:  # behind the first terms stand those of the next
+            u, v = u + i * (a[j + r1 - r] - u), v + i * (b[j + r1 - r] - v)
+        s += c[j] * (M[u] * M[v])
     return s
 
 
@@ -144,6 +148,51 @@ def once(row, number, k, k1, a, b, c, r, r1, S, M, y, work, stride, n):
             finite = finite and abs(M[y + i]) < np.inf
         if finite:
             return
+
+
+@exact
+def dots_of_numbers(bias, factor, row, number, k, k1, a, b, c, r, r1, S, M, y, count):
+    """As many dots of rows of one number; behind the first terms stand those of the next."""
+    for i in range(count):
+        M[y + i] = bias
+    for j in range(k, k1):
+        w, x = S[number[j]], np.uint64(row[j])
+        for i in range(count):
+            M[y + i] += w * M[x + i]
+    for j in range(r, r1):
+        u, v, j1 = np.uint64(a[j]), np.uint64(b[j]), j + r1 - r
+        add_products(c[j], M, y, u, v, np.uint64(a[j1]) - u, np.uint64(b[j1]) - v, count)
+    if factor != 1.0:
+        for i in range(count):
+            M[y + i] *= factor
+
+
+@exact
+def add_products(c, M, y, a, b, step_a, step_b, count):
+    """M[y] += c * (M[a] * M[b]), and so on; one of the steps may be 0."""
+    if step_a == 0:
+        a, b, step_b = b, a, step_a
+    if step_b == 0:
+        x = M[b]
+        for i in range(count):
+            M[y + i] += c * (M[a + i] * x)
+    else:
+        for i in range(count):
+            M[y + i] += c * (M[a + i] * M[b + i])
+
+
+@exact
+def products_of_numbers(c, M, y, a, b, step_a, step_b, count):
+    """M[y] = c * (M[a] * M[b]), and so on; one of the steps may be 0."""
+    if step_a == 0:
+        a, b, step_b = b, a, step_a
+    if step_b == 0:
+        x = M[b]
+        for i in range(count):
+            M[y + i] = c * (M[a + i] * x)
+    else:
+        for i in range(count):
+            M[y + i] = c * (M[a + i] * M[b + i])
 
 
 @unfused
@@ -570,16 +619,25 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, pac
     packs: whether there are longer rows, for which numbers are packed.
     """
     for j in range(first, last):
-        op, y = code[j, OP], np.uint64(code[j, DST])
+        op, y, count = code[j, OP], np.uint64(code[j, DST]), np.uint64(code[j, COUNT])
         if op == codes.DOT:
-            s = S[np.uint32(code[j, BIAS])]
-            for k in range(code[j, A], code[j, B]):
-                s += S[number[k]] * M[row[k]]
-            for k in range(code[j, FIRST], code[j, LAST]):
-                s += c[k] * (M[a[k]] * M[b[k]])
-            M[y] = s if constants[j] == 1.0 else constants[j] * s
+            if count > 1:
+                dots_of_numbers(S[np.uint32(code[j, BIAS])], constants[j], row, number, code[j, A], code[j, B], a, b, c,
+                                code[j, FIRST], code[j, LAST], S, M, y, count)  # fmt: skip
+            else:
+                s = S[np.uint32(code[j, BIAS])]
+                for k in range(code[j, A], code[j, B]):
+                    s += S[number[k]] * M[row[k]]
+                for k in range(code[j, FIRST], code[j, LAST]):
+                    s += c[k] * (M[a[k]] * M[b[k]])
+                M[y] = s if constants[j] == 1.0 else constants[j] * s
         elif op == codes.PRODUCT:
-            M[y] = constants[j] * (M[np.uint32(code[j, A])] * M[np.uint32(code[j, B])])
+            u, v = np.uint64(code[j, A]), np.uint64(code[j, B])
+            if count > 1:
+                steps = np.uint64(code[j, C])
+                products_of_numbers(constants[j], M, y, u, v, steps & np.uint64(1), steps >> np.uint64(1), count)
+            else:
+                M[y] = constants[j] * (M[u] * M[v])
         elif op == codes.GEMM:
             dots = code[j, C]
             terms = (code[j, B] - code[j, A] - dots) // dots
@@ -596,12 +654,11 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, pac
             lefts, rights = code[j, A], code[j, B]
             outer_number(constants[j], a, b, code[j, FIRST], code[j, LAST], max(lefts, rights), lefts, rights, M, T,
                          np.int64(y))  # fmt: skip
-        elif op == codes.TANH_AND_SECH:
-            M[y], M[np.uint64(code[j, B])] = el.tanh_and_sech(M[np.uint64(code[j, A])])
         elif op == codes.ORDERED:
-            s = ordered_number(S[np.uint32(code[j, BIAS])], code[j, A], code[j, B], row, number, code[j, FIRST],
-                               code[j, LAST], a, b, c, S, M)  # fmt: skip
-            M[y] = constants[j] * s
+            for i in range(count):
+                s = ordered_number(S[np.uint32(code[j, BIAS])], code[j, A], code[j, B], row, number, code[j, FIRST],
+                                   code[j, LAST], a, b, c, S, M, np.uint32(i))  # fmt: skip
+                M[y + np.uint64(i)] = constants[j] * s
         elif op == codes.ONCE:
             M[y] = once_number(code[j, A], code[j, B], row, number, code[j, FIRST], code[j, LAST], a, b, c, S, M)
         elif op == codes.LOGSUMEXP:
@@ -609,7 +666,10 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, pac
             logsumexp(a, code[j, FIRST], code[j, LAST], M, y, x, x1, np.uint64(1), np.uint64(1))
         else:
             x, x1, x2 = np.uint64(code[j, A]), np.uint64(code[j, B]), np.uint64(code[j, C])
-            M[y] = value(op, M[x], M[x1], M[x2], constants[j])
+            if count > 1 or op == codes.TANH_AND_SECH:
+                elementwise(op, M, y, x, x1, x2, constants[j], count)
+            else:
+                M[y] = value(op, M[x], M[x1], M[x2], constants[j])
 
 
 @loops
@@ -618,19 +678,21 @@ def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
     for j in range(first, last):
         op = code[j, OP]
         y = np.uint64(code[j, DST]) * stride
+        # rows that follow each other are one row, with some numbers between the examples that nobody reads
+        m = np.uint64(code[j, COUNT] - 1) * stride + n
         r, r1 = np.int64(code[j, FIRST]), np.int64(code[j, LAST])
         if op == codes.DOT:
             k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
-            dot(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)
+            dot(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, m)
             if constants[j] != 1.0:
-                scale(constants[j], M, y, n)
+                scale(constants[j], M, y, m)
         elif op == codes.PRODUCT:
-            product(constants[j], M, y, np.uint64(code[j, A]) * stride, np.uint64(code[j, B]) * stride, n)
+            product(constants[j], M, y, np.uint64(code[j, A]) * stride, np.uint64(code[j, B]) * stride, m)
         elif op == codes.ORDERED:
             k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
-            ordered(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)
+            ordered(S[np.uint32(code[j, BIAS])], row, number, k, k1, a, b, c, r, r1, S, M, y, stride, m)
             if constants[j] != 1.0:
-                scale(constants[j], M, y, n)
+                scale(constants[j], M, y, m)
         elif op == codes.GEMM:
             k, dots = np.int64(code[j, A]), np.int64(code[j, C])
             terms = (np.int64(code[j, B]) - k - dots) // dots
@@ -651,7 +713,7 @@ def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
                 k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
                 once(row, number, k, k1, a, b, c, r, r1, S, M, y, x2, stride, n)
             else:
-                elementwise(op, M, y, x, x1, x2, constants[j], n)
+                elementwise(op, M, y, x, x1, x2, constants[j], m)
 
 
 @loops
@@ -707,7 +769,7 @@ def after(stage, stages, destination, T, S):
         s = T[0, q]
         for chunk in range(1, T.shape[0]):
             s += T[chunk, q]
-        S[destination[q]] = s
+        S[np.uint32(destination[q])] = s
 
 
 @loops
@@ -721,8 +783,9 @@ def step(stages, code, constants, row, number, a, b, c, destination, output_row,
         blocks(stage, 0, 1, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep,
                mapped_out, output_row, output_c)  # fmt: skip
         after(stage, stages, destination, T, S)
+    for k in range(out.shape[0]):
+        out[k] = output_c[k] * S[np.uint32(output_row[k])]
     checksum = 0.0
     for k in range(out.shape[0]):
-        out[k] = output_c[k] * S[output_row[k]]
         checksum += out[k]
     return checksum

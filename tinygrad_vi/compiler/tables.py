@@ -13,17 +13,22 @@ examples, then the blocks of the batch, then the sums over the batch, which a fu
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from typing import Any
 
 from tinygrad_vi import ops
 from tinygrad_vi.compiler.codes import (
+    BIAS,
+    COUNT,
     DOT,
     DST,
+    FIRST,
     GEMM,
+    LAST,
     ONCE,
     OP,
     ORDERED,
@@ -31,11 +36,14 @@ from tinygrad_vi.compiler.codes import (
     PACK,
     PARAMETERS,
     PRODUCT,
+    SEVERAL,
     SUM,
     TANH_AND_SECH,
     UNIT,
     ZERO,
+    A,
     B,
+    C,
 )
 from tinygrad_vi.compiler.form import DOT as FREE
 from tinygrad_vi.compiler.form import ONE, SUM_KINDS, Form
@@ -49,7 +57,7 @@ TANH, SECH = ops.tanh.operation, ops.sech.operation
 
 @dataclass
 class Tables:
-    """See the module.  code: (instructions, 8).  constants: the constant of each instruction, of a DOT a factor.
+    """See the module.  code: (instructions, 9).  constants: the constant of each instruction, of a DOT a factor.
 
     linear_row, linear_number: linear terms are M[row] * S[number].  product_a, product_b, product_c: c * (a * b), of
     rows, or of numbers for what is the same for all examples.
@@ -99,17 +107,35 @@ def stages_of(form: Form, nodes: Sequence[int]) -> dict[int, int]:
 
 
 def in_turns(form: Form, nodes: Sequence[int]) -> list[int]:
-    """The nodes, operands first, and as far as that goes like after like: a processor foresees what it does again."""
-    level = {ONE: 0}
+    """The nodes, operands first, and as far as that goes like after like: a processor foresees what it does again.
+
+    Nodes alike stand in the order of their operands, or of what they are multiplied by: then one instruction can stand
+    for them all.
+    """
+    levels: dict[int, list[int]] = defaultdict(list)
+    level, factor = {ONE: 0}, {}
     for node in nodes:
         level[node] = 1 + max(map(level.__getitem__, form.operands(node)), default=0)
+        levels[level[node]].append(node)
+        if form.kinds[node] == FREE and len(form.arguments[node]) == 1:
+            [(_, u, v)] = form.arguments[node]
+            factor[u], factor[v] = v, u
+    place = {ONE: 0}
 
-    def turn(node: int) -> tuple[int, str, int, int]:
+    def turn(node: int) -> tuple[Any, ...]:
         kind, argument = form.kinds[node], form.arguments[node]
-        name = kind if isinstance(kind, str) else kind.name
-        return level[node], name, len(argument) if kind in SUM_KINDS else 0, node
+        if kind in SUM_KINDS:
+            # what is mapped is a long list and the same for many: the rest tells them apart
+            first = [place[u] for u in form.operands(node) if not form.mapped[u] and u != ONE][:1]
+            return kind, len(argument), place.get(factor.get(node, -1), -1), *first, node
+        if isinstance(kind, Operation):
+            return kind.name, 0, *[place[u] for u in argument], node
+        return kind, 0, argument or 0, node
 
-    return sorted(nodes, key=turn)
+    for at in sorted(levels):
+        for node in sorted(levels[at], key=turn):
+            place[node] = len(place)
+    return list(place)[1:]
 
 
 #: a sum over the batch: where in S it goes, and its products, (left row, right row, factor) each
@@ -268,8 +294,11 @@ class _Assembler:
             self._mapped_dot(node, numbers, linear, products)
         elif linear or products:
             before = self.stages[number - 1]
-            for from_row, factor, c in linear:  # the sum of a row, times what is the same for all examples
-                numbers.append((self._total(from_row, number - 1), row[factor], c))
+            for from_row, factor, c in linear:
+                if factor == ONE and c in (1.0, -1.0):
+                    products.append((from_row, self._mapped_row(ONE), c))
+                else:  # the sum of a row, times what is the same for all examples
+                    numbers.append((self._total(from_row, number - 1), row[factor], c))
             if products and not numbers:
                 before.sums.append((row[node], products))
             else:
@@ -469,6 +498,70 @@ class _Assembler:
             code.append([PRODUCT, self.scaled_rows[row, c], row, self._mapped_row(ONE), 0, 0, 0, 0, c])
         return self.scaled_rows[row, c]
 
+    # --- instructions that stand for several
+
+    def _joined(self, lines: Sequence[list[float]], may_stay: bool) -> list[list[float]]:
+        """The code with its column COUNT, before the constant; may_stay: whether factors may be the same for all."""
+        code: list[list[float]] = []
+        for line in lines:
+            if code and line[OP] in SEVERAL and self._continues(code[-1], line, may_stay):
+                code[-1][COUNT] += 1
+            else:
+                code.append([*line[:-1], 1, line[-1]])
+        return code
+
+    def _continues(self, before: list[float], line: list[float], may_stay: bool) -> bool:
+        """Whether a line does to the next rows what the one before does."""
+        op, count, start, here = line[OP], before[COUNT], before[DST], line[DST]
+        if before[OP] != op or here != start + count or before[BIAS] != line[BIAS] or not _same(before[-1], line[-1]):
+            return False
+
+        def goes_on(u: float, v: float) -> bool:
+            """Whether v is the next row, and none that the instruction itself makes."""
+            return v == u + count and not start <= v <= here
+
+        if op in (DOT, ORDERED):
+            return self._continues_sum(before, line, goes_on, may_stay)
+        if op == TANH_AND_SECH and abs(line[A] - line[B]) <= count:  # B is made, too
+            return False
+        columns = range(A, A + SEVERAL[int(op)])
+        moves = [goes_on(before[i], line[i]) for i in columns]
+        if op != PRODUCT:
+            return all(moves)
+        if not all(move or (may_stay and before[i] == line[i]) for i, move in zip(columns, moves, strict=True)):
+            return False
+        steps = moves[0] + 2 * moves[1]
+        if steps == 0 or (count > 1 and before[C] != steps):
+            return False
+        before[C] = steps
+        return True
+
+    def _continues_sum(
+        self, before: list[float], line: list[float], goes_on: Callable[[float, float], bool], may_stay: bool
+    ) -> bool:
+        start, first, last = int(before[A]), int(before[FIRST]), int(before[LAST])
+        terms, products = int(before[B]) - start, last - first
+        here, at = int(line[A]), int(line[FIRST])
+        if line[B] - here != terms or line[LAST] - at != products or at != last + (before[COUNT] - 1) * products:
+            return False
+        for i in range(terms):
+            (u, x), (v, y) = self.linear[start + i], self.linear[here + i]
+            if x != y or not goes_on(u, v):
+                return False
+        for i in range(products):
+            (*us, x), (*seconds, _), (*vs, y) = [self.products[k + i] for k in (first, last, at)]
+            if not _same(x, y):
+                return False
+            moves = 0
+            for u, second, v in zip(us, seconds, vs, strict=True):
+                if goes_on(u, v) and second != u:
+                    moves += 1
+                elif not (may_stay and u == v == second):
+                    return False
+            if not moves:
+                return False
+        return True
+
     # --- tables
 
     def _lay_out(self) -> Tables:
@@ -481,9 +574,10 @@ class _Assembler:
             sums_from = len(destinations)
             sums = self._sums(stage, destinations)
             mapped = [self._dots(line, stage) if isinstance(line, _Dots) else line for line in stage.mapped] + sums
-            between = len(code) + len(stage.unmapped)
+            unmapped, mapped = self._joined(stage.unmapped, True), self._joined(mapped, False)
+            between = len(code) + len(unmapped)
             starts.append([len(code), between, between + len(mapped), sums_from, len(destinations)])
-            code += stage.unmapped + mapped
+            code += unmapped + mapped
         integers, rows_of_m, floats = np.int32, np.uint32, np.float64  # small: large programs live in the cache
         outputs = self.question.outputs
         product_a, product_b, product_c = _columns(self.products, (rows_of_m, rows_of_m, floats))
@@ -491,8 +585,8 @@ class _Assembler:
         rows = [self.row[node] for _, node in outputs]
         return Tables(
             stages=np.array(starts, np.int64).reshape(-1, 5),
-            code=np.array([line[:8] for line in code], integers).reshape(-1, 8),
-            constants=np.array([line[8] for line in code], floats),
+            code=np.array([line[:-1] for line in code], integers).reshape(-1, 9),
+            constants=np.array([line[-1] for line in code], floats),
             linear_row=linear_row, linear_number=linear_number,
             product_a=product_a, product_b=product_b, product_c=product_c,
             sum_destination=np.array(destinations, integers),
@@ -507,6 +601,11 @@ def _columns(rows: Sequence[tuple[float, ...]], types: Sequence[Any]) -> list[An
     import numpy as np
 
     return [np.array([row[k] for row in rows], dtype) for k, dtype in enumerate(types)]
+
+
+def _same(x: float, y: float) -> bool:
+    """Whether two constants are one: 0.0 is not -0.0."""
+    return x == y and math.copysign(1.0, x) == math.copysign(1.0, y)
 
 
 #: the rows of each term of a sum: the left ones have their factors
