@@ -45,24 +45,20 @@ from tinygrad_vi.compiler.lanes import (
     copy,
     dot_tile,
     dot_vector,
-    gemm_half,
-    gemm_half_1,
     gemm_one,
     gemm_one_1,
-    gemm_quarter,
-    gemm_quarter_1,
     gemm_tall,
     gemm_tall_1,
+    gemm_two,
+    gemm_two_1,
     ordered_tile,
     ordered_vector,
-    outer_half,
-    outer_half_1,
     outer_one,
     outer_one_1,
-    outer_quarter,
-    outer_quarter_1,
     outer_tall,
     outer_tall_1,
+    outer_two,
+    outer_two_1,
     sum1,
 )
 from tinygrad_vi.compiler.machine_code import kept
@@ -227,7 +223,7 @@ def height(left):
     """How many rows of a matrix the next tile has, where so many are left."""
     if left >= TALL:
         return TALL
-    return TALL // 2 if left >= TALL // 2 else TALL // 4 if left >= TALL // 4 else 1
+    return 2 if left >= 2 else 1
 
 
 @loops
@@ -267,18 +263,14 @@ def gemm_tile(tall, wide, row, y, k, k1, S, panel, M, stride, i):
     if wide:
         if tall == TALL:
             gemm_tall(row, y, k, k1, S, panel, M, stride, i)
-        elif tall == TALL // 2:
-            gemm_half(row, y, k, k1, S, panel, M, stride, i)
-        elif tall == TALL // 4:
-            gemm_quarter(row, y, k, k1, S, panel, M, stride, i)
+        elif tall == 2:
+            gemm_two(row, y, k, k1, S, panel, M, stride, i)
         else:
             gemm_one(row, y, k, k1, S, panel, M, stride, i)
     elif tall == TALL:
         gemm_tall_1(row, y, k, k1, S, panel, M, stride, i)
-    elif tall == TALL // 2:
-        gemm_half_1(row, y, k, k1, S, panel, M, stride, i)
-    elif tall == TALL // 4:
-        gemm_quarter_1(row, y, k, k1, S, panel, M, stride, i)
+    elif tall == 2:
+        gemm_two_1(row, y, k, k1, S, panel, M, stride, i)
     else:
         gemm_one_1(row, y, k, k1, S, panel, M, stride, i)
 
@@ -316,18 +308,14 @@ def outer_tile(tall, wide, sign, x, b, s, terms, step, M, T, t, down, stride, n)
     if wide:
         if tall == TALL:
             outer_tall(sign, x, b, s, terms, step, M, T, t, down, stride, n)
-        elif tall == TALL // 2:
-            outer_half(sign, x, b, s, terms, step, M, T, t, down, stride, n)
-        elif tall == TALL // 4:
-            outer_quarter(sign, x, b, s, terms, step, M, T, t, down, stride, n)
+        elif tall == 2:
+            outer_two(sign, x, b, s, terms, step, M, T, t, down, stride, n)
         else:
             outer_one(sign, x, b, s, terms, step, M, T, t, down, stride, n)
     elif tall == TALL:
         outer_tall_1(sign, x, b, s, terms, step, M, T, t, down, stride, n)
-    elif tall == TALL // 2:
-        outer_half_1(sign, x, b, s, terms, step, M, T, t, down, stride, n)
-    elif tall == TALL // 4:
-        outer_quarter_1(sign, x, b, s, terms, step, M, T, t, down, stride, n)
+    elif tall == 2:
+        outer_two_1(sign, x, b, s, terms, step, M, T, t, down, stride, n)
     else:
         outer_one_1(sign, x, b, s, terms, step, M, T, t, down, stride, n)
 
@@ -654,6 +642,10 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, pac
             lefts, rights = code[j, A], code[j, B]
             outer_number(constants[j], a, b, code[j, FIRST], code[j, LAST], max(lefts, rights), lefts, rights, M, T,
                          np.int64(y))  # fmt: skip
+        elif op == codes.TANH_AND_SECH:
+            x, x1 = np.uint64(code[j, A]), np.uint64(code[j, B])
+            for i in range(count):
+                M[y + i], M[x1 + i] = el.tanh_and_sech(M[x + i])
         elif op == codes.ORDERED:
             for i in range(count):
                 s = ordered_number(S[np.uint32(code[j, BIAS])], code[j, A], code[j, B], row, number, code[j, FIRST],
@@ -666,10 +658,8 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, pac
             logsumexp(a, code[j, FIRST], code[j, LAST], M, y, x, x1, np.uint64(1), np.uint64(1))
         else:
             x, x1, x2 = np.uint64(code[j, A]), np.uint64(code[j, B]), np.uint64(code[j, C])
-            if count > 1 or op == codes.TANH_AND_SECH:
-                elementwise(op, M, y, x, x1, x2, constants[j], count)
-            else:
-                M[y] = value(op, M[x], M[x1], M[x2], constants[j])
+            for i in range(count):
+                M[y + i] = value(op, M[x + i], M[x1 + i], M[x2 + i], constants[j])
 
 
 @loops

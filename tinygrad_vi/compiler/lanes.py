@@ -362,9 +362,9 @@ if config.DISABLE_JIT:
     _copy, _sum1 = _copy_in_python, _sum1_in_python
 dot_tile, dot_vector = _dot(TILE), _dot(1)
 ordered_tile, ordered_vector = _dot(TILE, ()), _dot(1, ())
-#: by how many dots, or left rows: TALL, a half, a quarter, and 1
-gemm_tall, gemm_half, gemm_quarter, gemm_one = [_gemm(dots, WIDE) for dots in (TALL, TALL // 2, TALL // 4, 1)]
-gemm_tall_1, gemm_half_1, gemm_quarter_1, gemm_one_1 = [_gemm(dots, 1) for dots in (TALL, TALL // 2, TALL // 4, 1)]
-outer_tall, outer_half, outer_quarter, outer_one = [_outer(lefts, WIDE) for lefts in (TALL, TALL // 2, TALL // 4, 1)]
-outer_tall_1, outer_half_1, outer_quarter_1, outer_one_1 = [_outer(x, 1) for x in (TALL, TALL // 2, TALL // 4, 1)]
+#: by how many dots, or left rows: TALL, and 2 and 1 for the rest
+gemm_tall, gemm_two, gemm_one = [_gemm(dots, WIDE) for dots in (TALL, 2, 1)]
+gemm_tall_1, gemm_two_1, gemm_one_1 = [_gemm(dots, 1) for dots in (TALL, 2, 1)]
+outer_tall, outer_two, outer_one = [_outer(lefts, WIDE) for lefts in (TALL, 2, 1)]
+outer_tall_1, outer_two_1, outer_one_1 = [_outer(lefts, 1) for lefts in (TALL, 2, 1)]
 copy, sum1 = _copy, _sum1

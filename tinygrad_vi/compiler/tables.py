@@ -635,5 +635,5 @@ def _products(sums: Sequence[BatchSum]) -> list[tuple[list[Left], list[Right], l
 
 
 def _tiles(lefts: int, rights: int) -> int:
-    """How many tiles `outer` has: of 8 left rows, or 4, 2, 1 of the rest, by 3 right rows, or 1."""
-    return (lefts // 8 + (lefts % 8).bit_count()) * (rights // 3 + rights % 3)
+    """How many tiles `outer` has: of 8 left rows, or 2 and 1 of the rest, by 3 right rows, or 1."""
+    return (lefts // 8 + (lefts % 8 + 1) // 2) * (rights // 3 + rights % 3)
