@@ -769,7 +769,8 @@ def step(stages, code, constants, row, number, a, b, c, destination, output_row,
     for i in range(theta.shape[0]):
         S[PARAMETERS + i] = theta[i]
     for stage in range(stages.shape[0]):
-        before(stage, stages, code, constants, row, number, a, b, c, S, T[0], width > 1)
+        at = stages[stage]
+        run_numbers(code, constants, at[UNMAPPED], at[MAPPED], row, number, a, b, c, S, S, T[0], width > 1)
         blocks(stage, 0, 1, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep,
                mapped_out, output_row, output_c)  # fmt: skip
         after(stage, stages, destination, T, S)
