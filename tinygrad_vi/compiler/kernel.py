@@ -60,6 +60,7 @@ from tinygrad_vi.compiler.lanes import (
     outer_two,
     outer_two_1,
     sum1,
+    turn,
 )
 from tinygrad_vi.compiler.machine_code import kept
 
@@ -710,8 +711,12 @@ def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
 def load(X, start, n, M, stride):
     """The inputs of one block and, below them, the share of each example in the mean."""
     N, inputs = X.shape
+    whole, columns = n - n % REGISTER, inputs - inputs % REGISTER
+    for i in range(0, whole, REGISTER):
+        for j in range(0, columns, REGISTER):
+            turn(X, (start + i) * inputs + j, inputs, M, j * stride + i, stride)
     for j in range(inputs):
-        for i in range(n):
+        for i in range(whole if j < columns else 0, n):
             M[j * stride + i] = X[start + i, j]
     for i in range(n):
         M[inputs * stride + i] = 1.0 / N

@@ -154,17 +154,18 @@ class _Builder:
         [found], lanes = vectors, self.lanes
         while lanes > size:  # the sums of fewer vectors than lanes are left in parts
             lanes //= 2
-            half = [self._lanes(range(start, start + lanes)) for start in (0, lanes)]
+            half = [self.lanes_of(range(start, start + lanes)) for start in (0, lanes)]
             found = self.ir.fadd(*[self.ir.shuffle_vector(found, found, lane) for lane in half])
         return found
 
     def _both(self, lanes, size):
         """These lanes of two vectors, in turns of so many."""
         pairs = [lanes[i : i + size] for i in range(0, len(lanes), size)]
-        return self._lanes([i + second for pair in pairs for second in (0, self.lanes) for i in pair])
+        return self.lanes_of([i + second for pair in pairs for second in (0, self.lanes) for i in pair])
 
     @staticmethod
-    def _lanes(lanes):
+    def lanes_of(lanes):
+        """Which lanes of two vectors a shuffle takes."""
         return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
 
 
@@ -286,6 +287,31 @@ def _copy(_, M, y, x, rest):
 
 
 @intrinsic
+def _turn(_, X, x, width, M, y, stride):
+    """M[y + j * stride + i] = X[x + i * width + j] for i, j < REGISTER."""
+
+    def write(context, builder, signature, values):
+        to = _Builder(context, builder, REGISTER)
+        X, x, width, M, y, stride = to.pointers(signature, values)
+        rows = [to.vector(to.place(X, to.after(x, builder.mul(INDEX(i), width)))) for i in range(REGISTER)]
+        step = 1
+        while step < REGISTER:  # of two rows that are so far apart, exchange what is as far on the wrong side
+            lanes = range(REGISTER)
+            upper = to.lanes_of([lane if not lane & step else REGISTER + (lane ^ step) for lane in lanes])
+            lower = to.lanes_of([lane ^ step if not lane & step else REGISTER + lane for lane in lanes])
+            for i in range(REGISTER):
+                if not i & step:
+                    pair = rows[i], rows[i | step]
+                    rows[i], rows[i | step] = [builder.shuffle_vector(*pair, mask) for mask in (upper, lower)]
+            step *= 2
+        for j, row in enumerate(rows):
+            to.write(to.place(M, to.after(y, builder.mul(INDEX(j), stride))), 0, row)
+        return context.get_dummy_value()
+
+    return types.void(X, x, width, M, y, stride), write
+
+
+@intrinsic
 def _sum1(_, a, b, c, r, r1, M, T, t, stride, n):
     def write(context, builder, signature, values):
         to = _Builder(context, builder)
@@ -351,6 +377,13 @@ def _copy_in_python(M, y, x, rest):
         M[int(y) + i] = M[int(x) + i] if i < rest else 0.0
 
 
+def _turn_in_python(X, x, width, M, y, stride):
+    numbers = X.reshape(-1)
+    for i in range(REGISTER):
+        for j in range(REGISTER):
+            M[y + j * stride + i] = numbers[x + i * width + j]
+
+
 def _sum1_in_python(a, b, c, r, r1, M, T, t, stride, n):
     for q in range(r, r1):
         for i in range(int(n)):
@@ -359,7 +392,7 @@ def _sum1_in_python(a, b, c, r, r1, M, T, t, stride, n):
 
 if config.DISABLE_JIT:
     _dot, _gemm, _outer = _dot_in_python, _gemm_in_python, _outer_in_python
-    _copy, _sum1 = _copy_in_python, _sum1_in_python
+    _copy, _turn, _sum1 = _copy_in_python, _turn_in_python, _sum1_in_python
 dot_tile, dot_vector = _dot(TILE), _dot(1)
 ordered_tile, ordered_vector = _dot(TILE, ()), _dot(1, ())
 #: by how many dots, or left rows: TALL, and 2 and 1 for the rest
@@ -367,4 +400,4 @@ gemm_tall, gemm_two, gemm_one = [_gemm(dots, WIDE) for dots in (TALL, 2, 1)]
 gemm_tall_1, gemm_two_1, gemm_one_1 = [_gemm(dots, 1) for dots in (TALL, 2, 1)]
 outer_tall, outer_two, outer_one = [_outer(lefts, WIDE) for lefts in (TALL, 2, 1)]
 outer_tall_1, outer_two_1, outer_one_1 = [_outer(lefts, 1) for lefts in (TALL, 2, 1)]
-copy, sum1 = _copy, _sum1
+copy, turn, sum1 = _copy, _turn, _sum1

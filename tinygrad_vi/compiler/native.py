@@ -23,7 +23,7 @@ from tinygrad_vi.compiler.program import Check
 from tinygrad_vi.compiler.tables import Tables
 
 #: examples in a block: enough to make loops long, and as few as keep about so many numbers of a block in the cache
-WIDTH, NARROWEST = 128, 32
+WIDTH, NARROWEST = 120, 32
 BLOCK = 1 << 18
 #: chunks of blocks: about so many, and more where they are long.  Each adds its sums up apart, so that it does not
 #: matter which thread computes it
