@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,call-arg"
 """The one kernel that runs every compiled program: plain loops over the tables of `tables`.
 
 Rows are numbered by unsigned integers, so no instruction is spent on asking whether an index counts from the end.

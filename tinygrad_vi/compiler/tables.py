@@ -460,27 +460,17 @@ class _Assembler:
             factors = {c for left in lefts for _, c in left}
             sign = factors.pop() if factors in ({1.0}, {-1.0}) else 0.0
             rows = [[a if sign else self._scaled_row(a, c, scaled) for a, c in left] for left in lefts]
-            columns: Sequence[Sequence[int]] = rights
+            columns = [[*right] for right in rights]
             if _tiles(len(columns), len(rows)) < _tiles(len(rows), len(columns)):
-                rows, columns = [*map(list, rights)], rows
-                sums = [sums[i * len(rows) + j] for j in range(len(rows)) for i in range(len(columns))]
+                rows, columns = columns, rows
+            else:  # those of the first right row first
+                sums = [sums[i * len(columns) + j] for j in range(len(columns)) for i in range(len(rows))]
             for at in range(len(lefts[0])):
                 pairs = zip_longest([row[at] for row in rows], [row[at] for row in columns], fillvalue=0)
                 self.products += [(a, b, 0.0) for a, b in pairs]
-            code.append(
-                [
-                    OUTER,
-                    len(destinations),
-                    len(rows),
-                    len(columns),
-                    self._work(8 * len(lefts[0])),
-                    first,
-                    len(self.products),
-                    0,
-                    sign or 1.0,
-                ]
-            )
-            destinations += [sums[i * len(columns) + j] for j in range(len(columns)) for i in range(len(rows))]
+            shape, work = (len(rows), len(columns)), self._work(8 * len(lefts[0]))
+            code.append([OUTER, len(destinations), *shape, work, first, len(self.products), 0, sign or 1.0])
+            destinations += sums
         return scaled + code
 
     def _work(self, count: int) -> int:
@@ -533,7 +523,7 @@ class _Assembler:
         steps = moves[0] + 2 * moves[1]
         if steps == 0 or (count > 1 and before[C] != steps):
             return False
-        before[C] = steps
+        before[C] = float(steps)
         return True
 
     def _continues_sum(
@@ -609,7 +599,8 @@ def _same(x: float, y: float) -> bool:
 
 
 #: the rows of each term of a sum: the left ones have their factors
-Left, Right = tuple[tuple[int, float], ...], tuple[int, ...]
+Left = tuple[tuple[int, float], ...]
+Right = tuple[int, ...]
 
 
 def _products(sums: Sequence[BatchSum]) -> list[tuple[list[Left], list[Right], list[int]]]:
