@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import threadpoolctl
 
 from benchmarks.measure import against, plot, race, show
 from benchmarks.peers import EAGER, OURS, PEERS, Peer, Step, numbers
@@ -85,6 +86,7 @@ def match(program: Program, targets: dict[str, float], quick: bool) -> None:
     worst = check(program, steps)
     cold = race(steps, TURNS[quick], f"{program}, cold")
     warm = race(steps, TURNS[quick], f"{program}, warm", BURST)
+    rates = work_rates(program, warm, quick)
     base = next(iter(steps))  # ours, when it is there
     rows = []
     for name in steps:
@@ -92,15 +94,32 @@ def match(program: Program, targets: dict[str, float], quick: bool) -> None:
         target = targets.get(name) if base == OURS else None
         verdict = [] if target is None else [f"{target:,g}", *(against(target, x) for x in slower)]
         figures = (1e6 * cold[name], 1e6 * warm[name], *slower)
-        rows.append([name, f"{seconds[name]:.2f}", *map(three_digits, figures), *verdict])
+        rows.append([name, f"{seconds[name]:.2f}", *map(three_digits, figures), *rates[name], *(verdict or [""] * 3)])
     rows += [[name, reason] for name, reason in absent.items()]
+    rate_names = ["GFLOP/s", "% of dgemm"] if program.flops() else []
     show(
         f"{program}, {len(program.parameters):,} parameters; all agree to {worst:.0e}; "
         f"times are of {base}, the last three columns on the target for these",
-        ["", "set-up s", "cold us", "warm us", "cold, times", "warm, times", "target", "cold", "warm"],
+        ["", "set-up s", "cold us", "warm us", "cold, times", "warm, times", *rate_names, "target", "cold", "warm"],
         rows,
         as_written=True,
     )
+
+
+def work_rates(program: Program, seconds: dict[str, float], quick: bool) -> dict[str, list[str]]:
+    """For each contestant GFLOP/s of the products of matrices, and beside a product of large ones on one thread.
+
+    That product is NumPy's; another one may be faster than it.
+    """
+    if not program.flops():
+        return {name: [] for name in seconds}
+    n = 64 if quick else 512
+    a, b, out = np.random.default_rng(0).random((3, n, n))
+    with threadpoolctl.threadpool_limits(1):
+        [best] = race({"dgemm": partial(np.dot, a, b, out=out)}, TURNS[quick], "dgemm", BURST).values()
+    peak = 2 * n**3 / best
+    rates = {name: program.flops() / time for name, time in seconds.items()}
+    return {name: [f"{rate / 1e9:.1f}", f"{100 * rate / peak:.0f}"] for name, rate in rates.items()}
 
 
 def inside(quick: bool) -> None:

@@ -51,6 +51,13 @@ class Program:
         """How many products of a weight and an input a batch takes, where each weight is used once."""
         return len(self.parameters) * len(self.X)
 
+    def flops(self) -> int:
+        """How many additions and multiplications the products of matrices take, forth and back; 0 for other kinds."""
+        if self.kind not in ("demo", "classifier"):
+            return 0
+        weights = [inputs * outputs for inputs, outputs in zip(self.sizes, self.sizes[1:], strict=False)]
+        return 2 * len(self.X) * (2 * sum(weights) + sum(weights[1:]))  # nothing flows back to the data
+
     def __str__(self) -> str:
         return f"{self.name}, N = {len(self.X):,}"
 

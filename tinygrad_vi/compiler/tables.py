@@ -529,14 +529,15 @@ class _Assembler:
     def _continues_sum(
         self, before: list[float], line: list[float], goes_on: Callable[[float, float], bool], may_stay: bool
     ) -> bool:
+        """The same of a dot: its numbers are the same, its rows the next ones; its products follow those before."""
         start, first, last = int(before[A]), int(before[FIRST]), int(before[LAST])
         terms, products = int(before[B]) - start, last - first
         here, at = int(line[A]), int(line[FIRST])
         if line[B] - here != terms or line[LAST] - at != products or at != last + (before[COUNT] - 1) * products:
             return False
         for i in range(terms):
-            (u, x), (v, y) = self.linear[start + i], self.linear[here + i]
-            if x != y or not goes_on(u, v):
+            (u, number), (v, same) = self.linear[start + i], self.linear[here + i]
+            if number != same or not goes_on(u, v):
                 return False
         for i in range(products):
             (*us, x), (*seconds, _), (*vs, y) = [self.products[k + i] for k in (first, last, at)]
