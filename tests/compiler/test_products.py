@@ -80,7 +80,7 @@ def test_sums_over_steps_and_examples(N):
 
 @pytest.mark.parametrize("N", [*BATCHES, 5000])
 def test_any_number_of_threads_gives_the_same_bits(N, monkeypatch):
-    monkeypatch.setattr(native, "WORTH_A_THREAD", 0.0)
+    monkeypatch.setattr(native, "WORTH_A_THREAD", 1e-12)
     loss, parameters, theta, _ = layers(10, 11)
     rng = np.random.default_rng(2)
     X, T = rng.normal(size=(N, 10)), rng.normal(size=(N, 11))

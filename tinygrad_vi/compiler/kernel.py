@@ -321,7 +321,7 @@ def outer_tile(tall, wide, sign, x, b, s, terms, step, M, T, t, down, stride, n)
         outer_one_1(sign, x, b, s, terms, step, M, T, t, down, stride, n)
 
 
-@loops
+@exact
 def gemm_number(row, number, k, dots, terms, S, M):
     """`gemm` on rows of one number, which are not worth the packing."""
     for q in range(dots):
@@ -331,7 +331,7 @@ def gemm_number(row, number, k, dots, terms, S, M):
         M[row[k + q]] = s
 
 
-@loops
+@exact
 def outer_number(sign, a, b, r, r1, step, lefts, rights, M, T, t):
     """`outer` on rows of one number."""
     for term in range(r, r1, step):
@@ -659,7 +659,8 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, pac
             logsumexp(a, code[j, FIRST], code[j, LAST], M, y, x, x1, np.uint64(1), np.uint64(1))
         else:
             x, x1, x2 = np.uint64(code[j, A]), np.uint64(code[j, B]), np.uint64(code[j, C])
-            for i in range(count):
+            M[y] = value(op, M[x], M[x1], M[x2], constants[j])
+            for i in range(np.uint64(1), count):
                 M[y + i] = value(op, M[x + i], M[x1 + i], M[x2 + i], constants[j])
 
 
