@@ -464,12 +464,31 @@ def value(op, x, x1, x2, c):
         return x
     if op == codes.LEAKY_RELU:
         return c * x if x <= 0.0 else x
+    if op == codes.WHERE:
+        return (x1 if x > 0.0 else x2) if x == x else x
+    if op in OF_TWO:
+        return value_of_two(op, x, x1)
+    return angle(op, x) if op in ANGLES else seldom(op, x, c)
+
+
+#: the operations of each of the next functions but the last
+OF_TWO = (
+    codes.MAXIMUM, codes.MINIMUM, codes.LESS, codes.LESS_EQUAL, codes.EQUAL,
+    codes.POW, codes.MOD, codes.FLOORDIV, codes.HYPOT, codes.ATAN2,
+)  # fmt: skip
+ANGLES = (
+    codes.TAN, codes.ASIN, codes.ACOS, codes.ATAN, codes.SEMICIRCLE,
+    codes.SINH, codes.COSH, codes.ASINH, codes.ACOSH, codes.ATANH,
+)  # fmt: skip
+
+
+@exact
+def value_of_two(op, x, x1):
+    """An operation of two numbers."""
     if op == codes.MAXIMUM:
         return x if x >= x1 or x != x else x1
     if op == codes.MINIMUM:
         return x if x <= x1 or x != x else x1
-    if op == codes.WHERE:
-        return (x1 if x > 0.0 else x2) if x == x else x
     if op == codes.LESS:
         return 1.0 if x < x1 else 0.0
     if op == codes.LESS_EQUAL:
@@ -478,6 +497,19 @@ def value(op, x, x1, x2, c):
         return 1.0 if x == x1 else 0.0
     if op == codes.POW:
         return x**x1
+    if op == codes.MOD:
+        left = np.mod(x, x1)
+        return left if left != 0.0 else math.copysign(0.0, x1)
+    if op == codes.FLOORDIV:
+        return x // x1  # np.floor_divide rounds the quotient first: 7 // 0.1 would be 70
+    if op == codes.HYPOT:
+        return math.hypot(x, x1)
+    return math.atan2(x + 0.0, x1 + 0.0)
+
+
+@exact
+def angle(op, x):
+    """A function of the circle or of the hyperbola, or its inverse."""
     if op == codes.TAN:
         return el.tan(x)
     if op == codes.ASIN:
@@ -492,10 +524,24 @@ def value(op, x, x1, x2, c):
         return el.sinh(x)
     if op == codes.COSH:
         return el.cosh(x)
+    if op == codes.ASINH:
+        return el.asinh(x)
+    if op == codes.ACOSH:
+        return el.acosh(x)
+    return el.atanh(x)
+
+
+@exact
+def seldom(op, x, c):
+    """One of the other operations."""
     if op == codes.ERF:
         return el.erf(x)
     if op == codes.ERFC:
         return el.erfc(x)
+    if op == codes.ERFINV:
+        return el.erfinv(x)
+    if op == codes.NDTRI:
+        return el.ndtri(x)
     if op == codes.GELU:
         return el.gelu(x)
     if op == codes.EXPONENTIAL:
@@ -506,31 +552,12 @@ def value(op, x, x1, x2, c):
         return el.log1p(x)
     if op == codes.ELU:
         return c * el.expm1(x) if x <= 0.0 else x
-    if op == codes.MOD:
-        left = np.mod(x, x1)
-        return left if left != 0.0 else math.copysign(0.0, x1)
-    if op == codes.FLOORDIV:
-        return x // x1  # np.floor_divide rounds the quotient first: 7 // 0.1 would be 70
     if op == codes.LOG2:
         return el.log2(x)
     if op == codes.LOG10:
         return el.log10(x)
     if op == codes.CBRT:
         return el.cbrt(x)
-    if op == codes.ERFINV:
-        return el.erfinv(x)
-    if op == codes.NDTRI:
-        return el.ndtri(x)
-    if op == codes.HYPOT:
-        return math.hypot(x, x1)
-    if op == codes.ATAN2:
-        return math.atan2(x + 0.0, x1 + 0.0)
-    if op == codes.ASINH:
-        return el.asinh(x)
-    if op == codes.ACOSH:
-        return el.acosh(x)
-    if op == codes.ATANH:
-        return el.atanh(x)
     if op == codes.SOFTSIGN:
         return el.softsign(x)
     if op == codes.SIGN:
