@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from tinygrad_vi import Value, compile, losses, nn, tanh, total
-from tinygrad_vi.compiler import codes, native
 
 pytest.importorskip("numba", reason="the kernel needs Numba")
+
+from tinygrad_vi.compiler import codes, native
+from tinygrad_vi.compiler.machine_code import digest
 
 BATCHES = [1, 2, 7, 8, 9, 23, 24, 25, 63, 64, 65, 100, 1000]
 SIZES = [(1, 1), (1, 3), (2, 2), (3, 1), (4, 5), (5, 9), (8, 3), (9, 16), (10, 11), (17, 10), (23, 25)]
@@ -167,7 +169,9 @@ ELSEWHERE = """
 import sys
 sys.path.insert(0, {tests!r})
 from tinygrad_vi.compiler import lanes
+from tinygrad_vi.compiler.machine_code import digest
 assert (lanes.REGISTER, lanes.TALL) == {registers}, (lanes.REGISTER, lanes.TALL)
+assert digest("tinygrad_vi.compiler.kernel") == {digest!r}  # a program that is saved here runs there
 from compiler import test_products as t
 for size in [(4, 5), (10, 11), (23, 25)]:
     t.test_two_layers_of_each_size_over_batches_of_each_size(*size)
@@ -189,7 +193,7 @@ def test_other_registers_and_the_text_as_python(tmp_path, environment, registers
         if not (binding.get_process_triple().startswith("x86_64") and binding.get_host_cpu_features().get("avx2")):
             pytest.skip("this processor cannot run the code")
     tests = Path(__file__).parents[1]
-    script = ELSEWHERE.format(tests=str(tests), registers=registers)
+    script = ELSEWHERE.format(tests=str(tests), registers=registers, digest=digest("tinygrad_vi.compiler.kernel"))
     path = os.pathsep.join([str(tests.parent), os.environ.get("PYTHONPATH", "")])
     everything = {**os.environ, "PYTHONPATH": path, "NUMBA_CACHE_DIR": str(tmp_path), **environment}
     run = subprocess.run([sys.executable, "-c", script], env=everything, capture_output=True, text=True, check=False)

@@ -21,7 +21,8 @@ ORDERED, ONCE, PRODUCT = range(TANH_AND_SECH + 1, TANH_AND_SECH + 4)
 #: GEMM and PACK: C dots.  From A to B - 1 stand a pair (destination, bias) for each dot, then (row, number) for each
 #: term of the first dot, the second, ...; the rows are the same.  PACK copies the numbers to S[DST:], for GEMM to read.
 #: OUTER: A left rows and B right rows, whose sums go to T[DST:], those of the first right row first.  From FIRST to
-#: LAST stand the pairs (left, right) of each term, as many as the longer side has; the constant is 1 or -1
+#: LAST stand the pairs (left, right) of each term, as many as the longer side has; the constant is 1 or -1; C is the
+#: first of the rows to work in
 #: COUNT: an instruction stands for so many, of which each takes the next rows and gives the next row.  On numbers that
 #: are the same for all examples, a factor of a product may also be the same for all of them: the products of a dot are
 #: followed by those of the next one, which tell; in C a constant times a product has 1 if A goes on, plus 2 if B does

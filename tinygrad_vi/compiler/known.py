@@ -53,5 +53,5 @@ DECIDING: dict[Any, Callable[[list[Any]], list[Any]]] = {
 CODES: dict[Any, int] = {
     key: getattr(codes, name.upper())
     for name, key in {**table_keys(), "less": LESS, "less_equal": LESS_EQUAL, "equal": EQUAL}.items()
-    if getattr(codes, name.upper(), 0) > codes.TOTAL
+    if getattr(codes, name.upper(), 0) > codes.OUTER
 }

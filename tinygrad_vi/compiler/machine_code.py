@@ -40,6 +40,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: settings of Numba that make other machine code
 SETTINGS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
+#: constants that follow from the processor, which the key of machine code names anyway: tables are the same for all
+OF_THE_PROCESSOR = {"REGISTER", "TALL"}
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -216,7 +218,7 @@ def _constants(module: ModuleType) -> Iterator[tuple[str, str]]:
     for name, x in vars(module).items():
         if isinstance(x, np.ndarray):
             yield name, f"{x.dtype} {x.shape} {hashlib.sha256(x.tobytes()).hexdigest()}"
-        elif not name.startswith("__") and _is_constant(x):
+        elif not name.startswith("__") and name not in OF_THE_PROCESSOR and _is_constant(x):
             yield name, repr(x)
 
 
