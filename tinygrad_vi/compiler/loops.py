@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,8 @@ def fold_loop(
     """
     P = len(params)
     leaves = data_leaves(recorded, params)
+    if not _repeats_itself(recorded, params, leaves):
+        return None
     places = {leaf: i for i, leaf in enumerate([*params, *leaves])}
     form, [result] = from_record([output], places, {}, recorded)
     scale, node = result.reference()
@@ -46,3 +48,23 @@ def fold_loop(
     size = np.abs(expected).max()
     agrees = np.isfinite(expected).all() and np.abs(found - expected).max() <= 1e-9 * size
     return (program, data) if agrees else None
+
+
+def _repeats_itself(recorded: Sequence[Value], params: Sequence[Value], leaves: Sequence[Value]) -> bool:
+    """Whether half of what depends on parameters is there twice, but for data: else there is no need to look closer.
+
+    Each operation gets a number for what it is computed from, all data looking alike: equal for counterparts.
+    """
+    numbers: dict[Any, int] = {}
+    alike: dict[Value, int] = dict.fromkeys(leaves, -1) | {p: -2 - i for i, p in enumerate(params)}
+    times: list[int] = []
+    trained = {*params}
+    for node in recorded:
+        key = node.op, *[alike.get(parent, -1) for parent in node.parents]
+        alike[node] = number = numbers.setdefault(key, len(numbers))
+        if number == len(times):
+            times.append(0)
+        if not trained.isdisjoint(node.parents):
+            trained.add(node)
+            times[number] += 1
+    return 2 * sum(n for n in times if n > 1) >= sum(times)
