@@ -17,7 +17,7 @@ tables         the program as tables of numbers
 elementary     exp, log, sin ... in plain arithmetic, which vector instructions can do
 lanes          the inner loops in vector instructions
 kernel         the loops that run the tables
-native         their arrays, the blocks of the batch, the threads; entry is what Python calls
+native         their arrays, the blocks of the batch, the threads; addresses tell the kernel where they lie
 bound, stored  a compiled function with its data; its program in a file
 matrices       the entries of Jacobians and Hessians as arrays and as matrices of SciPy
 arguments      numbers, dictionaries, dataclasses as arguments: how they become theta and data

@@ -19,6 +19,7 @@ import numpy as np
 
 from tinygrad_vi.compiler import codes
 from tinygrad_vi.compiler import elementary as el
+from tinygrad_vi.compiler.addresses import line, lines
 from tinygrad_vi.compiler.codes import (
     BIAS,
     COUNT,
@@ -64,12 +65,16 @@ from tinygrad_vi.compiler.lanes import (
 )
 from tinygrad_vi.compiler.machine_code import kept
 
+# functions that only others of this file call need no way in for Python
+INSIDE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # sums over examples may be added up in another order, several at a time
-loops = kept(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", nogil=True)
+LOOPS = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy", "nogil": True}
+loops, loops_from_python = kept(**LOOPS, **INSIDE), kept(**LOOPS)
 # here the order is the point
-exact = kept(fastmath={"contract"}, error_model="numpy", nogil=True)
+EXACT = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
+exact, exact_from_python = kept(**EXACT, **INSIDE), kept(**EXACT)
 # and here each rounding: said, since Numba lets a function inherit what it does not say from whoever calls it first
-unfused = kept(fastmath=False, error_model="numpy", nogil=True)
+unfused = kept(fastmath=False, error_model="numpy", nogil=True, **INSIDE)
 
 
 @loops
@@ -750,14 +755,14 @@ def load(X, start, n, M, stride):
         M[inputs * stride + i] = 1.0 / N
 
 
-@loops
+@loops_from_python
 def before(stage, stages, code, constants, row, number, a, b, c, S, T, packs):
     """What is the same for all examples."""
     at = stages[stage]
     run_numbers(code, constants, at[UNMAPPED], at[MAPPED], row, number, a, b, c, S, S, T, packs)
 
 
-@loops
+@loops_from_python
 def blocks(stage, thread, threads, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep,
            out, output_row, output_c):  # fmt: skip
     """Every threads-th chunk of blocks.  Each chunk has its own line of T, so the sums do not depend on ``threads``."""
@@ -774,17 +779,14 @@ def blocks(stage, thread, threads, stages, code, constants, row, number, a, b, c
             n = min(width, N - block * width)
             if stage == 0:
                 load(X, block * width, n, values, width)
-            if width == 1:
-                run_numbers(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums, False)
-            else:
-                run(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums, stride, np.uint64(n))
+            run(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums, stride, np.uint64(n))
             if stage == stages.shape[0] - 1:
                 for k in range(out.shape[0]):
                     for i in range(n):
                         out[k, block * width + i] = output_c[k] * values[output_row[k] * width + i]
 
 
-@exact
+@exact_from_python
 def after(stage, stages, destination, T, S):
     """Add the lines of T up, in their order."""
     at = stages[stage]
@@ -795,17 +797,36 @@ def after(stage, stages, destination, T, S):
         S[np.uint32(destination[q])] = s
 
 
-@loops
-def step(stages, code, constants, row, number, a, b, c, destination, output_row, output_c, theta, X, S, M, T,
-         width, per_chunk, keep, mapped_out, out):  # fmt: skip
-    """One call, on one thread: all stages, then the outputs."""
+@loops_from_python
+def step(table, theta, mapped_out, out):
+    """One call, on one thread: all stages, then the outputs.  table: see `addresses`."""
+    stages, code, constants = lines(table, 0, np.int64), lines(table, 1, np.int32), line(table, 2, np.float64)
+    row, number = line(table, 3, np.uint32), line(table, 4, np.uint32)
+    a, b, c = line(table, 5, np.uint32), line(table, 6, np.uint32), line(table, 7, np.float64)
+    destination, output_row, output_c = line(table, 8, np.int32), line(table, 9, np.int32), line(table, 10, np.float64)
+    X, S, M, T = (lines(table, 11, np.float64), line(table, 12, np.float64), lines(table, 13, np.float64),
+                  lines(table, 14, np.float64))  # fmt: skip
+    width, per_chunk, keep = table[-3], table[-2], table[-1] != 0
     for i in range(theta.shape[0]):
         S[PARAMETERS + i] = theta[i]
     for stage in range(stages.shape[0]):
         at = stages[stage]
         run_numbers(code, constants, at[UNMAPPED], at[MAPPED], row, number, a, b, c, S, S, T[0], width > 1)
-        blocks(stage, 0, 1, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep,
-               mapped_out, output_row, output_c)  # fmt: skip
+        if width > 1:
+            blocks(stage, 0, 1, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep,
+                   mapped_out, output_row, output_c)  # fmt: skip
+        else:  # one example: its rows are numbers
+            values, sums = M[0], T[0]
+            for q in range(at[SUMS], at[SUMS_END]):
+                sums[q] = 0.0
+            if stage == 0:
+                for j in range(X.shape[1]):
+                    values[j] = X[0, j]
+                values[X.shape[1]] = 1.0
+            run_numbers(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums, width > 1)
+            if stage == stages.shape[0] - 1:
+                for k in range(mapped_out.shape[0]):
+                    mapped_out[k, 0] = output_c[k] * values[output_row[k]]
         after(stage, stages, destination, T, S)
     for k in range(out.shape[0]):
         out[k] = output_c[k] * S[np.uint32(output_row[k])]

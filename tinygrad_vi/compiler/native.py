@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_vi.compiler import entry, kernel
+from tinygrad_vi.compiler import addresses, kernel
 from tinygrad_vi.compiler.codes import END, MAPPED, PARAMETERS, UNIT
 from tinygrad_vi.compiler.forks import compiling, give_lock
 from tinygrad_vi.compiler.program import Check
@@ -82,7 +82,7 @@ class Native:
                 return self._run(theta, arrays, store)
             self._make_room()
             store = self.stores[N] = self._new_store(arrays, N)
-            with _alone(entry.step):
+            with _alone(kernel.step):
                 return self._run(theta, arrays, store)
 
     def bind(self, arrays: Sequence[Any]) -> Callable[[Any], tuple[Any, float]]:
@@ -92,7 +92,7 @@ class Native:
             column[...] = array
         store.columns = []
 
-        with self.lock, _alone(entry.step):
+        with self.lock, _alone(kernel.step):
             self._run(np.zeros(0), (), store)  # the first call, which may compile
 
         def bound(theta: Any) -> tuple[Any, float]:
@@ -148,7 +148,7 @@ class Native:
         X, T = np.zeros((N, t.inputs)), np.zeros((chunks, max(1, len(t.sum_destination))))
         # for each block, or for each thread
         M = _aligned((blocks if self.keep else min(chunks, self.threads or _cores()), t.rows * width))
-        step = entry.of(self.head, (X, self.S, M, T), (width, per_chunk, self.keep))
+        step = partial(kernel.step, addresses.table([*self.head, X, self.S, M, T], [width, per_chunk, self.keep]))
         return _Store(X, M, T, width, per_chunk, np.empty((0, N)), step, _columns(X, arrays))
 
     def _on_threads(self, threads: int, theta: Any, store: _Store, mapped_out: Any, out: Any) -> None:
