@@ -1,36 +1,26 @@
 """Compiled scalar code beside array programs: value and gradient, averaged over a batch, in double precision.
 
-The programs are those of benchmarks/programs.py, the contestants those of benchmarks/peers.py; before anything is timed
-their numbers are compared.  *Cold* is one call each in turn, *warm* a burst of 20 calls as in a training loop; *set-up*
-is what happens once (tracing, compiling, converting data) with the first call.  PyTorch and NumPy have one thread but
-where it says otherwise; JAX takes as many as it wants.
+The programs are those of benchmarks/programs.py, the contestants those of benchmarks/peers.py, the rules those of
+benchmarks/match.py.  PyTorch and NumPy have one thread but where it says otherwise; JAX takes as many as it wants, and
+where threads matter stands once more in a process that has one core.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 
-import numpy as np
-import threadpoolctl
-
-from benchmarks.measure import against, plot, race, show
-from benchmarks.peers import EAGER, OURS, PEERS, Peer, Step, numbers
+from benchmarks.match import BURST, TURNS, Call, check, made_ready, match, summary
+from benchmarks.measure import Race, Table, plot, race, three_digits
+from benchmarks.peers import BOUND, EAGER, OURS, PEERS, Peer
 from benchmarks.programs import PROGRAMS, Program, demo, demo_in_a_loop, digits, graph, long_memory, recurrent, wide
-from tinygrad_vi import Value
-from tinygrad_vi.graph import topological_order
+from tinygrad_vi import compile
 
-BURST = 20
-TURNS = {False: 15, True: 2}  # of a quick run or not
-TOLERANCE = 1e-10
-
-#: DESIGN: how many times slower than ours
+#: microseconds of ours at most, and how many times longer the others take at least
 TARGETS = {
-    "A": {"jax.jit": 5.0, "PyTorch eager": 20.0, "CasADi SX": 50.0, "micrograd": 20_000.0},
-    "B": {"jax.jit": 2.0, "PyTorch eager": 8.0},
+    "A": {OURS: 12.0, BOUND: 8.0, "jax.jit": 5.0, "PyTorch eager": 20.0, "CasADi SX": 50.0, "micrograd": 20_000.0},
+    "B": {OURS: 25.0, "jax.jit": 2.0, "PyTorch eager": 8.0},
     "C": {"jax.jit": 2.0, "PyTorch eager": 10.0},
     "wide": {"jax.jit": 1.0, "NumPy by hand": 1.0, "NumPy, all threads": 1.0},
     "large batch": {"jax.jit": 1.0, "NumPy by hand": 1.0},
@@ -52,104 +42,62 @@ def named(*names: str) -> list[Peer]:
     return [by_name[name] for name in names]
 
 
-# --- One program ------------------------------------------------------------------------------------------------------
-
-
-def prepare(program: Program, peers: Sequence[Peer]) -> tuple[dict[str, Step], dict[str, float], dict[str, str]]:
-    """The steps of those who take part, the seconds of their set-up, and why the others do not."""
-    steps, seconds, absent = {}, {}, {}
+def contestants(program: Program, peers: Sequence[Peer]) -> tuple[dict[str, Callable[[], Call]], dict[str, str]]:
+    """What makes the steps of those who take part, and why the others do not."""
+    makers, absent = {}, {}
     for peer in peers:
-        reason = peer.missing() or ("" if peer.can_run(program) else "not for this one")
-        if reason:
+        if reason := peer.missing() or ("" if peer.can_run(program) else "not for this one"):
             absent[peer.name] = reason
-            continue
-        start = perf_counter()
-        steps[peer.name] = peer.step(program)
-        steps[peer.name]()
-        seconds[peer.name] = perf_counter() - start
-    return steps, seconds, absent
+        else:
+            makers[peer.name] = partial(peer.step, program)
+    return makers, absent
 
 
-def check(program: Program, steps: dict[str, Step]) -> float:
-    """The largest relative difference in value or gradient; an error when it is more than the tolerance."""
-    first, *others = [np.hstack(numbers(step())) for step in steps.values()]
-    scale = np.abs(first).max()
-    worst = max([float(np.abs(other - first).max() / scale) for other in others], default=0.0)
-    if not worst <= TOLERANCE:
-        raise SystemExit(f"{program}: the contestants disagree by {worst}, more than {TOLERANCE}")
-    return worst
-
-
-def match(program: Program, targets: dict[str, float], quick: bool) -> None:
-    """Print the table of one program."""
-    steps, seconds, absent = prepare(program, PEERS)
-    worst = check(program, steps)
-    cold = race(steps, TURNS[quick], f"{program}, cold")
-    warm = race(steps, TURNS[quick], f"{program}, warm", BURST)
-    rates = work_rates(program, warm, quick)
-    base = next(iter(steps))  # ours, when it is there
-    rows = []
-    for name in steps:
-        slower = cold[name] / cold[base], warm[name] / warm[base]
-        target = targets.get(name) if base == OURS else None
-        verdict = [] if target is None else [f"{target:,g}", *(against(target, x) for x in slower)]
-        figures = (1e6 * cold[name], 1e6 * warm[name], *slower)
-        rows.append([name, f"{seconds[name]:.2f}", *map(three_digits, figures), *rates[name], *(verdict or [""] * 3)])
-    rows += [[name, reason] for name, reason in absent.items()]
-    rate_names = ["GFLOP/s", "% of dgemm"] if program.flops() else []
-    show(
-        f"{program}, {len(program.parameters):,} parameters; all agree to {worst:.0e}; "
-        f"times are of {base}, the last three columns on the target for these",
-        ["", "set-up s", "cold us", "warm us", "cold, times", "warm, times", *rate_names, "target", "cold", "warm"],
-        rows,
-        as_written=True,
+def one(name: str, program: Program, quick: bool) -> Table:
+    """The table of one program."""
+    makers, absent = contestants(program, PEERS)
+    return match(
+        name,
+        f"{program}, {len(program.parameters):,} parameters",
+        makers,
+        quick,
+        absent={peer: reason for peer, reason in absent.items() if reason != "not for this one"},
+        flops=program.flops(),
+        on_all_cores=[peer.name for peer in PEERS if peer.on_all_cores],
+        targets=TARGETS.get(name),
+        cold=True,
     )
 
 
-def work_rates(program: Program, seconds: dict[str, float], quick: bool) -> dict[str, list[str]]:
-    """For each contestant GFLOP/s of the products of matrices, and beside a product of large ones on one thread.
-
-    That product is NumPy's; another one may be faster than it.
-    """
-    if not program.flops():
-        return {name: [] for name in seconds}
-    n = 64 if quick else 512
-    a, b, out = np.random.default_rng(0).random((3, n, n))
-    with threadpoolctl.threadpool_limits(1):
-        [best] = race({"dgemm": partial(np.dot, a, b, out=out)}, TURNS[quick], "dgemm", BURST).values()
-    peak = 2 * n**3 / best
-    rates = {name: program.flops() / time for name, time in seconds.items()}
-    return {name: [f"{rate / 1e9:.1f}", f"{100 * rate / peak:.0f}"] for name, rate in rates.items()}
-
-
-def inside(quick: bool) -> None:
-    """Print what the gradient costs beside the value, and a batch that is found beside one that is declared."""
-    from tinygrad_vi import compile
-
-    steps: dict[str, Callable[[], object]] = {}
+def inside(quick: bool) -> Table:
+    """What the gradient costs beside the value, and a batch that is found beside one that is declared."""
+    calls: dict[str, Call] = {}
+    beside: dict[str, tuple[str, float]] = {}
     for make in (demo, digits, recurrent):
         program = make()
         step = compile(program.loss, program.parameters)
         arguments = step.theta, program.X, program.Y
-        steps[f"{program}: value"] = partial(step, *arguments)
-        steps[f"{program}: value and gradient"] = partial(step.value_and_grad, *arguments)
+        alone, both = f"{program}: value", f"{program}: value and gradient"
+        calls[alone] = partial(step, *arguments)
+        calls[both] = partial(step.value_and_grad, *arguments)
+        beside[both] = alone, 4.0
     loop, parameters = demo_in_a_loop()
     found = compile(loop, parameters)
-    steps["A, its batch found in a loop"] = partial(found.value_and_grad, found.theta)
-    for step in steps.values():
-        step()
-    times = race(steps, TURNS[quick], "ours", BURST)
-    names = list(steps)
-    ratios = [1.0, times[names[1]] / times[names[0]], 1.0, times[names[3]] / times[names[2]], 1.0,
-              times[names[5]] / times[names[4]], times[names[6]] / times[names[1]]]  # fmt: skip
-    beside = ["", "the value", "", "the value", "", "the value", "the declared batch"]
-    targets = ["", "4", "", "4", "", "4", "1.2"]
-    show(
-        "Ours beside ours, warm",
+    calls["A, its batch found in a loop"] = partial(found.value_and_grad, found.theta)
+    beside["A, its batch found in a loop"] = f"{demo()}: value and gradient", 1.2
+    for call in calls.values():
+        call()
+    times = race(calls, TURNS[quick], "ours", BURST)
+    return Table(
+        "Ours beside ours",
         ["", "us", "times", "those of", "at most"],
         [
-            [name, three_digits(1e6 * times[name]), f"{ratio:.2f}", of, target]
-            for name, ratio, of, target in zip(names, ratios, beside, targets, strict=True)
+            [
+                name,
+                three_digits(1e6 * times.seconds[name].middle),
+                *([f"{times.times(name, of[0]).middle:.2f}", *map(str, of)] if (of := beside.get(name)) else []),
+            ]
+            for name in calls
         ],
         as_written=True,
     )
@@ -165,80 +113,42 @@ def growing(
     peers: Sequence[Peer],
     quick: bool,
     out: Path | None,
-) -> None:
-    """Print, and draw, the time of a call of each contestant while one quantity grows."""
+) -> Table:
+    """The time of a call of each contestant while one quantity grows; drawn where there is a folder for it."""
+    present = [peer.name for peer in peers if not peer.missing()]
     lines: dict[str, list[tuple[float, float]]] = {}
     rows = []
     for size, program in programs:
-        steps, _, _ = prepare(program, peers)
-        check(program, steps)
-        times = race(steps, TURNS[quick], f"{title}, {size}", BURST)
-        base = next(iter(steps))
-        ratios = {name: seconds / times[base] for name, seconds in times.items()}
-        rows.append([f"{size:,}", *_columns(peers, times, 1e6), *_columns(peers, ratios, 1.0)[1:]])
-        for name, seconds in times.items():
-            lines.setdefault(name, []).append((size, 1e6 * seconds))
-    names = [peer.name for peer in peers if not peer.missing()]
-    show(
+        calls, _ = made_ready(contestants(program, peers)[0])
+        check(f"{title}, {size}", calls)
+        found: Race = race(calls, TURNS[quick], f"{title}, {size}", 2 if quick else BURST)
+        for name in calls:
+            lines.setdefault(name, []).append((size, 1e6 * found.seconds[name].middle))
+        took = [three_digits(1e6 * found.seconds[name].middle) if name in calls else "" for name in present]
+        times = [three_digits(found.times(name, present[0]).middle) if name in calls else "" for name in present[1:]]
+        rows.append([f"{size:,}", *took, *times])
+    if out is not None:
+        plot(out / f"{'_'.join(title.lower().replace(',', '').split())}.png", title, quantity, "us a call", lines)
+    return Table(
         f"{title}: us a call in bursts of {BURST}, and times those of the first",
-        [quantity, *names, *(f"{name}, times" for name in names[1:])],
+        [quantity, *present, *(f"{name}, times" for name in present[1:])],
         rows,
         as_written=True,
     )
-    if out is not None:
-        plot(_file(out, title), title, quantity, "us a call", lines)
-
-
-def set_up(title: str, programs: Sequence[Program], peers: Sequence[Peer], out: Path | None) -> None:
-    """Print, and draw, how long the first call takes, with all that comes before it, while programs grow."""
-    lines: dict[str, list[tuple[float, float]]] = {}
-    rows = []
-    for program in programs:
-        nodes = scalar_nodes(program)
-        _, seconds, _ = prepare(program, peers)
-        rows.append([f"{nodes:,}", *_columns(peers, seconds, 1.0), *_columns(peers, seconds, 1e6 / nodes)])
-        for name, time in seconds.items():
-            lines.setdefault(name, []).append((nodes, time))
-    names = [peer.name for peer in peers if not peer.missing()]
-    show(
-        f"{title}: seconds of set-up with the first call, and us a node",
-        ["nodes", *names, *(f"{name}, us a node" for name in names)],
-        rows,
-        as_written=True,
-    )
-    if out is not None:
-        plot(_file(out, title), title, "scalar nodes", "seconds", lines)
-
-
-def scalar_nodes(program: Program) -> int:
-    """How many operations the eager engine records for one example."""
-    loss = program.loss([Value(x) for x in program.X[0].tolist()], float(program.Y[0]))
-    return len(topological_order([loss]))
-
-
-def _columns(peers: Sequence[Peer], times: dict[str, float], unit: float) -> list[str]:
-    present = [peer.name for peer in peers if not peer.missing()]
-    return [three_digits(unit * times[name]) if name in times else "" for name in present]
-
-
-def three_digits(x: float) -> str:
-    """``0.0123``, ``1.23``, ``123``, ``12,345``: at least three digits, never an exponent."""
-    return f"{x:,.{max(0, 2 - math.floor(math.log10(x)))}f}" if x > 0.0 else "0"
-
-
-def _file(folder: Path, title: str) -> Path:
-    return folder / f"{'_'.join(title.lower().replace(',', '').split())}.png"
 
 
 # --- All --------------------------------------------------------------------------------------------------------------
 
 
-def run(repeats: int, quick: bool, out: Path | None = None) -> None:  # noqa: ARG001
-    """Print a table for each program, and how times grow; draw the latter when there is a folder for it."""
+def run(repeats: int, quick: bool, out: Path | None = None) -> Iterator[Table]:  # noqa: ARG001
+    """A table for each program, all in one, and how times grow."""
+    tables = []
     for name, make in (QUICK if quick else PROGRAMS).items():
-        match(make(), {} if quick else TARGETS.get(name, {}), quick)
+        tables.append(one(name, make(), quick))
+        yield tables[-1]
+    yield summary("All programs: the time of ours, and how many times longer the others take", tables)
+    yield inside(quick)
 
-    inside(quick)
     arrays = named(OURS, "jax.jit", "NumPy by hand", "PyTorch eager")
     scalars = named(OURS, "CasADi SX", EAGER, "jax.jit", "PyTorch eager")
     examples = [1, 10] if quick else [1, 10, 100, 1000, 10_000, 100_000]
@@ -251,12 +161,4 @@ def run(repeats: int, quick: bool, out: Path | None = None) -> None:  # noqa: AR
         ("Operations, D", "operations", graph, operations, scalars),
     ]
     for title, quantity, make_size, sizes, peers in growth:
-        growing(title, quantity, [(size, make_size(size)) for size in sizes], peers, quick, out)
-
-    compilers = named(OURS, "CasADi SX", "jax.jit")
-    if not all(peer.missing() for peer in compilers):
-        many = [30, 100] if quick else [1000, 3000, 10_000, 30_000, 100_000, 300_000]
-        set_up("Set-up, D", [graph(n) for n in many], compilers, out)
-        set_up("Set-up, 64-w-w-10 of + and *", [wide(1, w, expand=True) for w in widths], compilers, out)
-    if any(peer.name == OURS and peer.missing() for peer in PEERS):
-        print("\ncompile: not available")
+        yield growing(title, quantity, [(size, make_size(size)) for size in sizes], peers, quick, out)

@@ -12,12 +12,12 @@ from __future__ import annotations
 import importlib.util
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from types import ModuleType
 from typing import Any
 
-from benchmarks.measure import Stages, against, collector, interleaved, show
+from benchmarks.measure import Stages, Table, against, collector, interleaved
 from tinygrad_vi import Value, losses, nn
 
 REGULARISATION = 1e-4
@@ -127,12 +127,12 @@ def timed_step(model: Any, loss_of: Callable[[], Any]) -> Callable[[], Stages]:
     return step
 
 
-def run(repeats: int, quick: bool) -> None:
-    """Print medians and ratios, with the collector on and off."""
+def run(repeats: int, quick: bool) -> Iterator[Table]:
+    """Medians and ratios, with the collector on and off."""
     points, classes = two_moons()
     models = contestants(points, classes)
     worst = check(models)
-    print(f"\nLosses and the {len(models[PEER][0].parameters())} gradients of all contestants agree to {worst:.1e}.")
+    agree = f"Losses and the {len(models[PEER][0].parameters())} gradients of all contestants agree to {worst:.1e}."
     steps = {name: timed_step(*model) for name, model in models.items()}
     medians = {}
     for on in (True, False):
@@ -144,7 +144,7 @@ def run(repeats: int, quick: bool) -> None:
             medians[on] = interleaved(steps, repeats, title, steps=1 if quick else 3, warm_up=2 * on)
     for on, result in medians.items():
         peer = result[PEER]
-        show(
+        yield Table(
             f"Demo step, collector {'on (as people run it)' if on else 'off on both sides'}: "
             f"medians in ms, and how many times faster than {PEER}",
             ["", "forward", "backward", "free", "total", "forward x", "backward x", "total x", "target x", ""],
@@ -157,6 +157,13 @@ def run(repeats: int, quick: bool) -> None:
                 ]
                 for name, times in result.items()
             ],
+            note=agree,
+            figures={f"on {on}".lower(): {name: peer["total"] / times["total"] for name, times in result.items()}},
         )
     paused = medians[True][PEER]["total"] / medians[False][NN]["total"]
-    print(f"\n{NN} with the collector paused, against {PEER} as its users run it: {paused:.1f}x")
+    yield Table(
+        "The best that each can do",
+        ["", "times faster"],
+        [[f"{NN}, collector paused, against {PEER} as its users run it", f"{paused:.1f}"]],
+        as_written=True,
+    )

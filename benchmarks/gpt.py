@@ -17,17 +17,19 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import collector, progress, race, show
+from benchmarks import peers
+from benchmarks.match import Call, match
+from benchmarks.measure import Table, collector, progress
 from benchmarks.names import names
-from benchmarks.peers import compiler
 from benchmarks.plain import Plain
-from tinygrad_vi import Value, dot, losses, softmax, take
+from tinygrad_vi import Value, compile, dot, losses, softmax, take
 
 VOCABULARY = 27  # a to z, and the end of a name, which is also its beginning
 END = 26
@@ -201,23 +203,22 @@ def eager_gradient(engine: Engine) -> Gradient:
     return gradient
 
 
-def compiled_gradient() -> Gradient:
-    """One program for names of all lengths."""
-    batch = compiled_batch_gradient()
-
-    def gradient(theta: Any, tokens: Sequence[int], targets: Sequence[int]) -> tuple[float, Any]:
-        return batch(theta, *(np.array([row], dtype=float) for row in padded(tokens, targets)))
-
-    return gradient
-
-
-def compiled_batch_gradient() -> Callable[[Any, Any, Any, Any], tuple[float, Any]]:
-    """(theta, tokens, targets, weights), with a row for each name, to loss and gradient."""
+def compiled_step() -> Any:
+    """(theta, tokens, targets, weights), with a row for each name: one program for names of all lengths."""
     state = initial_state()
-    step = compiler().compile(
+    return compile(
         lambda tokens, targets, weights: gpt_loss(state, tokens, targets, weights), params=parameters_of(state)
     )
-    return step.value_and_grad  # type: ignore[no-any-return]
+
+
+def compiled_gradient() -> Gradient:
+    step = compiled_step()
+
+    def gradient(theta: Any, tokens: Sequence[int], targets: Sequence[int]) -> tuple[float, Any]:
+        given = (np.array([row], dtype=float) for row in padded(tokens, targets))
+        return step.value_and_grad(theta, *given)  # type: ignore[no-any-return]
+
+    return gradient
 
 
 def compiled_gradient_by_length() -> Gradient:
@@ -229,7 +230,7 @@ def compiled_gradient_by_length() -> Gradient:
     def gradient(theta: Any, tokens: Sequence[int], targets: Sequence[int]) -> tuple[float, Any]:
         n = len(tokens)
         if n not in steps:
-            steps[n] = compiler().compile(lambda x, y: gpt_loss(state, x, y), params=parameters)
+            steps[n] = compile(lambda x, y: gpt_loss(state, x, y), params=parameters)
         return steps[n].value_and_grad(theta, np.array([tokens], dtype=float), np.array([targets], dtype=float))
 
     return gradient
@@ -256,15 +257,19 @@ ONE = "tinygrad_vi, compiled once"
 BY_LENGTH = "tinygrad_vi, compiled for each length"
 STEPS = 1000
 BATCH = 32
-#: DESIGN: a step at batch 1, a name at batch 32, the whole run
-TARGETS = {"step": 300.0, "name": 5000.0, "run": 70.0}
+#: how many times faster than the plain Value the whole run should be
+FASTER = 70.0
+#: microseconds of a name in a batch, at most
+A_NAME = 15.0
 
 
 def contestants() -> dict[str, Gradient]:
-    found = {PEER: eager_gradient(PLAIN), EAGER: eager_gradient(OURS)}
-    if compiler() is not None:
-        found |= {ONE: compiled_gradient(), BY_LENGTH: compiled_gradient_by_length()}
-    return found
+    return {
+        PEER: eager_gradient(PLAIN),
+        EAGER: eager_gradient(OURS),
+        ONE: compiled_gradient(),
+        BY_LENGTH: compiled_gradient_by_length(),
+    }
 
 
 def side_by_side(
@@ -272,7 +277,7 @@ def side_by_side(
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
     """The losses of the first steps, and the median seconds of one, all contestants taking turns."""
     gradients = contestants()
-    for name in {ONE, BY_LENGTH} & gradients.keys():
+    for name in (ONE, BY_LENGTH):
         for tokens_and_targets in documents[:steps]:
             gradients[name](initial_theta(), *tokens_and_targets)  # compiles
     runs = {name: training(gradient, documents, STEPS) for name, gradient in gradients.items()}
@@ -291,8 +296,8 @@ def side_by_side(
     return found, {name: median(times) for name, times in seconds.items()}
 
 
-def run(repeats: int, quick: bool) -> None:
-    """Print the time of a training step, whether the losses agree, and the whole run where it is compiled."""
+def run(repeats: int, quick: bool) -> Iterator[Table]:
+    """A training step and whether the losses agree, the whole run where it is compiled, and what a batch costs."""
     steps = 1 if quick else max(8, repeats)
     documents = [document(name) for name in names(STEPS)]
     peer = {}
@@ -301,7 +306,7 @@ def run(repeats: int, quick: bool) -> None:
             found, seconds = side_by_side(documents, steps)
         peer[on] = seconds[PEER]
         worst = {name: max(abs(a - b) for a, b in zip(row, found[PEER], strict=True)) for name, row in found.items()}
-        show(
+        yield Table(
             f"A training step of batch 1, collector {'on' if on else 'off'}: medians of {steps}",
             ["", "ms", f"times faster than {PEER}", f"largest difference in loss from {PEER}"],
             [
@@ -310,38 +315,98 @@ def run(repeats: int, quick: bool) -> None:
             ],
             as_written=True,
         )
-    if compiler() is None:
-        print("\ncompile: not available")
-    else:
-        compiled_run(documents, peer, 20 if quick else STEPS)
+    yield compiled_run(documents, peer, 20 if quick else STEPS)
+    for count in (1, 2) if quick else (1, BATCH):
+        yield batch(documents[:count], quick)
 
 
-def compiled_run(documents: Sequence[tuple[list[int], list[int]]], peer: dict[bool, float], steps: int) -> None:
-    """Print the whole run with its compilation, and what a name costs in a batch, against the peer's seconds a step."""
-    times_faster = [f"times faster than {PEER}, collector on", "collector off", "target"]
-    rows = []
+def compiled_run(documents: Sequence[tuple[list[int], list[int]]], peer: dict[bool, float], steps: int) -> Table:
+    """The whole run with its compilation, against the peer's seconds a step."""
+    rows, figures = [], {"steps": steps, f"{PEER}, a step": peer[True]}
     for name, make in ((ONE, compiled_gradient), (BY_LENGTH, compiled_gradient_by_length)):
         start = perf_counter()
         found = list(training(make(), documents, steps))
-        seconds = perf_counter() - start
+        figures[name] = seconds = perf_counter() - start
         last = sum(found[-50:]) / len(found[-50:])
-        rows.append([name, f"{seconds:.2f}", f"{last:.3f}", *_ratios(peer, seconds / steps), f"{TARGETS['run']:g}"])
-    show(
+        ratios = [f"{peer[on] * steps / seconds:,.1f}" for on in (True, False)]
+        rows.append([name, f"{seconds:.2f}", f"{last:.3f}", *ratios, f"{FASTER:g}"])
+    times_faster = [f"times faster than {PEER}, collector on", "collector off", "target"]
+    return Table(
         f"{steps} steps, from tracing on (the peer: one step, times {steps})",
         ["", "seconds", "mean of the last 50 losses", *times_faster],
         rows,
         as_written=True,
+        figures={"gpt run": figures},
     )
 
-    batch = compiled_batch_gradient()
-    rows = []
-    for count, target in ((1, TARGETS["step"]), (BATCH, TARGETS["name"])):
-        given = [np.array(x, dtype=float) for x in zip(*(padded(*d) for d in documents[:count]), strict=True)]
-        work = partial(batch, initial_theta(), *given)
-        seconds = race({"batch": work}, 20, "gpt, batch")["batch"] / count
-        rows.append([f"{count}", f"{1e6 * seconds:.1f}", *_ratios(peer, seconds), f"{target:g}"])
-    show("Loss and gradient, compiled once", ["batch", "us a name", *times_faster], rows, as_written=True)
+
+# --- A batch, beside arrays -------------------------------------------------------------------------------------------
+
+#: additions and multiplications of the products for a name: three times those of the forward pass, where a position
+#: looks back at all before it
+PER_POSITION = sum(rows * columns for name, (rows, columns) in SHAPES.items() if name not in ("token", "position"))
+FLOPS = 3 * 2 * (LONGEST * PER_POSITION + 2 * WIDTH * (LONGEST * (LONGEST + 1) // 2))
 
 
-def _ratios(peer: dict[bool, float], seconds: float) -> list[str]:
-    return [f"{peer[on] / seconds:,.1f}" for on in (True, False)]
+def batch(documents: Sequence[tuple[list[int], list[int]]], quick: bool) -> Table:
+    given = [np.array(x, dtype=float) for x in zip(*(padded(*d) for d in documents), strict=True)]
+    theta, count = initial_theta(), len(documents)
+
+    def bound() -> Call:
+        return partial(compiled_step().bind(*given).value_and_grad, theta)
+
+    makers = {
+        peers.OURS: lambda: partial(compiled_step().value_and_grad, theta, *given),
+        peers.BOUND: bound,
+        "jax.jit": lambda: of_arrays(theta, *given),
+    }
+    if find_spec("jax") is None:
+        del makers["jax.jit"]
+    return match(
+        f"gpt {count}",
+        f"Loss and gradient of {count} {'name' if count == 1 else 'names'}, at full length",
+        makers,
+        quick,
+        flops=count * FLOPS,
+        on_all_cores=makers,
+        targets={peers.OURS: count * A_NAME} if count > 1 else None,
+    )
+
+
+def of_arrays(theta: Any, *given: Any) -> Call:
+    """The same model in JAX, as somebody who knows it writes it."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+    mask = jnp.tril(jnp.ones((LONGEST, LONGEST), dtype=bool))
+
+    def loss(theta: Any, tokens: Any, targets: Any, weights: Any) -> Any:
+        state, start = {}, 0
+        for name, shape in SHAPES.items():
+            state[name] = theta[start : start + math.prod(shape)].reshape(shape)
+            start += math.prod(shape)
+
+        def normed(x: Any) -> Any:
+            return x * ((x * x).mean(axis=-1, keepdims=True) + 1e-5) ** -0.5
+
+        def heads(name: str, x: Any) -> Any:
+            return (x @ state[name].T).reshape(*x.shape[:2], HEADS, HEAD_WIDTH)
+
+        x = normed(state["token"][tokens] + state["position"])
+        inner = normed(x)
+        query, key, value = (heads(name, inner) for name in ("query", "key", "value"))
+        scores = jnp.einsum("bqhd,bkhd->bhqk", query, key) / math.sqrt(HEAD_WIDTH)
+        shares = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf), axis=-1)
+        mixed = jnp.einsum("bhqk,bkhd->bqhd", shares, value).reshape(x.shape)
+        x = x + mixed @ state["mix"].T
+        x = x + jax.nn.relu(normed(x) @ state["expand"].T) @ state["contract"].T
+        logits = x @ state["output"].T
+        right = jax.nn.one_hot(targets, VOCABULARY, dtype=logits.dtype)
+        parts = jax.nn.logsumexp(logits, axis=-1) - (logits * right).sum(axis=-1)
+        return (weights * parts).sum(axis=1).mean()
+
+    run = jax.jit(jax.value_and_grad(loss))
+    tokens, targets, weights = given
+    arguments = [jnp.asarray(a) for a in (theta, tokens.astype(int), targets.astype(int), weights)]
+    return lambda: jax.block_until_ready(run(*arguments))

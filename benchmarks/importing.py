@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks.measure import Stages, against, interleaved, show
+from benchmarks.measure import Stages, Table, against, interleaved
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 50.0  # ms
@@ -48,19 +48,21 @@ def costs() -> list[tuple[float, float, str]]:
     return sorted(rows, reverse=True)
 
 
-def run(repeats: int, quick: bool) -> None:
-    """Print the medians of fresh processes, the modules loaded, and the dearest ones."""
+def run(repeats: int, quick: bool) -> Iterator[Table]:
+    """The medians of fresh processes, the modules loaded, and the dearest ones."""
     contestants = {"bare interpreter": timed("pass"), "import tinygrad_vi": timed(IMPORT)}
     contestants["import tinygrad_vi"]()  # writes the bytecode
     medians = interleaved(contestants, 5 if quick else max(20, repeats), "import")
     bare, ours = (1e3 * times["total"] for times in medians.values())
-    show(
+    modules = loaded()
+    foreign = {m.partition(".")[0] for m in modules} - set(sys.stdlib_module_names) - {"tinygrad_vi"}
+    yield Table(
         "Fresh processes (-I -S), medians in ms",
         ["bare interpreter", "import tinygrad_vi", "difference", "target", ""],
         [[f"{bare:.1f}", f"{ours:.1f}", f"{ours - bare:.1f}", f"{LIMIT:g}", against(LIMIT, ours - bare, at_most=True)]],
+        note=f"{len(modules)} modules; outside of the standard library: {', '.join(sorted(foreign)) or 'none'}",
+        figures={"import": {"ms": ours - bare}},
     )
-    modules = loaded()
-    foreign = {m.partition(".")[0] for m in modules} - set(sys.stdlib_module_names) - {"tinygrad_vi"}
-    print(f"\n{len(modules)} modules loaded; outside of the standard library: {', '.join(sorted(foreign)) or 'none'}")
     after_start = [(own, all_, name) for own, all_, name in costs() if name in modules]
-    show("The dearest of them, ms (under -X importtime)", ["own", "with its imports", "module"], after_start[:10])
+    headers = ["own", "with its imports", "module"]
+    yield Table("The dearest of them, ms (under -X importtime)", headers, after_start[:10])

@@ -6,9 +6,10 @@ Adding: of six numbers two are marked, and their sum is asked for; always answer
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from time import perf_counter
 
-from benchmarks.measure import show
+from benchmarks.measure import Table
 from tinygrad_vi import accuracy, data, fit, losses, nn, optim
 
 SEED = 0
@@ -58,8 +59,8 @@ def adding(kind: type[nn.RNNCell | nn.GRUCell | nn.LSTMCell], epochs: int) -> li
     ]
 
 
-def run(repeats: int, quick: bool) -> None:  # noqa: ARG001
+def run(repeats: int, quick: bool) -> Iterator[Table]:  # noqa: ARG001
     """Train once each; learning is no race, so nothing is repeated."""
     rows = [digits(1 if quick else 6, 200 if quick else 10_000)]
     rows += [adding(kind, 1 if quick else 40) for kind in (nn.RNNCell, nn.GRUCell, nn.LSTMCell)]
-    show("What is learned, and in what time", ["task", "network", "epochs", "seconds", "result"], rows)
+    yield Table("What is learned, and in what time", ["task", "network", "epochs", "seconds", "result"], rows)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+import threadpoolctl
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -81,8 +86,35 @@ SLOW = 0.02
 FEW_TURNS = 3
 
 
-def race(contestants: dict[str, Callable[[], Any]], turns: int, title: str, calls: int = 1) -> dict[str, float]:
-    """The median time of a call of each contestant, in seconds.
+@dataclass(frozen=True)
+class Spread:
+    """Some numbers of one kind: their median and their quartiles."""
+
+    middle: float
+    low: float
+    high: float
+
+    @staticmethod
+    def of(numbers: Sequence[float]) -> Spread:
+        low, middle, high = quantiles(numbers, n=4, method="inclusive") if len(numbers) > 1 else 3 * [numbers[0]]
+        return Spread(middle, low, high)
+
+
+class Race:
+    """The seconds of a call of each contestant, turn by turn."""
+
+    def __init__(self, seconds: dict[str, list[float]]) -> None:
+        self.seconds = {name: Spread.of(turns) for name, turns in seconds.items()}
+        self._turns = seconds
+
+    def times(self, name: str, other: str) -> Spread:
+        """How many times longer one takes than another, in the turns that both took: what slows both cancels out."""
+        pairs = zip(self._turns[name], self._turns[other], strict=False)  # the slow stop earlier
+        return Spread.of([a / b for a, b in pairs])
+
+
+def race(contestants: dict[str, Callable[[], Any]], turns: int, title: str, calls: int = 1) -> Race:
+    """Time them side by side.
 
     They take turns, and a turn is a burst of so many calls: with one call each finds the caches full of what the others
     left there, with twenty it finds its own.  What was made before the race is no burden to the collector.
@@ -98,7 +130,7 @@ def race(contestants: dict[str, Callable[[], Any]], turns: int, title: str, call
                     seconds[name].append(_per_call(work, 1 if slow[name] else calls))
             bar.update()
     gc.unfreeze()
-    return {name: median(times) for name, times in seconds.items()}
+    return Race(seconds)
 
 
 def _second_call(work: Callable[[], Any]) -> float:
@@ -107,10 +139,85 @@ def _second_call(work: Callable[[], Any]) -> float:
 
 
 def _per_call(work: Callable[[], Any], calls: int) -> float:
+    if isinstance(work, OnOneCore):
+        return work.burst(calls)
     start = perf_counter()
     for _ in range(calls):
         work()
     return (perf_counter() - start) / calls
+
+
+class OnOneCore:
+    """A contestant in a process of its own that has one core, for a library that takes no number of threads.
+
+    make: what makes it there; it must pickle.  Only systems that give a process its cores can do this.
+    """
+
+    possible = hasattr(os, "sched_setaffinity")
+
+    def __init__(self, make: Callable[[], Callable[[], Any]]) -> None:
+        context = get_context("spawn")
+        self._pipe, there = context.Pipe()
+        self._process = context.Process(target=_serve, args=(there, make), daemon=True)
+        self._process.start()
+        there.close()
+
+    def __call__(self) -> Any:
+        self._pipe.send(0)
+        return self._pipe.recv()
+
+    def burst(self, calls: int) -> float:
+        """The seconds of a call, by the clock of that process."""
+        self._pipe.send(calls)
+        return float(self._pipe.recv())
+
+    def end(self) -> None:
+        """Let the process go."""
+        self._pipe.close()
+        self._process.join()
+
+
+def _serve(pipe: Any, make: Callable[[], Callable[[], Any]]) -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    work = make()
+    while True:
+        try:
+            calls = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_per_call(work, calls) if calls else as_numbers(work()))
+
+
+def as_numbers(answer: Any) -> Any:
+    """Whatever a contestant returned, a number or some arrays of any library, as one NumPy vector."""
+    for dense in ("toarray", "full"):  # SciPy's and CasADi's matrices
+        if hasattr(answer, dense):
+            answer = getattr(answer, dense)()
+    if isinstance(answer, tuple):
+        return np.hstack([as_numbers(part) for part in answer])
+    return np.asarray(answer, dtype=float).ravel()
+
+
+#: a matrix of so many rows: large enough for the best that BLAS can do, and small enough to be asked in each turn
+DGEMM = 384
+
+
+def dgemm() -> Callable[[], Any]:
+    """A product of two square matrices on one thread: what the core can do at most, in the same run."""
+    A = np.random.default_rng(0).normal(size=(DGEMM, DGEMM))
+    B = A.T.copy()
+    threads = threadpoolctl.ThreadpoolController()
+
+    def work() -> Any:
+        with threads.limit(limits=1, user_api="blas"):
+            return A @ B
+
+    return work
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def progress(title: str, total: int) -> Any:
@@ -118,12 +225,40 @@ def progress(title: str, total: int) -> Any:
     return tqdm(total=total, desc=title, leave=False, disable=None)
 
 
-def show(title: str, headers: Sequence[str], rows: Iterable[Sequence[Any]], as_written: bool = False) -> None:
-    """Print a table; ``as_written`` leaves the cells alone, which otherwise get three digits where they are numbers."""
-    options: dict[str, Any] = {"floatfmt": ".3g"}
-    if as_written:
-        options = {"disable_numparse": True, "colalign": ["left", *["right"] * (len(headers) - 1)]}
-    print(f"\n{title}\n\n{tabulate(list(rows), headers, tablefmt='github', **options)}", flush=True)
+@dataclass(frozen=True)
+class Table:
+    """What a part has found: a table to read, and figures by name for whoever sums up.
+
+    as_written leaves the cells alone, which otherwise get three digits where they are numbers.
+    """
+
+    title: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    as_written: bool = False
+    note: str = ""
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        options: dict[str, Any] = {"floatfmt": ".3g"}
+        if self.as_written:
+            options = {"disable_numparse": True, "colalign": ["left", *["right"] * (len(self.headers) - 1)]}
+        rows = [[*row, *[""] * (len(self.headers) - len(row))] for row in self.rows]
+        text = f"{self.title}\n\n{tabulate(rows, self.headers, tablefmt='github', **options)}"
+        return f"{text}\n\n{self.note}" if self.note else text
+
+
+def three_digits(x: float) -> str:
+    """``0.0123``, ``1.23``, ``123``, ``12,345``: at least three digits, never an exponent."""
+    return f"{x:,.{max(0, 2 - math.floor(math.log10(x)))}f}" if x > 0.0 else "0"
+
+
+def duration(seconds: float) -> str:
+    """With its unit: ``8.21 µs``, ``0.412 ms``, ``1.05 s``."""
+    for unit, name in ((1e-6, "µs"), (1e-3, "ms")):
+        if seconds < 100 * unit:
+            return f"{three_digits(seconds / unit)} {name}"
+    return f"{three_digits(seconds)} s"
 
 
 def plot(path: Path, title: str, x_name: str, y_name: str, lines: dict[str, list[tuple[float, float]]]) -> None:

@@ -6,10 +6,10 @@ import gc
 import importlib.util
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from benchmarks.measure import against, collector, progress, show
+from benchmarks.measure import Table, against, collector, progress
 from tinygrad_vi import Value
 
 LIMIT = 272  # bytes for a product, on Python 3.11
@@ -90,20 +90,21 @@ def _leaf_bytes(value_class: Any) -> float:
         tracemalloc.stop()
 
 
-def run(repeats: int, quick: bool) -> None:  # noqa: ARG001
-    """Print bytes an operation, ours and micrograd's."""
+def run(repeats: int, quick: bool) -> Iterator[Table]:  # noqa: ARG001
+    """Bytes an operation, ours and micrograd's."""
     count = 10_000 if quick else 100_000
     classes: dict[str, Any] = {"tinygrad_vi": Value}
     if importlib.util.find_spec("micrograd"):
         from micrograd.engine import Value as MicrogradValue
 
         classes["micrograd"] = MicrogradValue
-    rows = []
+    rows, figures = [], {}
     with progress("memory", len(classes) * len(OPERATIONS)) as bar:
         for name, value_class in classes.items():
             for operation, step in OPERATIONS.items():
                 with collector(on=False):
                     held, alive = allocated(value_class, step, count)
+                figures[f"{name}: {operation}"] = held
                 ours, targeted = value_class is Value, operation in ("x * c", "x + c")
                 rows.append(
                     [
@@ -116,12 +117,11 @@ def run(repeats: int, quick: bool) -> None:  # noqa: ARG001
                     ]
                 )
                 bar.update()
-    show(
+    yield Table(
         f"Bytes an operation after backward ({count:,} operations, collector paused)",
         ["", "operation", "counted", "allocated", "alive when dropped", "target", ""],
         rows,
-    )
-    print(
-        "\nmicrograd makes three nodes and a leaf of x - c, two nodes of x / c; all are counted, as are the list and"
-        " the set of its sort, which a reference cycle keeps alive."
+        note="micrograd makes three nodes and a leaf of x - c, two nodes of x / c; all are counted, as are the list "
+        "and the set of its sort, which a reference cycle keeps alive.",
+        figures={"bytes": figures},
     )

@@ -9,11 +9,10 @@ The parameters of a layer lie neuron by neuron, weights then bias: one matrix [W
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -21,8 +20,9 @@ import numpy as np
 import threadpoolctl
 
 from benchmarks.eager import demo_loss, micrograd_nn
+from benchmarks.measure import OnOneCore, cores
 from benchmarks.programs import LEAVES, PENALTY, Program, random_expressions
-from tinygrad_vi import Value, total
+from tinygrad_vi import Value, compile, total
 
 Array = Any
 Step = Callable[[], tuple[Any, Any]]
@@ -36,18 +36,11 @@ class Peer:
     package: str
     can_run: Callable[[Program], bool]
     step: Callable[[Program], Step]
+    on_all_cores: bool = False
 
     def missing(self) -> str:
         """Why it cannot take part; empty when it can."""
-        if self.step is compiled_step:
-            return "" if compiler() else "not available"
         return "" if importlib.util.find_spec(self.package) else "not installed"
-
-
-def numbers(result: tuple[Any, Any]) -> tuple[float, Array]:
-    """What a step returned, as a float and a NumPy vector."""
-    value, gradient = result
-    return float(value), np.asarray(gradient, dtype=float).ravel()
 
 
 def layers(theta: Array, sizes: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:
@@ -60,12 +53,13 @@ def layers(theta: Array, sizes: tuple[int, ...]) -> Iterator[tuple[Array, Array]
         start = stop
 
 
-def cell(theta: Array, inputs: int, hidden: int) -> tuple[Array, Array, Array, Array, Array]:
+def cell(theta: Array, inputs: int, hidden: int, gates: int = 1) -> tuple[Array, Array, Array, Array, Array]:
     """W_x, W_h and b of the recurrent cell, w and b of the read-out: views of the vector of parameters."""
-    w_h, b, w = (hidden * inputs, hidden * (inputs + hidden), hidden * (inputs + hidden + 1))
+    rows = gates * hidden
+    w_h, b, w = (rows * inputs, rows * (inputs + hidden), rows * (inputs + hidden + 1))
     return (
-        theta[:w_h].reshape(hidden, inputs),
-        theta[w_h:b].reshape(hidden, hidden),
+        theta[:w_h].reshape(rows, inputs),
+        theta[w_h:b].reshape(rows, hidden),
         theta[b:w],
         theta[w:-1],
         theta[-1],
@@ -93,17 +87,18 @@ def _values(x: Any) -> Any:
     return [_values(entry) for entry in x] if isinstance(x, list) else Value(x)
 
 
-def compiler() -> Any:
-    """The module that compiles, or None where there is none."""
-    module = importlib.import_module("tinygrad_vi.compiler")
-    return module if hasattr(module, "compile") else None
-
-
-def compiled_step(program: Program) -> Step:
+def compiled_step(program: Program, threads: int | None = None) -> Step:
     """The user's scalar code, compiled."""
-    step = compiler().compile(program.loss, params=program.parameters)
+    step = compile(program.loss, params=program.parameters, threads=threads)
     theta, X, Y = program.theta, program.X, program.Y
     return lambda: step.value_and_grad(theta, X, Y)
+
+
+def bound_step(program: Program) -> Step:
+    """The same, its data laid out once."""
+    step = compile(program.loss, params=program.parameters).bind(program.X, program.Y)
+    theta = program.theta
+    return lambda: step.value_and_grad(theta)
 
 
 # --- micrograd --------------------------------------------------------------------------------------------------------
@@ -146,7 +141,7 @@ def numpy_all_threads_step(program: Program) -> Step:
     threads = threadpoolctl.ThreadpoolController()
 
     def on_all() -> tuple[Any, Any]:
-        with threads.limit(limits=os.cpu_count()):
+        with threads.limit(limits=cores()):
             return step()
 
     return on_all
@@ -258,6 +253,8 @@ class ArrayLibrary:
     cross_entropy: Callable[[Array, Array], Array]
     #: (what is fed in at each step, W_h) -> the last state
     last_state: Callable[[Array, Array], Array]
+    #: the same of an LSTM, whose gates lie one after the other: input, forget, candidate, output
+    last_memory: Callable[[Array, Array], Array]
     #: a list of arrays -> their mean
     mean: Callable[[list[Array]], Array]
 
@@ -285,18 +282,24 @@ def array_loss(program: Program, library: ArrayLibrary) -> Callable[[Array, Arra
         h = library.last_state(X @ W_x.T + b, W_h)
         return ((h @ w + c - Y) ** 2).mean()
 
+    def lstm(theta: Array, X: Array, Y: Array) -> Array:
+        W_x, W_h, b, w, c = cell(theta, *sizes[:2], gates=4)
+        h = library.last_memory(X @ W_x.T + b, W_h)
+        return ((h @ w + c - Y) ** 2).mean()
+
     def graph(theta: Array, X: Array, Y: Array) -> Array:
         leaves = [*(theta[k] + 0.0 * Y for k in range(LEAVES)), *(X[:, k] for k in range(LEAVES))]
         expressions = random_expressions(leaves, *sizes, library.sin, library.tanh, library.relu)
         return ((library.mean(expressions) - Y) ** 2).mean()
 
-    return {"demo": demo, "classifier": classifier, "recurrent": recurrent, "graph": graph}[program.kind]
+    losses = {"demo": demo, "classifier": classifier, "recurrent": recurrent, "lstm": lstm, "graph": graph}
+    return losses[program.kind]
 
 
 def arrays(program: Program) -> tuple[Array, Array, Array]:
     """theta, X and Y as array programs want them: classes are integers, and time comes first."""
     Y = program.Y.astype(int) if program.kind == "classifier" else program.Y
-    X = np.ascontiguousarray(program.X.swapaxes(0, 1)) if program.kind == "recurrent" else program.X
+    X = np.ascontiguousarray(program.X.swapaxes(0, 1)) if program.kind in ("recurrent", "lstm") else program.X
     return program.theta, X, Y
 
 
@@ -315,18 +318,38 @@ def jax_step(program: Program) -> Step:
         h, _ = jax.lax.scan(lambda h, x: (jnp.tanh(x + h @ W_h.T), None), jnp.zeros(fed.shape[1:]), fed)
         return h
 
-    library = ArrayLibrary(jnp.sin, jnp.tanh, jax.nn.relu, cross_entropy, last_state, lambda xs: sum(xs) / len(xs))
+    def last_memory(fed: Array, W_h: Array) -> Array:
+        def step(state: tuple[Array, Array], x: Array) -> tuple[tuple[Array, Array], None]:
+            h, c = state
+            i, f, g, o = jnp.split(x + h @ W_h.T, 4, axis=1)
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
+
+        zeros = jnp.zeros((fed.shape[1], W_h.shape[1]))
+        (h, _), _ = jax.lax.scan(step, (zeros, zeros), fed)
+        return h
+
+    library = ArrayLibrary(
+        jnp.sin, jnp.tanh, jax.nn.relu, cross_entropy, last_state, last_memory, lambda xs: sum(xs) / len(xs)
+    )
     run = jax.jit(jax.value_and_grad(array_loss(program, library)))
     theta, X, Y = map(jnp.asarray, arrays(program))
     return lambda: jax.block_until_ready(run(theta, X, Y))
 
 
-def torch_step(program: Program) -> Step:
-    """Eager PyTorch on one thread."""
+def without_scalar_code(program: Program) -> Program:
+    """The program as another process can have it: array programs do not read the scalar text."""
+    return replace(program, loss=print)
+
+
+def jax_on_one_core(program: Program) -> Step:
+    return OnOneCore(partial(jax_step, without_scalar_code(program)))
+
+
+def torch_step(program: Program, threads: int = 1) -> Step:
+    """Eager PyTorch."""
     import torch
     from torch.nn import functional
-
-    torch.set_num_threads(1)
 
     def last_state(fed: Array, W_h: Array) -> Array:
         h = fed.new_zeros(fed.shape[1:])
@@ -334,14 +357,29 @@ def torch_step(program: Program) -> Step:
             h = torch.tanh(torch.addmm(x, h, W_h.T))
         return h
 
+    def last_memory(fed: Array, W_h: Array) -> Array:
+        h = c = fed.new_zeros(fed.shape[1], W_h.shape[1])
+        for x in fed.unbind(0):
+            i, f, g, o = torch.addmm(x, h, W_h.T).chunk(4, dim=1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+        return h
+
     library = ArrayLibrary(
-        torch.sin, torch.tanh, torch.relu, functional.cross_entropy, last_state, lambda xs: torch.stack(xs).mean(0)
+        torch.sin,
+        torch.tanh,
+        torch.relu,
+        functional.cross_entropy,
+        last_state,
+        last_memory,
+        lambda xs: torch.stack(xs).mean(0),
     )
     loss_of = array_loss(program, library)
     theta, X, Y = map(torch.as_tensor, arrays(program))
     theta.requires_grad_()
 
     def step() -> tuple[Any, Any]:
+        torch.set_num_threads(threads)
         theta.grad = None
         loss = loss_of(theta, X, Y)
         loss.backward()
@@ -358,24 +396,52 @@ UNFOLDED = 400_000  # instructions: a graph of all examples up to here, beyond i
 def casadi_step(program: Program) -> Step:
     import casadi
 
-    theta, X, Y = program.theta, program.X.reshape(len(program.X), -1), program.Y
-    count, inputs = X.shape
-    t, x, y = casadi.SX.sym("theta", len(theta)), casadi.SX.sym("x", inputs), casadi.SX.sym("y")
-    fit = casadi_loss(program, t, x, y)
+    theta, X = program.theta, program.X.reshape(len(program.X), -1)
+    t, x, y = casadi.SX.sym("theta", len(theta)), casadi.SX.sym("x", X.shape[1]), casadi.SX.sym("y")
     penalty = PENALTY * casadi.sumsqr(t) if program.kind == "demo" else 0.0
+    return casadi_mean(t, [x, y], casadi_loss(program, t, x, y), theta, [X, program.Y], penalty)
+
+
+def casadi_mean(
+    t: Any, row: list[Any], fit: Any, theta: Array, data: list[Array], penalty: Any = 0.0, buffers: bool = False
+) -> Step:
+    """The mean over the examples of what is written of the symbols of one, and its gradient by t.
+
+    buffers: numbers go in and out through arrays that are made once, which spares each call its matrices.
+    """
+    import casadi
+
+    count = len(data[0]) if data else 1
     share = (fit + penalty) / count
-    example = casadi.Function("example", [t, x, y], [share, casadi.gradient(share, t)])
+    example = casadi.Function("example", [t, *row], [share, casadi.gradient(share, t)])
     if count == 1:
         batch = example
     elif count * example.n_instructions() <= UNFOLDED:
-        one = casadi.Function("one", [t, x, y], [fit])
-        xs, ys = casadi.SX.sym("X", inputs, count), casadi.SX.sym("Y", 1, count)
-        mean = sum(one(t, xs[:, i], ys[i]) for i in range(count)) / count + penalty
-        batch = casadi.Function("batch", [t, xs, ys], [mean, casadi.gradient(mean, t)])
+        one = casadi.Function("one", [t, *row], [fit])
+        columns = [casadi.SX.sym("columns", symbol.numel(), count) for symbol in row]
+        mean = sum(one(t, *(c[:, i] for c in columns)) for i in range(count)) / count + penalty
+        batch = casadi.Function("batch", [t, *columns], [mean, casadi.gradient(mean, t)])
     else:  # one theta for all; losses and gradients are added up
         batch = example.map("batch", "serial", count, [0], [0, 1])
-    given = [casadi.DM(theta), casadi.DM(X.T), casadi.DM(Y).T]
-    return lambda: batch(*given)
+    if not buffers:
+        given = [casadi.DM(theta), *(casadi.DM(array.reshape(count, -1).T) for array in data)]
+        return lambda: batch(*given)
+
+    buffer, evaluate = batch.buffer()
+    value, gradient = np.zeros(1), np.zeros((len(theta), 1))
+    columns = [np.ascontiguousarray(array, dtype=float) for array in (theta, *data)]  # an example lies in one piece
+    alive = batch, buffer, columns  # evaluate does not hold what it uses
+    for k, array in enumerate(columns):
+        buffer.set_arg(k, memoryview(array))
+    for k, array in enumerate((value, gradient)):
+        buffer.set_res(k, memoryview(array))
+
+    def step() -> tuple[float, Array]:
+        assert alive
+        evaluate()
+        return value[0], gradient[:, 0]
+
+    return step
 
 
 def casadi_loss(program: Program, theta: Any, x: Any, y: Any) -> Any:
@@ -421,26 +487,34 @@ def casadi_loss(program: Program, theta: Any, x: Any, y: Any) -> Any:
 # --- All of them ------------------------------------------------------------------------------------------------------
 
 OURS = "tinygrad_vi, compiled"
+BOUND = "tinygrad_vi, bound"
+ONE_THREAD = "tinygrad_vi, one thread"
 EAGER = "tinygrad_vi, eager"
 
+
+def long(program: Program) -> bool:
+    """A call takes long enough for threads to be worth it."""
+    return program.kind == "classifier" and program.products() > 10_000_000
+
+
 PEERS = [
-    Peer(OURS, "tinygrad_vi", lambda program: True, compiled_step),
+    Peer(OURS, "tinygrad_vi", lambda program: True, compiled_step, on_all_cores=True),
+    Peer(BOUND, "tinygrad_vi", lambda program: True, bound_step, on_all_cores=True),
+    Peer(ONE_THREAD, "tinygrad_vi", long, partial(compiled_step, threads=1)),
     # compiling a graph of scalars takes 9 s for 1,000 operations, and more than in proportion beyond
     Peer(
         "jax.jit",
         "jax",
-        lambda program: program.kind != "lstm" and (program.kind != "graph" or program.sizes[0] <= 1000),
+        lambda program: program.kind != "graph" or program.sizes[0] <= 1000,
         jax_step,
+        on_all_cores=True,
     ),
+    Peer("jax.jit, one core", "jax", lambda program: OnOneCore.possible and long(program), jax_on_one_core),
     Peer("NumPy by hand", "numpy", lambda program: program.kind not in ("graph", "lstm"), numpy_step),
     # for small matrices BLAS takes one thread by itself
-    Peer(
-        "NumPy, all threads",
-        "numpy",
-        lambda program: program.kind == "classifier" and program.products() > 10_000_000,
-        numpy_all_threads_step,
-    ),
-    Peer("PyTorch eager", "torch", lambda program: program.kind != "lstm", torch_step),
+    Peer("NumPy, all threads", "numpy", long, numpy_all_threads_step, on_all_cores=True),
+    Peer("PyTorch eager", "torch", lambda program: True, torch_step),
+    Peer("PyTorch, all threads", "torch", long, partial(torch_step, threads=cores()), on_all_cores=True),
     # a graph of scalars of the wide network takes 12 s to build, and a call of it with 512 examples 1 s
     Peer(
         "CasADi SX",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ PENALTY = 1e-4
 class Program:
     """A loss for one example, what it learns, and the examples over which it is averaged.
 
-    kind: "demo", "classifier", "recurrent" or "graph"; ``sizes`` and ``activation`` say the rest to whoever writes the
-    same program in another library.  X, Y: one row, and one target, for each example.
+    kind: "demo", "classifier", "recurrent", "lstm" or "graph"; ``sizes`` and ``activation`` say the rest to whoever
+    writes the same program in another library.  X, Y: one row, and one target, for each example.
     """
 
     name: str
@@ -51,12 +52,22 @@ class Program:
         """How many products of a weight and an input a batch takes, where each weight is used once."""
         return len(self.parameters) * len(self.X)
 
-    def flops(self) -> int:
-        """How many additions and multiplications the products of matrices take, forth and back; 0 for other kinds."""
-        if self.kind not in ("demo", "classifier"):
-            return 0
-        weights = [inputs * outputs for inputs, outputs in zip(self.sizes, self.sizes[1:], strict=False)]
-        return 2 * len(self.X) * (2 * sum(weights) + sum(weights[1:]))  # nothing flows back to the data
+    def flops(self) -> float:
+        """The additions and multiplications of the products of matrices in value and gradient; 0 without matrices.
+
+        A matrix works three times, by 2 for each of its entries: forward, for its own gradient, and for that of what it
+        is given, which the first matrix does without.
+        """
+        if self.kind == "graph":
+            return 0.0
+        if self.kind in ("recurrent", "lstm"):
+            inputs, hidden, steps = self.sizes
+            rows = hidden * (4 if self.kind == "lstm" else 1)
+            one = steps * rows * (4 * inputs + 6 * hidden) + 6 * hidden
+        else:
+            first, *others = [a * b for a, b in pairwise(self.sizes)]
+            one = 4 * first + 6 * sum(others)
+        return float(one * len(self.X))
 
     def __str__(self) -> str:
         return f"{self.name}, N = {len(self.X):,}"

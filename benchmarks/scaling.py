@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter
 
-from benchmarks.measure import Stages, collector, interleaved, show
+from benchmarks.measure import Stages, Table, collector, interleaved
 from tinygrad_vi import Value, total
 from tinygrad_vi.graph import topological_order
 
@@ -49,8 +49,8 @@ def timed(build: Callable[[int], Value], count: int) -> Callable[[], Stages]:
     return work
 
 
-def run(repeats: int, quick: bool) -> None:
-    """Print nanoseconds a node for growing graphs, and what shared operands cost."""
+def run(repeats: int, quick: bool) -> Iterator[Table]:
+    """Nanoseconds a node for growing graphs, and what shared operands cost."""
     counts = [10**3, 10**4, 10**5] if quick else [10**4, 10**5, 10**6]
     work = {(shape, count): timed(build, count) for shape, build in SHAPES.items() for count in counts}
     medians = {}
@@ -59,7 +59,7 @@ def run(repeats: int, quick: bool) -> None:
             named = {f"{shape} {count}": step for (shape, count), step in work.items()}
             medians[on] = interleaved(named, min(repeats, 3), f"scaling, collector {'on' if on else 'off'}")
     for on, result in medians.items():
-        show(
+        yield Table(
             f"Nanoseconds a node, collector {'on' if on else 'off'}",
             ["", "nodes", "build", "backward", "free", "total", "total, against the smallest"],
             [
@@ -78,4 +78,8 @@ def run(repeats: int, quick: bool) -> None:
         x = x + x
     x.backward()
     visits = len(topological_order([x]))
-    print(f"\nx = x + x sixty times: {visits} nodes visited on 2**60 paths, d/dx - 2**60 = {leaf.grad - 2.0**60:g}")
+    yield Table(
+        "x = x + x, sixty times: 2**60 paths",
+        ["nodes visited", "d/dx - 2**60"],
+        [[visits, leaf.grad - 2.0**60]],
+    )

@@ -1,24 +1,21 @@
 """Sparse Jacobians and Hessians beside CasADi: bundle adjustment, and a long chain.
 
-Set-up is tracing, differentiating and the first call.  A call gives a matrix: of SciPy here, a DM of CasADi's there.
-The numbers are compared before anything is timed.
+A call gives a matrix: of SciPy here, a DM of CasADi's there.  The rules are those of benchmarks/match.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 import tinygrad_vi
-from benchmarks.measure import race, show
+from benchmarks.match import Call, match
+from benchmarks.measure import Table
 from tinygrad_vi import compile, hessian, jacobian
-
-TURNS, BURST = 15, 20
-TOLERANCE = 1e-10
 
 Matrix = Callable[[Any], Any]
 
@@ -100,39 +97,24 @@ def contestants(f: Callable[[Any, Any], Any], n: int, second: bool, eager: bool)
     return made
 
 
-def dense(matrix: Any) -> Any:
-    for how in ("toarray", "full"):  # SciPy's, CasADi's
-        if hasattr(matrix, how):
-            return getattr(matrix, how)()
-    return matrix
+def one(name: str, title: str, f: Callable[[Any, Any], Any], x: Any, second: bool, quick: bool) -> Table:
+    makers = contestants(f, len(x), second, eager=len(x) <= 300)
+    calls = {name: partial(_ready, make, x) for name, make in makers.items()}
+    return match(name, title, calls, quick)
 
 
-def match(title: str, f: Callable[[Any, Any], Any], x: Any, second: bool, quick: bool) -> None:
-    calls, ready, first = {}, {}, None
-    for name, make in contestants(f, len(x), second, eager=len(x) <= 300).items():
-        start = perf_counter()
-        call = make()
-        found = call(x)
-        ready[name] = perf_counter() - start
-        calls[name] = lambda call=call: call(x)
-        matrix = dense(found)
-        first = matrix if first is None else first
-        difference = float(np.abs(matrix - first).max() / np.abs(first).max())
-        if not difference <= TOLERANCE:
-            raise SystemExit(f"{title}: {name} is off by {difference}, more than {TOLERANCE}")
-    seconds = race(calls, 2 if quick else TURNS, title, BURST)
-    base = seconds["compiled, sparse"]
-    entries = int(np.count_nonzero(first))
-    rows = [[name, f"{ready[name]:.2f}", f"{1e6 * s:.0f}", f"{s / base:.2g}"] for name, s in seconds.items()]
-    show(f"{title}: {entries:,} entries", ["", "set-up s", "us a call", "times ours"], rows, as_written=True)
+def _ready(make: Callable[[], Matrix], x: Any) -> Call:
+    return partial(make(), x)
 
 
-def run(repeats: int, quick: bool) -> None:  # noqa: ARG001
-    """Print the Jacobians of bundle adjustment, then the Hessians of the chain."""
+def run(repeats: int, quick: bool) -> Iterator[Table]:  # noqa: ARG001
+    """The Jacobians of bundle adjustment, then the Hessians of the chain."""
     for size in [(3, 10, 2)] if quick else [(8, 52, 5), (20, 110, 8)]:
         bundle = Bundle(*size)
         m, n = 2 * len(bundle.sights), len(bundle.x)
-        match(f"Jacobian of bundle adjustment, {m:,} by {n:,}", bundle.residuals, bundle.x, False, quick)
+        title = f"Jacobian of bundle adjustment, {m:,} by {n:,}"
+        yield one(f"bundle {m:,}", title, bundle.residuals, bundle.x, False, quick)
     for n in (20,) if quick else (100, 400, 2000):
         x = np.where(np.arange(n) % 2, 1.0, -1.2)
-        match(f"Hessian of Lukšan and Vlček's chain, N = {n:,}", lambda x, of: luksan_vlcek(x), x, True, quick)
+        title = f"Hessian of Lukšan and Vlček's chain, N = {n:,}"
+        yield one(f"chain {n:,}", title, lambda x, of: luksan_vlcek(x), x, True, quick)
