@@ -88,9 +88,8 @@ def ours(case: Case, bound: bool = False) -> Call:
         return case.scalar(x, row, tinygrad_vi)
 
     step = compile(without_data if case.data is None else with_data)
-    if bound:
-        return partial(step.bind(case.data).value_and_grad, case.x)
-    return partial(step.value_and_grad, *given(case))
+    x, *data = given(case)
+    return partial(step.bind(*data).value_and_grad if bound else step.value_and_grad, x, *([] if bound else data))
 
 
 def eager(case: Case) -> Call:
@@ -130,9 +129,7 @@ def autograd(case: Case) -> Call:
 
 def contestants(case: Case) -> tuple[dict[str, Callable[[], Call]], dict[str, str]]:
     """What makes the calls of those who take part, and why others do not."""
-    makers: dict[str, Callable[[], Call]] = {OURS: partial(ours, case)}
-    if case.data is not None:
-        makers[BOUND] = partial(ours, case, bound=True)
+    makers: dict[str, Callable[[], Call]] = {OURS: partial(ours, case), BOUND: partial(ours, case, bound=True)}
     if len(case.x) <= 10 and case.data is None:
         makers[EAGER] = partial(eager, case)
     absent = {}
