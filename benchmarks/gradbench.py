@@ -29,8 +29,9 @@ def kmeans(clusters: int, points: int = 1000, width: int = 8) -> Case:
 
     def arrays(xp: Any) -> Callable[..., Any]:
         def loss(x: Any, X: Any) -> Any:
-            apart = X[:, None, :] - x.reshape(clusters, width)
-            return xp.min((apart**2).sum(axis=2), axis=1).mean()
+            centres = x.reshape(clusters, width)  # |a - b|^2 multiplied out, as GradBench's program in JAX does it
+            squares = (X**2).sum(axis=1)[:, None] - 2.0 * X @ centres.T + (centres**2).sum(axis=1)
+            return xp.min(squares, axis=1).mean()
 
         return loss
 
@@ -144,14 +145,20 @@ def least_squares(points: int = 1000, powers: int = 64) -> Case:
         return 0.5 * (sign - of.total(terms)) ** 2
 
     def arrays(xp: Any) -> Callable[..., Any]:
+        from jax import lax
+
         def loss(x: Any, data: Any) -> Any:
-            return 0.5 * ((data[:, 1] - xp.vander(data[:, 0], powers, increasing=True) @ x) ** 2).mean()
+            def step(value: Any, a: Any) -> Any:  # Horner: three times faster than cumprod, nine times than vander
+                return value * data[:, 0] + a, None
+
+            y, _ = lax.scan(step, xp.zeros(points), x[::-1])
+            return 0.5 * ((data[:, 1] - y) ** 2).mean()
 
         return loss
 
     title = f"llsq, n = {points:,}, {powers} powers"
     data = np.stack([t, np.sign(t)], axis=1)
-    return Case(title, normal(powers), scalar, arrays, data=data, targets=ONCE)
+    return Case(title, normal(powers), scalar, arrays, data=data, scan=True, targets=ONCE)
 
 
 PROGRAMS: dict[str, Callable[[], Case]] = {

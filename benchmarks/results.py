@@ -76,10 +76,7 @@ def write(root: Path = ROOT) -> None:
 
 def page(found: Found) -> str:
     """All tables, each part with where, when and how it was measured."""
-    parts = [
-        "# What was measured",
-        "Made by `python -m benchmarks --write`. Read ratios: seconds depend on the machine.",
-    ]
+    parts = ["# What was measured", "Made by `python -m benchmarks --write`. Ratios count; seconds are this machine's."]
     for part, made in found.items():
         packages = ", ".join([f"{package} {number}" for package, number in made["versions"].items()])
         where = f"`{made['command']}`, {made['date']}. {made['machine']}; {packages}."
