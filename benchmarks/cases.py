@@ -153,8 +153,7 @@ def run_all(title: str, makers: Mapping[str, Callable[[], Case]], quick: bool) -
     for name, make in makers.items():
         case = make()
         calls, absent = contestants(case)
-        many = [OURS, BOUND, JAX]
-        tables.append(match(name, case.title, calls, quick, absent=absent, on_all_cores=many, targets=case.targets))
+        tables.append(match(name, case.title, calls, quick, absent=absent, targets=case.targets))
         yield tables[-1]
     yield summary(f"{title}: the time of ours, and how many times longer the others take", tables)
 

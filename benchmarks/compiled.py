@@ -63,7 +63,6 @@ def one(name: str, program: Program, quick: bool) -> Table:
         quick,
         absent={peer: reason for peer, reason in absent.items() if reason != "not for this one"},
         flops=program.flops(),
-        on_all_cores=[peer.name for peer in PEERS if peer.on_all_cores],
         targets=TARGETS.get(name),
         cold=True,
     )

@@ -368,7 +368,6 @@ def batch(documents: Sequence[tuple[list[int], list[int]]], quick: bool) -> Tabl
         makers,
         quick,
         flops=count * FLOPS,
-        on_all_cores=makers,
         targets={peers.OURS: count * A_NAME} if count > 1 else None,
     )
 

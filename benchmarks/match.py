@@ -21,7 +21,6 @@ from benchmarks.measure import (
     Table,
     against,
     as_numbers,
-    cores,
     dgemm,
     duration,
     race,
@@ -71,7 +70,6 @@ def match(
     *,
     absent: Mapping[str, str] | None = None,
     flops: float = 0.0,
-    on_all_cores: Iterable[str] = (),
     targets: Mapping[str, float] | None = None,
     cold: bool = False,
 ) -> Table:
@@ -92,7 +90,7 @@ def match(
             call.end()
 
     peak = 2 * DGEMM**3 / found.seconds[PEAK].middle if flops else 0.0
-    on_all, targets = set(on_all_cores), {} if targets is None or quick else targets
+    targets = {} if targets is None or quick else targets
     headers = ["", "set-up s", *["cold us"] * cold, "us", "quartiles", "times", "quartiles"]
     headers += ["GFLOP/s", "of peak"] * bool(flops) + ["target", ""] * bool(targets)
     rows: list[list[str]] = []
@@ -105,7 +103,7 @@ def match(
         row += [*_cells(seconds, 1e6), *_cells(ratio, 1.0)]
         times[contestant] = ratio
         if flops:
-            share[contestant] = flops / seconds.middle / peak / (cores() if contestant in on_all else 1)
+            share[contestant] = flops / seconds.middle / peak
             row += [three_digits(1e-9 * flops / seconds.middle), f"{share[contestant]:.0%}"]
         if target := targets.get(contestant):
             is_ours = contestant == first or contestant.startswith("tinygrad_vi")
@@ -116,7 +114,7 @@ def match(
     notes = [f"All agree to {worst:.0e}; times are those of {first}."]
     if flops:
         beside = f"dgemm of {DGEMM} rows on one core, in the same turns: {1e-9 * peak:.1f} GFLOP/s"
-        notes.append(f"{flops:.3g} FLOP a call; {beside}; of peak: of all the cores that a contestant has.")
+        notes.append(f"{flops:.3g} FLOP a call; {beside}; of peak: of this one core, also for those with more threads.")
     figures = {
         "seconds": {contestant: _plain(found.seconds[contestant]) for contestant in calls},
         "times": {contestant: _plain(spread) for contestant, spread in times.items()},

@@ -36,7 +36,6 @@ class Peer:
     package: str
     can_run: Callable[[Program], bool]
     step: Callable[[Program], Step]
-    on_all_cores: bool = False
 
     def missing(self) -> str:
         """Why it cannot take part; empty when it can."""
@@ -498,8 +497,8 @@ def long(program: Program) -> bool:
 
 
 PEERS = [
-    Peer(OURS, "tinygrad_vi", lambda program: True, compiled_step, on_all_cores=True),
-    Peer(BOUND, "tinygrad_vi", lambda program: True, bound_step, on_all_cores=True),
+    Peer(OURS, "tinygrad_vi", lambda program: True, compiled_step),
+    Peer(BOUND, "tinygrad_vi", lambda program: True, bound_step),
     Peer(ONE_THREAD, "tinygrad_vi", long, partial(compiled_step, threads=1)),
     # compiling a graph of scalars takes 9 s for 1,000 operations, and more than in proportion beyond
     Peer(
@@ -507,14 +506,13 @@ PEERS = [
         "jax",
         lambda program: program.kind != "graph" or program.sizes[0] <= 1000,
         jax_step,
-        on_all_cores=True,
     ),
     Peer("jax.jit, one core", "jax", lambda program: OnOneCore.possible and long(program), jax_on_one_core),
     Peer("NumPy by hand", "numpy", lambda program: program.kind not in ("graph", "lstm"), numpy_step),
     # for small matrices BLAS takes one thread by itself
-    Peer("NumPy, all threads", "numpy", long, numpy_all_threads_step, on_all_cores=True),
+    Peer("NumPy, all threads", "numpy", long, numpy_all_threads_step),
     Peer("PyTorch eager", "torch", lambda program: True, torch_step),
-    Peer("PyTorch, all threads", "torch", long, partial(torch_step, threads=cores()), on_all_cores=True),
+    Peer("PyTorch, all threads", "torch", long, partial(torch_step, threads=cores())),
     # a graph of scalars of the wide network takes 12 s to build, and a call of it with 512 examples 1 s
     Peer(
         "CasADi SX",

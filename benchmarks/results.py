@@ -16,7 +16,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks import shown
+from benchmarks import peers, shown
 from benchmarks.measure import Table, duration, machine
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -140,8 +140,8 @@ def _measured(found: Found, language: int) -> str:
 def _cell(figures: dict[str, Any], column: str) -> str:
     """The time of ours, how many times longer another takes, or how much of the peak ours reaches."""
     if column == "share":
-        share = figures["share"].get("tinygrad_vi, compiled")
-        return "" if share is None else f"{share:.0%}"
+        share = figures["share"]
+        return f"{share.get(peers.ONE_THREAD, share[peers.OURS]):.0%}" if share else ""
     if column not in figures["seconds"]:
         return ""
     ours = column.startswith("tinygrad_vi")

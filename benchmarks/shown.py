@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks import eager, gpt, peers, set_up
 from benchmarks.measure import duration
 
 Words = tuple[str, str]  # English, Vietnamese
@@ -35,11 +36,11 @@ EAGER_HEADERS: tuple[Row, Row] = (
     ["mạng được viết thế nào", "bật bộ thu gom rác, như người ta vẫn chạy", "tắt ở cả hai phía"],
 )
 EAGER_LINES: dict[str, Words] = {
-    "tinygrad_vi, scalar code": (
+    eager.SCALAR: (
         "micrograd's own `nn` code, on our `Value`",
         "mã `nn` của chính micrograd, trên `Value` này",
     ),
-    "tinygrad_vi, nn and losses": (
+    eager.NN: (
         "our `nn.MLP`: a neuron's sum is one node",
         "`nn.MLP` ở đây: tổng của một nơ-ron là một nút",
     ),
@@ -60,8 +61,8 @@ class Shown:
 
 PROGRAM: Words = ("program", "chương trình")
 OURS: dict[str, Words] = {
-    "tinygrad_vi, compiled": ("compiled", "đã biên dịch"),
-    "tinygrad_vi, bound": ("bound", "gắn sẵn dữ liệu"),
+    peers.OURS: ("compiled", "đã biên dịch"),
+    peers.BOUND: ("bound", "gắn sẵn dữ liệu"),
 }
 
 NETWORKS = Shown(
@@ -71,7 +72,7 @@ NETWORKS = Shown(
     ),
     {
         **OURS,
-        "share": ("of the core's peak", "so với đỉnh của lõi"),
+        "share": ("one thread, of the core's peak", "một luồng, so với đỉnh của lõi"),
         **alike("jax.jit"),
         "NumPy by hand": ("NumPy by hand", "NumPy viết tay"),
         **alike("PyTorch eager", "CasADi SX", "micrograd"),
@@ -138,17 +139,17 @@ ALONE = [
             "GPT of 4,192 parameters: 1,000 training steps, tracing included",
             "GPT 4,192 tham số: 1,000 bước huấn luyện, kể cả ghi lại chương trình",
         ),
-        lambda f: duration(f["gpt run"]["tinygrad_vi, compiled once"]),
+        lambda f: duration(f["gpt run"][gpt.ONE]),
     ),
     Alone(
         "gpt",
         ("the same text on a plain Python `Value`", "cũng mã ấy trên một `Value` Python thuần"),
-        lambda f: duration(f["gpt run"]["steps"] * f["gpt run"]["plain Value, a step"]),
+        lambda f: duration(f["gpt run"]["steps"] * f["gpt run"][f"{gpt.PEER}, a step"]),
     ),
     Alone(
         "gpt",
         ("value and gradient of a name in a batch of 32", "giá trị và gradient của một cái tên, mini-batch 32"),
-        lambda f: duration(f["gpt 32"]["seconds"]["tinygrad_vi, compiled"][0] / 32),
+        lambda f: duration(f["gpt 32"]["seconds"][peers.OURS][0] / 32),
     ),
     Alone(
         "sparse",
@@ -161,22 +162,22 @@ ALONE = [
             "set-up by the recorded operation, CPU time: dense code",
             "chuẩn bị cho mỗi phép toán, thời gian CPU: mã dày đặc",
         ),
-        lambda f: duration(1e-6 * f["dense, 64-64-64-10 of + and *"]["us"]),
+        lambda f: duration(1e-6 * f[set_up.DENSE]["us"]),
     ),
     Alone(
         "set-up",
         ("the same, long chains", "như trên, chuỗi dài"),
-        lambda f: duration(1e-6 * f["chain, RK4"]["us"]),
+        lambda f: duration(1e-6 * f[set_up.CHAIN]["us"]),
     ),
     Alone(
         "set-up",
         ("the same, no structure", "như trên, không có cấu trúc"),
-        lambda f: duration(1e-6 * f["irregular, D"]["us"]),
+        lambda f: duration(1e-6 * f[set_up.IRREGULAR]["us"]),
     ),
     Alone(
         "set-up",
         ("set-up of 64-256-256-10, CPU time", "chuẩn bị cho mạng 64-256-256-10, thời gian CPU"),
-        lambda f: duration(f["wide, 64-256-256-10"]["seconds"]),
+        lambda f: duration(f[set_up.WIDE]["seconds"]),
     ),
     Alone(
         "set-up",

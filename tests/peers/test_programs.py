@@ -1,6 +1,7 @@
 """The programs of the benchmarks give the same numbers in every library, to the gradient's last but few digits."""
 
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ pytest.importorskip("tabulate", reason="the benchmarks print tables: pip install
 pytest.importorskip("tqdm", reason="the benchmarks show their progress: pip install tqdm")
 pytest.importorskip("sklearn", reason="the benchmarks take data from scikit-learn: pip install scikit-learn")
 
-from benchmarks import gpt, names, peers, programs
+from benchmarks import cases, gpt, gradbench, names, peers, practice, programs
+from benchmarks.measure import OnOneCore, as_numbers
 from tinygrad_vi import Value
 
 SMALL = {
@@ -41,10 +43,51 @@ def test_a_peer_computes_what_the_eager_engine_computes(peer, program):
         pytest.skip(f"{peer.name}: {reason}")
     if not peer.can_run(program):
         pytest.skip(f"{peer.name} does not run {program}")
-    value, gradient = peers.numbers(EAGER.step(program)())
-    value_there, gradient_there = peers.numbers(peer.step(program)())
+    value, *gradient = as_numbers(EAGER.step(program)())
+    step = peer.step(program)
+    value_there, *gradient_there = as_numbers(step())
+    if isinstance(step, OnOneCore):
+        step.end()
     assert value_there == pytest.approx(value, rel=1e-10)
     np.testing.assert_allclose(gradient_there, gradient, rtol=1e-10, atol=1e-10 * np.abs(gradient).max())
+
+
+class Counted(np.ndarray):
+    """Arrays that count the additions and multiplications of their products."""
+
+    flops = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        plain = [x.view(np.ndarray) if isinstance(x, Counted) else x for x in inputs]
+        if "out" in options:
+            options["out"] = tuple(x.view(np.ndarray) if isinstance(x, Counted) else x for x in options["out"])
+        found = getattr(ufunc, method)(*plain, **options)
+        if ufunc is np.matmul:
+            Counted.flops += 2 * np.size(found) * np.shape(plain[0])[-1]
+        return found.view(Counted) if isinstance(found, np.ndarray) else found
+
+
+@pytest.mark.parametrize("name", ["B", "C", "wide"])
+def test_the_work_of_a_program_is_that_of_backpropagation_by_hand(name):
+    program = SMALL[name]()
+    theta = program.theta.view(Counted)
+    Counted.flops = 0
+    peers.numpy_step(types.SimpleNamespace(**vars(program), theta=theta))()
+    assert Counted.flops == pytest.approx(program.flops(), rel=0.01)
+
+
+@pytest.mark.parametrize("program", [*practice.QUICK, *gradbench.QUICK])
+def test_a_function_of_a_vector_is_the_same_in_every_library(program):
+    case = (practice.QUICK | gradbench.QUICK)[program]()
+    rows = [None] if case.data is None else case.data.tolist()
+    x = [Value(a) for a in case.x.tolist()]
+    loss = sum(case.scalar(x, *([] if row is None else [row]), cases.tinygrad_vi) for row in rows) / len(rows)
+    loss.backward()
+    makers, _ = cases.contestants(case)
+    assert peers.OURS in makers
+    for name, make in makers.items():
+        found = as_numbers(make()())
+        np.testing.assert_allclose(found, [loss.data, *(a.grad for a in x)], rtol=1e-10, atol=1e-12, err_msg=name)
 
 
 @pytest.mark.parametrize("name", programs.PROGRAMS)
@@ -105,7 +148,6 @@ def test_training_lowers_the_loss():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(peers.compiler() is None, reason="there is no compiler")
 @pytest.mark.parametrize("make", [gpt.compiled_gradient, gpt.compiled_gradient_by_length])
 def test_compiled_training_has_the_losses_of_the_eager_engine(make):
     documents = [gpt.document(name) for name in ("an", "thu", "minhanh")]
