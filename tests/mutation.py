@@ -131,7 +131,7 @@ TESTS = {
     "trees": ["test_trees", "compiler/test_arguments", "test_own", "test_derivatives", "compiler/test_faithful"],
     "own": ["test_own", "test_trees", "compiler/test_faithful", "test_thread_modes"],
     "arrays": ["test_variations", "test_value", "test_derivatives", "test_own", "compiler/test_trace"],
-    "compiler/form": COMPILER,
+    **dict.fromkeys(("compiler/form", "compiler/algebra", "compiler/from_record"), COMPILER),
     "compiler/reverse": COMPILER,
     "compiler/program": [*COMPILER, "compiler/test_checks"],
     "compiler/lift": ["compiler/test_lift", *COMPILER],

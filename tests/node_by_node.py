@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 from tinygrad_vi import rows
-from tinygrad_vi.compiler.form import ONE, SUM_KINDS, TOTAL
+from tinygrad_vi.compiler.terms import ONE, SUM_KINDS, TOTAL
 from tinygrad_vi.rows import Operation
 
 

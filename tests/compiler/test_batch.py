@@ -13,10 +13,13 @@ from programs import SAME_EVERY_TIME, programs
 
 from tinygrad_vi import Value, exp, functions, log, losses, maximum, nn, rows, sqrt, tanh, total
 from tinygrad_vi.compiler import batch as batch_module
+from tinygrad_vi.compiler.algebra import Expression
 from tinygrad_vi.compiler.batch import data_leaves, find_batch
-from tinygrad_vi.compiler.form import ONE, Expression, Form, from_record
+from tinygrad_vi.compiler.form import Form
+from tinygrad_vi.compiler.from_record import from_record
 from tinygrad_vi.compiler.lift import lift
 from tinygrad_vi.compiler.reverse import gradient
+from tinygrad_vi.compiler.terms import ONE
 from tinygrad_vi.graph import topological_order
 
 

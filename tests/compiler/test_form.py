@@ -9,8 +9,10 @@ from node_by_node import evaluate
 from programs import SAME_EVERY_TIME, STEPS, Program, programs
 
 from tinygrad_vi import Value, grad, hessian, losses, nn, rows, total
-from tinygrad_vi.compiler.form import ONE, Form, from_record
+from tinygrad_vi.compiler.form import Form
+from tinygrad_vi.compiler.from_record import from_record
 from tinygrad_vi.compiler.reverse import gradient
+from tinygrad_vi.compiler.terms import ONE
 
 
 def numbers(form, outputs, parameters=(), inputs=()):

@@ -7,9 +7,10 @@ from hypothesis import given
 from programs import SAME_EVERY_TIME, programs
 
 from tinygrad_vi import Value, losses, nn, rows
-from tinygrad_vi.compiler.form import ONE, from_record
+from tinygrad_vi.compiler.from_record import from_record
 from tinygrad_vi.compiler.lift import check, lift
 from tinygrad_vi.compiler.reverse import gradient
+from tinygrad_vi.compiler.terms import ONE
 
 
 def compiled(loss, parameters, inputs):

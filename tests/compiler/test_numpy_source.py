@@ -11,11 +11,13 @@ from programs import SAME_EVERY_TIME, STEPS, Program, programs
 import tinygrad_vi
 from tinygrad_vi import Value, rows, where
 from tinygrad_vi.compiler.entries import jacobian
-from tinygrad_vi.compiler.form import ONE, Form, from_record
+from tinygrad_vi.compiler.form import Form
+from tinygrad_vi.compiler.from_record import from_record
 from tinygrad_vi.compiler.numpy_layout import Names
 from tinygrad_vi.compiler.numpy_source import numpy_source
 from tinygrad_vi.compiler.program import Program as Compiled
 from tinygrad_vi.compiler.program import Question
+from tinygrad_vi.compiler.terms import ONE
 
 
 def compiled(program, n, mapped):

@@ -2,7 +2,9 @@
 
 trace          run the user's function once on Values and read its record
 watched        what the function reads besides its arguments: when it changes, the trace no longer holds
-form           the record in canonical form: leaves, elementwise maps, and one contraction
+form           the canonical form: leaves, elementwise maps, and one contraction; its words are terms
+algebra        arithmetic that becomes nodes of the form, and the rewrites on the way
+from_record    the form of what Values recorded
 reverse        its derivatives, in the same form, by the rules of the operation table
 batch          the batch in a loss that loops over its examples
 program        what can be asked: the mean, its gradient, each example, a Jacobian, products with a Hessian

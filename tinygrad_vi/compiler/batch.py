@@ -37,7 +37,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_vi import ops
-from tinygrad_vi.compiler.form import DOT, LIGHT, ONE, ORDERED, SUM_KINDS, TOTAL, Expression, Form, Kind, Term
+from tinygrad_vi.compiler.algebra import Expression
+from tinygrad_vi.compiler.form import Form
+from tinygrad_vi.compiler.terms import DOT, LIGHT, ONE, ORDERED, SUM_KINDS, TOTAL, Kind, Term
 from tinygrad_vi.rows import Operation
 from tinygrad_vi.value import Value
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinygrad_vi.compiler.form import SUM_KINDS
 from tinygrad_vi.compiler.lift import lift
+from tinygrad_vi.compiler.terms import SUM_KINDS
 from tinygrad_vi.compiler.traced import Traced
 
 

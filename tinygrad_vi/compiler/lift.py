@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_vi.compiler.form import DOT, ONE, ORDERED, SUM_KINDS, Form, Kind
+from tinygrad_vi.compiler.form import Form
+from tinygrad_vi.compiler.terms import DOT, ONE, ORDERED, SUM_KINDS, Kind
 from tinygrad_vi.rows import Operation
 
 #: the shapes of leaves

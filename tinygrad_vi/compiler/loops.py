@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_vi.compiler.algebra import Expression
 from tinygrad_vi.compiler.batch import data_leaves, find_batch
-from tinygrad_vi.compiler.form import ONE, Expression, from_record
+from tinygrad_vi.compiler.from_record import from_record
 from tinygrad_vi.compiler.numpy_layout import Names
 from tinygrad_vi.compiler.numpy_runner import NumpyRunner
 from tinygrad_vi.compiler.program import Program
+from tinygrad_vi.compiler.terms import ONE
 from tinygrad_vi.value import Value, adjoints
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 from unicodedata import normalize
 
-from tinygrad_vi.compiler.form import ONE
 from tinygrad_vi.compiler.numpy_text import CALL, RESERVED, Array, Text, call
 from tinygrad_vi.compiler.program import Question
+from tinygrad_vi.compiler.terms import ONE
 from tinygrad_vi.rows import Operation
 
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_vi.compiler.form import DOT, ONE, ORDERED, TOTAL, Form
+from tinygrad_vi.compiler.form import Form
 from tinygrad_vi.compiler.lift import Instruction, lift
 from tinygrad_vi.compiler.numpy_layout import Layout, Names
 from tinygrad_vi.compiler.numpy_sums import Segment
@@ -42,6 +42,7 @@ from tinygrad_vi.compiler.numpy_text import (
     times,
 )
 from tinygrad_vi.compiler.program import Question
+from tinygrad_vi.compiler.terms import DOT, ONE, ORDERED, TOTAL
 from tinygrad_vi.ops import power
 from tinygrad_vi.rows import Operation, Writer, key_of, operand_names
 

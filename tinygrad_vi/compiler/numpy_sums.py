@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinygrad_vi.compiler.form import ONE
 from tinygrad_vi.compiler.numpy_layout import Layout
 from tinygrad_vi.compiler.numpy_text import CALL, MATMUL, SUM, Array, Text, call, number, scaled, times
+from tinygrad_vi.compiler.terms import ONE
 
 
 @dataclass

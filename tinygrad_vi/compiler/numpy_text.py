@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_vi.compiler.form import LIGHT
+from tinygrad_vi.compiler.terms import LIGHT
 from tinygrad_vi.conditions import EQUAL, LESS, LESS_EQUAL
 from tinygrad_vi.rows import key_of
 

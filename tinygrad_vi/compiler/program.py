@@ -16,9 +16,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.compiler.form import CONDITION, ONE, Expression, Form, Term
+from tinygrad_vi.compiler.algebra import CONDITION, Expression
+from tinygrad_vi.compiler.form import Form
 from tinygrad_vi.compiler.known import DEFINED, DIFFERENTIABLE, TELLING
 from tinygrad_vi.compiler.reverse import gradient, partials
+from tinygrad_vi.compiler.terms import ONE, Term
 from tinygrad_vi.conditions import CHECKED
 from tinygrad_vi.ops import power
 from tinygrad_vi.rows import Operation

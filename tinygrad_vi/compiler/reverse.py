@@ -14,7 +14,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from tinygrad_vi.compiler.form import LIGHT, ONE, SUM_KINDS, Expression, Form, Term
+from tinygrad_vi.compiler.algebra import Expression
+from tinygrad_vi.compiler.form import Form
+from tinygrad_vi.compiler.terms import LIGHT, ONE, SUM_KINDS, Term
 from tinygrad_vi.rows import Operation
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_vi import ops
-from tinygrad_vi.compiler.form import ONE, SUM_KINDS, TOTAL, Term
 from tinygrad_vi.compiler.lift import lift
 from tinygrad_vi.compiler.numpy_runner import nan_where_it_raises
 from tinygrad_vi.compiler.program import Question
+from tinygrad_vi.compiler.terms import ONE, SUM_KINDS, TOTAL, Term
 from tinygrad_vi.rows import Operation
 
 #: nodes of an instruction, on the average, from which on NumPy's lines are worth it

@@ -45,11 +45,12 @@ from tinygrad_vi.compiler.codes import (
     B,
     C,
 )
-from tinygrad_vi.compiler.form import DOT as FREE
-from tinygrad_vi.compiler.form import ONE, SUM_KINDS, Form
-from tinygrad_vi.compiler.form import ORDERED as IN_ORDER
+from tinygrad_vi.compiler.form import Form
 from tinygrad_vi.compiler.known import CODES
 from tinygrad_vi.compiler.program import Question
+from tinygrad_vi.compiler.terms import DOT as FREE
+from tinygrad_vi.compiler.terms import ONE, SUM_KINDS
+from tinygrad_vi.compiler.terms import ORDERED as IN_ORDER
 from tinygrad_vi.rows import Operation
 
 TANH, SECH = ops.tanh.operation, ops.sech.operation

@@ -12,7 +12,7 @@ from tinygrad_vi import ops
 from tinygrad_vi.checks import ONE_EXAMPLE, DomainError
 from tinygrad_vi.compiler.errors import NotFinite
 from tinygrad_vi.compiler.examples import another, example, nested, vector
-from tinygrad_vi.compiler.form import from_record
+from tinygrad_vi.compiler.from_record import from_record
 from tinygrad_vi.compiler.loops import fold_loop
 from tinygrad_vi.compiler.numpy_layout import Names
 from tinygrad_vi.compiler.numpy_text import RESERVED

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import counted
+from tinygrad_vi.compiler.algebra import Expression
 from tinygrad_vi.compiler.compiled import Compiled
-from tinygrad_vi.compiler.form import ONE, Expression, from_record
+from tinygrad_vi.compiler.from_record import from_record
 from tinygrad_vi.compiler.numpy_source import Written
+from tinygrad_vi.compiler.terms import ONE
 from tinygrad_vi.compiler.trace import trace
 from tinygrad_vi.graph import topological_order
 from tinygrad_vi.show.paper import (
