@@ -98,6 +98,7 @@ TRAINING = [
     "test_exercises_networks",
 ]
 
+DERIVATIVES = ["test_derivatives", "test_value", "test_judgements", "test_differences", "test_thread_modes"]
 #: the modules behind `compile`
 OF_COMPILED = (
     "compiled", "arrangements", "examples", "user_function", "traces", "traced", "loops", "answers", "verification",
@@ -121,7 +122,7 @@ TESTS = {
     "elsewhere": ["test_value", "test_habits", "test_optim"],
     **dict.fromkeys(("data", "examples"), DATA),
     "tape": ["test_tape", "show/tapes/test_table", "test_derivatives", "test_copies"],
-    "derivatives": ["test_derivatives", "test_value", "test_judgements", "test_differences", "test_thread_modes"],
+    **dict.fromkeys(("derivatives", "calls", "differentiated", "numerical"), DERIVATIVES),
     "differences": ["test_differences", "test_judgements", "test_derivatives"],
     "losses": ["test_losses", "test_judgements", "test_data", "peers/test_torch_nn", "compiler/test_checks"],
     **dict.fromkeys(("optim/rules", "optim/clipping", "optim/schedules", "optim/solvers"), OPTIM),

@@ -84,16 +84,16 @@ if _TYPE_CHECKING:
     from tinygrad_vi.compiler.compiled import Compiled as Compiled
     from tinygrad_vi.compiler.compiled import compile as compile
     from tinygrad_vi.compiler.vmap import vmap as vmap
-    from tinygrad_vi.derivatives import GradientError as GradientError
     from tinygrad_vi.derivatives import grad as grad
-    from tinygrad_vi.derivatives import gradcheck as gradcheck
     from tinygrad_vi.derivatives import hessian as hessian
     from tinygrad_vi.derivatives import hvp as hvp
     from tinygrad_vi.derivatives import jacobian as jacobian
     from tinygrad_vi.derivatives import jvp as jvp
-    from tinygrad_vi.derivatives import numerical_gradient as numerical_gradient
     from tinygrad_vi.derivatives import value_and_grad as value_and_grad
     from tinygrad_vi.derivatives import vjp as vjp
+    from tinygrad_vi.numerical import GradientError as GradientError
+    from tinygrad_vi.numerical import gradcheck as gradcheck
+    from tinygrad_vi.numerical import numerical_gradient as numerical_gradient
     from tinygrad_vi.own import custom_derivative as custom_derivative
     from tinygrad_vi.own import operation as operation
     from tinygrad_vi.tape import Tape as Tape
@@ -109,21 +109,8 @@ _ROOMS = ("compiler", "course", "data", "distributions", "losses", "nn", "optim"
 #: the rooms that are opened when they are first asked for: where each name lives
 _LATER = {
     **dict.fromkeys(("derivatives", "differences", "own", "tape", "trees"), ""),
-    **dict.fromkeys(
-        (
-            "GradientError",
-            "grad",
-            "gradcheck",
-            "hessian",
-            "hvp",
-            "jacobian",
-            "jvp",
-            "numerical_gradient",
-            "value_and_grad",
-            "vjp",
-        ),
-        "derivatives",
-    ),
+    **dict.fromkeys(("grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"), "derivatives"),
+    **dict.fromkeys(("GradientError", "gradcheck", "numerical_gradient"), "numerical"),
     **dict.fromkeys(("custom_derivative", "operation"), "own"),
     "Tape": "tape",
     **dict.fromkeys(_ROOMS, ""),

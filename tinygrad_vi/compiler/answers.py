@@ -17,7 +17,7 @@ from tinygrad_vi.compiler.traced import Traced
 from tinygrad_vi.compiler.traces import Traces
 from tinygrad_vi.compiler.user_function import UserFunction
 from tinygrad_vi.compiler.verification import Verification
-from tinygrad_vi.derivatives import differentiating
+from tinygrad_vi.differentiated import differentiating
 from tinygrad_vi.examples import Table
 from tinygrad_vi.modes import predicting
 from tinygrad_vi.tracing import being_differentiated, differentiated_by

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_vi.calls import places_of
 from tinygrad_vi.compiler.arguments import (
     Arrangement,
     AsTheyAre,
@@ -19,7 +20,6 @@ from tinygrad_vi.compiler.arguments import (
     of_columns,
 )
 from tinygrad_vi.compiler.errors import GivenValues
-from tinygrad_vi.derivatives import places_of
 from tinygrad_vi.trees import LEAF, argument_names, values_in
 from tinygrad_vi.value import Value
 

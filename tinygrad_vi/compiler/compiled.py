@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi.checks import counted, whole_number
 from tinygrad_vi.compiler.arguments import Arrangement, AsTheyAre, bound, mapped
 from tinygrad_vi.compiler.errors import GivenValues
-from tinygrad_vi.derivatives import differentiating, value_and_grad
+from tinygrad_vi.derivatives import value_and_grad
+from tinygrad_vi.differentiated import differentiating
 from tinygrad_vi.trees import Tree, check_flat, distinct_leaves, flatten, leaves_of
 from tinygrad_vi.value import Value
 

@@ -10,7 +10,8 @@ import numpy as np
 from tinygrad_vi.compiler.arguments import by_example
 from tinygrad_vi.compiler.examples import example, factors, floats, like
 from tinygrad_vi.compiler.user_function import UserFunction
-from tinygrad_vi.derivatives import differentiable, hessian, hvp, jacobian, jvp, value_and_grad
+from tinygrad_vi.derivatives import hessian, hvp, jacobian, jvp, value_and_grad
+from tinygrad_vi.differentiated import differentiable
 from tinygrad_vi.examples import Table, as_values
 from tinygrad_vi.functions import total
 from tinygrad_vi.modes import dropping

@@ -30,7 +30,7 @@ from threading import Lock
 from typing import Any
 
 from tinygrad_vi.checks import DomainError
-from tinygrad_vi.derivatives import differentiable, training, variables
+from tinygrad_vi.differentiated import differentiable, training, variables
 from tinygrad_vi.elsewhere import explained
 from tinygrad_vi.graph import topological_order
 from tinygrad_vi.kinds import Guarded, Traced

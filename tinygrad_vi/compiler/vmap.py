@@ -17,7 +17,7 @@ from tinygrad_vi.compiler.arguments import (
     standing_for,
 )
 from tinygrad_vi.compiler.compiled import Compiled
-from tinygrad_vi.derivatives import differentiable, differentiating
+from tinygrad_vi.differentiated import differentiable, differentiating
 from tinygrad_vi.trees import argument_names, flatten, is_array, values_in
 
 Axes = int | None | Sequence[int | None]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_vi.course.answers import flat, fold, read
-from tinygrad_vi.derivatives import jacobian, numerical_gradient
+from tinygrad_vi.derivatives import jacobian
+from tinygrad_vi.numerical import numerical_gradient
 from tinygrad_vi.trees import flatten
 
 PRINTED, CORRECTED = "Bài giảng in", "Bản sửa"

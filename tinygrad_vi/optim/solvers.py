@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import DomainError, ShapeError, at_least, package, whole_number
-from tinygrad_vi.derivatives import check_alone, differentiable, training
+from tinygrad_vi.differentiated import check_alone, differentiable, training
 from tinygrad_vi.graph import not_finite, topological_order
 from tinygrad_vi.optim.rules import _name_in, parameters_of
 from tinygrad_vi.value import Value, adjoints, dot, recording

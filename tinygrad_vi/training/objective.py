@@ -13,7 +13,7 @@ from tinygrad_vi.compiler.compiled import Compiled, compile
 from tinygrad_vi.compiler.errors import NotFinite
 from tinygrad_vi.compiler.trace import guarded, trace
 from tinygrad_vi.compiler.watched import Captured
-from tinygrad_vi.derivatives import check_alone, check_constants, differentiable, moved, training
+from tinygrad_vi.differentiated import check_alone, check_constants, differentiable, moved, training
 from tinygrad_vi.examples import Table, as_table, as_values, check_examples, numbers_only, rows_of, to_lists
 from tinygrad_vi.graph import collector_paused, not_finite, topological_order
 from tinygrad_vi.nn.module import Module

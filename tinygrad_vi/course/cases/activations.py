@@ -9,7 +9,8 @@ from tinygrad_vi import losses, nn
 from tinygrad_vi.course.cases.case import case
 from tinygrad_vi.course.cases.matrices import product, transposed
 from tinygrad_vi.course.duels import AUTOMATIC, DIRECT, NUMERICAL, Duel
-from tinygrad_vi.derivatives import grad, jacobian, numerical_gradient
+from tinygrad_vi.derivatives import grad, jacobian
+from tinygrad_vi.numerical import numerical_gradient
 from tinygrad_vi.ops import exp, log, log1p, sigmoid, softplus
 
 COLLAPSE = [

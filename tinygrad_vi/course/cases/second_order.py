@@ -9,7 +9,8 @@ from typing import Any
 from tinygrad_vi import losses
 from tinygrad_vi.course.cases.case import Matrix, case
 from tinygrad_vi.course.duels import AUTOMATIC, NUMERICAL, Duel
-from tinygrad_vi.derivatives import grad, hessian, jacobian, numerical_gradient
+from tinygrad_vi.derivatives import grad, hessian, jacobian
+from tinygrad_vi.numerical import numerical_gradient
 from tinygrad_vi.ops import exp, tanh
 
 

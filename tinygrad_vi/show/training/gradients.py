@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_vi.checks import counted
-from tinygrad_vi.derivatives import differentiable
+from tinygrad_vi.differentiated import differentiable
 from tinygrad_vi.examples import check_examples, to_lists
 from tinygrad_vi.graph import not_finite, topological_order
 from tinygrad_vi.nn.feedforward import MLP, Layer

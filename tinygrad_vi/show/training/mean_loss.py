@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import DomainError, ShapeError
 from tinygrad_vi.compiler.compiled import Compiled, compile
-from tinygrad_vi.derivatives import differentiable
+from tinygrad_vi.differentiated import differentiable
 from tinygrad_vi.examples import check_examples, numbers_only, to_lists
 from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.training.objective import trained_by

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from tinygrad_vi.checks import number
-from tinygrad_vi.derivatives import check_constants, differentiable, moved
+from tinygrad_vi.differentiated import check_constants, differentiable, moved
 from tinygrad_vi.functions import total
 from tinygrad_vi.once import once
 from tinygrad_vi.ops import log, sin

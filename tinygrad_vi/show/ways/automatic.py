@@ -12,8 +12,9 @@ from timeit import timeit
 from typing import Any
 
 from tinygrad_vi.checks import counted, whole_number
-from tinygrad_vi.derivatives import CENTRAL_STEP, FORWARD_STEP, grad, numerical_gradient
+from tinygrad_vi.derivatives import grad
 from tinygrad_vi.graph import topological_order
+from tinygrad_vi.numerical import CENTRAL_STEP, FORWARD_STEP, numerical_gradient
 from tinygrad_vi.show.plot import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, count_operations, lecture_function

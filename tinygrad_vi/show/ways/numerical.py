@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_vi.checks import number
-from tinygrad_vi.derivatives import grad, rounded_size
+from tinygrad_vi.derivatives import grad
 from tinygrad_vi.differences import corner
 from tinygrad_vi.graph import topological_order
+from tinygrad_vi.numerical import rounded_size
 from tinygrad_vi.show.plot import BLUE, GREEN, GREY, RED
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, lecture_function
