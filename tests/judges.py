@@ -15,7 +15,7 @@ from sympy import Piecewise, Rational, erf, erfc, exp, log, sqrt
 
 from tinygrad_vi import Value
 from tinygrad_vi.graph import topological_order
-from tinygrad_vi.value import adjoints
+from tinygrad_vi.sweep import adjoints
 
 DIGITS = 450
 

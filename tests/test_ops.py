@@ -13,7 +13,7 @@ from mpmath import log, mpf
 from tinygrad_vi import DomainError, ShapeError, Value, functions, hessian, logsumexp, no_grad, ops, rows, softmax
 from tinygrad_vi.graph import NOT_COMPUTED, topological_order
 from tinygrad_vi.rows import new_row
-from tinygrad_vi.value import adjoints
+from tinygrad_vi.sweep import adjoints
 
 POWERS = [ops.power(float(n)) for n in (0, 1, 2, 3, -1, -2, 0.5, -0.5, 1.5, 2.5)]
 EXPONENTIALS = [ops.exponential(base) for base in (2.0, 0.3, 1.0, 1e-5, 1.0 + 2.0**-40)]

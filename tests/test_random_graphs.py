@@ -9,8 +9,7 @@ from programs import SAME_EVERY_TIME, STEPS, Program, programs
 
 from tinygrad_vi import Value, grad, rows
 from tinygrad_vi.graph import topological_order
-from tinygrad_vi.tape import tangents
-from tinygrad_vi.value import adjoints
+from tinygrad_vi.sweep import adjoints, tangents
 
 REASON = "{0} is not installed: pip install {1}"
 

@@ -19,7 +19,7 @@ ROOMS = [
     {"checks", "elsewhere", "once", "sparsity", "truth"},
     {"modes", "floats", "files"},
     {"tracing", "words"},
-    {"rows", "graph"},
+    {"rows", "graph", "sweep"},
     {"ops", "conditions"},
     {"functions", "copies"},
     {"value"},

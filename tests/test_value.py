@@ -40,7 +40,7 @@ from tinygrad_vi import (
 )
 from tinygrad_vi.graph import NOT_COMPUTED, check_unchanged, topological_order
 from tinygrad_vi.rows import new_row
-from tinygrad_vi.value import plus, times
+from tinygrad_vi.sweep import plus, times
 
 OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow]
 

@@ -15,10 +15,10 @@ from tinygrad_vi.elsewhere import explained
 from tinygrad_vi.graph import below, check_recorded, first_not_finite, not_finite, topological_order
 from tinygrad_vi.ops import stop_gradient
 from tinygrad_vi.sparsity import Pattern, pattern, reached, transposed, users
-from tinygrad_vi.tape import tangents
+from tinygrad_vi.sweep import adjoints, tangents
 from tinygrad_vi.tracing import being_differentiated, differentiated_by, tracer_here
 from tinygrad_vi.trees import LEAF, argument_names, check_flat, flatten, place, values_in, with_numbers
-from tinygrad_vi.value import VALUES, Value, adjoints, recording
+from tinygrad_vi.value import VALUES, Value, recording
 
 F = Callable[..., Any]
 Argnums = int | Sequence[int] | None

@@ -13,9 +13,10 @@ from tinygrad_vi.derivatives import grad
 from tinygrad_vi.differences import corner, plain, slope, trusted_step
 from tinygrad_vi.differentiated import differentiating
 from tinygrad_vi.graph import below, topological_order
+from tinygrad_vi.sweep import adjoints
 from tinygrad_vi.tracing import being_differentiated, differentiated_by
 from tinygrad_vi.trees import flatten
-from tinygrad_vi.value import Value, adjoints
+from tinygrad_vi.value import Value
 
 #: For x around 1: it balances the error of the formula, h or h*h, against the rounding error, 1/h.
 FORWARD_STEP = 2.0**-26

@@ -19,24 +19,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.graph import check_recorded, check_unchanged, topological_order
-from tinygrad_vi.value import Value, adjoints, plus, products
+from tinygrad_vi.sweep import adjoints, tangents
+from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.tapes.table import Table
-
-
-def tangents(order: Sequence[Value], seeds: Mapping[Value, Any], create_graph: bool = False) -> dict[Value, Any]:
-    """Forward mode: the derivative of each node of ``order`` when the leaves move along ``seeds``.
-
-    A leaf without a seed has the tangent 0.  With ``create_graph`` the tangents are Values, to be differentiated again.
-    """
-    tangent = dict(seeds)
-    for node in order:
-        flow: Any = 0.0
-        for part in products(node, [tangent.get(parent, 0.0) for parent in node.parents], create_graph):
-            flow = plus(flow, part)
-        tangent[node] = flow
-    return tangent
 
 
 class Tape:

@@ -36,6 +36,7 @@ from tinygrad_vi.graph import (
     topological_order,
 )
 from tinygrad_vi.rows import Function, Operation, domain_error
+from tinygrad_vi.sweep import adjoints, plus
 from tinygrad_vi.tracing import (
     being_traced,
     number_here,
@@ -52,42 +53,18 @@ if TYPE_CHECKING:
     from tinygrad_vi.show.paper import Drawing
     from tinygrad_vi.show.tapes.derivation import Derivation
 
-# --- Whether operations are recorded ----------------------------------------------------------------------------------
+# --- Recording: an operation on Values makes a node -------------------------------------------------------------------
 
-#: the settings of `modes.recording` that are open, in any thread: empty unless someone has switched recording, so that
-#: the operators below ask one question only
+#: empty unless someone, in any thread, has switched recording: so the operators below ask one question only
 _switched = modes.recording.open
 _is_recording = modes.recording.get
-
-
-def recording(on: bool) -> AbstractContextManager[None]:
-    """Switch recording on or off for a while, for this thread or task."""
-    return modes.recording.set(on)
-
-
-def no_grad() -> AbstractContextManager[None]:
-    """Compute without recording: results made inside are leaves, and cost no memory for a graph.
-
-    It holds for the thread or asyncio task that enters it; in a generator, only while the generator runs.  A context
-    manager and a decorator.  While a function is compiled, a result made inside is a `stop_gradient`: it still has its
-    number for each example.
-
-    >>> with no_grad():
-    ...     y = Value(3.0) * 2.0
-    >>> y, y.parents
-    (Value(data=6.0, grad=0.0), ())
-    """
-    return modes.Switch(modes.recording, False)
-
-
-# --- Making a node ----------------------------------------------------------------------------------------------------
-
 
 new = object.__new__
 
 
 def _node(op: Operation, data: float, parents: tuple[Value, ...], local_grads: Sequence[float]) -> Value:
-    node = new(Value)  # `Value(...)` would check again what is known here: 1.3 times slower
+    """A recorded node.  `Value(...)` would check again what is known here: 1.3 times slower."""
+    node = new(Value)
     node.data = data
     node.grad = NOT_COMPUTED
     node._label = ""
@@ -106,73 +83,6 @@ def _constant(x: float) -> Value:
     node.op = None
     node.parents = node.local_grads = ()
     return node
-
-
-def _unrecorded(data: float) -> Value:
-    """A result computed inside `no_grad`."""
-    node = new(Value)
-    node.data = data
-    node.grad = NOT_COMPUTED
-    node._label = ""
-    node.op = None
-    node.parents = ()
-    node.local_grads = UNRECORDED
-    return node
-
-
-def _by_mode(op: Operation, data: float, parents: tuple[Value, ...], xs: Sequence[float]) -> Value:
-    """The result of an operation once any thread has switched recording: a node, if this one records or traces."""
-    tracer = tracer_here.get()
-    if tracer is None and not _is_recording():
-        return _unrecorded(data)
-    node = _node(op, data, parents, op.constant_partials or op.partials(data, *xs))
-    return node if tracer is None else _traced(node, tracer)
-
-
-def _traced(node: Value, tracer: Any) -> Value:
-    """The node, noted by the tracer; inside `no_grad` a `stop_gradient` of it, which is noted too.
-
-    A constant would be wrong there: it would have the number of this one example for all examples.
-    """
-    tracer.recorded(node)
-    if _is_recording():
-        return node
-    stopped = _node(ops.stop_gradient.operation, node.data, (node,), (0.0,))
-    tracer.recorded(stopped)
-    return stopped
-
-
-def _failed(op: Operation, parents: tuple[Value, ...]) -> Value:
-    """The result where a value or a derivative does not exist: the value alone if no derivative is wanted.
-
-    Else, or if the value does not exist either, raise the DomainError.
-    """
-    if not _is_recording() or not _derivative_is_wanted(parents):
-        with suppress(ArithmeticError, ValueError):
-            data = op.value(*[v.data for v in parents])
-            tracer = tracer_here.get()
-            if tracer is None and not _is_recording():
-                return _unrecorded(data)
-            node = _node(op, data, parents, (math.nan,) * len(parents))
-            return node if tracer is None else _traced(node, tracer)
-    raise domain_error(op, parents) from None
-
-
-def _derivative_is_wanted(parents: tuple[Value, ...]) -> bool:
-    """Whether a derivative that does not exist is an error.
-
-    It is not while a function is traced, nor where the operands depend on none of the leaves to differentiate by.
-    """
-    leaves = modes.wanted.get()
-    if leaves is None:
-        return not being_traced()
-    return not {*below(parents)}.isdisjoint(leaves)
-
-
-NUMBER_AND_LABEL = "Value takes a number and a label, which is a text"
-
-
-# --- Operators, made of the rows of the table -------------------------------------------------------------------------
 
 
 def _operator(function: Function) -> tuple[Callable[[Value, Any], Value], Callable[[Value, Any], Value]]:
@@ -263,30 +173,7 @@ def _comparison(
     return method
 
 
-@cache
-def _arrays() -> Any:
-    """The room of NumPy's functions, which imports NumPy: opened when NumPy meets a Value."""
-    from tinygrad_vi import arrays
-
-    return arrays
-
-
-@cache
-def _kinds() -> Any:
-    """The room of traced Values, a right-hand neighbour: opened when one is compared."""
-    from tinygrad_vi import kinds
-
-    return kinds
-
-
-def _advice(other: Any, sign: str) -> None:
-    """Raise the error for a list, tuple or tensor as the other operand of an operator: Python's own would not help."""
-    refuse_a_tensor(other, sign)
-    if isinstance(other, (list, tuple)):
-        raise TypeError(
-            f"a Value {sign} a {type(other).__name__} has no meaning: write [v {sign} x for x in xs], or make an array "
-            f"of it, v {sign} np.array(xs)"
-        )
+NUMBER_AND_LABEL = "Value takes a number and a label, which is a text"
 
 
 class Value:
@@ -367,24 +254,11 @@ class Value:
         ValueError when this value was computed inside `no_grad`, or with ``create_graph`` when a ``data`` was changed
         after recording.
         """
-        if seeds:
-            raise TypeError(
-                f"backward() starts with the gradient 1.0 of this very Value, got {seeds[0]!r:.60}: for c times "
-                "that write (c * y).backward(), for a second derivative y.backward(create_graph=True)"
-            )
-        if not create_graph and tracer_here.get() is not None:
-            refuse_in_a_trace(
-                "has no backward(), which leaves one example's derivatives as numbers; write grad(f)(x), of the package"
-            )
-        if isinstance(self.data, Value):
-            _check_data(leaves_of(self))
-        if not math.isfinite(self.data):
-            raise not_finite(self)
-        check_recorded(self)
+        self._check_sweep(seeds, create_graph)
         if create_graph:
             self._differentiable_backward()
             return
-        before: dict[Value, Any] = {}
+        before: dict[Value, Any] = {}  # the leaves whose grad is not 0, with this grad
         order = topological_order([self], before=before)
         _check_grads(before)
         try:
@@ -412,6 +286,23 @@ class Value:
             for leaf in leaves_of(self):
                 leaf.grad = before.get(leaf, 0.0)
             raise
+
+    def _check_sweep(self, seeds: tuple[Any, ...], create_graph: bool) -> None:
+        """Raise the error of `backward` for what cannot be swept back from."""
+        if seeds:
+            raise TypeError(
+                f"backward() starts with the gradient 1.0 of this very Value, got {seeds[0]!r:.60}: for c times "
+                "that write (c * y).backward(), for a second derivative y.backward(create_graph=True)"
+            )
+        if not create_graph and tracer_here.get() is not None:
+            refuse_in_a_trace(
+                "has no backward(), which leaves one example's derivatives as numbers; write grad(f)(x), of the package"
+            )
+        if isinstance(self.data, Value):
+            _check_data(leaves_of(self))
+        if not math.isfinite(self.data):
+            raise not_finite(self)
+        check_recorded(self)
 
     def _differentiable_backward(self) -> None:
         leaves = leaves_of(self)
@@ -737,14 +628,101 @@ def _numbers_at_the_point(nodes: Iterable[Value]) -> list[float]:
     return [here[node] if node._is_guarded and node in here else own_number(node) for node in nodes]
 
 
-# --- The sweep --------------------------------------------------------------------------------------------------------
+# --- When recording is switched, and where a value or a derivative does not exist -------------------------------------
 
 
-def _one_step_back(node: Value) -> None:
-    """Add to the grad of each operand what flows to it from this node's grad: backward() by hand, node by node."""
-    check_recorded(node)
-    for parent, slope in zip(node.parents, node.local_grads, strict=True):
-        parent.grad += slope * node.grad
+def recording(on: bool) -> AbstractContextManager[None]:
+    """Switch recording on or off for a while, for this thread or task."""
+    return modes.recording.set(on)
+
+
+def no_grad() -> AbstractContextManager[None]:
+    """Compute without recording: results made inside are leaves, and cost no memory for a graph.
+
+    It holds for the thread or asyncio task that enters it; in a generator, only while the generator runs.  A context
+    manager and a decorator.  While a function is compiled, a result made inside is a `stop_gradient`: it still has its
+    number for each example.
+
+    >>> with no_grad():
+    ...     y = Value(3.0) * 2.0
+    >>> y, y.parents
+    (Value(data=6.0, grad=0.0), ())
+    """
+    return modes.Switch(modes.recording, False)
+
+
+def _unrecorded(data: float) -> Value:
+    """A result computed inside `no_grad`."""
+    node = new(Value)
+    node.data = data
+    node.grad = NOT_COMPUTED
+    node._label = ""
+    node.op = None
+    node.parents = ()
+    node.local_grads = UNRECORDED
+    return node
+
+
+def _by_mode(op: Operation, data: float, parents: tuple[Value, ...], xs: Sequence[float]) -> Value:
+    """The result of an operation once any thread has switched recording: a node, if this one records or traces."""
+    tracer = tracer_here.get()
+    if tracer is None and not _is_recording():
+        return _unrecorded(data)
+    node = _node(op, data, parents, op.constant_partials or op.partials(data, *xs))
+    return node if tracer is None else _traced(node, tracer)
+
+
+def _traced(node: Value, tracer: Any) -> Value:
+    """The node, noted by the tracer; inside `no_grad` a `stop_gradient` of it, which is noted too.
+
+    A constant would be wrong there: it would have the number of this one example for all examples.
+    """
+    tracer.recorded(node)
+    if _is_recording():
+        return node
+    stopped = _node(ops.stop_gradient.operation, node.data, (node,), (0.0,))
+    tracer.recorded(stopped)
+    return stopped
+
+
+def _failed(op: Operation, parents: tuple[Value, ...]) -> Value:
+    """The result where a value or a derivative does not exist: the value alone if no derivative is wanted.
+
+    Else, or if the value does not exist either, raise the DomainError.
+    """
+    if not _is_recording() or not _derivative_is_wanted(parents):
+        with suppress(ArithmeticError, ValueError):
+            data = op.value(*[v.data for v in parents])
+            tracer = tracer_here.get()
+            if tracer is None and not _is_recording():
+                return _unrecorded(data)
+            node = _node(op, data, parents, (math.nan,) * len(parents))
+            return node if tracer is None else _traced(node, tracer)
+    raise domain_error(op, parents) from None
+
+
+def _derivative_is_wanted(parents: tuple[Value, ...]) -> bool:
+    """Whether a derivative that does not exist is an error.
+
+    It is not while a function is traced, nor where the operands depend on none of the leaves to differentiate by.
+    """
+    leaves = modes.wanted.get()
+    if leaves is None:
+        return not being_traced()
+    return not {*below(parents)}.isdisjoint(leaves)
+
+
+# --- What is refused --------------------------------------------------------------------------------------------------
+
+
+def _advice(other: Any, sign: str) -> None:
+    """Raise the error for a list, tuple or tensor as the other operand of an operator: Python's own would not help."""
+    refuse_a_tensor(other, sign)
+    if isinstance(other, (list, tuple)):
+        raise TypeError(
+            f"a Value {sign} a {type(other).__name__} has no meaning: write [v {sign} x for x in xs], or make an array "
+            f"of it, v {sign} np.array(xs)"
+        )
 
 
 def _check_data(leaves: Iterable[Value]) -> None:
@@ -771,64 +749,32 @@ def _check_grads(grads: dict[Value, Any]) -> None:
                 ) from None
 
 
+# --- Small steps, and rooms that are opened later ---------------------------------------------------------------------
+
+
+def _one_step_back(node: Value) -> None:
+    """Add to the grad of each operand what flows to it from this node's grad: backward() by hand, node by node."""
+    check_recorded(node)
+    for parent, slope in zip(node.parents, node.local_grads, strict=True):
+        parent.grad += slope * node.grad
+
+
 def _set_grads(nodes: Iterable[Value], grads: Iterable[Any]) -> None:
     for node, g in zip(nodes, grads, strict=True):
         node.grad = g
 
 
-def adjoints(order: Sequence[Value], seeds: dict[Value, Any], create_graph: bool = False) -> dict[Value, Any]:
-    """The sweep of `backward` kept in a dictionary, for any seeds: the adjoint of each node that feeds a seeded one.
+@cache
+def _arrays() -> Any:
+    """The room of NumPy's functions, which imports NumPy: opened when NumPy meets a Value."""
+    from tinygrad_vi import arrays
 
-    ``create_graph`` applies the rules for the partials to the Values themselves instead of taking the numbers that
-    were stored, so the adjoints are Values and can be differentiated.  Adjoints that are the same everywhere, such as
-    d(x + y)/dx = 1, stay floats.
-    """
-    adjoint = dict(seeds)
-    for node in reversed(order):
-        if node not in adjoint:
-            continue
-        flow = adjoint[node]
-        if flow.__class__ is float and flow == 0.0:  # as in `backward`, nothing flows
-            for parent in node.parents:
-                adjoint.setdefault(parent, 0.0)
-            continue
-        found = products(node, [flow] * len(node.parents), create_graph)
-        for parent, part in zip(node.parents, found, strict=True):
-            adjoint[parent] = plus(adjoint.get(parent, 0.0), part)
-    return adjoint
+    return arrays
 
 
-def products(node: Value, flows: Sequence[Any], as_values: bool) -> list[Any]:
-    """The node's partial by each operand times a flow of its own; by the row's rule where it has one for Values."""
-    rule = node.op.flows if as_values and node.op is not None else None
-    return [
-        rule(flow, node, *node.parents)[i] if rule is not None and isinstance(flow, Value) else times(partial, flow)
-        for i, (partial, flow) in enumerate(zip(partials_of(node, as_values), flows, strict=True))
-    ]
+@cache
+def _kinds() -> Any:
+    """The room of traced Values, a right-hand neighbour: opened when one is compared."""
+    from tinygrad_vi import kinds
 
-
-def partials_of(node: Value, as_values: bool) -> Sequence[Any]:
-    """The node's partial derivatives: the stored numbers, or the rule applied to Values."""
-    if not as_values:
-        return node.local_grads
-    assert node.op is not None  # it stands in a topological order, so it was recorded
-    return node.op.partials(node, *node.parents)  # type: ignore[no-any-return]
-
-
-def times(x: Any, y: Any) -> Any:
-    """x * y without recording a product by a constant 1 or 0.
-
-    A partial that is 0 everywhere says that nothing depends on the operand: nothing flows, not even from an infinity.
-    """
-    for u, v in ((x, y), (y, x)):
-        if isinstance(u, float) and isinstance(v, Value) and u in (0.0, 1.0):
-            return v if u else u
-    return x * y
-
-
-def plus(x: Any, y: Any) -> Any:
-    """x + y without recording a sum with a constant 0."""
-    for u, v in ((x, y), (y, x)):
-        if isinstance(u, float) and isinstance(v, Value) and u == 0.0:
-            return v
-    return x + y
+    return kinds

@@ -45,7 +45,7 @@ from tinygrad_vi.compiler.trace import NotFaithful
 from tinygrad_vi.examples import as_values
 from tinygrad_vi.graph import topological_order
 from tinygrad_vi.nn.module import prediction
-from tinygrad_vi.value import adjoints
+from tinygrad_vi.sweep import adjoints
 
 BACKENDS = [
     "numpy",

@@ -14,7 +14,8 @@ from tinygrad_vi.compiler.numpy_layout import Names
 from tinygrad_vi.compiler.numpy_runner import NumpyRunner
 from tinygrad_vi.compiler.program import Program
 from tinygrad_vi.compiler.terms import ONE
-from tinygrad_vi.value import Value, adjoints
+from tinygrad_vi.sweep import adjoints
+from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,8 +20,9 @@ from tinygrad_vi.differentiated import differentiable, training, variables
 from tinygrad_vi.examples import Table
 from tinygrad_vi.graph import collector_paused, topological_order
 from tinygrad_vi.modes import dropping
+from tinygrad_vi.sweep import adjoints
 from tinygrad_vi.trees import flatten
-from tinygrad_vi.value import Value, adjoints, recording
+from tinygrad_vi.value import Value, recording
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -12,7 +12,8 @@ from tinygrad_vi.checks import DomainError, ShapeError, at_least, package, whole
 from tinygrad_vi.differentiated import check_alone, differentiable, training
 from tinygrad_vi.graph import not_finite, topological_order
 from tinygrad_vi.optim.rules import _name_in, parameters_of
-from tinygrad_vi.value import Value, adjoints, dot, recording
+from tinygrad_vi.sweep import adjoints
+from tinygrad_vi.value import Value, dot, recording
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult

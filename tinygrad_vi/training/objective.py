@@ -21,7 +21,8 @@ from tinygrad_vi.once import once
 from tinygrad_vi.optim.clipping import Clipping, clip_grad_norm, clip_grad_value
 from tinygrad_vi.optim.rules import OnArrays, Optimizer, parameters_of, reached
 from tinygrad_vi.optim.solvers import recorded_output
-from tinygrad_vi.value import Value, adjoints, no_grad
+from tinygrad_vi.sweep import adjoints
+from tinygrad_vi.value import Value, no_grad
 
 Loss = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])

@@ -25,8 +25,9 @@ from tinygrad_vi.show.paper import (
 )
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.numerals import true_product, true_sum, write_number
+from tinygrad_vi.sweep import adjoints
 from tinygrad_vi.tape import by_level
-from tinygrad_vi.value import Value, adjoints
+from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from graphviz import Digraph

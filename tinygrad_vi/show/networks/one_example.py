@@ -14,8 +14,9 @@ from tinygrad_vi.graph import not_finite, topological_order
 from tinygrad_vi.nn.feedforward import MLP, Layer, Neuron
 from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.show.networks.notes import LayerNote, Notes, noted
+from tinygrad_vi.sweep import adjoints
 from tinygrad_vi.trees import leaves_of
-from tinygrad_vi.value import Value, adjoints, recording
+from tinygrad_vi.value import Value, recording
 
 Loss = Callable[[Any, Any], Any]
 

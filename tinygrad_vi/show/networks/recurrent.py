@@ -31,8 +31,9 @@ from tinygrad_vi.show.paper import (
     plain_label,
 )
 from tinygrad_vi.show.writing.numerals import sum_digits, write_number
+from tinygrad_vi.sweep import adjoints
 from tinygrad_vi.trees import values_in
-from tinygrad_vi.value import Value, adjoints, recording
+from tinygrad_vi.value import Value, recording
 
 if TYPE_CHECKING:
     from graphviz import Digraph

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tinygrad_vi.sweep import adjoints
 from tinygrad_vi.tape import Tape
-from tinygrad_vi.value import Value, adjoints
+from tinygrad_vi.value import Value
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.show.networks.notes import NeuronNote, Notes, noted
 from tinygrad_vi.show.plot import BLUE, RED, Plot, new_axes
 from tinygrad_vi.show.writing.numerals import write_number
-from tinygrad_vi.value import Value, adjoints, recording
+from tinygrad_vi.sweep import adjoints
+from tinygrad_vi.value import Value, recording
 
 #: gradients of one layer so many times smaller or larger than those of another vanish or explode
 FAR_APART = 1e3

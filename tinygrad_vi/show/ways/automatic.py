@@ -20,7 +20,8 @@ from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, count_operations, lecture_function
 from tinygrad_vi.show.ways.report import Panel, count_cell, legend, log_axis, text_cell, write_times
 from tinygrad_vi.show.writing.numerals import write_number
-from tinygrad_vi.tape import Tape, tangents
+from tinygrad_vi.sweep import tangents
+from tinygrad_vi.tape import Tape
 from tinygrad_vi.value import Value, recording
 
 COPIES = (1, 2, 4, 8, 16, 32)

@@ -18,7 +18,8 @@ from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, lecture_functio
 from tinygrad_vi.show.ways.report import Panel, legend, log_axis, number_cell, text_cell
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.numerals import write_number
-from tinygrad_vi.value import Value, adjoints, no_grad, recording
+from tinygrad_vi.sweep import adjoints
+from tinygrad_vi.value import Value, no_grad, recording
 
 EPSILON = 2.0**-52
 STEPS = tuple(float(f"1e-{k}") for k in range(1, 16))

@@ -22,7 +22,8 @@ from tinygrad_vi.show.ways.report import Panel, count_cell, legend, log_axis, te
 from tinygrad_vi.show.ways.sympy_formulas import FLAT, formulas
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.numerals import write_number
-from tinygrad_vi.value import Value, adjoints, recording
+from tinygrad_vi.sweep import adjoints
+from tinygrad_vi.value import Value, recording
 
 DEPTH = 10
 MAX_OPERATIONS = 20_000  # of a formula
