@@ -115,8 +115,8 @@ COMPILED = [
 #: file -> the tests that should notice, the nearest first
 TESTS = {
     "modes": ["test_thread_modes", "test_value"],
-    **dict.fromkeys(("checks", "rows", "floats", "ops", "functions"), ROWS),
-    **dict.fromkeys(("value", "graph"), VALUE),
+    **dict.fromkeys(("checks", "rows", "floats", "far_partials", "ops", "functions"), ROWS),
+    **dict.fromkeys(("value", "graph", "sweep"), VALUE),
     "copies": ["test_copies", "test_derivatives", "test_own", "test_thread_modes"],
     **dict.fromkeys(("tracing", "kinds"), KINDS),
     "elsewhere": ["test_value", "test_habits", "test_optim"],

@@ -16,11 +16,12 @@ PACKAGE = Path(tinygrad_vi.__file__).parent
 
 #: from left to right; rooms of one line know nothing of each other
 ROOMS = [
-    {"checks", "elsewhere", "once", "sparsity", "truth"},
+    {"checks", "collector", "elsewhere", "once", "sparsity", "truth"},
     {"modes", "floats", "files"},
     {"tracing", "words"},
     {"rows", "graph", "sweep"},
-    {"ops", "conditions"},
+    {"far_partials", "conditions"},
+    {"ops"},
     {"functions", "copies"},
     {"value"},
     {"kinds", "tape", "trees", "expression"},

@@ -19,7 +19,7 @@ import pytest
 
 import tinygrad_vi
 from tinygrad_vi import Tape, Value, compile, fit, grad, losses, modes, nn, no_grad, optim, sqrt
-from tinygrad_vi.graph import collector_paused
+from tinygrad_vi.collector import collector_paused
 from tinygrad_vi.modes import Mode
 from tinygrad_vi.training import accuracy
 

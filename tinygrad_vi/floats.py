@@ -18,6 +18,8 @@ ONE_OVER_SQRT_TWO_PI = 1.0 / math.sqrt(2.0 * math.pi)
 
 #: from here on every float is a whole number
 WHOLE = 2.0**52
+#: smaller floats have fewer digits
+SMALLEST_NORMAL = 2.0**-1022
 
 
 def sign(x: float) -> float:

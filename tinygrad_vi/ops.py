@@ -10,7 +10,7 @@ only arithmetic and functions of this table, so one rule serves three readers: g
 Values it returns new Values (second derivatives), given symbols it returns formulas.
 
 Rules are chosen not to cancel.  ``tanh'(20)`` is ``sech(20)**2 = 1.7e-17`` and not ``1 - tanh(20)**2``, which is 0;
-that is why the table has the rows ``sech``, ``semicircle`` and ``bell``, which only other rows need.
+that is why the table has the rows ``sech``, ``semicircle`` and ``bell``, which mostly other rows need.
 
 Functions raise DomainError outside their domain and where they overflow.  Plain arithmetic (+ - * / and `dot`)
 overflows to infinity as floats do; `Value.backward` then names the node where that happened.
@@ -26,6 +26,7 @@ from typing import Any
 
 from tinygrad_vi import floats
 from tinygrad_vi.checks import DomainError
+from tinygrad_vi.far_partials import negative_power_partials, quotient_partials
 from tinygrad_vi.rows import (
     BUILT_IN,
     FAMILIES,
@@ -36,7 +37,6 @@ from tinygrad_vi.rows import (
     _latex_call,
     apply,
     family,
-    far_partials,
     latex_number,
     new_row,
     row,
@@ -44,91 +44,16 @@ from tinygrad_vi.rows import (
 )
 
 __all__ = [
-    "abs_",
-    "acos",
-    "acosh",
-    "add",
-    "asin",
-    "asinh",
-    "atan",
-    "atan2",
-    "atanh",
-    "bell",
-    "cbrt",
-    "ceil",
-    "cos",
-    "cosh",
-    "div",
-    "dot_row",
-    "erf",
-    "erfc",
-    "erfinv",
-    "exp",
-    "expm1",
-    "exponential",
-    "floor",
-    "floordiv",
-    "gelu",
-    "hypot",
-    "log",
-    "log1p",
-    "log2",
-    "log10",
-    "maximum",
-    "minimum",
-    "mod",
-    "mul",
-    "ndtri",
-    "neg",
-    "pow_",
-    "power",
-    "relu",
-    "round_",
-    "sech",
-    "semicircle",
-    "sigmoid",
-    "sign",
-    "silu",
-    "sin",
-    "sinh",
-    "softplus",
-    "softsign",
-    "sqrt",
-    "step",
-    "stop_gradient",
-    "sub",
-    "tan",
-    "tanh",
-    "where",
-]
+    "abs_", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "bell", "cbrt", "ceil", "cos",
+    "cosh", "div", "dot_row", "erf", "erfc", "erfinv", "exp", "expm1", "exponential", "floor", "floordiv", "gelu",
+    "hypot", "log", "log1p", "log2", "log10", "maximum", "minimum", "mod", "mul", "ndtri", "neg", "pow_", "power",
+    "relu", "round_", "sech", "semicircle", "sigmoid", "sign", "silu", "sin", "sinh", "softplus", "softsign",
+    "sqrt", "step", "stop_gradient", "sub", "tan", "tanh", "where",
+]  # fmt: skip
 
 
 def __dir__() -> list[str]:
     return [*__all__]
-
-
-def _quotient_partials(out: Any, x: Any, y: Any) -> tuple[Any, Any]:
-    by_x, by_y = 1.0 / y, -out / y
-    # if the product of the squares is finite and not 0, both partials are in range: one comparison, on the hot path
-    if out.__class__ is not float or 0.0 < by_x * by_x * (by_y * by_y) < math.inf:
-        return by_x, by_y
-    return far_partials((by_x, by_y), ("div",), out, x, y)  # type: ignore[return-value]
-
-
-def _negative_power(n: float) -> Rule:
-    def partials(out: Any, x: Any) -> tuple[Any]:
-        by_x = n * x ** (n - 1.0)
-        if out.__class__ is not float:
-            return (by_x,)
-        return far_partials((by_x,), ("power", n), out, x)  # type: ignore[return-value]
-
-    return partials
-
-
-def split(operands: Sequence[Any]) -> tuple[Any, Any, Any]:
-    """The operands of a `dot`, (*w, *x, b) as a node keeps them, as w, x and b."""
-    n = len(operands) // 2
-    return operands[:n], operands[n:-1], operands[-1]
 
 
 LOG2_E, LOG10_E = math.log2(math.e), math.log10(math.e)
@@ -136,10 +61,12 @@ HALF_SQRT_PI, SQRT_TWO_PI = 0.5 * math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 
 
 # --- The table --------------------------------------------------------------------------------------------------------
-# Sample points: ordinary ones, both tails, tiny numbers, both sides of each corner.
+# row(name, value on floats, partials, "formula.  Derivative.", then how it is written, where it is defined, and points
+# to test it at).  ``taught`` is the derivative of textbooks, where the rule is written differently.  See `Operation`.
 
 # NaN in, NaN out: conditions are written so that a NaN never takes a branch that gives a number.
 
+# points to test at: ordinary ones, tiny numbers; rows add both tails and both sides of each corner
 TINY = (1e-300, -1e-300, 1e-9, -1e-9)
 PLAIN = (-3.2, -1.5, -0.4, 0.3, 0.75, 2.0, 4.6)
 ANYWHERE = (*TINY, *PLAIN, 0.0)
@@ -173,7 +100,7 @@ mul = row("mul", operator.mul, lambda out, x, y: (y, x), "x * y.  Partials y, x.
           symbol="*", text="{0} * {1}", latex=r"{0} \cdot {1}", binds=2, arity=2,
           role="multiply: swap",
           points=[(2.0, 3.0), (-1e200, 1e100), (1e-200, -1e-100), (0.0, 4.0)])  # fmt: skip
-div = row("div", operator.truediv, _quotient_partials, "x / y.  Partials 1/y, -x/y**2.",
+div = row("div", operator.truediv, quotient_partials, "x / y.  Partials 1/y, -x/y**2.",
           flows=lambda flow, out, x, y: (flow / y, -(flow * out) / y),
           symbol="/", text="{0} / {1}", latex=r"\frac{{{0}}}{{{1}}}", binds=2, arity=2, domain="y != 0",
           points=[(2.0, 3.0), (-1e150, 1e-100), (1e-150, 1e60), (0.0, -4.0), (1e150, -1e100)])  # fmt: skip
@@ -231,29 +158,6 @@ hypot = row("hypot", floats.hypot, lambda out, x, y: (_slope_of_hypot(out, x, y)
             latex=r"\sqrt{{\left({0}\right)^2 + \left({1}\right)^2}}", arity=2,
             points=[(3.0, 4.0), (-0.4, 0.3), (1e-200, 3e-200), (-1e200, 1e100), (2.0, 0.0), (0.0, -2.0),
                     (1e8, 1.0)])  # fmt: skip
-
-
-def _log(x: Any, base: Any = None) -> Any:
-    """The natural logarithm of x, or that to a base, log(x) / log(base).  Derivative 1/x, or 1/(x*log(base)).
-
-    Floats give a float; a Value among the operands gives a recorded Value.
-
-    Raises DomainError unless x > 0, base > 0 and base != 1.
-
-    >>> log(1.0), log(8.0, 2), log(1000.0, 10)
-    (0.0, 3.0, 3.0)
-    """
-    if base is None:
-        return _log_row(x)
-    if getattr(base, "data", base) == 1.0:
-        raise DomainError(f"log(x, base) needs a base > 0 other than 1, got base = {base!r}")
-    if not hasattr(base, "record") and base in (2.0, 10.0):
-        return log2(x) if base == 2.0 else log10(x)
-    return _log_row(x) / _log_row(base)
-
-
-log = _log  # the function that people call: its row has no base
-log.operation, log.__name__, log.__qualname__ = _log_row.operation, "log", "log"
 
 
 # circular and hyperbolic functions
@@ -414,18 +318,6 @@ _where_row = row("where", lambda c, x, y: (x if c > 0.0 else y) if c == c else c
                  points=[(1.0, 2.0, 3.0), (-1.0, 2.0, 3.0), (1e-300, 2.0, 3.0)])  # fmt: skip
 
 
-@wraps(_where_row)
-def _choose(*operands: Any) -> Any:
-    if operands and operands[0].__class__ is int and operands[0] in (-1, -2):
-        raise TypeError(
-            f"where({operands[0]}, x, y): Python's ~ makes -1 of False and -2 of True, neither of which is above 0: "
-            "for where(~c, x, y) write where(c, y, x), which numbers and Values understand, and c > 0 for a number c"
-        )
-    return apply(_where_row.operation, *operands)
-
-
-where = _choose
-
 # any number of operands in one node
 total_row = row("total", floats.total, lambda out, *xs: (1.0,) * len(xs),
                  "The sum of all operands, rounded once.  Partials 1.",
@@ -444,6 +336,47 @@ _logsumexp_row = row("logsumexp", floats.logsumexp, lambda out, *xs: _softmax(ou
                      latex=lambda operands: r"\ln\left(" + " + ".join(f"e^{{{x}}}" for x in operands) + r"\right)",
                      taught=lambda out, *xs: tuple([exp(x - out) for x in xs]),
                      points=[(0.5, -1.5, 2.0), (1000.0, 999.0), (-1e5, -1e5 + 0.5), (3.0,)])  # fmt: skip
+
+
+# --- What two functions do besides their rows -------------------------------------------------------------------------
+
+
+def _log(x: Any, base: Any = None) -> Any:
+    """The natural logarithm of x, or that to a base, log(x) / log(base).  Derivative 1/x, or 1/(x*log(base)).
+
+    Floats give a float; a Value among the operands gives a recorded Value.
+
+    Raises DomainError unless x > 0, base > 0 and base != 1.
+
+    >>> log(1.0), log(8.0, 2), log(1000.0, 10)
+    (0.0, 3.0, 3.0)
+    """
+    if base is None:
+        return _log_row(x)
+    if getattr(base, "data", base) == 1.0:
+        raise DomainError(f"log(x, base) needs a base > 0 other than 1, got base = {base!r}")
+    if not hasattr(base, "record") and base in (2.0, 10.0):
+        return log2(x) if base == 2.0 else log10(x)
+    return _log_row(x) / _log_row(base)
+
+
+log = _log  # the function that people call: its row has no base
+log.operation, log.__name__, log.__qualname__ = _log_row.operation, "log", "log"
+
+
+@wraps(_where_row)
+def _choose(*operands: Any) -> Any:
+    if operands and operands[0].__class__ is int and operands[0] in (-1, -2):
+        raise TypeError(
+            f"where({operands[0]}, x, y): Python's ~ makes -1 of False and -2 of True, neither of which is above 0: "
+            "for where(~c, x, y) write where(c, y, x), which numbers and Values understand, and c > 0 for a number c"
+        )
+    return apply(_where_row.operation, *operands)
+
+
+where = _choose
+
+# --- Rules that are too long for a row --------------------------------------------------------------------------------
 
 
 def _power_times_log(out: Any, x: Any, y: Any) -> Any:
@@ -504,6 +437,12 @@ def _share(difference: Any) -> Any:
     return where(abs_(difference), step(difference), 0.5)
 
 
+def split(operands: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """The operands of a `dot`, (*w, *x, b) as a node keeps them, as w, x and b."""
+    n = len(operands) // 2
+    return operands[:n], operands[n:-1], operands[-1]
+
+
 def dot_partials(w: Sequence[Any], x: Sequence[Any], b: Any) -> tuple[Any, ...]:  # noqa: ARG001
     """The partials of b + w[0]*x[0] + ... by w, by x and by b."""
     return *x, *w, 1.0
@@ -522,6 +461,9 @@ def _softmax(out: Any, xs: Sequence[Any]) -> tuple[Any, ...]:
     return tuple([weight / norm for weight in weights])
 
 
+# --- Families: one row for each constant ------------------------------------------------------------------------------
+
+
 @family
 def power(n: float) -> Operation:
     """The row of ``x**n`` for a constant n.  Its derivative is n * x**(n - 1), and 0 everywhere for n = 0."""
@@ -534,7 +476,7 @@ def power(n: float) -> Operation:
     elif n == 2.0:
         rule = lambda out, x: (2.0 * x,)  # noqa: E731
     elif n < 0.0:
-        rule = _negative_power(n)
+        rule = negative_power_partials(n)
     flows = (lambda flow, out, x: (n * (flow * out / x),)) if n < 0.0 else None  # as for a quotient
     return new_row(
         "power", lambda x: math.pow(x, n), rule, f"x ** {exponent}.",

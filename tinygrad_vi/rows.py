@@ -19,8 +19,6 @@ Writer = Callable[[Sequence[str]], str]
 
 EVERYWHERE = "finite operands"
 
-SMALLEST_NORMAL = 2.0**-1022
-
 ATOM = 5  # binds like a name or a call: never needs parentheses
 
 
@@ -52,7 +50,7 @@ class Operation:
     corners: Mapping[tuple[float, ...], tuple[float, ...]]
     #: operands to test it at, ordinary and extreme ones
     points: Sequence[tuple[float, ...]]
-    #: what tells this row from others of its family: (n,) for ``x**n``
+    #: by what it differs from other rows of its family: (n,) for ``x**n``; () for a row that stands alone
     constants: tuple[float, ...]
     #: what it does to the gradient on the way back, in the words of the CS231n notes; empty when it has no name
     role: str
@@ -63,13 +61,15 @@ class Operation:
     #: ``flows(flow, out, *operands)``: each partial times a flow, for rows whose partials may leave the range of floats
     #: where such a product does not: -x/y**2 is 0 at y = 1e200
     flows: Rule | None = None
-    #: what makes the rows of its family, one for each constant; None for a row that stands alone
+    #: its family, the function that makes a row for each constant: `ops.power` of ``x**n``; None for a row that stands
+    #: alone
     kin: Any = None
-    #: the operation written with others, for systems that have no name for it; the value, where it is so written
+    #: the operation written with arithmetic and other operations, for systems that have no name for it; by default
+    #: `value`
     formula: Callable[..., Any]
-    #: what other systems call it, where the row is not built-in: from the texts of the operands to NumPy's and
-    #: JavaScript's text, on SymPy's formulas, on PyTorch's tensors.  Their names of built-in rows stand beside what
-    #: speaks to them
+    #: for operations of the user's own: the text in NumPy and in JavaScript, made of the texts of the operands, and the
+    #: function on SymPy's formulas and on PyTorch's tensors.  Built-in rows have none: what these systems call them
+    #: stands in the files that speak to the systems
     numpy: Writer | None = None
     javascript: Writer | None = None
     sympy: Callable[..., Any] | None = None
@@ -82,12 +82,12 @@ class Operation:
         raise AttributeError(f"a row of the table does not change: {name} of {self!r} cannot be set")
 
     def changed(self, **facts: Any) -> Operation:
-        """Another row with some other facts, outside of the table and of every family."""
+        """A copy with some other facts, which is in no table and no family."""
         return Operation(**{**vars(self), "kin": None, **facts})
 
     @property
     def key(self) -> Any:
-        """What a table of operations has it under: the row itself, or its family."""
+        """Its key in tables about operations: its family, or the row itself where it stands alone."""
         return self if self.kin is None else self.kin
 
     def __repr__(self) -> str:
@@ -95,7 +95,7 @@ class Operation:
 
     @property
     def in_table(self) -> bool:
-        """Whether its name (with its constants) leads to it: not to one that another row has replaced since."""
+        """Whether its name and constants lead to this very row: not of `new_row`, nor where another row replaced it."""
         return self in _TABLE and (self.kin is None or FAMILIES.get(self.name) is self.kin)
 
     @property
@@ -109,7 +109,7 @@ class Operation:
                 f"the operation {self.name!r} cannot be pickled, since its name does not lead to it: make it with "
                 "@operation, under a name that no other one has, in a module that is imported before unpickling"
             )
-        return _find, (self.name, *self.constants)
+        return find, (self.name, *self.constants)
 
     def __copy__(self) -> Operation:
         return self
@@ -127,6 +127,8 @@ class Function(Protocol):
         """Apply the operation."""
 
 
+# --- The tables -------------------------------------------------------------------------------------------------------
+
 #: Every row by name.  Of the families, `leaky_relu` and `elu` appear with their usual constant, `power` does not.
 OPERATIONS: dict[str, Operation] = {}
 #: Rows that depend on a constant, such as ``x**n`` for one n: each is made when it is first asked for.
@@ -141,7 +143,8 @@ OWN: dict[str, Operation] = {}
 _TABLE: WeakSet[Operation] = WeakSet()
 
 
-def _find(name: str, *constants: float) -> Operation:
+def find(name: str, *constants: float) -> Operation:
+    """The row with this name and these constants, be it built-in or of the user's own; ValueError if there is none."""
     if constants and name in FAMILIES:
         return FAMILIES[name](*constants)
     for table in (OPERATIONS, OWN):
@@ -158,6 +161,9 @@ def table_keys() -> dict[str, Any]:
 def key_of(name: str) -> Any:
     """The key of a built-in row, for tables that are written by name and read by row."""
     return table_keys()[name]
+
+
+# --- How a row is made, and applied -----------------------------------------------------------------------------------
 
 
 def new_row(
@@ -187,7 +193,7 @@ def new_row(
     """Make a row outside of the table, with a call such as ``tanh(x)`` as the default way to write it.
 
     It works, records and is drawn like any other.  `row` puts one into the table, where pickles and compiled programs
-    look for it.  A row with the domain "" says why it failed in the words of the error that its value raised.
+    look for it.  With the domain "" the error message repeats what ``value`` raised.
 
     Raises TypeError for a fact that is of another kind than `Operation` says.
     """
@@ -224,45 +230,6 @@ def new_row(
         sympy=sympy,
         pytorch=pytorch,
     )
-
-
-class FarPartial(float):
-    """A partial derivative that has left the range of floats: it multiplies a flow by its row's rule ``flows``.
-
-    >>> from tinygrad_vi.ops import div
-    >>> by_x, by_y = div.operation.partials(1e-150, 1e20, 1e170)
-    >>> by_y * 1e100
-    -1e-220
-    """
-
-    row: tuple[Any, ...]
-    place: int
-    operands: tuple[float, ...]
-
-    def __new__(cls, partial: float, row: tuple[Any, ...], place: int, operands: tuple[float, ...]) -> FarPartial:
-        """row: its name and constants.  place: the operand it is the partial by.  operands: of the rule, after flow."""
-        far = super().__new__(cls, partial)
-        far.row, far.place, far.operands = row, place, operands
-        return far
-
-    def __mul__(self, flow: Any) -> Any:
-        if not isinstance(flow, (float, int)):
-            return NotImplemented
-        rule = _find(*self.row).flows
-        assert rule is not None
-        return rule(float(flow), *self.operands)[self.place]
-
-    __rmul__ = __mul__
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return FarPartial, (float(self), self.row, self.place, self.operands)
-
-
-def far_partials(partials: tuple[float, ...], row: tuple[Any, ...], *point: float) -> tuple[float, ...]:
-    """The partials, able to multiply a flow where one of them has left the range of floats; point: out, operands."""
-    if all(SMALLEST_NORMAL <= abs(partial) < math.inf for partial in partials):
-        return partials
-    return tuple([FarPartial(partial, row, i, point) for i, partial in enumerate(partials)])
 
 
 def row(name: str, value: Callable[..., float], partials: Rule | tuple[float, ...], doc: str, **facts: Any) -> Function:
@@ -319,11 +286,37 @@ def apply(op: Operation, *operands: Any) -> Any:
         raise domain_error(op, numbers) from None
 
 
-class ByName(Mapping[str, Any]):
-    """Functions by name, and with them the operations of the user's own, as they are when one is looked up.
+def as_tuple(x: Any) -> tuple[float, ...]:
+    """x, or x alone in a tuple."""
+    return x if isinstance(x, tuple) else (x,)
 
-    fits: which of these are meant.  A name that leads to a function and to an operation of the user's own raises
-    ValueError: neither is taken for the other.
+
+def family(make: Callable[[float], Operation]) -> Callable[[float], Operation]:
+    """Rows for each constant, made when they are first asked for, and kept.
+
+    Raises ValueError for the name of a built-in row.
+    """
+    name = make.__name__.lstrip("_")
+    _check_free(name)
+
+    @lru_cache(maxsize=4096)
+    @wraps(make)
+    def cached(constant: float) -> Operation:
+        op = make(constant).changed(kin=cached)
+        if op.name != name:
+            raise ValueError(f"a row of the family {name!r} has its name, got {op.name!r}")
+        _TABLE.add(op)
+        return op
+
+    FAMILIES[name] = cached
+    return cached
+
+
+class ByName(Mapping[str, Any]):
+    """Functions by name, and the operations of the user's own, which are looked up each time.
+
+    fits: whether an operation of the user's own belongs here.  A name that leads to a function and to such an operation
+    raises ValueError: neither is taken for the other.
     """
 
     def __init__(self, functions: Mapping[str, Any], fits: Callable[[Operation], bool]) -> None:
@@ -346,8 +339,11 @@ class ByName(Mapping[str, Any]):
         return sum(1 for _ in self)
 
 
+# --- The error where an operation is not defined ----------------------------------------------------------------------
+
+
 def domain_error(op: Operation, operands: Sequence[Any]) -> DomainError:
-    """Say which operation failed, at which operands, and in which of the three ways.
+    """The error of an operation: outside of its domain, overflowed, or without a finite derivative at the operands.
 
     >>> from tinygrad_vi import log
     >>> log(-1.0)
@@ -401,6 +397,16 @@ def inside_where() -> str:
     )
 
 
+def _names_unlike(labels: Sequence[str], names: list[str]) -> list[str]:
+    """The names of operands; other ones, a1 / a2, if the label of one operand is the name of another."""
+    others = ([f"{'a' * k}{i}" for i in range(1, len(names) + 1)] for k in count(1))
+    for tried in chain([names], others):
+        places = {name: i for i, name in enumerate(tried)}
+        if all(places.get(label, i) == i for i, label in enumerate(labels)):
+            return tried
+    raise AssertionError("there are more names than labels")
+
+
 # --- How rows are written ---------------------------------------------------------------------------------------------
 
 
@@ -433,6 +439,11 @@ def latex_number(written: str) -> str:
     return rf"{times}10^{{{exponent}}}" if e else written
 
 
+def operand_names(count: int) -> list[str]:
+    """The names of ``count`` operands in formulas and messages."""
+    return {1: ["x"], 2: ["x", "y"], 3: ["c", "x", "y"]}.get(count) or [f"x{i}" for i in range(1, count + 1)]
+
+
 def _docstring(op: Operation) -> str:
     names = operand_names(op.arity) if op.arity else ["*operands"]
     corners = [
@@ -444,47 +455,3 @@ def _docstring(op: Operation) -> str:
         + (f"By convention {'; '.join(corners)}.\n" if corners else "")
         + (f"Raises DomainError unless {op.domain}.\n" if op.domain not in (EVERYWHERE, "") else "")
     )
-
-
-def operand_names(count: int) -> list[str]:
-    """The names of ``count`` operands in formulas and messages."""
-    return {1: ["x"], 2: ["x", "y"], 3: ["c", "x", "y"]}.get(count) or [f"x{i}" for i in range(1, count + 1)]
-
-
-def _names_unlike(labels: Sequence[str], names: list[str]) -> list[str]:
-    """The names of operands; other ones, a1 / a2, if the label of one operand is the name of another."""
-    others = ([f"{'a' * k}{i}" for i in range(1, len(names) + 1)] for k in count(1))
-    for tried in chain([names], others):
-        places = {name: i for i, name in enumerate(tried)}
-        if all(places.get(label, i) == i for i, label in enumerate(labels)):
-            return tried
-    raise AssertionError("there are more names than labels")
-
-
-def as_tuple(x: Any) -> tuple[float, ...]:
-    """x, or x alone in a tuple."""
-    return x if isinstance(x, tuple) else (x,)
-
-
-# --- Families: one row for each constant ------------------------------------------------------------------------------
-
-
-def family(make: Callable[[float], Operation]) -> Callable[[float], Operation]:
-    """Rows for each constant, made when they are first asked for, and kept.
-
-    Raises ValueError for the name of a built-in row.
-    """
-    name = make.__name__.lstrip("_")
-    _check_free(name)
-
-    @lru_cache(maxsize=4096)
-    @wraps(make)
-    def cached(constant: float) -> Operation:
-        op = make(constant).changed(kin=cached)
-        if op.name != name:
-            raise ValueError(f"a row of the family {name!r} has its name, got {op.name!r}")
-        _TABLE.add(op)
-        return op
-
-    FAMILIES[name] = cached
-    return cached

@@ -561,11 +561,11 @@ class Value:
     _is_guarded = False
 
     def _own_class(self) -> type[Value]:
-        """Its class, whatever another thread that traces it has made of that for the while."""
+        """Its class; Value where another thread traces it, which changes its class for a while."""
         return Value if type(self) in VALUES else type(self)
 
 
-#: Value, and the kinds that a Value is of for a while: `tinygrad_vi.kinds` puts them in
+#: Value, and its subclasses that a Value belongs to while it is traced: `tinygrad_vi.kinds` adds them
 VALUES: set[type[Value]] = {Value}
 ONLY_VALUES = {Value}
 
@@ -664,7 +664,7 @@ def _unrecorded(data: float) -> Value:
 
 
 def _by_mode(op: Operation, data: float, parents: tuple[Value, ...], xs: Sequence[float]) -> Value:
-    """The result of an operation once any thread has switched recording: a node, if this one records or traces."""
+    """The result while some thread has switched recording: a node if this thread records or traces, else a leaf."""
     tracer = tracer_here.get()
     if tracer is None and not _is_recording():
         return _unrecorded(data)
@@ -686,9 +686,9 @@ def _traced(node: Value, tracer: Any) -> Value:
 
 
 def _failed(op: Operation, parents: tuple[Value, ...]) -> Value:
-    """The result where a value or a derivative does not exist: the value alone if no derivative is wanted.
+    """Where the value or a partial does not exist: the value without partials if no derivative is wanted.
 
-    Else, or if the value does not exist either, raise the DomainError.
+    Else, or if there is no value either, it raises the DomainError.
     """
     if not _is_recording() or not _derivative_is_wanted(parents):
         with suppress(ArithmeticError, ValueError):

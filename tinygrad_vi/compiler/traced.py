@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+from tinygrad_vi.collector import collector_paused
 from tinygrad_vi.compiler.entries import Entries, hessian, jacobian
 from tinygrad_vi.compiler.matrices import InSweeps, Matrix
 from tinygrad_vi.compiler.numpy_layout import Names
@@ -16,7 +17,6 @@ from tinygrad_vi.compiler.scalar_runner import ScalarRunner, of_numbers
 from tinygrad_vi.compiler.tables import in_the_kernel, tables
 from tinygrad_vi.compiler.trace import Record
 from tinygrad_vi.compiler.watched import Captured, Leaves
-from tinygrad_vi.graph import collector_paused
 from tinygrad_vi.trees import Tree
 from tinygrad_vi.value import Value
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_vi import ops
 from tinygrad_vi.checks import ONE_EXAMPLE, DomainError
+from tinygrad_vi.collector import collector_paused
 from tinygrad_vi.compiler.errors import NotFinite
 from tinygrad_vi.compiler.examples import another, example, nested, vector
 from tinygrad_vi.compiler.from_record import from_record
@@ -22,7 +23,7 @@ from tinygrad_vi.compiler.traced import Traced
 from tinygrad_vi.compiler.user_function import UserFunction
 from tinygrad_vi.compiler.watched import Captured, Leaves
 from tinygrad_vi.examples import Table
-from tinygrad_vi.graph import collector_paused, topological_order
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.modes import predicting
 from tinygrad_vi.value import Value
 

@@ -13,12 +13,13 @@ import numpy as np
 
 from tinygrad_vi import modes
 from tinygrad_vi.checks import ShapeError
+from tinygrad_vi.collector import collector_paused
 from tinygrad_vi.compiler.examples import FactorsToCome, example, factors, like, vector
 from tinygrad_vi.compiler.forks import give_lock
 from tinygrad_vi.compiler.trace import Run, guarded, trace
 from tinygrad_vi.differentiated import differentiable, training, variables
 from tinygrad_vi.examples import Table
-from tinygrad_vi.graph import collector_paused, topological_order
+from tinygrad_vi.graph import topological_order
 from tinygrad_vi.modes import dropping
 from tinygrad_vi.sweep import adjoints
 from tinygrad_vi.trees import flatten

@@ -16,8 +16,8 @@ from tinygrad_vi.compiler.trace import NotFaithful
 from tinygrad_vi.compiler.traced import Traced
 from tinygrad_vi.compiler.user_function import UserFunction
 from tinygrad_vi.examples import Table, as_values
+from tinygrad_vi.floats import SMALLEST_NORMAL
 from tinygrad_vi.graph import topological_order
-from tinygrad_vi.rows import SMALLEST_NORMAL
 from tinygrad_vi.trees import flatten
 from tinygrad_vi.value import Value
 

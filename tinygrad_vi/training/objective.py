@@ -9,13 +9,14 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from tinygrad_vi.checks import DomainError, counted
+from tinygrad_vi.collector import collector_paused
 from tinygrad_vi.compiler.compiled import Compiled, compile
 from tinygrad_vi.compiler.errors import NotFinite
 from tinygrad_vi.compiler.trace import guarded, trace
 from tinygrad_vi.compiler.watched import Captured
 from tinygrad_vi.differentiated import check_alone, check_constants, differentiable, moved, training
 from tinygrad_vi.examples import Table, as_table, as_values, check_examples, numbers_only, rows_of, to_lists
-from tinygrad_vi.graph import collector_paused, not_finite, topological_order
+from tinygrad_vi.graph import not_finite, topological_order
 from tinygrad_vi.nn.module import Module
 from tinygrad_vi.once import once
 from tinygrad_vi.optim.clipping import Clipping, clip_grad_norm, clip_grad_value

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinygrad_vi.graph import collector_paused
+from tinygrad_vi.collector import collector_paused
 from tinygrad_vi.show.graphs.layers import Grouping
 from tinygrad_vi.show.graphs.neurons import ACTIVATIONS, Name, Neurons, Record, named_parameters
 from tinygrad_vi.value import Value
