@@ -76,6 +76,27 @@ def test_the_examples_of_contributing_run() -> None:
     assert result.failed == 0
 
 
+@pytest.mark.parametrize(
+    "page",
+    ["CONTRIBUTING.md", "PROMISES.md", "README.md", "README.vi.md", "docs/first_things.md", "docs/sharp_bits.md"],
+)
+def test_every_file_that_a_page_links_to_exists(page: str) -> None:
+    found = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [link for link in found if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+def test_the_map_of_contributing_leads_to_the_names_it_speaks_of() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Where is it?")[1].split("\n## ")[0]
+    lines = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(lines) > 10
+    for line in lines:
+        files = [ROOT / link for link in re.findall(r"\]\(([^)#]+)\)", line)]
+        assert files or "(#" in line
+        texts = [path.read_text(encoding="utf-8") for path in files if path.is_file()]
+        for name in re.findall(r"(?<!\[)`([A-Za-z.]+)`", line):
+            assert any(re.search(rf"\b{name.split('.')[-1]}\b", text) for text in texts), name
+
+
 def test_errors_about_missing_packages_name_packages_that_an_extra_brings() -> None:
     # not "tinygrad_vi[draw]", which pip knows only where the package came from an index
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
