@@ -46,51 +46,68 @@ def numerical_gradient(f: F, *, method: str = "central", step: float | None = No
         raise ValueError(f"step must be positive and finite, got {step}")
 
     def gradient(*arguments: Any, **named: Any) -> Any:
-        point = selected(f, argnums, arguments, named)
-        xs, nest = flatten(point.given, point.called)
-        keep_values = differentiating() or any(isinstance(x, Value) for x in xs)  # to be differentiated again
-        numbers = [_number(x) for x in xs]
-        if not keep_values and being_differentiated():  # in a thread, or a function of numbers, inside a derivative
-            y = point.of(nest.arguments(numbers))
-            keep_values = isinstance(y, Value) and bool(differentiated_by(below([y])))
-        xs = xs if keep_values else numbers
-
-        values: dict[tuple[int, float] | None, float] = {}  # None: at the point itself
-
-        def moved(i: int, x: Any) -> Any:
-            return point.of(nest.arguments([*xs[:i], x, *xs[i + 1 :]]))
-
-        def value(i: int, x: float) -> float:
-            key = None if x == numbers[i] else (i, x)
-            if key not in values:
-                values[key] = _number(moved(i, Value(x) if isinstance(xs[i], Value) else x))
-            return values[key]
-
-        def at(i: int, h: float) -> Any:
-            if not keep_values:
-                return value(i, xs[i] + h)
-            y = moved(i, xs[i] + h)
-            return y if isinstance(y, Value) else _number(y)
-
-        def trusted(i: int, x: float) -> float:
-            if step is not None:
-                if x + step == x or x - step == x:
-                    raise DomainError(f"a step of {step} is lost beside {x}: neighbouring floats are further apart")
-                return step
-            h = _trusted_step(lambda other: value(i, other), x, method)
-            if h is None:
-                at(i, 0.0)  # f may have no value here, and then says why
-                raise DomainError(
-                    f"the derivative by {point.place(i)} at {point} cannot be told from differences: "
-                    "the steps do not agree. Give a step of your own, numerical_gradient(f, step=h), or take grad(f)"
-                )
-            return h
-
-        steps = [trusted(i, x) for i, x in enumerate(numbers)]
-        start = at(0, 0.0) if method == "forward" and xs else None
-        return nest([_difference(at, i, start, h) for i, h in enumerate(steps)])
+        around = _Around(selected(f, argnums, arguments, named))
+        steps = [around.trusted_step(i, method) if step is None else around.own_step(i, step) for i in around.entries]
+        start = around.at(0, 0.0) if method == "forward" and steps else None
+        return around.nest([_difference(around.at, i, start, h) for i, h in zip(around.entries, steps, strict=True)])
 
     return with_signature_of(gradient, f)
+
+
+class _Around:
+    """A function around a point: one entry of its arguments moves at a time.
+
+    keep_values: whether results are Values, since the differences are to be differentiated.  values: those already
+    computed, by entry and number; None stands for the point itself.
+    """
+
+    def __init__(self, point: Selected) -> None:
+        self.point = point
+        xs, self.nest = flatten(point.given, point.called)
+        self.numbers = [_number(x) for x in xs]
+        self.entries = range(len(xs))
+        self.keep_values = differentiating() or any(isinstance(x, Value) for x in xs)
+        if not self.keep_values and being_differentiated():  # in a thread, or a function of numbers, in a derivative
+            y = point.of(self.nest.arguments(self.numbers))
+            self.keep_values = isinstance(y, Value) and bool(differentiated_by(below([y])))
+        self.xs = xs if self.keep_values else self.numbers
+        self.values: dict[tuple[int, float] | None, float] = {}
+
+    def moved(self, i: int, x: Any) -> Any:
+        """The result with x as entry i."""
+        return self.point.of(self.nest.arguments([*self.xs[:i], x, *self.xs[i + 1 :]]))
+
+    def value(self, i: int, x: float) -> float:
+        """The same as a number, computed once."""
+        key = None if x == self.numbers[i] else (i, x)
+        if key not in self.values:
+            self.values[key] = _number(self.moved(i, Value(x) if isinstance(self.xs[i], Value) else x))
+        return self.values[key]
+
+    def at(self, i: int, h: float) -> Any:
+        """The result with entry i moved by h: a Value where it is to be differentiated."""
+        if not self.keep_values:
+            return self.value(i, self.xs[i] + h)
+        y = self.moved(i, self.xs[i] + h)
+        return y if isinstance(y, Value) else _number(y)
+
+    def own_step(self, i: int, step: float) -> float:
+        """The user's step; DomainError where it is rounded off."""
+        x = self.numbers[i]
+        if x + step == x or x - step == x:
+            raise DomainError(f"a step of {step} is lost beside {x}: neighbouring floats are further apart")
+        return step
+
+    def trusted_step(self, i: int, method: str) -> float:
+        """A step that another one confirms; DomainError where there is none."""
+        h = _trusted_step(lambda other: self.value(i, other), self.numbers[i], method)
+        if h is None:
+            self.at(i, 0.0)  # f may have no value here, and then says why
+            raise DomainError(
+                f"the derivative by {self.point.place(i)} at {self.point} cannot be told from differences: "
+                "the steps do not agree. Give a step of your own, numerical_gradient(f, step=h), or take grad(f)"
+            )
+        return h
 
 
 def _number(x: Any) -> float:

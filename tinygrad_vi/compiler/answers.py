@@ -48,9 +48,9 @@ class Answers:
         self.known: dict[Any, Known] = {}
 
     def as_before(self, what: str, theta: Any, data: Sequence[Any]) -> Answer | None:
-        """What `ask` gives, at once, where it was asked before with arrays of these shapes, or with a number.
+        """The answer of `ask`, without its checks, to what was asked before with arrays of these shapes or a number.
 
-        It gives None where there is more to do: something has changed, another example must be seen, a mask is drawn, a
+        None where the checks are needed: something has changed, another example must be seen, a mask is drawn, a
         number is not finite.
         """
         if theta.__class__ is float and not data:

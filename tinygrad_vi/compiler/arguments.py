@@ -207,7 +207,7 @@ def by_example(data: Sequence[Any], names: Sequence[str]) -> list[list[Any]]:
     each = [(name, x) for column, inside in found for name, x in zip(column.names, inside, strict=True)]
     sizes = {name: len(x) for name, x in each if hasattr(x, "__len__")}
     if len({*sizes.values()}) > 1:
-        hint = f": {ONE_EXAMPLE}" * (1 in sizes.values())
+        hint = f": {ONE_EXAMPLE}" if 1 in sizes.values() else ""
         raise ShapeError(f"the numbers of examples differ: {', '.join(f'{n} has {k}' for n, k in sizes.items())}{hint}")
     count = next(iter(sizes.values()), 1)
     if not count:

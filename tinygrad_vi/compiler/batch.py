@@ -63,7 +63,7 @@ class Batch:
 def data_leaves(recorded: Iterable[Value], params: Iterable[Value]) -> list[Value]:
     """The leaves of a record that are no parameters: data that was wrapped, and numbers that were operands.
 
-    The zeros that sums start with are none, ``total = 0; total = total + loss``: the first example has one more.
+    The zero that a sum starts with, ``total = 0; total = total + loss``, does not count: only one example has it.
 
     >>> from tinygrad_vi.graph import topological_order
     >>> w, x = Value(2.0), Value(3.0)
@@ -82,7 +82,7 @@ def data_leaves(recorded: Iterable[Value], params: Iterable[Value]) -> list[Valu
 def find_batch(form: Form, output: int, data: Mapping[int, float]) -> Batch | None:
     """The loss with one example as its mapped program; None unless it adds up two or more examples alike.
 
-    form: nothing in it is mapped.  data: the numbers of the parameters that are not trained, but data.
+    form: one without mapped nodes.  data: the numbers of those parameters that are data, and are not trained.
 
     Examples must be apart and alike: each data leaf belongs to one of them or is common to all, and their weights are
     equal, or data.  Refused, though one could say that there is a batch: a leaf that some examples share; one data set

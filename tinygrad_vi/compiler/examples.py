@@ -74,7 +74,7 @@ def tables_of(data: Sequence[Any], names: Sequence[str]) -> list[Table]:
             if len(table.numbers) == 0:
                 raise ShapeError(f"there are no examples: {name} is empty")
             if count:
-                hint = f": {ONE_EXAMPLE}" * (1 in (len(table.numbers), count))
+                hint = f": {ONE_EXAMPLE}" if 1 in (len(table.numbers), count) else ""
                 raise ShapeError(f"{name} has {len(table.numbers)} examples, {first} has {count}{hint}")
             count, first = len(table.numbers), name
         tables.append(table)

@@ -29,12 +29,12 @@ class Explanation:
 
     def __repr__(self) -> str:
         lines = [
-            f"{self.recorded:,} scalar operations recorded" + " for one example" * (self.examples is None),
+            f"{self.recorded:,} scalar operations recorded{' for one example' if self.examples is None else ''}",
             *([f"a loop over {self.examples:,} examples found: it became a batch"] if self.examples else []),
             f"{self.nodes:,} nodes of the canonical form, derivatives included",
             f"{len(self.instructions):,} vector instructions:",
             *[f"    @{i}: {text:.110}" for i, text in enumerate(self.instructions[:40])],
-            *["    ..."] * (len(self.instructions) > 40),
+            *(["    ..."] if len(self.instructions) > 40 else []),
             f"{self.multiply_adds:,} multiply-adds and {self.functions:,} functions (those of a batch counted once)",
             f"back end: {self.backend}",
             "milliseconds: " + ", ".join(f"{name} {1e3 * seconds:.1f}" for name, seconds in self.seconds.items()),

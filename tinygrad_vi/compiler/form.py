@@ -236,11 +236,12 @@ class Form:
             text = f"{kind.name}{constants}({', '.join(f'%{u}' for u in argument)})"
         elif kind in SUM_KINDS:
             summed = not self.mapped[node] and any(self.mapped[operand] for operand in self.operands(node))
-            text = "sum of " * summed + " + ".join(_write_term(term) for term in argument)
+            text = " + ".join(_write_term(term) for term in argument)
+            text = f"sum of {text}" if summed else text
             text = text if kind == DOT else f"{kind}({text})"
         else:
             text = "share" if kind == "share" else f"{'p' if kind == 'parameter' else 'x'}{argument}"
-        return f"%{node} = {text}" + " for each example" * self.mapped[node]
+        return f"%{node} = {text}{' for each example' if self.mapped[node] else ''}"
 
     def __str__(self) -> str:
         return "\n".join(self.write(node) for node in range(1, len(self)))

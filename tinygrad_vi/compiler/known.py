@@ -27,7 +27,7 @@ DEFINED = frozenset({
 DIFFERENTIABLE = DEFINED - {*map(key_of, ("atan2", "cbrt"))} | {
     *map(key_of, ("log2", "log10", "div", "exp", "exponential", "log", "log1p", "sin", "cos", "tan", "total"))
 }
-#: operations that tell of their operand: infinite or NaN wherever it is, as sums and products are; `power` where n > 0
+#: operations whose result is infinite or NaN wherever their operand is, as sums and products are; `power` where n > 0
 TELLING = frozenset(map(key_of, ("sqrt", "log", "sin", "cos", "abs")))
 #: operations that round nothing
 EXACT = frozenset({

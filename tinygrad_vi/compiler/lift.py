@@ -45,7 +45,7 @@ class Instruction:
         else:
             text = " + ".join(f"{n} {_name(u)}*{_name(v)}".replace("*1", "") for (u, v), n in self.operands)
             text = text if self.kind == DOT else f"{self.kind}({text})"
-        return f"{len(self.nodes)} x {text}" + " for each example" * self.mapped
+        return f"{len(self.nodes)} x {text}{' for each example' if self.mapped else ''}"
 
 
 def _name(shape: int) -> str:

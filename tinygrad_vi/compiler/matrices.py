@@ -73,7 +73,7 @@ class InSweeps:
         self.outputs, self.at = np.array(outputs, dtype=int), np.array(at, dtype=int)
 
     def __call__(self, theta: Any, arrays: Sequence[Any]) -> tuple[Any, float]:
-        """The entries, (entries,), or (entries, N) where they are mapped; and their sum, finite as they are.
+        """The entries, (entries,), or (entries, N) where they are mapped; and their sum, which is finite if they are.
 
         Where there is a flag it stands behind the entries.
         """

@@ -39,7 +39,7 @@ class NumpyRunner:
         self.part = max(128, AT_ONCE // (mapped + 1)) if _additive(question, nodes) else None
 
     def __call__(self, theta: Any, arrays: Sequence[Any]) -> Any:
-        """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and their sum, finite as they are."""
+        """The outputs, (outputs,), or (outputs, N) when they are mapped; and their sum, which is finite if they are."""
         with self.np.errstate(all="ignore"):
             found = self._in_parts(theta, arrays, len(arrays[0]) if arrays else 1)
             return found, float(self.np.add.reduce(found, axis=None))

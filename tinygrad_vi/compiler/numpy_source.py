@@ -323,7 +323,8 @@ class _Writer:
             if isinstance(text, Array) and text in self.layout.born and text.name[0] in "ds":
                 text.name = self.layout.name(f"d{block.array.name}", numbered=False)
             view = block.view("gradient")
-            found.append((view + "[:]" * view.endswith(")"), scaled(wanted[0][0], times(text))))
+            target = f"{view}[:]" if view.endswith(")") else view
+            found.append((target, scaled(wanted[0][0], times(text))))
         return found + self._assignments(rest, "gradient", ", None")
 
     def _assignments(self, outputs: Mapping[int, tuple[float, int]], target: str, axis: str) -> list[tuple[str, Text]]:

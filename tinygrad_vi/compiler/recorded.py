@@ -99,7 +99,7 @@ def recorded_answer(
 def _listed(values: Sequence[Value]) -> str:
     """Some Values by their labels, or numbers."""
     shown = [repr(v.label) if v.label else f"the Value {v.data!r}" for v in values[:3]]
-    return ", ".join(shown) + ", ..." * (len(values) > 3)
+    return ", ".join([*shown, "..."] if len(values) > 3 else shown)
 
 
 def _these(values: Sequence[Value]) -> str:

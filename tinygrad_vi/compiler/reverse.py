@@ -32,8 +32,8 @@ def gradient(
     """d(seed * output)/d(node) for each node that is wanted, as (coefficient, node).
 
     Where the output does not depend on it this is (0.0, ONE).  New nodes are added to the form.  for_each: the
-    derivatives of a mapped output stay apart, one for each example, where they would be added up.  adjoint_of: takes
-    down, for each new node that is a derivative, by which node.
+    derivatives of a mapped output stay apart, one for each example, where they would be added up.  adjoint_of: a
+    dictionary that gets, for each new node that is a derivative, the node it is the derivative by.
     """
     adjoints: dict[int, list[Term]] = defaultdict(list, {output: [(seed, ONE, ONE)]})
     on_the_way = form.between(wanted, output)  # a wanted node is not differentiated further

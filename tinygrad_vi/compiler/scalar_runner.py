@@ -46,7 +46,7 @@ class ScalarRunner:
         self.function: Callable[[list[float]], list[float]] = namespace["results"]
 
     def __call__(self, theta: Any, _: Sequence[Any]) -> tuple[Any, float]:
-        """The outputs, an array (outputs,), and their sum, finite as they are."""
+        """The outputs, an array (outputs,), and their sum, which is finite if they are."""
         found = self.function(theta.tolist())
         return np.array(found, dtype=float), sum(found)
 

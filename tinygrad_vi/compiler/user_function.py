@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_vi import modes
-from tinygrad_vi.checks import ShapeError
+from tinygrad_vi.checks import ShapeError, counted
 from tinygrad_vi.collector import collector_paused
 from tinygrad_vi.compiler.examples import FactorsToCome, example, factors, like, vector
 from tinygrad_vi.compiler.forks import give_lock
@@ -62,7 +62,7 @@ class UserFunction:
         if "*" in self.arguments and len(data) >= len(names) - ("*" in names):
             return [f"x{i + 1}" for i in range(len(data))]
         if len(names) != len(data):
-            takes = f"{len(names) or 'no'} argument{'s' * (len(names) != 1)}" + f" ({', '.join(names)})" * bool(names)
+            takes = f"{counted(len(names), 'argument')} ({', '.join(names)})" if names else "no arguments"
             call = f": step.value_and_grad({', '.join(['theta', *names])})"
             raise ShapeError(f"after theta the function takes {takes}, got {len(data)}{call}")
         return names

@@ -225,9 +225,15 @@ def _detectors(exercise: Exercise, part: Part) -> Iterator[Detector]:
         yield _order
 
 
+def _largest(right: Sequence[float]) -> float:
+    """The size of the largest right entry, which errors are relative to; 1 where all are 0."""
+    size = max(map(abs, right), default=0.0)
+    return size if size != 0.0 else 1.0
+
+
 def _near(got: Sequence[float], right: Sequence[float], tolerance: float) -> bool:
     """Whether no entry differs by more than the tolerance, relative to the largest right entry (absolutely at 0)."""
-    scale = max(map(abs, right), default=0.0) or 1.0
+    scale = _largest(right)
     return len(got) == len(right) and all(abs(x - y) <= tolerance * scale for x, y in zip(got, right, strict=True))
 
 
@@ -366,7 +372,7 @@ def _order(got: list[float], right: list[float], tolerance: float) -> Finding | 
 def _rounded(got: list[float], right: list[float]) -> Finding | None:
     if not _near(got, right, ROUNDED):
         return None
-    scale = max(map(abs, right)) or 1.0
+    scale = _largest(right)
     error = max(abs(x - y) for x, y in zip(got, right, strict=True)) / scale
     digits = max(2, math.floor(-math.log10(2 * error)))
     says = f"Đúng khoảng {digits} chữ số đầu, rồi lệch: có lẽ đã làm tròn, ở kết quả hay ở bước trung gian."
@@ -374,7 +380,7 @@ def _rounded(got: list[float], right: list[float]) -> Finding | None:
 
 
 def _some_entries(part: Part, got: list[float], right: list[float]) -> Finding | None:
-    scale = ROUNDED * (max(map(abs, right)) or 1.0)
+    scale = ROUNDED * _largest(right)
     wrong = [i for i, (x, y) in enumerate(zip(got, right, strict=True)) if abs(x - y) > scale]
     if not 0 < len(wrong) < len(right):
         return None

@@ -111,5 +111,6 @@ def new_axes(width: float, height: float, rows: int = 1, columns: int = 1) -> tu
 
 def padded(xs: Sequence[float]) -> tuple[float, float]:
     """The smallest and the largest number, with a margin."""
-    margin = 0.12 * (max(xs) - min(xs)) or 1.0
+    width = max(xs) - min(xs)
+    margin = 0.12 * width if width != 0.0 else 1.0
     return min(xs) - margin, max(xs) + margin

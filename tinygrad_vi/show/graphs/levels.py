@@ -85,14 +85,15 @@ class _Words:
         functions = [op.name for op in ops if op.arity == 1 and op is not neg.operation and op.key is not power]
         functions = ["softmax"] if {*ops} >= {key_of("logsumexp"), key_of("exp")} else functions
         words = list(dict.fromkeys(functions or [op.symbol for op in ops]))
-        return ", ".join(words[:3]) + " …" * (len(words) > 3)
+        return ", ".join(words[:3]) + (" …" if len(words) > 3 else "")
 
     def parameters(self, params: Sequence[int]) -> str:
         """``48 parameters W1, b1``."""
         weights_first = sorted(params, key=lambda p: p not in self.found.neurons.multiply)
         names = [self.found.neurons.names[p].base.split(".")[-1] for p in weights_first]
         words = list(dict.fromkeys(name for name in names if name))
-        return counted(len(params), "parameter") + f" {shorten(', '.join(words))}" * (0 < len(words) < 6)
+        called = f" {shorten(', '.join(words))}" if 0 < len(words) < 6 else ""
+        return counted(len(params), "parameter") + called
 
     def gradient(self, params: Iterable[int]) -> str:
         """The root mean square of the parameters' gradient."""

@@ -150,7 +150,7 @@ class Page:
 
     def __repr__(self) -> str:
         nodes, steps = len(self._content["nodes"]), self._program.steps
-        return f'<Page of {nodes} value{"s" * (nodes != 1)} in {steps} steps; .save("page.html") writes it>'
+        return f'<Page of {nodes} {"value" if nodes == 1 else "values"} in {steps} steps; .save("page.html") writes it>'
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """The page in a frame, and under a fold the still frames, which the page closes when it runs."""

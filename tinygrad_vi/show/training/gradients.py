@@ -60,7 +60,8 @@ def gradient_sizes(model: MLP, loss: Callable[[Any, Any], Value], X: Sequence[An
     axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     if len(found.sizes) <= 12:
         axis.bar_label(bars, [write_number(s, 2) for s in found.sizes], padding=2, fontsize=8)
-    axis.set_title("size of the gradient by layer" + " (1 is next to the inputs)" * (len(found.names) > 8))
+    numbered = " (1 is next to the inputs)" if len(found.names) > 8 else ""
+    axis.set_title(f"size of the gradient by layer{numbered}")
     figure.supxlabel("\n".join(lines), fontsize=9, x=0.02, ha="left")
     return Plot(figure, f"the gradient by layer; {'; '.join(sentences)}")
 

@@ -209,5 +209,5 @@ def _badge(gradients: LayerGradients | None, letters: int) -> list[str]:
     if gradients is None:
         return []
     first, *others = [word for word, _ in gradients.remarks]
-    more = f" (and {counted(len(others), 'more remark')})" * (len(others) > 0)
+    more = f" (and {counted(len(others), 'more remark')})" if others else ""
     return textwrap.wrap(f"{'✓' if first == 'healthy' else '✗'} {first}{more}", letters)
