@@ -9,8 +9,8 @@ import pytest
 from tinygrad_vi import (
     DomainError,
     Value,
+    calls,
     compile,
-    derivatives,
     exp,
     floor,
     grad,
@@ -43,7 +43,7 @@ def sweeps(monkeypatch):
     monkeypatch.setattr(entries, "TIMES", 0)
     monkeypatch.setattr(entries, "FREE", 0)
     monkeypatch.setattr(matrices, "AT_ONCE", 7)
-    monkeypatch.setattr(derivatives, "FEW_SWEEPS", 0)
+    monkeypatch.setattr(calls, "FEW_SWEEPS", 0)
 
 
 def random_pattern(rng, m, n):
