@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from unicodedata import normalize
 
-from tinygrad_vi.compiler.numpy_text import CALL, RESERVED, Array, Text, call
+from tinygrad_vi.compiler.numpy_text import CALL, RESERVED, Array, Dialect, Text, call
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.compiler.terms import ONE
 from tinygrad_vi.rows import Operation
@@ -74,10 +74,10 @@ class Layout:
     each operation.
     """
 
-    def __init__(self, question: Question, names: Names) -> None:
+    def __init__(self, question: Question, names: Names, dialect: Dialect) -> None:
         import numpy as np
 
-        self.np = np
+        self.np, self.dialect = np, dialect
         self.question, self.form, self.arguments = question, question.form, names.arguments
         self.constants: dict[str, str] = {}
         self.numbered: Counter[str] = Counter()
@@ -105,7 +105,7 @@ class Layout:
 
     def constant(self, numbers: Any, wish: str) -> str:
         """The name of an array of numbers, defined above the function."""
-        text = re.sub(r"\b(inf|nan)\b", r"np.\1", f"np.array({numbers.tolist()})")
+        text = re.sub(r"\b(inf|nan)\b", r"np.\1", f"{numbers.tolist()}")
         if text not in self.constants:
             self.constants[text] = self.name(wish, numbered=True)
         return self.constants[text]
@@ -185,10 +185,10 @@ class Layout:
         for members in by_array.values():
             part: Text | Array = self.rows(self.np.array(members))
             if mapped and not self.form.mapped[members[0]]:
-                part = call(f"np.broadcast_to({{}}, ({len(members)}, N))", part)
+                part = call(f"{self.dialect.np}.broadcast_to({{}}, ({len(members)}, N))", part)
             parts.append(part)
             row.update({node: len(row) + i for i, node in enumerate(members)})
-        stacked = call(f"np.vstack([{', '.join(['{}'] * len(parts))}])", *parts)
+        stacked = call(f"{self.dialect.np}.vstack([{', '.join(['{}'] * len(parts))}])", *parts)
         array = self.line("rows", Array("", len(nodes), expression=stacked))
         return [array], [row[node] for node in wanted]
 

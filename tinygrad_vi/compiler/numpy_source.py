@@ -26,13 +26,12 @@ from tinygrad_vi.compiler.numpy_layout import Layout, Names
 from tinygrad_vi.compiler.numpy_sums import Segment
 from tinygrad_vi.compiler.numpy_text import (
     CALL,
-    DEFINED_HERE,
-    DEFINITIONS,
+    NUMPY,
     PRODUCT,
     SIGNATURES,
     SUM,
-    WRITTEN,
     Array,
+    Dialect,
     Text,
     added,
     call,
@@ -74,12 +73,12 @@ def numpy_source(question: Question, names: Names, function: str = "value_and_gr
     A function called value_and_gradient returns just these; any other an array with a row for each output, and a column
     for each example when the outputs are mapped.
     """
-    return _Writer(question, names).module(function)
+    return Writer(question, names).module(function)
 
 
 def written(question: Question, names: Names, function: str = "value_and_gradient") -> Written:
     """The same with where each node stands, for those who draw it."""
-    writer = _Writer(question, names)
+    writer = Writer(question, names)
     text = writer.module(function)
     sizes = {"theta": question.parameters, **dict(names.arguments)}
     return Written(text, sizes, question.form, writer.places())
@@ -93,15 +92,31 @@ def _looked_up(op: Operation) -> str:
     return f'{_table(op)}["{op.name}"]' + (f"({', '.join(map(repr, op.constants))})" if op.kin is not None else "")
 
 
-class _Writer:
+@dataclass(frozen=True)
+class Piece:
+    """Some entries of what the function returns: their places, row by row, and what computes them.
+
+    target: where they stand, as NumPy's text assigns them.  columns: of a matrix; None for a column of numbers, or of
+    rows with an entry for each example.
+    """
+
+    target: str
+    places: Sequence[int]
+    text: Text
+    columns: int | None = None
+
+
+class Writer:
     """One program on its way to being a text."""
+
+    dialect: Dialect = NUMPY
 
     def __init__(self, question: Question, names: Names) -> None:
         import numpy as np
 
         self.np = np
         self.question, self.form, self.arguments = question, question.form, names.arguments
-        self.layout = Layout(question, names)
+        self.layout = Layout(question, names, self.dialect)
         #: the functions that have to be defined, and the rows that are computed entry by entry or by a text of theirs
         self.defined: set[str] = set()
         self.entrywise: dict[Operation, None] = {}
@@ -143,10 +158,10 @@ class _Writer:
 
     def _map(self, op: Operation, nodes: Sequence[int]) -> Text:
         operands = self.np.array([self.form.arguments[node] for node in nodes])
-        template, binds, needed = WRITTEN.get(op.key, ("", CALL, SUM))
-        if op.key in DEFINED_HERE:
-            self.defined.add(DEFINED_HERE[op.key])
-        elif op.key not in WRITTEN:
+        template, binds, needed = self.dialect.written.get(op.key, ("", CALL, SUM))
+        if op.key in self.dialect.defined_here:
+            self.defined.add(self.dialect.defined_here[op.key])
+        elif op.key not in self.dialect.written:
             self.entrywise[op] = None
         if op.key is power and op.constants[0] == -1.0:
             template, binds = "1 / {}", PRODUCT
@@ -155,7 +170,8 @@ class _Writer:
         template = template.replace("{c}", number(op.constants[0]) if op.constants else "")
         numbers = [self._constant(column) for column in operands.T]
         if None not in numbers:  # nothing in it has the shape of the rows
-            template, binds, needed = f"np.full(({len(nodes)}, 1), {template})", CALL, SUM
+            full, dtype = f"{self.dialect.np}.full", self.dialect.dtype
+            template, binds, needed = f"{full}(({len(nodes)}, 1), {template}, dtype={dtype})", CALL, SUM
         rows = [self.layout.rows(column) if c is None else Text(number(c), CALL if c >= 0.0 else SUM)
                 for c, column in zip(numbers, operands.T, strict=True)]  # fmt: skip
         return call(template, *rows, binds=binds, needed=needed)
@@ -205,9 +221,11 @@ class _Writer:
                    for node in nodes for _, *factors in self._terms(node) for factor in factors):  # fmt: skip
             shape_text = f"({len(nodes)}, {'N' if mapped else 1})"
             expression = (
-                call(f"np.broadcast_to({{}}, {shape_text})", expression)
+                call(f"{self.dialect.np}.broadcast_to({{}}, {shape_text})", expression)
                 if expression.parts or "[" in expression.template
-                else Text(f"np.full({shape_text}, {expression.template}, dtype=float)")  # integers are other numbers
+                else Text(  # integers are other numbers
+                    f"{self.dialect.np}.full({shape_text}, {expression.template}, dtype={self.dialect.dtype})"
+                )
             )
         product = any(part.is_product for part in parts)
         if shape:
@@ -219,12 +237,7 @@ class _Writer:
 
     def module(self, function: str) -> str:
         """The whole text."""
-        if function == "value_and_gradient":
-            final = self._value_and_gradient()
-        else:
-            outputs = dict(enumerate(self.question.outputs))
-            final = [("results", self._results()), *self._assignments(outputs, "results", "")]
-        self.final = final
+        final = self.final = self._final(function)
         self._inline([text for _, text in final])
         body = [
             f"{line.name} = {line.expression.write()}"
@@ -234,33 +247,64 @@ class _Writer:
         body += [f"{target} = {text.write()}" for target, text in final]
         text = "\n".join(body)
         mentioned = self.mentioned = set(re.findall(r"[^\W\d]\w*", text))
-        head = [f"N = {f'len({self.arguments[0][0]})' if self.arguments else '1'}"]
-        head += [f"{name} = np.reshape({name}, (N, -1)).T" for name, _ in self.arguments if name in mentioned]
-        head += ["share = np.full((1, N), 1 / N)"] * ("share" in mentioned)
-        head += ["p = np.reshape(theta, (-1, 1))"] * ("p" in mentioned)
+        head = self._head(mentioned)
+        head += [f"p = {self.dialect.np}.reshape(theta, (-1, 1))"] * ("p" in mentioned)
         head += [
             f"{block.array.name} = {block.view('theta')}"
             for block in self.layout.blocks
             if block.array.name in mentioned
         ]
-        result = "value.item(), gradient" if function == "value_and_gradient" else "results"
-        lines = ["import numpy as np"]
+        lines = self._imports()
         for name in sorted(self.defined):
-            lines += ["", "", f"def {name}({SIGNATURES.get(name, 'x')}):", f"    {DEFINITIONS[name]}"]
+            lines += ["", "", f"def {name}({SIGNATURES.get(name, 'x')}):", f"    {self.dialect.definitions[name]}"]
         for op in self.entrywise:
             if op.numpy is not None:
                 lines += ["", "", *self._own_text(op, op.numpy)]
-        entrywise = [op for op in self.entrywise if op.numpy is None]  # erf, or a row of the user's own
-        if entrywise:
-            lines[1:1] = ["", f"from tinygrad_vi.rows import {', '.join(sorted({*map(_table, entrywise)}))}"]
-        constants = [
-            f"{self.layout.called[op]} = np.vectorize({_looked_up(op)}.value, otypes=[float])" for op in entrywise
-        ]
-        constants += [f"{name} = {numbers}" for numbers, name in self.layout.constants.items()]
+        constants = self._constants()
         lines += ["", "", *constants] if constants else []
-        lines += ["", "", f"def {function}({', '.join(['theta', *[name for name, _ in self.arguments]])}):"]
-        lines += [f"    {line}" for line in (*head, *body, f"return {result}")]
+        lines += ["", "", f"def {function}({', '.join(self._arguments())}):"]
+        lines += [f"    {line}" for line in (*head, *body, f"return {self._returned(function)}")]
         return "\n".join(lines)
+
+    def _arguments(self) -> list[str]:
+        return ["theta", *[name for name, _ in self.arguments]]
+
+    def _imports(self) -> list[str]:
+        one_by_one = self._one_by_one()
+        tables = ["", f"from tinygrad_vi.rows import {', '.join(sorted({*map(_table, one_by_one)}))}"]
+        return ["import numpy as np", *(tables if one_by_one else [])]
+
+    def _one_by_one(self) -> list[Operation]:
+        """What is computed entry by entry: erf, or a row of the user's own."""
+        return [op for op in self.entrywise if op.numpy is None]
+
+    def _constants(self) -> list[str]:
+        """What is defined above the function."""
+        return [
+            *[f"{self.layout.called[op]} = np.vectorize({_looked_up(op)}.value, otypes=[float])"
+              for op in self._one_by_one()],
+            *[f"{name} = np.array({numbers})" for numbers, name in self.layout.constants.items()],
+        ]  # fmt: skip
+
+    def _head(self, mentioned: set[str]) -> list[str]:
+        """The first lines of the function: the data by rows."""
+        head = [f"N = {f'len({self.arguments[0][0]})' if self.arguments else '1'}"]
+        head += [f"{name} = np.reshape({name}, (N, -1)).T" for name, _ in self.arguments if name in mentioned]
+        return head + ["share = np.full((1, N), 1 / N)"] * ("share" in mentioned)
+
+    def _returned(self, function: str) -> str:
+        return "value.item(), gradient" if function == "value_and_gradient" else "results"
+
+    def _final(self, function: str) -> list[tuple[str, Text]]:
+        """The last lines: what is returned, assigned piece by piece."""
+        if function == "value_and_gradient":
+            _, *slopes = self.question.outputs
+            empty = [("value", self._value()), ("gradient", Text(f"np.zeros({len(slopes)})"))]
+            pieces = self._gradient()
+        else:
+            shape = f"({len(self.question.outputs)}, {'N' if self.question.mapped else 1})"
+            empty, pieces = [("results", Text(f"np.zeros({shape})"))], self._results()
+        return empty + [(piece.target, piece.text) for piece in pieces]
 
     def _own_text(self, op: Operation, write: Writer) -> list[str]:
         """The definition of a row of the user's own that has a text for NumPy."""
@@ -297,16 +341,20 @@ class _Writer:
                 found[node] = "p", self.form.arguments[node]
         return found
 
-    def _results(self) -> Text:
-        return Text(f"np.zeros(({len(self.question.outputs)}, {'N' if self.question.mapped else 1}))")
+    def _results(self) -> list[Piece]:
+        return self._pieces(dict(enumerate(self.question.outputs)), "results", "")
 
-    def _value_and_gradient(self) -> list[tuple[str, Text]]:
-        (c, node), *slopes = self.question.outputs
-        found: list[tuple[str, Text]] = [("value", scaled(c, times(self.layout.rows(self.np.array([node])))))]
+    def _value(self) -> Text:
+        c, node = self.question.outputs[0]
         self.root = self.layout.place[node][0]
         if node == ONE:
-            found = [("value", Text(f"np.array({number(c)})"))]
-        found.append(("gradient", Text(f"np.zeros({len(slopes)})")))
+            return Text(f"np.array({number(c)})")
+        return scaled(c, times(self.layout.rows(self.np.array([node]))))
+
+    def _gradient(self) -> list[Piece]:
+        """The gradient, matrix by matrix where the parameters are named so."""
+        _, *slopes = self.question.outputs
+        found: list[Piece] = []
         rest = dict(enumerate(slopes))
         for block in self.layout.blocks:
             wanted = [slopes[i] for i in block.positions()]
@@ -322,18 +370,18 @@ class _Writer:
             text = self.layout.matrix(nodes) if block.array.columns else self.layout.rows(nodes[:, 0])
             if isinstance(text, Array) and text in self.layout.born and text.name[0] in "ds":
                 text.name = self.layout.name(f"d{block.array.name}", numbered=False)
-            view = block.view("gradient")
+            view, text = block.view("gradient"), scaled(wanted[0][0], times(text))
             target = f"{view}[:]" if view.endswith(")") else view
-            found.append((target, scaled(wanted[0][0], times(text))))
-        return found + self._assignments(rest, "gradient", ", None")
+            found.append(Piece(target, block.positions(), text, block.array.columns))
+        return found + self._pieces(rest, "gradient", ", None")
 
-    def _assignments(self, outputs: Mapping[int, tuple[float, int]], target: str, axis: str) -> list[tuple[str, Text]]:
-        """Write outputs to their rows of a target, those of one array at a time."""
+    def _pieces(self, outputs: Mapping[int, tuple[float, int]], target: str, axis: str) -> list[Piece]:
+        """Outputs as rows of a target, those of one array at a time."""
         by_array: dict[Any, list[int]] = defaultdict(list)
         for i, (c, node) in outputs.items():
             if c != 0.0:
                 by_array[self.layout.place[node][0]].append(i)
-        found = []
+        found: list[Piece] = []
         for at in by_array.values():
             cs, nodes = zip(*[outputs[i] for i in at], strict=True)
             text = times(self.layout.rows(self.np.array(nodes)))
@@ -341,5 +389,5 @@ class _Writer:
                 text = scaled(cs[0], text)
             else:
                 text = times(Text(f"{self.layout.constant(self.np.array(cs), 'c')}[:, None]"), text)
-            found.append((f"{target}[{self.layout.index(self.np.array(at))}{axis}]", text))
+            found.append(Piece(f"{target}[{self.layout.index(self.np.array(at))}{axis}]", at, text))
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,36 +110,44 @@ def number(c: float) -> str:
 # --- What NumPy calls the operations ----------------------------------------------------------------------------------
 
 #: a template, how tightly it binds, and how tightly its operands must; {c} is the constant of a family
-WRITTEN: dict[Any, tuple[str, int, int]] = {
-    **{
-        key_of(name): (f"np.{name}({{}})", CALL, SUM)
-        for name in (
-            "abs", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "log2", "log10",
-            "cbrt", "sign", "floor", "ceil",
-        )
-    },
-    **{key_of(name): (f"np.{name}({{}}, {{}})", CALL, SUM) for name in ("hypot", "maximum", "minimum", "mod")},
-    **{
-        key_of(ours): (f"np.{numpys}({{}})", CALL, SUM)
-        for ours, numpys in {
-            "acos": "arccos", "asin": "arcsin", "atan": "arctan", "acosh": "arccosh", "asinh": "arcsinh",
-            "atanh": "arctanh", "round": "rint", "stop_gradient": "positive",
-        }.items()
-    },
-    **{
-        row: (f"np.where({{}} {sign} {{}}, 1.0, 0.0)", CALL, SUM)
-        for row, sign in ((LESS, "<"), (LESS_EQUAL, "<="), (EQUAL, "=="))
-    },
-    key_of("atan2"): ("np.arctan2({} + 0.0, {} + 0.0)", CALL, SUM),
-    key_of("div"): ("{} / {}", PRODUCT, POWER),
-    key_of("elu"): ("elu({}, {c})", CALL, SUM),
-    key_of("exponential"): ("{c} ** {}", POWER, CALL),
-    key_of("floordiv"): ("np.floor_divide({}, {})", CALL, SUM),  # -x // y is not -(x // y)
-    key_of("leaky_relu"): ("leaky_relu({}, {c})", CALL, SUM),
-    key_of("pow"): ("{} ** {}", POWER, CALL),
-    key_of("power"): ("{} ** {c}", POWER, CALL),
-    key_of("relu"): ("np.maximum({}, 0)", CALL, SUM),
-}  # fmt: skip
+Spelling = tuple[str, int, int]
+
+
+def spelled(np: str) -> dict[Any, Spelling]:
+    """The operations that a module with NumPy's names has, by what the text calls the module."""
+    return {
+        **{
+            key_of(name): (f"{np}.{name}({{}})", CALL, SUM)
+            for name in (
+                "abs", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "log2",
+                "log10", "cbrt", "sign", "floor", "ceil",
+            )
+        },
+        **{key_of(name): (f"{np}.{name}({{}}, {{}})", CALL, SUM) for name in ("hypot", "maximum", "minimum", "mod")},
+        **{
+            key_of(ours): (f"{np}.{numpys}({{}})", CALL, SUM)
+            for ours, numpys in {
+                "acos": "arccos", "asin": "arcsin", "atan": "arctan", "acosh": "arccosh", "asinh": "arcsinh",
+                "atanh": "arctanh", "round": "rint", "stop_gradient": "positive",
+            }.items()
+        },
+        **{
+            row: (f"{np}.where({{}} {sign} {{}}, 1.0, 0.0)", CALL, SUM)
+            for row, sign in ((LESS, "<"), (LESS_EQUAL, "<="), (EQUAL, "=="))
+        },
+        key_of("atan2"): (f"{np}.arctan2({{}} + 0.0, {{}} + 0.0)", CALL, SUM),
+        key_of("div"): ("{} / {}", PRODUCT, POWER),
+        key_of("elu"): ("elu({}, {c})", CALL, SUM),
+        key_of("exponential"): ("{c} ** {}", POWER, CALL),
+        key_of("floordiv"): (f"{np}.floor_divide({{}}, {{}})", CALL, SUM),  # -x // y is not -(x // y)
+        key_of("leaky_relu"): ("leaky_relu({}, {c})", CALL, SUM),
+        key_of("pow"): ("{} ** {}", POWER, CALL),
+        key_of("power"): ("{} ** {c}", POWER, CALL),
+        key_of("relu"): (f"{np}.maximum({{}}, 0)", CALL, SUM),
+    }  # fmt: skip
+
+
+WRITTEN = spelled("np")
 
 #: functions that NumPy lacks, by their names in the text, which are those of their rows
 DEFINITIONS = {
@@ -181,11 +189,16 @@ DEFINITIONS = {
     "where": "return np.where(c > 0, x, np.where(c <= 0, y, np.nan))",
 }
 DEFINED_HERE = {key_of(name): name for name in DEFINITIONS}
-SIGNATURES = {"where": "c, x, y", "elu": "x, alpha", "leaky_relu": "x, slope", "logsumexp": "*xs"}
+#: their arguments, where these are not x alone
+SIGNATURES = {"atan2": "x, y", "where": "c, x, y", "elu": "x, alpha", "leaky_relu": "x, slope", "logsumexp": "*xs"}
 
 #: names that mean something in the text already
 RESERVED = {
     "np",
+    "jax",
+    "jnp",
+    "absolute",
+    "atan2",
     "len",
     "OPERATIONS",
     "OWN",
@@ -199,3 +212,21 @@ RESERVED = {
     "results",
     *DEFINITIONS,
 }
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A way to write arrays: NumPy's, or that of a package with its names.
+
+    np: what the text calls the module of the functions.  dtype: of new arrays.  written: how each operation is written.
+    defined_here: those whose functions the text defines, with the name; definitions: by that name, their lines.
+    """
+
+    np: str
+    dtype: str
+    written: Mapping[Any, Spelling]
+    defined_here: Mapping[Any, str]
+    definitions: Mapping[str, str]
+
+
+NUMPY = Dialect("np", "float", WRITTEN, DEFINED_HERE, DEFINITIONS)
