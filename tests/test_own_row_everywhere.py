@@ -14,7 +14,8 @@ import pytest
 
 from tinygrad_vi import Tape, Value, compile, custom_derivative, exp, grad, nn, operation, ops, rows, show
 from tinygrad_vi.compiler import known
-from tinygrad_vi.compiler.numpy_text import DEFINED_HERE, WRITTEN
+from tinygrad_vi.compiler.jax_text import JAX
+from tinygrad_vi.compiler.numpy_text import NUMPY
 from tinygrad_vi.conditions import COMPARISONS, NAMELESS
 from tinygrad_vi.course.pytorch import derivatives, functions
 from tinygrad_vi.expression import ExpressionError, evaluate
@@ -415,7 +416,10 @@ ONE_BY_ONE = {*map(rows.key_of, ("erf", "erfc", "erfinv", "gelu", "ndtri"))}
 
 def test_every_row_has_its_name_in_every_other_system():
     assert KEYS - known.CODES.keys() == SUMS_AND_PRODUCTS
-    assert KEYS - WRITTEN.keys() - DEFINED_HERE.keys() == SUMS_AND_PRODUCTS - {rows.key_of("total")} | ONE_BY_ONE
+    lines = SUMS_AND_PRODUCTS - {rows.key_of("total")}
+    assert KEYS - NUMPY.written.keys() - NUMPY.defined_here.keys() == lines | ONE_BY_ONE
+    assert KEYS - JAX.written.keys() - JAX.defined_here.keys() == lines
+    assert {*COMPARISONS} <= NUMPY.written.keys() & JAX.written.keys()
     assert known.DEFINED | known.DIFFERENTIABLE | known.EXACT | known.SMOOTH | known.TELLING <= KEYS | NAMELESS
     script = stepper._resource("stepper.js")
     values = script[script.index("const VALUE = {") : script.index("function run(")]

@@ -12,7 +12,8 @@ from tinygrad_vi.compiler.numpy_layout import Names
 from tinygrad_vi.compiler.numpy_source import Piece, Writer
 from tinygrad_vi.compiler.numpy_text import CALL, Text, call
 from tinygrad_vi.compiler.program import Question
-from tinygrad_vi.rows import Operation, Writer as OwnText, operand_names
+from tinygrad_vi.rows import Operation, operand_names
+from tinygrad_vi.rows import Writer as OwnText
 
 
 def jax_source(question: Question, names: Names, function: str, weighted: bool = False) -> str:
@@ -45,7 +46,8 @@ class _JaxWriter(Writer):
         return ["import jax", "import jax.numpy as jnp", "import numpy as np"]
 
     def _constants(self) -> list[str]:
-        return [f"{name} = np.array({numbers})" for numbers, name in self._named("i")]
+        # unsigned, for JAX asks of others whether they are below 0; and the same with 64 bits and without
+        return [f"{name} = np.array({numbers}, np.uint32)" for numbers, name in self._named("i")]
 
     def _named(self, kind: str) -> list[tuple[str, str]]:
         """The constants of a kind, i for places and c for coefficients, that the lines mention."""

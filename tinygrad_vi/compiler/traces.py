@@ -56,6 +56,11 @@ class Traces:
             return self.prepare(np.array([p.data for p in self.function.parameters]), [])
         raise ValueError("nothing has been traced yet: call it once with data, step.value_and_grad(step.theta, X, Y)")
 
+    @property
+    def arranged(self) -> bool:
+        """Whether another function answered last, of arguments that are arranged as a vector."""
+        return isinstance(self.last, Traces)
+
     def forget(self, traced: Traced) -> None:
         """Drop a trace that knows what is differentiated by, which is another Value at the next call around it."""
         traced.dropped = True
