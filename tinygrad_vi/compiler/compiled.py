@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-BACKENDS = ("auto", "native", "numpy")
+BACKENDS = ("auto", "native", "numpy", "jax")
 
 
 def compile(
@@ -60,7 +60,8 @@ def compile(
     each example, or a number, which is the same for all; or a dictionary, a named tuple or a dataclass of such columns.
     backend: "native" runs one kernel of Numba loops, "numpy" the readable text in `source`, which needs only NumPy (or,
     where all of it are single numbers, the same as plain Python, which is faster then); "auto" takes the native one
-    where Numba is installed.
+    where Numba is installed.  "jax" runs the text of ``source_for("jax")``, compiled by XLA for each question and size
+    of a batch, which takes seconds (`Compiled.to_jax` says how many), in double precision, on JAX's default device.
     threads: of the native kernel, at most; by default as many as this process has cores.  From the size of work where
     they pay, each takes its part of the examples.  Results do not depend on it, to the last bit.
     verify: whether the first answer to each question is compared with the function itself; see `Compiled.verify`.

@@ -1,15 +1,15 @@
 """The program as readable JAX: the lines of the NumPy text, in a pure function.
 
-What differs.  Nothing is assigned in place: the pieces of the gradient are concatenated and put in order by one constant
-permutation.  The number of examples is read off the shape of the data, so it may be a symbol of `jax.export`.  All is
-computed in the precision of theta, for float constants of another one would lift it.
+What differs.  Nothing is assigned in place: the pieces of the gradient are concatenated and put in order by one
+constant permutation.  The number of examples is read off the shape of the data, so it may be a symbol of `jax.export`.
+All is computed in the precision of theta, for float constants of another one would lift it.
 """
 
 from __future__ import annotations
 
 from tinygrad_vi.compiler.jax_text import JAX
 from tinygrad_vi.compiler.numpy_layout import Names
-from tinygrad_vi.compiler.numpy_source import Piece, Writer
+from tinygrad_vi.compiler.numpy_source import Piece, ProgramText
 from tinygrad_vi.compiler.numpy_text import CALL, Text, call
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.rows import Operation, operand_names
@@ -22,10 +22,10 @@ def jax_source(question: Question, names: Names, function: str, weighted: bool =
     weighted: whether the function has one more argument, share: the part of each example in a mean, instead of 1/N.
     Raises ValueError for a row of the user's own that brings no text for NumPy, which JAX takes as well.
     """
-    return _JaxWriter(question, names, weighted).module(function)
+    return _JaxText(question, names, weighted).module(function)
 
 
-class _JaxWriter(Writer):
+class _JaxText(ProgramText):
     """One program on its way to being a text for JAX."""
 
     dialect = JAX

@@ -73,12 +73,12 @@ def numpy_source(question: Question, names: Names, function: str = "value_and_gr
     A function called value_and_gradient returns just these; any other an array with a row for each output, and a column
     for each example when the outputs are mapped.
     """
-    return Writer(question, names).module(function)
+    return ProgramText(question, names).module(function)
 
 
 def written(question: Question, names: Names, function: str = "value_and_gradient") -> Written:
     """The same with where each node stands, for those who draw it."""
-    writer = Writer(question, names)
+    writer = ProgramText(question, names)
     text = writer.module(function)
     sizes = {"theta": question.parameters, **dict(names.arguments)}
     return Written(text, sizes, question.form, writer.places())
@@ -106,7 +106,7 @@ class Piece:
     columns: int | None = None
 
 
-class Writer:
+class ProgramText:
     """One program on its way to being a text."""
 
     dialect: Dialect = NUMPY

@@ -119,14 +119,7 @@ class Traced:
             question = self.question(what)
         self.seconds[f"{what}: derivatives"] = perf_counter() - start
         start = perf_counter()
-        if self.backend == "numpy" or not in_the_kernel(question.form):  # a row of the user's own
-            numbers, names = of_numbers(question), _with_seeds(self.names, question)
-            runner: Any = ScalarRunner(question) if numbers else NumpyRunner(question, names, what)
-        else:
-            from tinygrad_vi.compiler.native import Native
-
-            with collector_paused():
-                runner = Native(tables(question), question.flagged, question.checks, self.threads)
+        runner = self._back_end(question, what)
         if self.data is not None:
             runner = WithData(runner, [self.data])
         if question.entries is not None:
@@ -136,6 +129,20 @@ class Traced:
         self.seconds[f"{what}: back end"] = perf_counter() - start
         self.runners[what] = runner
         return runner
+
+    def _back_end(self, question: Question, what: str) -> Any:
+        """What runs a question."""
+        names = _with_seeds(self.names, question)
+        if self.backend == "jax" and not question.checks:  # the search for what went wrong is no work for XLA
+            from tinygrad_vi.compiler.jax_runner import JaxRunner
+
+            return JaxRunner(question, names, what)
+        if self.backend in ("numpy", "jax") or not in_the_kernel(question.form):  # a row of the user's own
+            return ScalarRunner(question) if of_numbers(question) else NumpyRunner(question, names, what)
+        from tinygrad_vi.compiler.native import Native
+
+        with collector_paused():
+            return Native(tables(question), question.flagged, question.checks, self.threads)
 
 
 def _with_seeds(names: Names, question: Question) -> Names:

@@ -1,0 +1,90 @@
+"""Running a program on JAX: a back end like the others, in double precision, on JAX's own devices."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_vi.checks import package
+from tinygrad_vi.compiler.jax_function import program_of
+from tinygrad_vi.compiler.numpy_layout import Names
+from tinygrad_vi.compiler.program import Question
+
+#: a batch of a size that was asked for fewer times than this is filled up to one that is compiled already
+OFTEN = 5
+
+
+class JaxRunner:
+    """A question, ready to be asked: ``runner(theta, arrays)``.
+
+    XLA compiles a program for each size of a batch, which takes seconds.  So the share of each example in the mean is an
+    argument: a size that comes seldom (the last part of an epoch, a single example to compare with) is filled up to a
+    larger one by copies of its first example, whose share is 0.
+    """
+
+    def __init__(self, question: Question, names: Names, what: str) -> None:
+        self.jax = package("jax", 'backend="jax"')
+        self.question, self.flagged, self.checks = question, question.flagged, question.checks
+        name = what if what == "value_and_gradient" else "results"
+        self.run = self.jax.jit(_as_one_array(program_of(question, names, name, weighted=True), question, name))
+        self.asked: Counter[int] = Counter()
+        self.compiled: set[int] = set()
+
+    def __call__(self, theta: Any, arrays: Sequence[Any]) -> tuple[Any, float]:
+        """The outputs, an array (outputs,), or (outputs, N) when they are mapped; and their sum, finite as they are."""
+        N = len(arrays[0]) if arrays else 1
+        size = self._size(N)
+        return self._ask(theta, N, _shares(N, size), [_filled(array, size) for array in arrays])
+
+    def bind(self, arrays: Sequence[Any]) -> Callable[[Any], tuple[Any, float]]:
+        """The same for these data, which are laid out once, on the device: a function of theta."""
+        N = len(arrays[0]) if arrays else 1
+        with self.jax.enable_x64(True):
+            share, *columns = map(self.jax.numpy.asarray, (_shares(N, N), *arrays))
+        self.compiled.add(N)
+        return lambda theta: self._ask(theta, N, share, columns)
+
+    def _ask(self, theta: Any, N: int, share: Any, columns: Sequence[Any]) -> tuple[Any, float]:
+        with self.jax.enable_x64(True):
+            found = np.array(self.run(theta, share, *columns))  # a copy, which may be written to
+        found = found[:, :N] if self.question.mapped else found
+        return found, float(np.add.reduce(found, axis=None))
+
+    def _size(self, N: int) -> int:
+        """The size that a batch is run in."""
+        self.asked[N] += 1
+        larger = [size for size in self.compiled if size >= N]
+        if N not in self.compiled and larger and self.asked[N] < OFTEN:
+            return min(larger)
+        self.compiled.add(N)
+        return N
+
+
+def _as_one_array(run: Callable[..., Any], question: Question, name: str) -> Callable[..., Any]:
+    """A program's function with all outputs in one array, as the other back ends have them."""
+
+    def outputs(theta: Any, share: Any, *columns: Any) -> Any:
+        import jax.numpy as jnp
+
+        found = run(theta, *columns, share)
+        if name == "value_and_gradient":
+            value, gradient = found
+            return jnp.concatenate([value[None], gradient])
+        return jnp.broadcast_to(found, (len(found), len(share))) if question.mapped else found[:, 0]
+
+    return outputs
+
+
+def _shares(N: int, size: int) -> Any:
+    shares = np.zeros(size)
+    shares[:N] = 1.0 / N
+    return shares
+
+
+def _filled(array: Any, size: int) -> Any:
+    """The array with copies of its first entry behind it."""
+    more = size - len(array)
+    return np.concatenate([array, np.repeat(array[:1], more, axis=0)]) if more else array
