@@ -42,6 +42,7 @@ def compile(
     argnums: int | Sequence[int] | None = None,
     backend: str = "auto",
     threads: int | None = None,
+    devices: int | None = None,
     verify: bool = True,
 ) -> Compiled:
     """Compile a function written in scalar code.
@@ -64,6 +65,9 @@ def compile(
     of a batch, which takes seconds (`Compiled.to_jax` says how many), in double precision, on JAX's default device.
     threads: of the native kernel, at most; by default as many as this process has cores.  From the size of work where
     they pay, each takes its part of the examples.  Results do not depend on it, to the last bit.
+    devices: of the back end "jax": how many of JAX's devices share the examples of a batch, each a part, with one sum
+    over all of them at the end; by default one.  Of a CPU there is one unless
+    ``XLA_FLAGS=--xla_force_host_platform_device_count=8`` is set before JAX is imported.
     verify: whether the first answer to each question is compared with the function itself; see `Compiled.verify`.
 
     A compiled function gives what the function gives, or says why not.  While it is traced a Value refuses to be
@@ -81,7 +85,8 @@ def compile(
     (``str(w)``) or by the type of a number is judged by the two traces and the rows that were verified.
 
     A compiled function may be called, and traced, from several threads at once.  Raises TypeError for a parameter that
-    is not a Value, ValueError for an unknown backend, a number of threads below 1, or no parameters.
+    is not a Value, ValueError for an unknown backend, a number of threads or devices below 1, devices for another back
+    end than "jax", or no parameters.
 
     >>> w = Value(0.5, "w")
     >>> step = compile(lambda x, t: (w * x - t) ** 2, params=[w], backend="numpy")
@@ -94,10 +99,13 @@ def compile(
     if not callable(fn):
         raise TypeError(f"compile takes a function, got {fn!r:.60}")
     threads = None if threads is None else whole_number(threads, "threads")
+    devices = None if devices is None else whole_number(devices, "devices")
+    if devices is not None and backend != "jax":
+        raise ValueError(f'devices={devices} is for backend="jax", got backend={backend!r}; threads= is for "native"')
     parameters = None if params is None else _checked(params)
     if parameters is not None and argnums is not None:
         raise ValueError("params and argnums both say what to differentiate by: give one of them")
-    return Compiled(fn, parameters, backend, threads, verify, argnums)
+    return Compiled(fn, parameters, backend, threads, verify, argnums, devices)
 
 
 def _checked(params: Any) -> list[Value]:
@@ -150,6 +158,7 @@ class Compiled:
         threads: int | None,
         verify: bool,
         argnums: int | Sequence[int] | None,
+        devices: int | None = None,
     ) -> None:
         try:
             import numpy
@@ -162,13 +171,13 @@ class Compiled:
 
         self._np = numpy
         self.fn, self.parameters, self.backend, self.threads = fn, params, backend, threads
-        self.argnums, self._verifies = argnums, verify
+        self.argnums, self.devices, self._verifies = argnums, devices, verify
 
         def make(fn: Callable[..., Any], params: list[Value] | None, argnums: Any = None) -> Compiled:
-            return Compiled(fn, params, backend, threads, verify, argnums)
+            return Compiled(fn, params, backend, threads, verify, argnums, devices)
 
         self._function = UserFunction(fn, params)
-        self._traces = Traces(self._function, self._backend, threads)
+        self._traces = Traces(self._function, self._backend, threads, devices)
         self._arrangements = Arrangements(fn, params, argnums, make)
         self._answers = Answers(self._function, self._traces, verify, remembers=argnums is None)
         # each call asks these, and finds them at once
@@ -607,7 +616,7 @@ class Compiled:
     # --- Copies and pickles
 
     def __deepcopy__(self, memo: Any) -> Compiled:  # the function knows these very parameters
-        return Compiled(self.fn, self.parameters, self.backend, self.threads, self._verifies, self.argnums)
+        return Compiled(*self._facts())
 
     __copy__ = partialmethod(__deepcopy__, None)
 
@@ -618,7 +627,13 @@ class Compiled:
                 f"a compiled function is pickled with the name of its function, and {name} has none that another "
                 "process could import: write the function with def at the top of a module (or use cloudpickle)"
             )
-        return Compiled, (self.fn, self.parameters, self.backend, self.threads, self._verifies, self.argnums)
+        return Compiled, self._facts()
+
+    def _facts(self) -> tuple[Any, ...]:
+        """What it was made with."""
+        return (
+            self.fn, self.parameters, self.backend, self.threads, self._verifies, self.argnums, self.devices,
+        )  # fmt: skip
 
 
 def _pickled_by_value() -> bool:

@@ -20,16 +20,18 @@ OFTEN = 5
 class JaxRunner:
     """A question, ready to be asked: ``runner(theta, arrays)``.
 
-    XLA compiles a program for each size of a batch, which takes seconds.  So the share of each example in the mean is an
-    argument: a size that comes seldom (the last part of an epoch, a single example to compare with) is filled up to a
-    larger one by copies of its first example, whose share is 0.
+    XLA compiles a program for each size of a batch, which takes seconds.  So the share of each example in the mean is
+    an argument: a size that comes seldom (the last part of an epoch, a single example to compare with) is filled up to
+    a larger one by copies of its first example, whose share is 0.
     """
 
-    def __init__(self, question: Question, names: Names, what: str) -> None:
+    def __init__(self, question: Question, names: Names, what: str, devices: int | None) -> None:
         self.jax = package("jax", 'backend="jax"')
         self.question, self.flagged, self.checks = question, question.flagged, question.checks
         name = what if what == "value_and_gradient" else "results"
-        self.run = self.jax.jit(_as_one_array(program_of(question, names, name, weighted=True), question, name))
+        function = _as_one_array(program_of(question, names, name, weighted=True), question, name)
+        self.devices = devices if devices and question.inputs else 1
+        self.run = self._on_devices(function, len(names.arguments)) if self.devices > 1 else self.jax.jit(function)
         self.asked: Counter[int] = Counter()
         self.compiled: set[int] = set()
 
@@ -42,9 +44,9 @@ class JaxRunner:
     def bind(self, arrays: Sequence[Any]) -> Callable[[Any], tuple[Any, float]]:
         """The same for these data, which are laid out once, on the device: a function of theta."""
         N = len(arrays[0]) if arrays else 1
+        size = self._size(N)
         with self.jax.enable_x64(True):
-            share, *columns = map(self.jax.numpy.asarray, (_shares(N, N), *arrays))
-        self.compiled.add(N)
+            share, *columns = map(self._laid_out, (_shares(N, size), *[_filled(array, size) for array in arrays]))
         return lambda theta: self._ask(theta, N, share, columns)
 
     def _ask(self, theta: Any, N: int, share: Any, columns: Sequence[Any]) -> tuple[Any, float]:
@@ -54,13 +56,34 @@ class JaxRunner:
         return found, float(np.add.reduce(found, axis=None))
 
     def _size(self, N: int) -> int:
-        """The size that a batch is run in."""
+        """The size that a batch is run in, of which each device has the same part."""
         self.asked[N] += 1
-        larger = [size for size in self.compiled if size >= N]
-        if N not in self.compiled and larger and self.asked[N] < OFTEN:
+        size = -(-N // self.devices) * self.devices
+        larger = [other for other in self.compiled if other >= N]
+        if size not in self.compiled and larger and self.asked[N] < OFTEN:
             return min(larger)
-        self.compiled.add(N)
-        return N
+        self.compiled.add(size)
+        return size
+
+    def _on_devices(self, function: Callable[..., Any], arguments: int) -> Callable[..., Any]:
+        """The function, jitted so that the examples are spread over the devices; JAX adds up what they give."""
+        from jax.sharding import NamedSharding, PartitionSpec
+
+        there = self.jax.devices()
+        if len(there) < self.devices:
+            raise ValueError(
+                f"devices={self.devices}, but JAX sees {len(there)}; on a CPU it sees more when "
+                f"XLA_FLAGS=--xla_force_host_platform_device_count={self.devices} is set before JAX is imported"
+            )
+        mesh = self.jax.sharding.Mesh(np.array(there[: self.devices]), ("examples",))
+        self.spread, everywhere = NamedSharding(mesh, PartitionSpec("examples")), NamedSharding(mesh, PartitionSpec())
+        shardings = everywhere, *[self.spread] * (1 + arguments)
+        found: Callable[..., Any] = self.jax.jit(function, in_shardings=shardings, out_shardings=everywhere)
+        return found
+
+    def _laid_out(self, array: Any) -> Any:
+        """An array of examples where the program wants it."""
+        return self.jax.device_put(array, self.spread) if self.devices > 1 else self.jax.numpy.asarray(array)
 
 
 def _as_one_array(run: Callable[..., Any], question: Question, name: str) -> Callable[..., Any]:

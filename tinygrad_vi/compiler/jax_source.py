@@ -80,7 +80,7 @@ class _JaxText(ProgramText):
         lines = [(self.layout.name("g", numbered=True), self._in_shape(target, piece)) for piece in pieces]
         places = [place for piece in pieces for place in piece.places]
         names, zeros = [name for name, _ in lines], count - len(places)
-        if zeros:
+        if zeros or not names:
             shape = f"{zeros}" if target == "gradient" else f"({zeros}, {self._examples()})"
             names.append(f"jnp.zeros({shape}, theta.dtype)")
             places += sorted({*range(count)}.difference(places))

@@ -40,7 +40,7 @@ class Traced:
     """A function for data of one shape: its program, what the user calls things, how its results are nested.
 
     shape, nest: of the results.  recorded: how many operations.  data: the data of a found batch, inputs by examples.
-    seconds: of each pass.  backend, threads: of `compile`.
+    seconds: of each pass.  backend, threads, devices: of `compile`.
 
     record: what was recorded.  leaves, captured: what the function reads besides its arguments.  around: the Values it
     depends on that were there before, its parameters among them: its answers count them as numbers.  keeps: the chances
@@ -62,6 +62,7 @@ class Traced:
     seconds: dict[str, float]
     backend: str
     threads: int | None
+    devices: int | None
     nest: Tree
     record: Record
     leaves: Leaves
@@ -136,7 +137,7 @@ class Traced:
         if self.backend == "jax" and not question.checks:  # the search for what went wrong is no work for XLA
             from tinygrad_vi.compiler.jax_runner import JaxRunner
 
-            return JaxRunner(question, names, what)
+            return JaxRunner(question, names, what, self.devices)
         if self.backend in ("numpy", "jax") or not in_the_kernel(question.form):  # a row of the user's own
             return ScalarRunner(question) if of_numbers(question) else NumpyRunner(question, names, what)
         from tinygrad_vi.compiler.native import Native

@@ -41,8 +41,8 @@ class Traces:
     last: the trace that was used last, or the traces of the function that answered for other arguments.
     """
 
-    def __init__(self, function: UserFunction, backend: str, threads: int | None) -> None:
-        self.function, self.backend, self.threads = function, backend, threads
+    def __init__(self, function: UserFunction, backend: str, threads: int | None, devices: int | None) -> None:
+        self.function, self.backend, self.threads, self.devices = function, backend, threads, devices
         self.by_key: dict[Any, Traced] = {}
         self.last: Traced | Traces | None = None
 
@@ -143,7 +143,7 @@ class Traces:
         own = [] if self.function.parameters is None else parameters
         traced = Traced(
             program, Names([p.label for p in own], arguments), shape, len(recorded), data,
-            seconds, self.backend, self.threads, found.nest, record_of(found, parameters, recorded),
+            seconds, self.backend, self.threads, self.devices, found.nest, record_of(found, parameters, recorded),
             Leaves(_constants(found, recorded, {*parameters, *inputs})), captured, example(tables, 0, copy=True),
             found.keeps, _around(found, recorded, own),
         )  # fmt: skip
