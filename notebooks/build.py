@@ -14,6 +14,7 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 
+import tinygrad_vi
 from tinygrad_vi.show.plot import fewer_colors
 
 HERE = Path(__file__).resolve().parent
@@ -51,6 +52,7 @@ def run(notebook: nbformat.NotebookNode, timeout: int = 120) -> nbformat.Noteboo
 
 def main(chosen: list[str]) -> None:
     """Build the notebooks whose numbers are given, or all."""
+    tinygrad_vi.compile(lambda x: x * x).grad(1.0)  # the kernel is prepared now, and no lesson speaks of that
     for source in SOURCES:
         if not chosen or source.name[:2] in chosen:
             notebook = run(read(source))

@@ -76,7 +76,8 @@ class JaxRunner:
                 f"XLA_FLAGS=--xla_force_host_platform_device_count={self.devices} is set before JAX is imported"
             )
         mesh = self.jax.sharding.Mesh(np.array(there[: self.devices]), ("examples",))
-        self.spread, everywhere = NamedSharding(mesh, PartitionSpec("examples")), NamedSharding(mesh, PartitionSpec())
+        spec: Any = PartitionSpec
+        self.spread, everywhere = NamedSharding(mesh, spec("examples")), NamedSharding(mesh, spec())
         shardings = everywhere, *[self.spread] * (1 + arguments)
         found: Callable[..., Any] = self.jax.jit(function, in_shardings=shardings, out_shardings=everywhere)
         return found
