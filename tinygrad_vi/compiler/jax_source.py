@@ -10,7 +10,8 @@ from __future__ import annotations
 from tinygrad_vi.compiler.jax_text import JAX
 from tinygrad_vi.compiler.numpy_layout import Names
 from tinygrad_vi.compiler.numpy_source import Piece, ProgramText
-from tinygrad_vi.compiler.numpy_text import CALL, Text, call
+from tinygrad_vi.compiler.numpy_sums import Segment
+from tinygrad_vi.compiler.numpy_text import CALL, PRODUCT, SUM, Text, call
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.rows import Operation, operand_names
 from tinygrad_vi.rows import Writer as OwnText
@@ -33,11 +34,22 @@ class _JaxText(ProgramText):
     def __init__(self, question: Question, names: Names, weighted: bool) -> None:
         super().__init__(question, names)
         self.weighted = weighted
+        self.defined |= {"rounded"} if "quotient" in self.defined else set()
         for op in self._one_by_one():
             raise ValueError(
                 f"JAX has no text for the operation {op.name!r}: give it one that runs on arrays, "
                 '@operation(..., numpy="np.exp(-{0} * {0})"), in which np will be jax.numpy'
             )
+
+    def _rounded(self, part: Segment) -> Text:
+        text = super()._rounded(part)
+        if part.is_leaf():
+            return text
+        self.defined.add("rounded")
+        if text.template == "-{}":
+            (inner, _), *_ = text.parts
+            return call("-{}", call("rounded({})", inner), binds=SUM, needed=PRODUCT)
+        return call("rounded({})", text)
 
     def _arguments(self) -> list[str]:
         return super()._arguments() + ["share"] * self.weighted

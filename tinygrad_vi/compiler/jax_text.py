@@ -1,8 +1,11 @@
 """What JAX calls the operations, and how it is told those that it lacks.
 
 JAX may differentiate what is written here once more, so each text has JAX's own derivative where that is the one of the
-table, at its corners too: relu'(0) = 0, |x|' = 0 at 0, and a quotient or a maximum that is the same number with another
-derivative (``max(x, 0)``, half at 0) is not written.
+table, at its corners too: relu'(0) = 0, |x|' = 0 at 0, and what is the same number with another derivative (``max(x, 0)``, half at 0) is not
+written.
+
+XLA rewrites as if floats were real numbers: (a / b) / c as a / (b * c), where b * c overflows, and x * y - z rounded
+once, which is not 0 where x * y is z.  `rounded` keeps it from that where it matters.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ JAX_DEFINITIONS = {
     return 0.5 * x * jax.scipy.special.erfc(-0.7071067811865476 * x)""",
     "leaky_relu": "return jnp.where(x > 0, x, slope * x)",
     "logsumexp": "return jax.nn.logsumexp(jnp.stack(jnp.broadcast_arrays(*xs)), axis=0)",
+    "quotient": "return rounded(x / y)",
+    "rounded": "return jnp.where(x == x, x, jnp.nan)  # so that XLA rewrites no product or quotient with what follows",
     "sech": """e = jnp.exp(jnp.where(x >= 0, -x, x))
     return 2 * e / (1 + e * e)""",
     "semicircle": "return jnp.sqrt((1 - x) * (1 + x))",
@@ -44,6 +49,7 @@ JAX_DEFINED_HERE: dict[Any, str] = {
     **{key: name for key, name in DEFINED_HERE.items() if name in JAX_DEFINITIONS},
     key_of("abs"): "absolute",
     key_of("atan2"): "atan2",
+    key_of("div"): "quotient",
     key_of("gelu"): "gelu",
 }
 JAX_WRITTEN: dict[Any, Spelling] = {
@@ -57,6 +63,7 @@ JAX_WRITTEN: dict[Any, Spelling] = {
     },
     key_of("abs"): ("absolute({})", CALL, SUM),
     key_of("atan2"): ("atan2({}, {})", CALL, SUM),
+    key_of("div"): ("quotient({}, {})", CALL, SUM),
     key_of("stop_gradient"): ("jax.lax.stop_gradient({})", CALL, SUM),
 }  # fmt: skip
 

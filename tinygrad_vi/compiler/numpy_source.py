@@ -189,8 +189,12 @@ class ProgramText:
     def _ordered(self, nodes: Sequence[int], mapped: bool) -> Array:
         terms = [self._terms(node) for node in nodes]
         parts = [Segment(self.layout, [[of_node[k]] for of_node in terms], mapped) for k in range(len(terms[0]))]
-        expression = from_left([part.text() for part in parts])
+        expression = from_left([self._rounded(part) for part in parts])
         return self.layout.line("a" if mapped else "s", Array("", len(nodes), expression=expression), nodes)
+
+    def _rounded(self, part: Segment) -> Text:
+        """A term of an ordered sum, which is rounded before it is added."""
+        return part.text()
 
     def _total(self, nodes: Sequence[int], mapped: bool) -> Array:
         self.defined.add("total")

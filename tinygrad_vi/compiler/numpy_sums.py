@@ -49,6 +49,11 @@ class Segment:
         alike = (numbers == first).all() and (np.signbit(numbers) == np.signbit(first)).all()
         return float(first) if alike else None
 
+    def is_leaf(self) -> bool:
+        """Whether the terms are numbers, parameters or data as they are."""
+        kinds = {self.layout.form.kinds[u] for u in self.U.ravel().tolist()}
+        return bool((self.V == ONE).all()) and self.c in (1.0, -1.0) and kinds <= {"one", "parameter", "input"}
+
     def _find_grid(self) -> tuple[int, int] | None:
         """(rows, columns) when the nodes are all the products of one list of rows with another."""
         lefts, rights = [tuple(row) for row in self.U.tolist()], [tuple(row) for row in self.V.tolist()]

@@ -190,7 +190,14 @@ DEFINITIONS = {
 }
 DEFINED_HERE = {key_of(name): name for name in DEFINITIONS}
 #: their arguments, where these are not x alone
-SIGNATURES = {"atan2": "x, y", "where": "c, x, y", "elu": "x, alpha", "leaky_relu": "x, slope", "logsumexp": "*xs"}
+SIGNATURES = {
+    "atan2": "x, y",
+    "quotient": "x, y",
+    "where": "c, x, y",
+    "elu": "x, alpha",
+    "leaky_relu": "x, slope",
+    "logsumexp": "*xs",
+}
 
 #: names that mean something in the text already
 RESERVED = {
@@ -199,6 +206,8 @@ RESERVED = {
     "jnp",
     "absolute",
     "atan2",
+    "quotient",
+    "rounded",
     "len",
     "OPERATIONS",
     "OWN",
