@@ -647,7 +647,7 @@ def test_arrays_are_taken_by_load_state_dict():
         (lambda: nn.MLP(2, [3, 0]), ValueError, "the number of neurons must be a whole number of at least 1, got 0"),
         (lambda: nn.MLP(2.0, [3]), ValueError, "the number of inputs must be a whole number of at least 1, got 2.0"),
         (lambda: nn.MLP(2, [3, 1], activation="rleu"), ValueError, "unknown activation 'rleu': did you mean 'relu'"),
-        (lambda: nn.MLP(2, [3, 1], output_activation="xyz"), ValueError, "unknown activation 'xyz': known are acos,"),
+        (lambda: nn.MLP(2, [3, 1], output_activation="xyz"), ValueError, "unknown activation 'xyz': known are abs, acos,"),
         (lambda: nn.MLP(2, [3, 1], init="xaver"), ValueError, "unknown initialisation 'xaver': did you mean 'xavier'"),
         (lambda: nn.MLP(2, [3, 1], activation=["tanh"] * 3), ShapeError, "there are 2 layers, and activations for 3"),
         (lambda: nn.MLP(2, [3, 1], masks=[None]), ShapeError, "masks has one entry for each of the 2 layers, got 1"),

@@ -66,7 +66,7 @@ SHOWN = {
         "|(0.8134, 0.9535)|(1.29, -0.4767, 0.1401, 0.4067)|x (4 × 1)|W₁ (2 × 4)|W₂ (3 × 2)"
     ),
     "S1-templates": "0 1 2 3 4 5 6 7 8 9",
-    "S1-neuron": "nucleus|activation|output",
+    "S1-neuron": "nhân|hàm kích hoạt|đầu ra",
     "S1-gates": (  # B11
         "add gate: gradient distributor|1 × 2 = 2|mul gate: swap multiplier|3 × 5 = 15|2 × 5 = 10"
         "|copy gate: gradient adder|4 + 2 = 6|max gate: gradient router|0 × 9 = 0|1 × 9 = 9"

@@ -158,7 +158,7 @@ class Compiled:
         threads: int | None,
         verify: bool,
         argnums: int | Sequence[int] | None,
-        devices: int | None = None,
+        devices: int | None,
     ) -> None:
         try:
             import numpy

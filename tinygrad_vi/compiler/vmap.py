@@ -70,7 +70,7 @@ def vmap(
         key = tuple(columns)
         core = known.get(key)
         if core is None:
-            core = known[key] = Compiled(_arranged(f, key), None, backend, threads, verify, None)
+            core = known[key] = Compiled(_arranged(f, key), None, backend, threads, verify, None, None)
         N = next((len(x) for x, of_all in data if not of_all), None)
         if N is None:
             raise ShapeError("vmap maps over examples, and no argument has an entry for each: call the function itself")
