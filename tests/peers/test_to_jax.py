@@ -53,7 +53,7 @@ def by_jax(op):
     """(value, partials, second partials) of the row's text, as JAX differentiates it."""
     step = compile(lambda theta: rows.apply(op, *theta), backend="numpy", verify=False)
     step(np.array(op.points[0]))
-    value = step.to_jax("value")
+    value = step.to_jax(asked="value")
     return lambda at: (value(at), jax.grad(value)(at), jax.hessian(value)(at))
 
 
@@ -102,7 +102,7 @@ def test_sums_are_rounded_once():
     step = compile(lambda w, x: losses.l2(w) * 0.0 + sum_of(w, x), backend="numpy", verify=False)
     X = np.array([[1e16, 1.0, -1e16, 1.0, 0.5]])
     theta = np.ones(5)
-    assert step(theta, X) == jax.jit(step.to_jax("value"))(theta, X) == 2.5
+    assert step(theta, X) == jax.jit(step.to_jax(asked="value"))(theta, X) == 2.5
 
 
 def sum_of(w, x):
@@ -153,8 +153,8 @@ def test_value_and_gradient(program):
     found, slopes = jax.jit(step.to_jax())(theta, *data)
     assert found == pytest.approx(value, rel=1e-12)
     assert np.asarray(slopes) == pytest.approx(gradient, rel=1e-12, abs=1e-14)
-    assert jax.jit(step.to_jax("value"))(theta, *data) == pytest.approx(value, rel=1e-12)
-    each = jax.jit(step.to_jax("each"))(theta, *data)
+    assert jax.jit(step.to_jax(asked="value"))(theta, *data) == pytest.approx(value, rel=1e-12)
+    each = jax.jit(step.to_jax(asked="each"))(theta, *data)
     assert np.asarray(each) == pytest.approx(step.each(theta, *data), rel=1e-12)
     with jax.enable_x64(False):
         found, slopes = jax.jit(step.to_jax())(theta, *data)
@@ -169,7 +169,7 @@ def test_the_derivatives_that_jax_takes(program):
     step, *data = PROGRAMS[program]()
     theta = jnp.array(step.theta)
     _, gradient = step.value_and_grad(step.theta, *data)
-    mean, both = step.to_jax("value"), step.to_jax()
+    mean, both = step.to_jax(asked="value"), step.to_jax()
     assert np.asarray(jax.grad(mean)(theta, *data)) == pytest.approx(gradient, rel=1e-11, abs=1e-13)
     v = np.random.default_rng(5).normal(size=len(theta))
     _, along = jax.jvp(lambda theta: both(theta, *data)[1], (theta,), (v,))
@@ -221,9 +221,9 @@ def test_a_function_of_one_argument():
     assert float(slope) == pytest.approx(alone.grad(0.5), rel=1e-14)
     several = compile(lambda x: [[x[0], x[1] ** 2], [x[0] * x[1], 1.0]])
     several.each([2.0, 3.0])
-    assert several.to_jax("each")([2.0, 3.0]).tolist() == [[2.0, 9.0], [6.0, 1.0]]
-    assert several.to_jax("value")([2.0, 3.0]).tolist() == [[2.0, 9.0], [6.0, 1.0]]
-    assert jax.jacobian(several.to_jax("value"))(jnp.array([2.0, 3.0]))[1, 0].tolist() == [3.0, 2.0]
+    assert several.to_jax(asked="each")([2.0, 3.0]).tolist() == [[2.0, 9.0], [6.0, 1.0]]
+    assert several.to_jax(asked="value")([2.0, 3.0]).tolist() == [[2.0, 9.0], [6.0, 1.0]]
+    assert jax.jacobian(several.to_jax(asked="value"))(jnp.array([2.0, 3.0]))[1, 0].tolist() == [3.0, 2.0]
     with pytest.raises(TypeError, match=r"only a function with one result has a gradient.*asked=\"value\""):
         several.to_jax()
 
@@ -304,10 +304,10 @@ def test_what_the_function_would_raise_for_is_not_a_number(fn, good, bad):
     step = compile(fn)
     theta, X = np.array([1.5]), np.array([good, bad, good])
     step.value_and_grad(theta, X[::2])
-    each = jax.jit(step.to_jax("each"))(theta, X)
+    each = jax.jit(step.to_jax(asked="each"))(theta, X)
     assert np.isfinite(each).tolist() == [True, False, True]
     assert each[0] == pytest.approx(step.each(theta, X[:1])[0], rel=1e-14)
-    assert math.isnan(jax.jit(step.to_jax("value"))(theta, X))
+    assert math.isnan(jax.jit(step.to_jax(asked="value"))(theta, X))
     value, gradient = jax.jit(step.to_jax())(theta, X)
     assert math.isnan(value)
     assert np.isnan(gradient).all()
@@ -319,7 +319,7 @@ def test_infinite_numbers_that_are_no_error_stay():
     step = compile(lambda w, x: where(x, w[0] * x, -1.0) + maximum(x, -math.inf))
     X = np.array([1.0, -2.0])
     assert step(np.array([2.0]), X) == 0.0
-    assert jax.jit(step.to_jax("each"))(np.array([2.0]), X).tolist() == [3.0, -3.0]
+    assert jax.jit(step.to_jax(asked="each"))(np.array([2.0]), X).tolist() == [3.0, -3.0]
 
 
 # --- What is refused --------------------------------------------------------------------------------------------------
@@ -331,15 +331,15 @@ def test_before_the_first_call_and_after_a_change():
     with pytest.raises(ValueError, match="nothing has been traced yet"):
         step.to_jax()
     step(step.theta, [1.0, 2.0])
-    f = step.to_jax("value")
+    f = step.to_jax(asked="value")
     scale[0] = 3.0
     with pytest.raises(ValueError, match="has changed since it was traced: call the compiled function once more"):
         step.to_jax()
     step(step.theta, [1.0, 2.0])
-    assert (f(step.theta, np.ones(2)), step.to_jax("value")(step.theta, np.ones(2))) == (1.0, 1.5)
+    assert (f(step.theta, np.ones(2)), step.to_jax(asked="value")(step.theta, np.ones(2))) == (1.0, 1.5)
     with pytest.raises(ValueError, match="asked is one of value_and_grad, value, each, got 'hessian'"):
-        step.to_jax("hessian")
-    with pytest.raises(ValueError, match="system is numpy or jax, got 'sympy'"):
+        step.to_jax(asked="hessian")
+    with pytest.raises(ValueError, match="system is numpy, jax or c, got 'sympy'"):
         step.source_for("sympy")
 
 
@@ -352,7 +352,7 @@ def test_dropout():
         step.to_jax()
     drop.eval()
     value = step(step.theta, X, y)  # the advice is right
-    assert step.to_jax("value")(step.theta, X, y) == pytest.approx(value, rel=1e-14)
+    assert step.to_jax(asked="value")(step.theta, X, y) == pytest.approx(value, rel=1e-14)
 
 
 def test_arguments_that_are_no_vector():

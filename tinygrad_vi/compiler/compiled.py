@@ -461,7 +461,7 @@ class Compiled:
 
     # --- In other systems
 
-    def to_jax(self, asked: str = "value_and_grad") -> Callable[..., Any]:
+    def to_jax(self, *, asked: str = "value_and_grad") -> Callable[..., Any]:
         """The program as a pure function of JAX, for the data last seen: (theta, X, y) -> (value, gradient).
 
         jit it, vmap it, differentiate it, shard it, export it, hand it to Optax: it is made of jax.numpy alone.  theta
@@ -476,8 +476,9 @@ class Compiled:
         look-up beyond its table), every result is NaN, with "each" every result of that example.
 
         Derivatives that JAX takes of it, by X or once more by theta, are those of the table, conventions at corners
-        included (a second derivative at a corner, which does not exist, may be that of the other side).  Numbers below
-        2.2e-308 may count as 0 there.
+        included (a second derivative at a corner, which does not exist, may be that of the other side).  XLA rewrites
+        as if floats were real numbers, (x - 1e16) + 1 as x - 1e16 or x / 3 as x * (1/3), and takes numbers below
+        2.2e-308 for 0: an exact tie may turn to one side, and numbers beyond 1e+-150 may leave the range on the way.
 
         XLA compiles it at the first jitted call.  That took, on two cores, 0.4 s for 50 lines of `source_for` ("jax"),
         1.5 s for 280, 40 s for 1,200; above 500 lines a warning says what to expect.  On a CPU the native back end is
@@ -499,6 +500,40 @@ class Compiled:
 
         return to_jax(self._one_vector("to_jax"), asked, self._function.name)
 
+    def to_torch(self) -> Callable[..., Any]:
+        """The mean as a function of PyTorch: (theta, X, y) -> a tensor with one number, to call backward() on.
+
+        It runs this compiled function, on the CPU and in double precision, with all its checks and errors; the result
+        and the gradient are tensors of the dtype and on the device of theta.  X and y are tensors, arrays or lists.
+
+        Raises TypeError for a theta that is no tensor, or data that require grad; RuntimeError for a second derivative
+        (``step.hvp`` has it); ImportError without PyTorch.
+
+        >>> import torch                                                            # doctest: +SKIP
+        >>> theta = torch.tensor(step.theta, requires_grad=True)                    # doctest: +SKIP
+        >>> step.to_torch()(theta, X, y).backward()                                 # doctest: +SKIP
+        """
+        from tinygrad_vi.compiler.exports.torch_function import to_torch
+
+        return to_torch(self)
+
+    def export(self, path: str | Path, *, asked: str = "value_and_grad") -> Path:
+        """Write the program into a file of another system, which the end of its name says; for the data last seen.
+
+        model.c: one function in C99 that needs math.h alone, with a line for each scalar operation: for programs up to
+        some ten thousand of them.  Its name is that of the file:
+        ``void model(const double *theta, size_t n, const double *x, ..., double *value, double *gradient)``.
+        model.stablehlo: what `jax.export` writes, in double precision, for CPU, CUDA and TPU and for any number of
+        examples, each a row: ``jax.export.deserialize(content).call(theta, X, y)`` with X of shape (N, numbers of an
+        example) and y of shape (N, 1).  Needs the packages jax and flatbuffers.
+
+        asked, and all that is raised: as in `to_jax`; NaN stands where the function itself would raise.  Returns the
+        path, which is written whole or not at all.
+        """
+        from tinygrad_vi.compiler.exports.files import export
+
+        return export(self._one_vector("export"), path, asked, self._function.name)
+
     def _one_vector(self, caller: str) -> Traced:
         """The trace that was used last; TypeError where its function was called with other arguments than a vector."""
         if self._traces.arranged:
@@ -516,14 +551,18 @@ class Compiled:
         return self.written.text
 
     def source_for(self, system: str) -> str:
-        """The same program as readable text for another system: "numpy" or "jax"."""
+        """The same program as text for another system: "numpy", "jax" or "c", which `export` writes into a file."""
+        if system not in ("numpy", "jax", "c"):
+            raise ValueError(f"system is numpy, jax or c, got {system!r}")
         if system == "numpy":
             return self.source
-        if system != "jax":
-            raise ValueError(f"system is numpy or jax, got {system!r}")
+        traced = self._traces.known()
+        if system == "c":
+            from tinygrad_vi.compiler.exports.files import c_of
+
+            return c_of(traced, "each" if traced.main == "each" else "value_and_grad", "compiled")
         from tinygrad_vi.compiler.jax_source import jax_source
 
-        traced = self._traces.known()
         return jax_source(traced.ask(traced.main), traced.names, "results" if traced.main == "each" else traced.main)
 
     @property

@@ -12,7 +12,7 @@ from tinygrad_vi.checks import ShapeError, counted, package
 from tinygrad_vi.compiler.arguments import mapped
 from tinygrad_vi.compiler.jax_source import jax_source
 from tinygrad_vi.compiler.numpy_layout import Names
-from tinygrad_vi.compiler.program import ORDER, Question
+from tinygrad_vi.compiler.program import Question
 
 if TYPE_CHECKING:
     from tinygrad_vi.compiler.traced import Traced
@@ -103,7 +103,7 @@ def question_for(traced: Traced, asked: str) -> Question:
             f"only a function with one result has a gradient; this one has the shape {traced.shape}: take "
             'asked="value" or asked="each", and jax.jacobian of it'
         )
-    return traced.program.checked(traced.ask(what), ORDER[what])
+    return traced.question(what)
 
 
 def _parameters(theta: Any, P: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -58,7 +59,7 @@ class JaxRunner:
     def _size(self, N: int) -> int:
         """The size that a batch is run in, of which each device has the same part."""
         self.asked[N] += 1
-        size = -(-N // self.devices) * self.devices
+        size = math.ceil(N / self.devices) * self.devices
         larger = [other for other in self.compiled if other >= N]
         if size not in self.compiled and larger and self.asked[N] < OFTEN:
             return min(larger)
@@ -67,17 +68,16 @@ class JaxRunner:
 
     def _on_devices(self, function: Callable[..., Any], arguments: int) -> Callable[..., Any]:
         """The function, jitted so that the examples are spread over the devices; JAX adds up what they give."""
-        from jax.sharding import NamedSharding, PartitionSpec
-
+        sharding: Any = package("jax.sharding", 'backend="jax"')
         there = self.jax.devices()
         if len(there) < self.devices:
             raise ValueError(
                 f"devices={self.devices}, but JAX sees {len(there)}; on a CPU it sees more when "
                 f"XLA_FLAGS=--xla_force_host_platform_device_count={self.devices} is set before JAX is imported"
             )
-        mesh = self.jax.sharding.Mesh(np.array(there[: self.devices]), ("examples",))
-        spec: Any = PartitionSpec
-        self.spread, everywhere = NamedSharding(mesh, spec("examples")), NamedSharding(mesh, spec())
+        mesh = sharding.Mesh(np.array(there[: self.devices]), ("examples",))
+        everywhere = sharding.NamedSharding(mesh, sharding.PartitionSpec())
+        self.spread = sharding.NamedSharding(mesh, sharding.PartitionSpec("examples"))
         shardings = everywhere, *[self.spread] * (1 + arguments)
         found: Callable[..., Any] = self.jax.jit(function, in_shardings=shardings, out_shardings=everywhere)
         return found

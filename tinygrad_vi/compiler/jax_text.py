@@ -1,8 +1,8 @@
 """What JAX calls the operations, and how it is told those that it lacks.
 
-JAX may differentiate what is written here once more, so each text has JAX's own derivative where that is the one of the
-table, at its corners too: relu'(0) = 0, |x|' = 0 at 0, and what is the same number with another derivative
-(``max(x, 0)``, half at 0) is not written.
+JAX may differentiate what is written here once more, so each text has the derivative of the table when JAX takes it, at
+its corners too: relu'(0) = 0, |x|' = 0 at 0.  The same number with another derivative (``max(x, 0)``, which has half at
+0) is not written.
 
 XLA rewrites as if floats were real numbers: (a / b) / c as a / (b * c), where b * c overflows, and x * y - z rounded
 once, which is not 0 where x * y is z.  `rounded` keeps it from that where it matters.

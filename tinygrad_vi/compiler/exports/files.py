@@ -1,0 +1,54 @@
+"""Compiled programs in files of other systems: see `Compiled.export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_vi.checks import package
+from tinygrad_vi.compiler.jax_function import question_for, to_jax
+from tinygrad_vi.files import write_atomically
+
+if TYPE_CHECKING:
+    from tinygrad_vi.compiler.traced import Traced
+
+
+def export(traced: Traced, path: str | Path, asked: str, name: str) -> Path:
+    """Write the program of a trace, as `Compiled.export` says.  name: of the function."""
+    path = Path(path)
+    if path.suffix == ".c":
+        return write_atomically(path, _c(traced, asked, path.stem))
+    if path.suffix == ".stablehlo":
+        return write_atomically(path, _stablehlo(traced, asked, name))
+    raise ValueError(f"the name of the file ends with .c or .stablehlo, got {path.name!r}")
+
+
+def _c(traced: Traced, asked: str, name: str) -> str:
+    if not (name.isidentifier() and name.isascii()):
+        raise ValueError(f"the file has the name of the function in C, and {name!r} is none: write model.c")
+    return c_of(traced, asked, name)
+
+
+def c_of(traced: Traced, asked: str, name: str) -> str:
+    """The text in C of what is asked of a trace."""
+    from tinygrad_vi.compiler.exports.c_text import c_source
+
+    results = ("value", "gradient") if asked == "value_and_grad" else ("results",)
+    return c_source(question_for(traced, asked), traced.names.arguments, name, results, traced.data)
+
+
+def _stablehlo(traced: Traced, asked: str, name: str) -> bytes:
+    """What `jax.export` writes: StableHLO in double precision, the number of examples a symbol, for any device."""
+    jax = package("jax", "a program in StableHLO")
+    package("flatbuffers", "a program in StableHLO")
+    export: Any = package("jax.export", "a program in StableHLO")
+    arguments = [] if traced.data is not None else traced.names.arguments
+    shape = jax.ShapeDtypeStruct
+    with jax.enable_x64(True):
+        N = export.symbolic_shape("N")
+        given = [
+            shape((traced.program.parameters,), "float64"),
+            *[shape((*N, size), "float64") for _, size in arguments],
+        ]
+        exported = export.export(jax.jit(to_jax(traced, asked, name)), platforms=("cpu", "cuda", "tpu"))(*given)
+    return bytes(exported.serialize())
