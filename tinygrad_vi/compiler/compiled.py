@@ -498,7 +498,8 @@ class Compiled:
         """
         from tinygrad_vi.compiler.jax_function import to_jax
 
-        return to_jax(self._one_vector("to_jax"), asked, self._function.name)
+        with self._function.lock:  # a question adds nodes to the form
+            return to_jax(self._one_vector("to_jax"), asked, self._function.name)
 
     def to_torch(self) -> Callable[..., Any]:
         """The mean as a function of PyTorch: (theta, X, y) -> a tensor with one number, to call backward() on.
@@ -532,7 +533,8 @@ class Compiled:
         """
         from tinygrad_vi.compiler.exports.files import export
 
-        return export(self._one_vector("export"), path, asked, self._function.name)
+        with self._function.lock:
+            return export(self._one_vector("export"), path, asked, self._function.name)
 
     def _one_vector(self, caller: str) -> Traced:
         """The trace that was used last; TypeError where its function was called with other arguments than a vector."""
