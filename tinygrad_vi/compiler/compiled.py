@@ -461,7 +461,7 @@ class Compiled:
 
     # --- In other systems
 
-    def to_jax(self, *, asked: str = "value_and_grad") -> Callable[..., Any]:
+    def to_jax(self, asked: str = "value_and_grad") -> Callable[..., Any]:
         """The program as a pure function of JAX, for the data last seen: (theta, X, y) -> (value, gradient).
 
         jit it, vmap it, differentiate it, shard it, export it, hand it to Optax: it is made of jax.numpy alone.  theta
