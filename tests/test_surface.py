@@ -26,6 +26,7 @@ HABITS = {
     "grad value_and_grad jacobian hessian hvp": "argnums",
     "vmap": "in_axes",
     "compile": "params",
+    "Compiled.to_jax": "asked",
     # the data of a loss, which may stand in it; pictures that have a loss of their own
     "fit loss_landscape": "X y",
     "descents batch_columns": "loss X y",
