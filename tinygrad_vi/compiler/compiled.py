@@ -521,8 +521,8 @@ class Compiled:
     def export(self, path: str | Path, *, asked: str = "value_and_grad") -> Path:
         """Write the program into a file of another system, which the end of its name says; for the data last seen.
 
-        model.c: one function in C99 that needs math.h alone, with a line for each scalar operation: for programs up to
-        some ten thousand of them.  Its name is that of the file:
+        model.c: one function in C99 that needs math.h alone, with a line for each scalar operation.  It is for small
+        programs: gcc -O2 took 0.7 s for one of 337 parameters and a minute for one of 2,410.  It has the file's name:
         ``void model(const double *theta, size_t n, const double *x, ..., double *value, double *gradient)``.
         model.stablehlo: what `jax.export` writes, in double precision, for CPU, CUDA and TPU and for any number of
         examples, each a row: ``jax.export.deserialize(content).call(theta, X, y)`` with X of shape (N, numbers of an
