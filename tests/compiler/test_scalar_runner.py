@@ -58,6 +58,17 @@ def test_value_and_gradient_are_the_engines(name):
     assert found[1] == pytest.approx(gradient, rel=1e-14)
 
 
+@pytest.mark.parametrize(("c", "p", "expected"), [
+    (16.0, [1e-308, 1.5e308, 1.0, 1.0], 25.0), (16.0, [1.5e308, 1e-308, 1.0, 1.0], 25.0),
+    (0.5, [1e300, 5e-324, 1e-30, 1e-30], 2.470328229206233e-24), (0.5, [5e-324, 1e300, 1e-30, 1e-30], 2.470328229206233e-24),
+])  # fmt: skip
+def test_a_coefficient_meets_the_product_and_not_one_of_its_factors(c, p, expected):
+    step = compile(lambda p: c * (p[0] * p[1]) + p[2] * p[3], backend="numpy")
+    assert step(np.array(p)) == pytest.approx(expected, rel=1e-15)
+    found, _ = ScalarRunner(step._traces.known().question("value"))(np.array(p), ())
+    assert found[0] == pytest.approx(expected, rel=1e-15)
+
+
 def test_errors_name_the_operation():
     step = compile(lambda p: log(p[0]) * sqrt(p[1]) + 1.0 / p[0], backend="numpy")
     assert step(np.array([1.0, 4.0])) == 1.0

@@ -77,6 +77,8 @@ def test_functions_of_theta_several_results_and_a_batch_found_in_a_loop(tmp_path
     program = Compiled.load(g.save(tmp_path / "b"))
     assert program.each(x, t).tolist() == g.each(x, t).tolist() == [[0.5, 4.0], [1.5, 12.0]]
     assert program(x, t).tolist() == [1.0, 8.0]
+    with pytest.raises(ValueError, match="value_and_grad is asked of one result"):
+        g.save(tmp_path / "b", methods=("value", "value_and_grad", "each"))
 
     points = [(0.5, 1.0), (1.5, 2.5), (-1.0, 0.5)]
     h = compile(lambda w: sum((w[0] * a + w[1] - b) ** 2 for a, b in points) / 3.0, backend="native")

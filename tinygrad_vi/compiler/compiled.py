@@ -402,14 +402,15 @@ class Compiled:
             data = behind[self.parameters is None :]
         return Bound(self, data)
 
-    def save(self, path: str | Path, *, methods: Sequence[str] = ("value", "value_and_grad", "each")) -> Path:
+    def save(self, path: str | Path, *, methods: Sequence[str] | None = None) -> Path:
         """Keep the program in a file, for another process that starts it in milliseconds: see `load`.
 
         It is the program of the data last seen, as tables of numbers and names: there is no code in the file.  What the
         function read elsewhere is kept as it is now.  methods: what can be asked, of value, value_and_grad, each, hvp
         and jvp; by default the first three, or those of them that there are for several results.  Returns the path.
 
-        Raises ValueError where nothing has been traced, for Dropout in training and for operations of your own.
+        Raises ValueError where nothing has been traced, for a method that there is not, for Dropout in training and for
+        operations of your own.
         """
         from tinygrad_vi.compiler.stored import save
 
@@ -418,8 +419,8 @@ class Compiled:
             raise ValueError("a program is saved for a vector theta, and data; these arguments were arranged otherwise")
         if not traced.holds():
             raise ValueError("something that the function reads has changed since: call it once more, then save it")
-        if traced.shape != () and "value_and_grad" in methods and len(methods) == 3:
-            methods = ("value", "each")
+        if methods is None:
+            methods = ("value", "value_and_grad", "each") if traced.shape == () else ("value", "each")
         theta = None if self.parameters is None else self.theta.tolist()
         return save(traced, path, methods, theta)
 

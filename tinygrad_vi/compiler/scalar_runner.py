@@ -84,6 +84,7 @@ def _name(node: int) -> str:
 
 
 def _term(term: Term) -> str:
+    """The product of the nodes, and then the coefficient: it would take a single one of them out of the range."""
     c, u, v = term
-    factors = [f"{c!r}" if c >= 0.0 else f"({c!r})"] if c != 1.0 or u == ONE else []
-    return " * ".join(factors + [_name(node) for node in (u, v) if node != ONE])
+    factors = [_name(node) for node in (u, v) if node != ONE]
+    return " * ".join(factors + ([f"({c!r})"] if c != 1.0 or not factors else []))
