@@ -96,6 +96,7 @@ def package(module: str, wanted_by: str) -> Any:
         return import_module(module)
     except ImportError:
         name = module.partition(".")[0]
+        name = {"sklearn": "scikit-learn"}.get(name, name)
         raise ImportError(f"{wanted_by} needs the package {name}: pip install {name}") from None
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tinygrad_vi.checks import whole_number
+from tinygrad_vi.checks import package, whole_number
 from tinygrad_vi.examples import (
     batches_of_rows,
     check_examples,
@@ -171,7 +171,7 @@ def digits() -> tuple[list[Row], list[int]]:
     >>> len(X), len(X[0]), max(X[0]), y[:3]
     (1797, 64, 0.9375, [0, 1, 2])
     """
-    found = _sklearn().load_digits()
+    found = package("sklearn.datasets", "this data set").load_digits()
     return (found.data / 16.0).tolist(), found.target.tolist()
 
 
@@ -206,11 +206,3 @@ def adding(n: int = 100, *, length: int = 8, seed: int = 0) -> tuple[list[list[R
         X.append(row)
         y.append(sum(x * mark for x, mark in row))
     return X, y
-
-
-def _sklearn() -> Any:
-    try:
-        import sklearn.datasets
-    except ImportError:
-        raise ImportError("this data set needs the package scikit-learn: pip install scikit-learn") from None
-    return sklearn.datasets

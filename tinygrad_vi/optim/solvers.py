@@ -45,21 +45,15 @@ def minimize(
     np, scipy_optimize = package("numpy", "minimize"), package("scipy.optimize", "minimize")
     params = _leaves(params)
     start = [p.data for p in params]
-    y, gradient = _evaluate(loss, params)  # an error at the start is raised to the caller
-    _warn_of_others(loss, params)
-    good = {"at": np.array(start), "value": y, "slope": 1.0 + np.linalg.norm(gradient)}
 
-    def value_and_gradient(theta: Any) -> tuple[float, Any]:
+    def evaluated(theta: Any) -> tuple[float, Any]:
         _set_numbers(params, theta)
-        try:
-            y, gradient = _evaluate(loss, params)
-        except DomainError:  # a steep slope back to the last good point: line searches cannot use an infinity
-            away = theta - good["at"]
-            distance = np.linalg.norm(away)
-            slope = 1e3 * (good["slope"] + abs(good["value"]))
-            return good["value"] + slope * (1.0 + distance), slope * away / (distance or 1.0)
-        good.update(at=np.array(theta), value=y, slope=1.0 + np.linalg.norm(gradient))
+        y, gradient = _evaluate(loss, params)
         return y, np.array(gradient)
+
+    value_and_gradient = steep_where_undefined(evaluated)
+    value_and_gradient(np.array(start))  # an error at the start is raised to the caller
+    _warn_of_others(loss, params)
 
     def hessian_product(theta: Any, direction: Any) -> Any:
         _set_numbers(params, theta)
@@ -85,6 +79,31 @@ def minimize(
         _set_numbers(params, start)
         raise
     return result
+
+
+def steep_where_undefined(evaluated: Callable[[Any], tuple[float, Any]]) -> Callable[[Any], tuple[float, Any]]:
+    """A function theta -> (value, gradient) for SciPy's minimisers, which cannot use an infinity.
+
+    Where it raises DomainError it is a steep slope back to the last good point; at the first point it is raised.
+    """
+    import numpy as np
+
+    good: dict[str, Any] = {}
+
+    def value_and_gradient(theta: Any) -> tuple[float, Any]:
+        try:
+            y, gradient = evaluated(theta)
+        except DomainError:
+            if not good:
+                raise
+            away = theta - good["at"]
+            distance = np.linalg.norm(away)
+            slope = 1e3 * (good["slope"] + abs(good["value"]))
+            return good["value"] + slope * (1.0 + distance), slope * away / (distance or 1.0)
+        good.update(at=np.array(theta), value=y, slope=1.0 + np.linalg.norm(gradient))
+        return y, gradient
+
+    return value_and_gradient
 
 
 def levenberg_marquardt(
