@@ -117,7 +117,7 @@ def test_the_command_and_the_version_are_those_of_the_project() -> None:
 
 
 #: what people import by name, and what of each module is theirs to call
-OPEN = ("data", "distributions", "functions", "losses", "nn", "ops", "optim", "training")
+OPEN = ("data", "distributions", "estimators", "functions", "losses", "nn", "ops", "optim", "training")
 
 
 @pytest.mark.parametrize("name", OPEN)

@@ -37,7 +37,7 @@ ROOMS = [
     {"compiler"},
     {"predict"},
     {"training"},
-    {"show"},
+    {"estimators", "show"},
     {"course"},
     {"demo"},
     {"__init__"},

@@ -80,6 +80,7 @@ if _TYPE_CHECKING:
     from tinygrad_vi import course as course
     from tinygrad_vi import data as data
     from tinygrad_vi import distributions as distributions
+    from tinygrad_vi import estimators as estimators
     from tinygrad_vi import losses as losses
     from tinygrad_vi.compiler.compiled import Compiled as Compiled
     from tinygrad_vi.compiler.compiled import compile as compile
@@ -104,7 +105,7 @@ if _TYPE_CHECKING:
     from tinygrad_vi.words import language as language
     from tinygrad_vi.words import set_language as set_language
 
-_ROOMS = ("compiler", "course", "data", "distributions", "losses", "nn", "optim", "show", "training")
+_ROOMS = ("compiler", "course", "data", "distributions", "estimators", "losses", "nn", "optim", "show", "training")
 
 #: the rooms that are opened when they are first asked for: where each name lives
 _LATER = {

@@ -22,7 +22,7 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if not hasattr(_package("sklearn.utils.validation", name), "validate_data"):
-        raise ImportError(f"{name} needs scikit-learn 1.6 or later: pip install -U scikit-learn")
+        raise ImportError(f"{name} needs scikit-learn 1.6 or later: pip install scikit-learn, with --upgrade")
     from tinygrad_vi.estimators import scikit
 
     return getattr(scikit, name)

@@ -49,7 +49,9 @@ def made(model: Any, start: Any, hidden: Any, activation: Any, *, n_inputs: int,
             )
         return Curve(model, start)
     if model is None:
-        sizes = [*hidden] if isinstance(hidden, (list, tuple)) or hasattr(hidden, "tolist") else [hidden]
+        sizes = hidden if isinstance(hidden, (list, tuple)) else [hidden]
+        if any(isinstance(size, bool) or not hasattr(size, "__index__") for size in sizes):
+            raise ValueError(f"hidden has the size of each hidden layer, hidden=(16, 16), or (); got {hidden!r:.60}")
         return MLP(n_inputs, [*sizes, n_outputs], activation=activation, init="xavier", seed=seed)
     if isinstance(model, Module) or not callable(model):
         raise TypeError(f"each fit begins with a new model: give a function that makes it, {MAKES}; got {model!r:.60}")

@@ -98,6 +98,10 @@ class Scalar(BaseEstimator):
     def _default_loss(self) -> Callable[[Any, Any], Any]:
         raise NotImplementedError
 
+    def _loss_of_no_model(self, data: Data) -> float:
+        """What the default loss is where every example gets the same, best answer."""
+        raise NotImplementedError
+
     # --- Training
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
@@ -123,13 +127,7 @@ class Scalar(BaseEstimator):
             self.model_, self._kept = model, Kept(self._made_with(), optimizer)
             self.loss_curve_, self.validation_loss_curve_ = course.losses, course.validation_losses or None
             self.n_iter_, self.loss_ = len(course.losses), course.loss
-        if course.warning:
-            warnings.warn(
-                f"{course.warning}. More epochs (now {self.epochs}), a larger tolerance or scaled columns may help; a "
-                "loss with corners is for optimizer='adam'",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+        self._warn(course, data)
         return self
 
     def _continue(self, X: Any, y: Any, known: Callable[[Any], dict[str, Any]], sample_weight: Any) -> Any:
@@ -152,6 +150,24 @@ class Scalar(BaseEstimator):
             self.loss_curve_, self.validation_loss_curve_ = before + course.losses, None
             self.n_iter_, self.loss_ = len(self.loss_curve_), course.loss
         return self
+
+    def _warn(self, course: Course, data: Data) -> None:
+        """Warn of a training that has not converged, and of a network that is worse than none."""
+        if course.warning:
+            warnings.warn(
+                f"{course.warning}. More epochs (now {self.epochs}), a larger tolerance or scaled columns may help; a "
+                "loss with corners is for optimizer='adam'",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        elif self.loss is None and self.model is None and course.loss > 1.1 * (least := self._loss_of_no_model(data)):
+            warnings.warn(
+                f"the loss is {course.loss:.3g}, above that of one answer for all examples, {least:.3g}: scale the "
+                "columns and the targets (StandardScaler, TransformedTargetRegressor), or give more epochs (now "
+                f"{self.epochs}) or another learning_rate",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
     def _made_with(self) -> tuple[Any, ...]:
         return self.loss, self.backend, self.optimizer, self.learning_rate
@@ -213,8 +229,6 @@ class Scalar(BaseEstimator):
         """The examples to learn from and those that are held out."""
         if self.validation_fraction is None:
             return data, None
-        if not 0.0 < self.validation_fraction < 1.0:
-            raise ValueError(f"validation_fraction lies between 0 and 1, got {self.validation_fraction!r}")
         stratify = data.targets if isinstance(self, ClassifierMixin) else None
         ours, theirs = train_test_split(
             np.arange(len(data)), test_size=self.validation_fraction, random_state=seed, stratify=stratify
@@ -225,7 +239,7 @@ class Scalar(BaseEstimator):
 
     def _examples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, Any, Any]:
         """X, y and the weights, checked, without the examples of weight 0."""
-        check_settings(self.optimizer, self.batch_size, self.patience, self.validation_fraction)
+        check_settings(self.loss, self.optimizer, self.batch_size, self.patience, self.validation_fraction)
         X, y = self._validated(X, y, reset=reset)
         weights, rows = self._weights(sample_weight, len(X))
         return X[rows], y[rows], weights
@@ -300,7 +314,7 @@ class ScalarRegressor(RegressorMixin, Scalar):
     are kept.
     warm_start: fit goes on with the model of the last fit.
     random_state: of the first weights, the order of examples, what `Dropout` drops and what is held out.
-    backend: as in `compile`.  The numbers do not depend on the cores of the machine.
+    backend: as in `compile`.
 
     After fit: model_ (the Module), n_features_in_, feature_names_in_ (of a data frame), n_outputs_, n_iter_,
     loss_curve_ (a loss for each epoch or iteration, penalty included), validation_loss_curve_ (or None), loss_ (the
@@ -336,6 +350,10 @@ class ScalarRegressor(RegressorMixin, Scalar):
 
     def _default_loss(self) -> Callable[[Any, Any], Any]:
         return losses.mse
+
+    def _loss_of_no_model(self, data: Data) -> float:
+        mean = np.average(data.targets, axis=0, weights=data.weights)
+        return float(np.average((data.targets - mean) ** 2, axis=0, weights=data.weights).mean())
 
     @available_if(_takes_steps)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> ScalarRegressor:
@@ -450,8 +468,8 @@ class ScalarClassifier(ClassifierMixin, Scalar):
             if classes is None and not hasattr(self, "model_"):
                 raise ValueError("the first partial_fit needs all classes that there will be: classes=np.unique(y_all)")
             given = self._known_targets(self.classes_ if classes is None else np.asarray(classes))
-            unknown = np.setdiff1d(y, given["classes_"])
-            if len(unknown):
+            unknown = np.setdiff1d(y, given["classes_"]).tolist()
+            if unknown:
                 raise ValueError(f"y holds {unknown[0]!r}, which is not among the classes {given['classes_'].tolist()}")
             return given
 
@@ -462,6 +480,11 @@ class ScalarClassifier(ClassifierMixin, Scalar):
 
     def _default_loss(self) -> Callable[[Any, Any], Any]:
         return losses.bce_with_logits if self.n_outputs_ == 1 else losses.cross_entropy
+
+    def _loss_of_no_model(self, data: Data) -> float:
+        shares = np.bincount(data.targets.astype(int), data.weights)
+        shares = shares[shares > 0.0] / shares.sum()
+        return -float(shares @ np.log(shares))
 
     def decision_function(self, X: Any) -> Any:
         """The outputs of the model: (N,) of two classes, above 0 for the second; (N, classes) of more."""

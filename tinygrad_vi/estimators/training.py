@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from tinygrad_vi.checks import at_least, package, whole_number
@@ -70,8 +72,13 @@ def compiled_loss(loss: Callable[[Any, Any], Any], model: Module, n: int, *, wei
     return compile(weightily if weighted else plainly, params=model.parameters(), backend=backend)
 
 
-def check_settings(optimizer: Any, batch_size: Any, patience: Any, validation_fraction: Any) -> None:
-    """Raise TypeError for what is no optimiser, ValueError for settings that do not go together."""
+def check_settings(loss: Any, optimizer: Any, batch_size: Any, patience: Any, validation_fraction: Any) -> None:
+    """Raise TypeError for what is no loss or optimiser, ValueError for settings that do not go together."""
+    if loss is not None and not (callable(loss) and _takes_two(loss)):
+        raise TypeError(
+            "loss is a function of the output and the target of one example in scalar code, "
+            f"loss=lambda output, target: losses.huber(output, target), got {loss!r:.60}"
+        )
     known = ", ".join(map(repr, [*OPTIMIZERS, "lbfgs"]))
     if isinstance(optimizer, Optimizer):
         raise TypeError(
@@ -84,8 +91,22 @@ def check_settings(optimizer: Any, batch_size: Any, patience: Any, validation_fr
         raise ValueError(f"lbfgs takes all examples at once: leave batch_size={batch_size!r} out, or take 'adam'")
     if optimizer == "lbfgs" and (patience, validation_fraction) != (None, None):
         raise ValueError("lbfgs stops by tolerance: patience and validation_fraction are for the other optimisers")
+    if validation_fraction is not None and not (
+        isinstance(validation_fraction, Real) and 0.0 < float(validation_fraction) < 1.0
+    ):
+        raise ValueError(f"validation_fraction is a number between 0 and 1, or None, got {validation_fraction!r}")
     if not (batch_size is None or batch_size == "auto"):
         whole_number(batch_size, "batch_size ('auto' for 200 at most, None for all examples)")
+
+
+def _takes_two(loss: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(loss).bind(0.0, 0.0)
+    except TypeError:
+        return False
+    except ValueError:  # a function of C, which has no signature
+        pass
+    return True
 
 
 def optimizer_of(optimizer: Any, model: Module, learning_rate: float) -> Optimizer | None:
@@ -138,7 +159,9 @@ def trained(
         )
     if history.stopped.startswith("interrupted"):
         raise KeyboardInterrupt  # a search would go on with its next fit
-    return Course(history.loss, history.validation_loss, history.loss[-1])
+    unstopped = patience is not None and not history.stopped
+    warning = "patience has not stopped the training, which may not have converged" if unstopped else ""
+    return Course(history.loss, history.validation_loss, history.loss[-1], warning)
 
 
 def _by_lbfgs(
@@ -167,7 +190,7 @@ def _by_lbfgs(
             "maxiter": epochs,
             "maxfun": 20 * epochs,
             "gtol": gradient_tolerance,
-            "ftol": 64 * np.finfo(float).eps,
+            "ftol": 0.0,
         },
     )
     value, _ = evaluated(result.x)
