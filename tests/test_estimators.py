@@ -108,8 +108,8 @@ def test_of_several_classes_too():
     theirs = LogisticRegression(C=2.0, tol=1e-10, max_iter=10000).fit(X, y)
     ours = ScalarClassifier(**LBFGS, alpha=1 / (2.0 * len(y))).fit(X, y)
     np.testing.assert_allclose(linear(ours)[0], theirs.coef_, atol=1e-6)
-    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-7)
-    np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), rtol=1e-6)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-5)
 
 
 def test_probabilities_keep_their_logarithm_where_they_round_to_0():
@@ -365,6 +365,7 @@ def test_a_training_that_has_not_come_to_its_end_says_so():
 # --- In scikit-learn's tools ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_search_over_layers_and_own_losses_in_two_processes():
     search = GridSearchCV(
         make_pipeline(StandardScaler(), ScalarClassifier(epochs=60, random_state=0)),
@@ -380,6 +381,7 @@ def test_a_search_over_layers_and_own_losses_in_two_processes():
     assert search.best_score_ > 0.85
 
 
+@pytest.mark.slow
 def test_the_usual_tools_take_it():
     X, y = IRIS
     fast = ScalarClassifier(epochs=30, random_state=0)
@@ -524,7 +526,7 @@ def test_data_that_cannot_be_are_refused():
     with pytest.raises(NotFittedError):
         ScalarRegressor().predict(X)
     with pytest.raises(ValueError, match="X has 3 features, but ScalarClassifier is expecting 2"):
-        ScalarClassifier(epochs=1).fit(X, y).predict(np.ones((1, 3)))
+        ScalarClassifier(epochs=20, random_state=0).fit(X, y).predict(np.ones((1, 3)))
 
 
 def test_a_fit_that_fails_leaves_the_last_one_whole():
