@@ -31,6 +31,7 @@ import tinygrad_vi
 from tinygrad_vi import exp, losses, nn, optim, relu, sigmoid, take
 from tinygrad_vi.checks import ShapeError
 from tinygrad_vi.estimators import ScalarClassifier, ScalarRegressor
+from tinygrad_vi.estimators.one_thread import one_thread
 from tinygrad_vi.training import TrainingError
 
 IRIS = load_iris(return_X_y=True)
@@ -457,6 +458,29 @@ def test_threads_disturb_nobody():
         together = list(threads.map(answers, range(4)))
     for seed, found in enumerate(together):
         assert np.array_equal(found, answers(seed))
+
+
+def test_blas_has_its_threads_back_after_the_last_of_several_fits():
+    from threading import Barrier, Thread
+
+    from threadpoolctl import threadpool_info
+
+    def threads():
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    def inside():
+        with one_thread():
+            both.wait()
+            seen.append(threads())
+        left.wait()
+
+    before, seen, both, left = threads(), [], Barrier(2), Barrier(2)
+    other = Thread(target=inside)
+    other.start()
+    inside()
+    other.join()
+    assert seen == [[1] * len(before)] * 2
+    assert threads() == before
 
 
 # --- What is refused --------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from tinygrad_vi import losses
 from tinygrad_vi.compiler.compiled import Compiled
 from tinygrad_vi.estimators.models import made, outputs
+from tinygrad_vi.estimators.one_thread import one_thread
 from tinygrad_vi.estimators.training import Course, Data, check_settings, compiled_loss, optimizer_of, trained
 from tinygrad_vi.nn.module import Module
 from tinygrad_vi.optim.rules import Optimizer
@@ -114,7 +115,7 @@ class Scalar(BaseEstimator):
         Raises ValueError for data that do not fit, for settings that do not go together and, of a classifier, for a
         single class; TrainingError where the loss or its gradient becomes infinite or NaN.
         """
-        with self._whole():
+        with self._whole(), one_thread():
             again = bool(self.warm_start) and hasattr(self, "model_")
             X, y, weights = self._examples(X, y, sample_weight, reset=not again)
             self._learn_of(self._known_targets(y), again)
@@ -132,7 +133,7 @@ class Scalar(BaseEstimator):
 
     def _continue(self, X: Any, y: Any, known: Callable[[Any], dict[str, Any]], sample_weight: Any) -> Any:
         """One epoch over these examples; the model and the optimiser's state are kept from call to call."""
-        with self._whole():
+        with self._whole(), one_thread():
             again = hasattr(self, "model_")
             X, y, weights = self._examples(X, y, sample_weight, reset=not again)
             self._learn_of(known(y), again)
@@ -280,7 +281,9 @@ class Scalar(BaseEstimator):
         """The outputs of the model, (N, n_outputs_)."""
         check_is_fitted(self, "model_")
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        return np.asarray(self.model_.predict(X), dtype=float).reshape(len(X), self.n_outputs_)
+        with one_thread():
+            found = self.model_.predict(X)
+        return np.asarray(found, dtype=float).reshape(len(X), self.n_outputs_)
 
 
 def _takes_steps(estimator: Any) -> bool:
@@ -314,7 +317,7 @@ class ScalarRegressor(RegressorMixin, Scalar):
     are kept.
     warm_start: fit goes on with the model of the last fit.
     random_state: of the first weights, the order of examples, what `Dropout` drops and what is held out.
-    backend: as in `compile`.
+    backend: as in `compile`.  The numbers do not depend on how many threads the machine has.
 
     After fit: model_ (the Module), n_features_in_, feature_names_in_ (of a data frame), n_outputs_, n_iter_,
     loss_curve_ (a loss for each epoch or iteration, penalty included), validation_loss_curve_ (or None), loss_ (the
