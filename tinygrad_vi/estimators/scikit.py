@@ -21,8 +21,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from tinygrad_vi import losses
 from tinygrad_vi.compiler.compiled import Compiled
 from tinygrad_vi.estimators.models import made, outputs
-from tinygrad_vi.estimators.one_thread import one_thread
-from tinygrad_vi.estimators.training import Course, Data, check_settings, compiled_loss, optimizer_of, trained
+from tinygrad_vi.estimators.training import (
+    Course,
+    Data,
+    check_settings,
+    compiled_loss,
+    one_thread,
+    optimizer_of,
+    trained,
+)
 from tinygrad_vi.nn.module import Module
 from tinygrad_vi.optim.rules import Optimizer
 
@@ -317,7 +324,8 @@ class ScalarRegressor(RegressorMixin, Scalar):
     are kept.
     warm_start: fit goes on with the model of the last fit.
     random_state: of the first weights, the order of examples, what `Dropout` drops and what is held out.
-    backend: as in `compile`.  The numbers do not depend on how many threads the machine has.
+    backend: as in `compile`.  BLAS computes in one thread meanwhile, so that the numbers do not depend on how many the
+    machine has (unless several Python threads fit at once).
 
     After fit: model_ (the Module), n_features_in_, feature_names_in_ (of a data frame), n_outputs_, n_iter_,
     loss_curve_ (a loss for each epoch or iteration, penalty included), validation_loss_curve_ (or None), loss_ (the

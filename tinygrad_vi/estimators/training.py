@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -196,6 +197,17 @@ def _by_lbfgs(
     value, _ = evaluated(result.x)
     step.assign(result.x)
     return Course(losses, [], value, "" if result.success else f"lbfgs has not converged: {result.message}")
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """BLAS computes in one thread inside: the last bits of its sums depend on how many share them."""
+    return _libraries().limit(limits=1, user_api="blas")  # type: ignore[no-any-return]
+
+
+@lru_cache(1)
+def _libraries() -> Any:
+    """What threadpoolctl, which scikit-learn brings, has found: looking takes milliseconds."""
+    return package("threadpoolctl", "an estimator").ThreadpoolController()
 
 
 @contextmanager
