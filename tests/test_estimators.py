@@ -328,6 +328,8 @@ def test_a_partial_fit_knows_its_classes_from_the_first_call():
         ours.partial_fit(X, y, classes=[0, 1, 2, 3])
     assert ours.classes_.tolist() == [0, 1, 2]
     assert not hasattr(ScalarClassifier(optimizer="lbfgs"), "partial_fit")
+    with pytest.raises(ValueError, match="patience and validation_fraction are for fit"):
+        ScalarRegressor(patience=3).partial_fit(X, y)
 
 
 def test_a_warm_start_goes_on():
@@ -567,6 +569,7 @@ def test_scores_of_an_own_loss_are_no_probabilities_unless_one_says_so():
         ours.predict_proba(MOONS[0])
     assert "logits=True says" in str(raised.value.__cause__)
     assert not hasattr(ours, "predict_log_proba")
+    assert hasattr(ScalarClassifier(loss=losses.cross_entropy), "predict_proba")
     assert hasattr(ours.set_params(logits=True), "predict_proba")
 
 

@@ -28,7 +28,7 @@ HABITS = {
     "compile": "params",
     "Compiled.to_jax": "asked",
     # scikit-learn
-    "Scalar.fit": "sample_weight",
+    "ScalarRegressor.fit ScalarClassifier.fit": "sample_weight",
     # the data of a loss, which may stand in it; pictures that have a loss of their own
     "fit loss_landscape": "X y",
     "descents batch_columns": "loss X y",

@@ -54,44 +54,23 @@ class Kept:
 class Scalar(BaseEstimator):
     """What both estimators share.  A subclass says how targets become numbers."""
 
+    hidden: Any
+    activation: Any
+    model: Any
+    start: Any
+    loss: Any
+    alpha: Any
+    optimizer: Any
+    learning_rate: Any
+    epochs: Any
+    batch_size: Any
+    tolerance: Any
+    patience: Any
+    validation_fraction: Any
+    warm_start: Any
+    random_state: Any
+    backend: Any
     model_: Module
-
-    def __init__(
-        self,
-        *,
-        hidden: int | Sequence[int] = (16, 16),
-        activation: Any = "tanh",
-        model: Callable[..., Any] | None = None,
-        start: Any = None,
-        loss: Callable[[Any, Any], Any] | None = None,
-        alpha: float = 0.0,
-        optimizer: Any = "adam",
-        learning_rate: float = 0.01,
-        epochs: int = 200,
-        batch_size: Any = "auto",
-        tolerance: float | None = None,
-        patience: int | None = None,
-        validation_fraction: float | None = None,
-        warm_start: bool = False,
-        random_state: Any = None,
-        backend: str = "auto",
-    ) -> None:
-        self.hidden = hidden
-        self.activation = activation
-        self.model = model
-        self.start = start
-        self.loss = loss
-        self.alpha = alpha
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.tolerance = tolerance
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.backend = backend
 
     # --- What a subclass says
 
@@ -112,16 +91,8 @@ class Scalar(BaseEstimator):
 
     # --- Training
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Train a new model, or with ``warm_start`` the one there is; returns the estimator.
-
-        sample_weight: how much each example counts; one of 0 is left out.  The loss that is made small is the weighted
-        mean: a whole weight is the same as so many copies of the example, where all examples are taken at once; in
-        mini-batches it is so on average.
-
-        Raises ValueError for data that do not fit, for settings that do not go together and, of a classifier, for a
-        single class; TrainingError where the loss or its gradient becomes infinite or NaN.
-        """
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
+        """Train a new model, or with ``warm_start`` the one there is."""
         with self._whole(), one_thread():
             again = bool(self.warm_start) and hasattr(self, "model_")
             X, y, weights = self._examples(X, y, sample_weight, reset=not again)
@@ -140,6 +111,8 @@ class Scalar(BaseEstimator):
 
     def _continue(self, X: Any, y: Any, known: Callable[[Any], dict[str, Any]], sample_weight: Any) -> Any:
         """One epoch over these examples; the model and the optimiser's state are kept from call to call."""
+        if self.patience is not None or self.validation_fraction is not None:
+            raise ValueError("partial_fit is one epoch: patience and validation_fraction are for fit")
         with self._whole(), one_thread():
             again = hasattr(self, "model_")
             X, y, weights = self._examples(X, y, sample_weight, reset=not again)
@@ -306,7 +279,7 @@ class ScalarRegressor(RegressorMixin, Scalar):
     the sum of the squared weights small.
 
     hidden, activation: the network where there is no model: `nn.MLP` with these hidden layers, ``()`` for a linear one.
-    model: a function (n_inputs, n_outputs, seed) that makes a new Module for each fit; or, beside ``start``, a function
+    model: a function (n_inputs, n_outputs, seed) that makes a new Module for each fit; or, beside start, a function
     (params, x) in scalar code, of the parameters and one row of X.
     start: the numbers that ``params`` begin with, in a list, a dictionary or any tree.
     loss: a function (output, target) of one example in scalar code, `losses.mse` by default; of several targets both
@@ -317,8 +290,8 @@ class ScalarRegressor(RegressorMixin, Scalar):
     learning_rate: of the optimisers by name but lbfgs.
     epochs: how often all examples are taken; the iterations of lbfgs at most, and it warns where they do not suffice.
     batch_size: examples for a step: "auto" for 200 or all there are, a number, None for all.
-    patience, tolerance: as in `fit`, stop when the loss has not become lower by more than the tolerance for so many
-    epochs; without a patience all epochs are taken.  Of lbfgs the tolerance is the largest entry of the gradient at
+    patience, tolerance: as in `tinygrad_vi.fit`, stop when the loss has not become lower by more than the tolerance for
+    so many epochs; without a patience all epochs are taken.  Of lbfgs the tolerance is the largest entry of the gradient at
     which it stops, 1e-6 by default.
     validation_fraction: this share of the examples is held out, patience looks at their loss, and the best parameters
     are kept.
@@ -346,6 +319,55 @@ class ScalarRegressor(RegressorMixin, Scalar):
     >>> decay.fit(X, [4.0, 2.0, 1.0, 0.5, 9.0]).predict([[0.0]]).round(1).tolist()
     [4.0]
     """
+
+    def __init__(
+        self,
+        *,
+        hidden: int | Sequence[int] = (16, 16),
+        activation: Any = "tanh",
+        model: Callable[..., Any] | None = None,
+        start: Any = None,
+        loss: Callable[[Any, Any], Any] | None = None,
+        alpha: float = 0.0,
+        optimizer: Any = "adam",
+        learning_rate: float = 0.01,
+        epochs: int = 200,
+        batch_size: Any = "auto",
+        tolerance: float | None = None,
+        patience: int | None = None,
+        validation_fraction: float | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        backend: str = "auto",
+    ) -> None:
+        self.hidden = hidden
+        self.activation = activation
+        self.model = model
+        self.start = start
+        self.loss = loss
+        self.alpha = alpha
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.tolerance = tolerance
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.backend = backend
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ScalarRegressor:
+        """Train a new model, or with warm_start the one there is; returns the estimator.
+
+        X: (N, n_features).  y: (N,), or (N, m) for several targets.
+        sample_weight: how much each example counts; one of 0 is left out.  The loss that is made small is the weighted
+        mean: a whole weight is the same as so many copies of the example, where all examples are taken at once; in
+        mini-batches it is so on average.
+
+        What it raises stands at the class; the estimator is then as it was before.
+        """
+        return self._fit(X, y, sample_weight)  # type: ignore[no-any-return]
 
     def _validated(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
         return validate_data(  # type: ignore[no-any-return]
@@ -383,7 +405,7 @@ class ScalarRegressor(RegressorMixin, Scalar):
 
 
 def _has_probabilities(estimator: Any) -> bool:
-    if estimator.loss is not None and not estimator.logits:
+    if estimator.loss not in (None, losses.bce_with_logits, losses.cross_entropy) and not estimator.logits:
         raise AttributeError(
             "the outputs that an own loss is trained with are scores: logits=True says that their sigmoid or softmax "
             "are probabilities; decision_function gives the scores, CalibratedClassifierCV makes probabilities of them"
@@ -435,25 +457,30 @@ class ScalarClassifier(ClassifierMixin, Scalar):
         random_state: Any = None,
         backend: str = "auto",
     ) -> None:
-        super().__init__(
-            hidden=hidden,
-            activation=activation,
-            model=model,
-            start=start,
-            loss=loss,
-            alpha=alpha,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            tolerance=tolerance,
-            patience=patience,
-            validation_fraction=validation_fraction,
-            warm_start=warm_start,
-            random_state=random_state,
-            backend=backend,
-        )
+        self.hidden = hidden
+        self.activation = activation
+        self.model = model
+        self.start = start
+        self.loss = loss
         self.logits = logits
+        self.alpha = alpha
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.tolerance = tolerance
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.backend = backend
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ScalarClassifier:
+        """Train a new model, or with warm_start the one there is; returns the estimator.
+
+        y: a label for each example.  sample_weight: as in `ScalarRegressor.fit`.
+        """
+        return self._fit(X, y, sample_weight)  # type: ignore[no-any-return]
 
     def _validated(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
         X, y = validate_data(self, X, y, dtype=np.float64, reset=reset)
