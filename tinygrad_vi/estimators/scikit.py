@@ -291,8 +291,8 @@ class ScalarRegressor(RegressorMixin, Scalar):
     epochs: how often all examples are taken; the iterations of lbfgs at most, and it warns where they do not suffice.
     batch_size: examples for a step: "auto" for 200 or all there are, a number, None for all.
     patience, tolerance: as in `tinygrad_vi.fit`, stop when the loss has not become lower by more than the tolerance for
-    so many epochs; without a patience all epochs are taken.  Of lbfgs the tolerance is the largest entry of the gradient at
-    which it stops, 1e-6 by default.
+    so many epochs; without a patience all epochs are taken.  For lbfgs the tolerance is the largest entry of the
+    gradient at which it stops, 1e-6 by default.
     validation_fraction: this share of the examples is held out, patience looks at their loss, and the best parameters
     are kept.
     warm_start: fit goes on with the model of the last fit.
