@@ -64,8 +64,9 @@ def half_squares(output, target):
     return 0.5 * losses.mse(output, target)
 
 
-def small_network(n_inputs, n_outputs, seed):
-    return nn.MLP(n_inputs, [5, n_outputs], "tanh", seed=seed)
+class SmallNetwork(nn.MLP):
+    def __init__(self, n_inputs, n_outputs, seed):
+        super().__init__(n_inputs, [5, n_outputs], "tanh", seed=seed)
 
 
 def dropping_network(n_inputs, n_outputs, seed):
@@ -81,7 +82,7 @@ def dropping_network(n_inputs, n_outputs, seed):
         ScalarRegressor(),
         ScalarClassifier(optimizer="lbfgs"),
         ScalarRegressor(optimizer="lbfgs"),
-        ScalarClassifier(model=small_network, optimizer="sgd"),
+        ScalarClassifier(model=SmallNetwork, optimizer="sgd"),
     ]
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -444,7 +445,7 @@ def test_the_random_state_decides_all_that_is_random(settings):
 
 def test_it_is_pickled_with_functions_of_a_module():
     X, y = MOONS
-    ours = ScalarClassifier(loss=hinge, model=small_network, optimizer=optim.SGD, random_state=0, epochs=5).fit(X, y)
+    ours = ScalarClassifier(loss=hinge, model=SmallNetwork, optimizer=optim.SGD, random_state=0, epochs=5).fit(X, y)
     again = pickle.loads(pickle.dumps(ours))
     assert np.array_equal(again.decision_function(X), ours.decision_function(X))
     assert np.array_equal(again.partial_fit(X, y).decision_function(X), ours.partial_fit(X, y).decision_function(X))
@@ -499,6 +500,7 @@ def test_the_numbers_do_not_depend_on_the_threads_of_the_machine():
         ({"optimizer": lambda params: len(params)}, TypeError, "optimizer makes an optimiser of the parameters"),
         ({"optimizer": "lbfgs", "batch_size": 3}, ValueError, "lbfgs takes all examples at once"),
         ({"optimizer": "lbfgs", "patience": 3}, ValueError, "lbfgs stops by tolerance"),
+        ({"optimizer": "lbfgs", "model": dropping_network}, ValueError, "Dropout draws it anew: take 'adam'"),
         ({"optimizer": "lbfgs", "tolerance": -1.0}, ValueError, "tolerance must be"),
         ({"learning_rate": -1.0}, ValueError, "the learning rate must be"),
         ({"learning_rate": 1e300, "optimizer": "sgd"}, TrainingError, "a smaller learning rate may help"),

@@ -141,6 +141,8 @@ def trained(
     alpha, epochs = at_least(alpha, 0.0, "alpha"), whole_number(epochs, "epochs")
     penalized = weights_in(model)
     if optimizer is None:
+        if _drops(model):
+            raise ValueError("lbfgs asks for the same loss again and again, and Dropout draws it anew: take 'adam'")
         return _by_lbfgs(step, data, penalized, epochs=epochs, alpha=alpha, tolerance=tolerance)
     with _drawing(model, seed):
         history = fit(
@@ -173,7 +175,8 @@ def _by_lbfgs(
     gradient_tolerance = GRADIENT if tolerance is None else at_least(tolerance, 0.0, "tolerance")
     places = {p: i for i, p in enumerate(step.parameters or ())}
     mask = np.zeros(len(places))
-    mask[[places[p] for p in penalized]] = alpha
+    for p in penalized:
+        mask[places[p]] = alpha
     bound = step.bind(data.X, data.y)
 
     def evaluated(theta: Any) -> tuple[float, Any]:
@@ -187,12 +190,7 @@ def _by_lbfgs(
         jac=True,
         method="L-BFGS-B",
         callback=lambda intermediate_result: losses.append(float(intermediate_result.fun)),
-        options={
-            "maxiter": epochs,
-            "maxfun": 20 * epochs,
-            "gtol": gradient_tolerance,
-            "ftol": 0.0,
-        },
+        options={"maxiter": epochs, "maxfun": 20 * epochs, "gtol": gradient_tolerance, "ftol": 0.0},
     )
     value, _ = evaluated(result.x)
     step.assign(result.x)
@@ -210,10 +208,14 @@ def _libraries() -> Any:
     return package("threadpoolctl", "an estimator").ThreadpoolController()
 
 
+def _drops(model: Module) -> bool:
+    return any(isinstance(module, Dropout) for module in model.modules())
+
+
 @contextmanager
 def _drawing(model: Module, seed: int) -> Iterator[None]:
     """What `Dropout` draws from the module `random` follows from the seed; its state is put back."""
-    if not any(isinstance(module, Dropout) for module in model.modules()):
+    if not _drops(model):
         yield
         return
     state = random.getstate()
