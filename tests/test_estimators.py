@@ -355,7 +355,7 @@ def test_patience_looks_at_what_is_held_out():
     assert ours.n_iter_ == len(ours.loss_curve_) == len(ours.validation_loss_curve_) < 1000
     assert min(ours.validation_loss_curve_) == ours.validation_loss_curve_[-9]
     assert ours.score(X, y) > 0.5
-    assert ScalarRegressor(epochs=5).fit(X, y).validation_loss_curve_ is None
+    assert ScalarRegressor(epochs=60, random_state=0).fit(X, y).validation_loss_curve_ is None
 
 
 def test_a_training_that_has_not_come_to_its_end_says_so():
@@ -404,7 +404,9 @@ def test_data_frames_keep_their_names():
     pd = pytest.importorskip("pandas", reason="data frames are those of pandas: pip install pandas")
     frame = load_iris(as_frame=True)
     labels = pd.Series(frame.target_names[frame.target], dtype="string")
-    pipeline = make_pipeline(StandardScaler(), ScalarClassifier(epochs=5)).set_output(transform="pandas")
+    pipeline = make_pipeline(StandardScaler(), ScalarClassifier(epochs=60, random_state=0)).set_output(
+        transform="pandas"
+    )
     ours = pipeline.fit(frame.data, labels)[-1]
     assert ours.feature_names_in_.tolist() == frame.feature_names
     assert ours.classes_.tolist() == ["setosa", "versicolor", "virginica"]
@@ -417,7 +419,8 @@ def test_weights_are_routed():
 
     X, y = IRIS
     with config_context(enable_metadata_routing=True):
-        ours = ScalarClassifier(epochs=5).set_fit_request(sample_weight=True).set_score_request(sample_weight=False)
+        ours = ScalarClassifier(epochs=60, random_state=0).set_fit_request(sample_weight=True)
+        ours.set_score_request(sample_weight=False)
         found = cross_validate(ours, X, y, params={"sample_weight": np.arange(150) % 2}, error_score="raise")
     assert len(found["test_score"]) == 5
 
