@@ -102,17 +102,48 @@ def ordered(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n):
 
 
 @unfused
-def ordered_number(bias, k, k1, row, number, r, r1, a, b, c, S, M, i):
-    """The same on rows of one number, as number i of those that the instruction stands for."""
+def ordered_of_numbers(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, count):
+    """The same on rows of one number, as many as the instruction stands for."""
+    for i in range(count):
+        M[y + i] = bias
+    for j in range(k, k1):
+        w, x = S[number[j]], np.uint64(row[j])
+        for i in range(count):
+            M[y + i] += w * M[x + i]
+    for j in range(r, r1):
+        u, v = np.uint64(a[j]), np.uint64(b[j])
+        step_u, step_v = steps_of(a, b, j, r1 - r)
+        for i in range(count):
+            M[y + i] += c[j] * (M[u + step_u * i] * M[v + step_v * i])
+
+
+@unfused
+def ordered_of_number(bias, row, number, k, k1, a, b, c, r, r1, S, M):
+    """The same of one row."""
     s = bias
     for j in range(k, k1):
-        s += S[number[j]] * M[row[j] + i]
+        s += S[number[j]] * M[row[j]]
     for j in range(r, r1):
-        u, v = a[j], b[j]
-        if i > 0:  # behind the first terms stand those of the next
-            u, v = u + i * (a[j + r1 - r] - u), v + i * (b[j + r1 - r] - v)
-        s += c[j] * (M[u] * M[v])
+        s += c[j] * (M[a[j]] * M[b[j]])
     return s
+
+
+@unfused
+def steps_of(a, b, j, products):
+    """By how many rows the factors of a product go on: behind the products of a dot stand those of the next."""
+    return np.uint64(a[j + products]) - np.uint64(a[j]), np.uint64(b[j + products]) - np.uint64(b[j])
+
+
+@unfused
+def ordered_two(c, x, d, y):
+    """c*x + d*y, with three roundings."""
+    return c * x + d * y
+
+
+@unfused
+def ordered_three(c, x, d, y, e, z):
+    """c*x + d*y + e*z from left to right, with five roundings."""
+    return c * x + d * y + e * z
 
 
 @unfused
@@ -162,8 +193,8 @@ def dots_of_numbers(bias, factor, row, number, k, k1, a, b, c, r, r1, S, M, y, c
         for i in range(count):
             M[y + i] += w * M[x + i]
     for j in range(r, r1):
-        u, v, j1 = np.uint64(a[j]), np.uint64(b[j]), j + r1 - r
-        add_products(c[j], M, y, u, v, np.uint64(a[j1]) - u, np.uint64(b[j1]) - v, count)
+        step_a, step_b = steps_of(a, b, j, r1 - r)
+        add_products(c[j], M, y, np.uint64(a[j]), np.uint64(b[j]), step_a, step_b, count)
     if factor != 1.0:
         for i in range(count):
             M[y + i] *= factor
@@ -171,10 +202,14 @@ def dots_of_numbers(bias, factor, row, number, k, k1, a, b, c, r, r1, S, M, y, c
 
 @exact
 def add_products(c, M, y, a, b, step_a, step_b, count):
-    """M[y] += c * (M[a] * M[b]), and so on; one of the steps may be 0."""
+    """M[y] += c * (M[a] * M[b]), and so on; the steps are 1 or 0."""
     if step_a == 0:
-        a, b, step_b = b, a, step_a
-    if step_b == 0:
+        a, b, step_a, step_b = b, a, step_b, step_a
+    if step_a == 0:
+        x = c * (M[a] * M[b])
+        for i in range(count):
+            M[y + i] += x
+    elif step_b == 0:
         x = M[b]
         for i in range(count):
             M[y + i] += c * (M[a + i] * x)
@@ -184,17 +219,33 @@ def add_products(c, M, y, a, b, step_a, step_b, count):
 
 
 @exact
-def products_of_numbers(c, M, y, a, b, step_a, step_b, count):
-    """M[y] = c * (M[a] * M[b]), and so on; one of the steps may be 0."""
-    if step_a == 0:
-        a, b, step_b = b, a, step_a
-    if step_b == 0:
+def products_of_numbers(c, M, y, a, b, stays, count):
+    """M[y] = c * (M[a] * M[b]), and so on.  stays: 1 if a is the same for all, 2 if b is."""
+    if stays == 1:
+        a, b = b, a
+    if stays != 0:
         x = M[b]
         for i in range(count):
             M[y + i] = c * (M[a + i] * x)
     else:
         for i in range(count):
             M[y + i] = c * (M[a + i] * M[b + i])
+
+
+@exact
+def quotients_of_numbers(M, y, a, b, stays, count):
+    """M[y] = M[a] / M[b], and so on.  stays: 1 if a is the same for all, 2 if b is."""
+    if stays == 0:
+        for i in range(count):
+            M[y + i] = M[a + i] / M[b + i]
+    elif stays == 1:
+        x = M[a]
+        for i in range(count):
+            M[y + i] = x / M[b + i]
+    else:
+        x = M[b]
+        for i in range(count):
+            M[y + i] = M[a + i] / x
 
 
 @unfused
@@ -392,15 +443,15 @@ def powers(M, y, x, c, n):
 
 
 @exact
-def waves(cosine, M, y, x, n):
+def waves(cosines, M, y, x, n):
     """A row of sines or cosines."""
     largest = 0.0
     for i in range(n):
         largest = max(largest, abs(M[x + i]))
     if not largest <= el.TRIG_LIMIT:  # far out: the library's
         for i in range(n):
-            M[y + i] = math.cos(M[x + i]) if cosine else math.sin(M[x + i])
-    elif cosine:
+            M[y + i] = math.cos(M[x + i]) if cosines else math.sin(M[x + i])
+    elif cosines:
         for i in range(n):
             M[y + i] = el.cos(M[x + i])
     else:
@@ -432,6 +483,33 @@ def logsumexp(rows, r, r1, M, y, work, seen, stride, n):
         M[y + i] += el.log1p(M[work + i])
 
 
+@loops
+def logsumexp_of_numbers(rows, r, r1, M):
+    """The same on rows of one number."""
+    top, at = M[rows[r]], r
+    for k in range(r + 1, r1):
+        x = M[rows[k]]
+        if x > top or x != x:
+            top, at = x, k
+    s = 0.0
+    for k in range(r, r1):
+        e = el.exp(M[rows[k]] - top)
+        s += 0.0 if k == at else e
+    return top + el.log1p(s)
+
+
+@exact
+def sine(x):
+    """sin(x); far out the library's."""
+    return el.sin(x) if abs(x) <= el.TRIG_LIMIT else math.sin(x)
+
+
+@exact
+def cosine(x):
+    """cos(x); far out the library's."""
+    return el.cos(x) if abs(x) <= el.TRIG_LIMIT else math.cos(x)
+
+
 @exact
 def value(op, x, x1, x2, c):
     """An operation on numbers."""
@@ -446,9 +524,9 @@ def value(op, x, x1, x2, c):
     if op == codes.BELL:
         return el.bell(x)
     if op == codes.SIN:
-        return el.sin(x) if abs(x) <= el.TRIG_LIMIT else math.sin(x)
+        return sine(x)
     if op == codes.COS:
-        return el.cos(x) if abs(x) <= el.TRIG_LIMIT else math.cos(x)
+        return cosine(x)
     if op == codes.EXP:
         return el.exp(x)
     if op == codes.LOG:
@@ -633,32 +711,106 @@ def elementwise(op, M, y, x, x1, x2, c, n):
             M[y + i] = value(op, M[x + i], M[x1 + i], M[x2 + i], c)
 
 
+@kept(**EXACT, **INSIDE, forceinline=True)
+def several_of_numbers(code, constants, j, row, number, a, b, c, S, M):
+    """Instruction j, which stands for several on rows of one number."""
+    op, y, count = code[j, OP], np.uint64(code[j, DST]), np.uint64(code[j, COUNT])
+    x, x1, x2 = np.uint64(code[j, A]), np.uint64(code[j, B]), np.uint64(code[j, C])
+    if op == codes.DOT:
+        dots_of_numbers(S[np.uint32(code[j, BIAS])], constants[j], row, number, code[j, A], code[j, B], a, b, c,
+                        code[j, FIRST], code[j, LAST], S, M, y, count)  # fmt: skip
+    elif op == codes.PRODUCT:
+        products_of_numbers(constants[j], M, y, x, x1, code[j, C], count)
+    elif op == codes.ORDERED:
+        ordered_of_numbers(S[np.uint32(code[j, BIAS])], row, number, code[j, A], code[j, B], a, b, c,
+                           code[j, FIRST], code[j, LAST], S, M, y, count)  # fmt: skip
+        if constants[j] != 1.0:
+            scale(constants[j], M, y, count)
+    elif op == codes.DIV:
+        quotients_of_numbers(M, y, x, x1, code[j, C], count)
+    else:
+        elementwise(op, M, y, x, x1, x2, constants[j], count)
+
+
+ONE, TWO = np.uint64(1), np.uint64(2)
+
+
 @exact
 def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, packs):
     """The instructions from first to last on rows of one number, where a loop over the examples would be a waste.
 
     packs: whether there are longer rows, for which numbers are packed.
+
+    Most of the time goes into finding out what comes next, so all that is frequent stands in one list of cases, which
+    becomes one jump.
     """
     for j in range(first, last):
-        op, y, count = code[j, OP], np.uint64(code[j, DST]), np.uint64(code[j, COUNT])
-        if op == codes.DOT:
-            if count > 1:
-                dots_of_numbers(S[np.uint32(code[j, BIAS])], constants[j], row, number, code[j, A], code[j, B], a, b, c,
-                                code[j, FIRST], code[j, LAST], S, M, y, count)  # fmt: skip
-            else:
-                s = S[np.uint32(code[j, BIAS])]
-                for k in range(code[j, A], code[j, B]):
-                    s += S[number[k]] * M[row[k]]
-                for k in range(code[j, FIRST], code[j, LAST]):
-                    s += c[k] * (M[a[k]] * M[b[k]])
-                M[y] = s if constants[j] == 1.0 else constants[j] * s
+        if code[j, COUNT] > 1:
+            several_of_numbers(code, constants, j, row, number, a, b, c, S, M)
+            continue
+        op, y = code[j, OP], np.uint64(code[j, DST])
+        x, x1, k = np.uint64(code[j, A]), np.uint64(code[j, B]), np.uint64(code[j, FIRST])
+        if op == codes.TIMES:
+            M[y] = M[x] * M[x1]
+        elif op == codes.PLUS:
+            M[y] = M[x] + M[x1]
+        elif op == codes.SCALED:
+            M[y] = constants[j] * M[x]
         elif op == codes.PRODUCT:
-            u, v = np.uint64(code[j, A]), np.uint64(code[j, B])
-            if count > 1:
-                steps = np.uint64(code[j, C])
-                products_of_numbers(constants[j], M, y, u, v, steps & np.uint64(1), steps >> np.uint64(1), count)
-            else:
-                M[y] = constants[j] * (M[u] * M[v])
+            M[y] = constants[j] * (M[x] * M[x1])
+        elif op == codes.DIV:
+            M[y] = M[x] / M[x1]
+        elif op == codes.DOT_20:
+            M[y] = c[k] * M[a[k]] + c[k + ONE] * M[a[k + ONE]]
+        elif op == codes.DOT_11:
+            M[y] = c[k] * M[a[k]] + c[k + ONE] * (M[a[k + ONE]] * M[b[k + ONE]])
+        elif op == codes.DOT_02:
+            M[y] = c[k] * (M[a[k]] * M[b[k]]) + c[k + ONE] * (M[a[k + ONE]] * M[b[k + ONE]])
+        elif op == codes.DOT_30:
+            M[y] = c[k] * M[a[k]] + c[k + ONE] * M[a[k + ONE]] + c[k + TWO] * M[a[k + TWO]]
+        elif op == codes.DOT_21:
+            M[y] = c[k] * M[a[k]] + c[k + ONE] * M[a[k + ONE]] + c[k + TWO] * (M[a[k + TWO]] * M[b[k + TWO]])
+        elif op == codes.DOT_12:
+            M[y] = (c[k] * M[a[k]] + c[k + ONE] * (M[a[k + ONE]] * M[b[k + ONE]])
+                    + c[k + TWO] * (M[a[k + TWO]] * M[b[k + TWO]]))  # fmt: skip
+        elif op == codes.DOT_03:
+            M[y] = (c[k] * (M[a[k]] * M[b[k]]) + c[k + ONE] * (M[a[k + ONE]] * M[b[k + ONE]])
+                    + c[k + TWO] * (M[a[k + TWO]] * M[b[k + TWO]]))  # fmt: skip
+        elif op == codes.ORDERED_20:
+            M[y] = ordered_two(c[k], M[a[k]], c[k + ONE], M[a[k + ONE]])
+        elif op == codes.ORDERED_11:
+            M[y] = ordered_two(c[k], M[a[k]], c[k + ONE], M[a[k + ONE]] * M[b[k + ONE]])
+        elif op == codes.ORDERED_30:
+            M[y] = ordered_three(c[k], M[a[k]], c[k + ONE], M[a[k + ONE]], c[k + TWO], M[a[k + TWO]])
+        elif op == codes.DOT:
+            s = S[np.uint32(code[j, BIAS])]
+            for i in range(code[j, A], code[j, B]):
+                s += S[number[i]] * M[row[i]]
+            for i in range(code[j, FIRST], code[j, LAST]):
+                s += c[i] * (M[a[i]] * M[b[i]])
+            M[y] = s if constants[j] == 1.0 else constants[j] * s
+        elif op == codes.ORDERED:
+            s = ordered_of_number(S[np.uint32(code[j, BIAS])], row, number, code[j, A], code[j, B], a, b, c,
+                                  code[j, FIRST], code[j, LAST], S, M)  # fmt: skip
+            M[y] = constants[j] * s
+        elif op == codes.ONCE:
+            M[y] = once_number(code[j, A], code[j, B], row, number, code[j, FIRST], code[j, LAST], a, b, c, S, M)
+        elif op == codes.EXP:
+            M[y] = el.exp(M[x])
+        elif op == codes.LOG:
+            M[y] = el.log(M[x])
+        elif op == codes.SIN:
+            M[y] = sine(M[x])
+        elif op == codes.COS:
+            M[y] = cosine(M[x])
+        elif op == codes.TANH:
+            M[y] = el.tanh(M[x])
+        elif op == codes.SQRT:
+            M[y] = math.sqrt(M[x])
+        elif op == codes.POWER:
+            M[y] = power(M[x], constants[j])
+        elif op == codes.LOGSUMEXP:
+            M[y] = logsumexp_of_numbers(a, code[j, FIRST], code[j, LAST], M)
         elif op == codes.GEMM:
             dots = code[j, C]
             terms = (code[j, B] - code[j, A] - dots) // dots
@@ -669,31 +821,16 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, pac
                 terms = (code[j, B] - code[j, A] - dots) // dots
                 pack(number, np.int64(code[j, A]), dots, terms, S, np.int64(y))
         elif op == codes.SUM:
-            for k in range(code[j, FIRST], code[j, LAST]):
-                T[y] += c[k] * M[a[k]] * M[b[k]]
+            for i in range(code[j, FIRST], code[j, LAST]):
+                T[y] += c[i] * M[a[i]] * M[b[i]]
         elif op == codes.OUTER:
             lefts, rights = code[j, A], code[j, B]
             outer_number(constants[j], a, b, code[j, FIRST], code[j, LAST], max(lefts, rights), lefts, rights, M, T,
                          np.int64(y))  # fmt: skip
         elif op == codes.TANH_AND_SECH:
-            x, x1 = np.uint64(code[j, A]), np.uint64(code[j, B])
-            for i in range(count):
-                M[y + i], M[x1 + i] = el.tanh_and_sech(M[x + i])
-        elif op == codes.ORDERED:
-            for i in range(count):
-                s = ordered_number(S[np.uint32(code[j, BIAS])], code[j, A], code[j, B], row, number, code[j, FIRST],
-                                   code[j, LAST], a, b, c, S, M, np.uint32(i))  # fmt: skip
-                M[y + np.uint64(i)] = constants[j] * s
-        elif op == codes.ONCE:
-            M[y] = once_number(code[j, A], code[j, B], row, number, code[j, FIRST], code[j, LAST], a, b, c, S, M)
-        elif op == codes.LOGSUMEXP:
-            x, x1 = np.uint64(code[j, A]), np.uint64(code[j, B])
-            logsumexp(a, code[j, FIRST], code[j, LAST], M, y, x, x1, np.uint64(1), np.uint64(1))
+            M[y], M[x1] = el.tanh_and_sech(M[x])
         else:
-            x, x1, x2 = np.uint64(code[j, A]), np.uint64(code[j, B]), np.uint64(code[j, C])
-            M[y] = value(op, M[x], M[x1], M[x2], constants[j])
-            for i in range(np.uint64(1), count):
-                M[y + i] = value(op, M[x + i], M[x1 + i], M[x2 + i], constants[j])
+            M[y] = value(op, M[x], M[x1], M[np.uint64(code[j, C])], constants[j])
 
 
 @loops
