@@ -52,6 +52,7 @@ from tinygrad_vi.compiler.lanes import (
     gemm_tall_1,
     gemm_two,
     gemm_two_1,
+    once_vector,
     ordered_tile,
     ordered_vector,
     outer_one,
@@ -60,6 +61,14 @@ from tinygrad_vi.compiler.lanes import (
     outer_tall_1,
     outer_two,
     outer_two_1,
+    short_02,
+    short_02_1,
+    short_10,
+    short_10_1,
+    short_12,
+    short_12_1,
+    short_20,
+    short_20_1,
     sum1,
     turn,
 )
@@ -74,22 +83,48 @@ loops, loops_from_python = kept(**LOOPS, **INSIDE), kept(**LOOPS)
 EXACT = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
 exact, exact_from_python = kept(**EXACT, **INSIDE), kept(**EXACT)
 # and here each rounding: said, since Numba lets a function inherit what it does not say from whoever calls it first
-unfused = kept(fastmath=False, error_model="numpy", nogil=True, **INSIDE)
+UNFUSED = {"fastmath": False, "error_model": "numpy", "nogil": True}
+unfused = kept(**UNFUSED, **INSIDE)
+# written out where they are called: to hand over so many arrays takes longer than a short row
+HERE = {"forceinline": True}
+loops_here, exact_here = kept(**LOOPS, **INSIDE, **HERE), kept(**EXACT, **INSIDE, **HERE)
+unfused_here = kept(**UNFUSED, **INSIDE, **HERE)
 
 
-@loops
+@loops_here
 def dot(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n):
     """M[y] = bias + sum of S[number] * M[row] + sum of c * M[a] * M[b], some examples at a time."""
-    i = 0
-    while i + TILE * LANES <= n:
-        dot_tile(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
-        i += TILE * LANES
+    terms, products, i = k1 - k, r1 - r, 0
     while i < n:
-        dot_vector(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
-        i += LANES
+        wide = i + TILE * LANES <= n
+        if terms == 2 and products == 0:
+            if wide:
+                short_20(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+            else:
+                short_20_1(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+        elif terms == 1 and products == 0:
+            if wide:
+                short_10(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+            else:
+                short_10_1(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+        elif terms == 0 and products == 2:
+            if wide:
+                short_02(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+            else:
+                short_02_1(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+        elif terms == 1 and products == 2:
+            if wide:
+                short_12(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+            else:
+                short_12_1(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+        elif wide:
+            dot_tile(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
+        else:
+            dot_vector(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
+        i += TILE * LANES if wide else LANES
 
 
-@unfused
+@unfused_here
 def ordered(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n):
     """The same from left to right, with each product and each sum rounded, as the scalar code rounds them."""
     i = 0
@@ -153,34 +188,37 @@ def once(row, number, k, k1, a, b, c, r, r1, S, M, y, work, stride, n):
     What each addition rounds off is added up apart (D. E. Knuth's TwoSum; T. Ogita, S. M. Rump, S. Oishi, 2005).  Where
     a sum on the way overflows, all of it is added up once more, 2**-64 times as large.
     """
+    for i in range(0, n, LANES):
+        once_vector(row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
     finite = True
-    for scale in (1.0, 2.0**-64):
+    for i in range(n):
+        finite = finite and abs(M[y + i]) < np.inf
+    if finite:
+        return
+    scale = 2.0**-64
+    for i in range(n):
+        M[y + i] = 0.0
+        M[work + i] = 0.0
+    for j in range(k, k1):
+        u, factor = np.uint64(row[j]) * stride, S[number[j]]
         for i in range(n):
-            M[y + i] = 0.0
-            M[work + i] = 0.0
-        for j in range(k, k1):
-            u, factor = np.uint64(row[j]) * stride, S[number[j]]
-            for i in range(n):
-                x = scale * (factor * M[u + i])
-                s = M[y + i]
-                t = s + x
-                z = t - s
-                M[work + i] += (s - (t - z)) + (x - z)
-                M[y + i] = t
-        for j in range(r, r1):
-            u, v = np.uint64(a[j]) * stride, np.uint64(b[j]) * stride
-            for i in range(n):
-                x = scale * (c[j] * (M[u + i] * M[v + i]))
-                s = M[y + i]
-                t = s + x
-                z = t - s
-                M[work + i] += (s - (t - z)) + (x - z)
-                M[y + i] = t
+            x = scale * (factor * M[u + i])
+            s = M[y + i]
+            t = s + x
+            z = t - s
+            M[work + i] += (s - (t - z)) + (x - z)
+            M[y + i] = t
+    for j in range(r, r1):
+        u, v = np.uint64(a[j]) * stride, np.uint64(b[j]) * stride
         for i in range(n):
-            M[y + i] = (M[y + i] + M[work + i]) / scale
-            finite = finite and abs(M[y + i]) < np.inf
-        if finite:
-            return
+            x = scale * (c[j] * (M[u + i] * M[v + i]))
+            s = M[y + i]
+            t = s + x
+            z = t - s
+            M[work + i] += (s - (t - z)) + (x - z)
+            M[y + i] = t
+    for i in range(n):
+        M[y + i] = (M[y + i] + M[work + i]) / scale
 
 
 @exact
@@ -299,7 +337,7 @@ def pack(number, k, dots, terms, S, panel):
         first += tall
 
 
-@loops
+@loops_here
 def gemm(row, y, dots, k, k1, S, panel, M, stride, n):
     """Dots of the rows row[k:k1] with packed numbers, into the rows row[y : y + dots]."""
     i = 0
@@ -711,7 +749,7 @@ def elementwise(op, M, y, x, x1, x2, c, n):
             M[y + i] = value(op, M[x + i], M[x1 + i], M[x2 + i], c)
 
 
-@kept(**EXACT, **INSIDE, forceinline=True)
+@exact_here
 def several_of_numbers(code, constants, j, row, number, a, b, c, S, M):
     """Instruction j, which stands for several on rows of one number."""
     op, y, count = code[j, OP], np.uint64(code[j, DST]), np.uint64(code[j, COUNT])

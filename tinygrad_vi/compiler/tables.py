@@ -187,6 +187,7 @@ class _Assembler:
         self.spread: dict[int, int] = {}
         self.scaled_rows: dict[tuple[int, float], int] = {}
         self.summed: dict[tuple[int, int], int] = {}
+        self.packed: dict[tuple[tuple[int, ...], ...], int] = {}
         self.work, self.work_rows = 0, 0
         self.scales: dict[int, float] = {}
 
@@ -439,8 +440,13 @@ class _Assembler:
         for _, _, weights in dots.members:
             self.linear += zip(dots.rows, weights, strict=True)
         count = len(self.linear) - start
-        line: list[float] = [self._new(False, count), start, len(self.linear), len(dots.members), 0, 0, 0, 0.0]
-        stage.unmapped.append([PACK, *line])
+        numbers = tuple([(bias, *weights) for _, bias, weights in dots.members])
+        known = numbers in self.packed  # as the weights of a layer that each step of a loop uses
+        if not known:
+            self.packed[numbers] = self._new(False, count)
+        line: list[float] = [self.packed[numbers], start, len(self.linear), len(dots.members), 0, 0, 0, 0.0]
+        if not known:
+            stage.unmapped.append([PACK, *line])
         return [GEMM, *line]
 
     def _scaled(self, node: int, c: float) -> int:
