@@ -33,14 +33,14 @@ import math
 import numpy as np
 
 from tinygrad_vi import floats
-from tinygrad_vi.compiler.machine_code import kept
+from tinygrad_vi.compiler.machine_code import part
 from tinygrad_vi.floats import SQRT_HALF, SQRT_HALF_REST, TWO_OVER_SQRT_PI
 
 # Force-inlined: LLVM leaves a function as long as softplus a call, and a loop with a call in it stays scalar.
-exact = kept(fastmath={"contract"}, error_model="numpy", nogil=True, forceinline=True)
+exact = part(fastmath={"contract"}, nogil=True, forceinline=True)
 #: without fusing: for what computes the rounding of a product and needs the product rounded.  Said, since Numba lets a
 #: function inherit what it does not say from whoever calls it first
-unfused = kept(fastmath=False, error_model="numpy", nogil=True, forceinline=True)
+unfused = part(fastmath=False, nogil=True, forceinline=True)
 
 ROUND = 1.5 * 2.0**52
 INF, NAN = math.inf, math.nan

@@ -44,6 +44,13 @@ from tinygrad_vi.compiler.lanes import (
     TILE,
     WIDE,
     copy,
+    dot_02,
+    dot_03,
+    dot_11,
+    dot_12,
+    dot_20,
+    dot_21,
+    dot_30,
     dot_tile,
     dot_vector,
     gemm_one,
@@ -53,6 +60,9 @@ from tinygrad_vi.compiler.lanes import (
     gemm_two,
     gemm_two_1,
     once_vector,
+    ordered_11,
+    ordered_20,
+    ordered_30,
     ordered_tile,
     ordered_vector,
     outer_one,
@@ -72,23 +82,18 @@ from tinygrad_vi.compiler.lanes import (
     sum1,
     turn,
 )
-from tinygrad_vi.compiler.machine_code import kept
+from tinygrad_vi.compiler.machine_code import kept, part
 
-# functions that only others of this file call need no way in for Python
-INSIDE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # sums over examples may be added up in another order, several at a time
-LOOPS = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy", "nogil": True}
-loops, loops_from_python = kept(**LOOPS, **INSIDE), kept(**LOOPS)
+LOOPS = {"fastmath": {"reassoc", "contract", "nsz"}, "nogil": True}
 # here the order is the point
-EXACT = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
-exact, exact_from_python = kept(**EXACT, **INSIDE), kept(**EXACT)
+EXACT = {"fastmath": {"contract"}, "nogil": True}
 # and here each rounding: said, since Numba lets a function inherit what it does not say from whoever calls it first
-UNFUSED = {"fastmath": False, "error_model": "numpy", "nogil": True}
-unfused = kept(**UNFUSED, **INSIDE)
+UNFUSED = {"fastmath": False, "nogil": True}
+loops, exact, unfused = part(**LOOPS), part(**EXACT), part(**UNFUSED)
 # written out where they are called: to hand over so many arrays takes longer than a short row
 HERE = {"forceinline": True}
-loops_here, exact_here = kept(**LOOPS, **INSIDE, **HERE), kept(**EXACT, **INSIDE, **HERE)
-unfused_here = kept(**UNFUSED, **INSIDE, **HERE)
+loops_here, exact_here, unfused_here = part(**LOOPS, **HERE), part(**EXACT, **HERE), part(**UNFUSED, **HERE)
 
 
 @loops_here
@@ -167,18 +172,6 @@ def ordered_of_number(bias, row, number, k, k1, a, b, c, r, r1, S, M):
 def steps_of(a, b, j, products):
     """By how many rows the factors of a product go on: behind the products of a dot stand those of the next."""
     return np.uint64(a[j + products]) - np.uint64(a[j]), np.uint64(b[j + products]) - np.uint64(b[j])
-
-
-@unfused
-def ordered_two(c, x, d, y):
-    """c*x + d*y, with three roundings."""
-    return c * x + d * y
-
-
-@unfused
-def ordered_three(c, x, d, y, e, z):
-    """c*x + d*y + e*z from left to right, with five roundings."""
-    return c * x + d * y + e * z
 
 
 @unfused
@@ -340,7 +333,7 @@ def pack(number, k, dots, terms, S, panel):
 @loops_here
 def gemm(row, y, dots, k, k1, S, panel, M, stride, n):
     """Dots of the rows row[k:k1] with packed numbers, into the rows row[y : y + dots]."""
-    i = 0
+    i = np.int64(0)
     while i < n:
         wide = i + (WIDE - 1) * REGISTER < n
         first, at = 0, panel
@@ -770,9 +763,6 @@ def several_of_numbers(code, constants, j, row, number, a, b, c, S, M):
         elementwise(op, M, y, x, x1, x2, constants[j], count)
 
 
-ONE, TWO = np.uint64(1), np.uint64(2)
-
-
 @exact
 def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, packs):
     """The instructions from first to last on rows of one number, where a loop over the examples would be a waste.
@@ -787,7 +777,7 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, pac
             several_of_numbers(code, constants, j, row, number, a, b, c, S, M)
             continue
         op, y = code[j, OP], np.uint64(code[j, DST])
-        x, x1, k = np.uint64(code[j, A]), np.uint64(code[j, B]), np.uint64(code[j, FIRST])
+        x, x1, k = np.uint64(code[j, A]), np.uint64(code[j, B]), np.int64(code[j, FIRST])
         if op == codes.TIMES:
             M[y] = M[x] * M[x1]
         elif op == codes.PLUS:
@@ -799,27 +789,25 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, pac
         elif op == codes.DIV:
             M[y] = M[x] / M[x1]
         elif op == codes.DOT_20:
-            M[y] = c[k] * M[a[k]] + c[k + ONE] * M[a[k + ONE]]
+            M[y] = dot_20(a, b, c, k, M)
         elif op == codes.DOT_11:
-            M[y] = c[k] * M[a[k]] + c[k + ONE] * (M[a[k + ONE]] * M[b[k + ONE]])
+            M[y] = dot_11(a, b, c, k, M)
         elif op == codes.DOT_02:
-            M[y] = c[k] * (M[a[k]] * M[b[k]]) + c[k + ONE] * (M[a[k + ONE]] * M[b[k + ONE]])
+            M[y] = dot_02(a, b, c, k, M)
         elif op == codes.DOT_30:
-            M[y] = c[k] * M[a[k]] + c[k + ONE] * M[a[k + ONE]] + c[k + TWO] * M[a[k + TWO]]
+            M[y] = dot_30(a, b, c, k, M)
         elif op == codes.DOT_21:
-            M[y] = c[k] * M[a[k]] + c[k + ONE] * M[a[k + ONE]] + c[k + TWO] * (M[a[k + TWO]] * M[b[k + TWO]])
+            M[y] = dot_21(a, b, c, k, M)
         elif op == codes.DOT_12:
-            M[y] = (c[k] * M[a[k]] + c[k + ONE] * (M[a[k + ONE]] * M[b[k + ONE]])
-                    + c[k + TWO] * (M[a[k + TWO]] * M[b[k + TWO]]))  # fmt: skip
+            M[y] = dot_12(a, b, c, k, M)
         elif op == codes.DOT_03:
-            M[y] = (c[k] * (M[a[k]] * M[b[k]]) + c[k + ONE] * (M[a[k + ONE]] * M[b[k + ONE]])
-                    + c[k + TWO] * (M[a[k + TWO]] * M[b[k + TWO]]))  # fmt: skip
+            M[y] = dot_03(a, b, c, k, M)
         elif op == codes.ORDERED_20:
-            M[y] = ordered_two(c[k], M[a[k]], c[k + ONE], M[a[k + ONE]])
+            M[y] = ordered_20(a, b, c, k, M)
         elif op == codes.ORDERED_11:
-            M[y] = ordered_two(c[k], M[a[k]], c[k + ONE], M[a[k + ONE]] * M[b[k + ONE]])
+            M[y] = ordered_11(a, b, c, k, M)
         elif op == codes.ORDERED_30:
-            M[y] = ordered_three(c[k], M[a[k]], c[k + ONE], M[a[k + ONE]], c[k + TWO], M[a[k + TWO]])
+            M[y] = ordered_30(a, b, c, k, M)
         elif op == codes.DOT:
             s = S[np.uint32(code[j, BIAS])]
             for i in range(code[j, A], code[j, B]):
@@ -930,21 +918,13 @@ def load(X, start, n, M, stride):
         M[inputs * stride + i] = 1.0 / N
 
 
-@loops_from_python
-def before(stage, stages, code, constants, row, number, a, b, c, S, T, packs):
-    """What is the same for all examples."""
-    at = stages[stage]
-    run_numbers(code, constants, at[UNMAPPED], at[MAPPED], row, number, a, b, c, S, S, T, packs)
-
-
-@loops_from_python
-def blocks(stage, thread, threads, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep,
-           out, output_row, output_c):  # fmt: skip
+@loops
+def blocks(at, first_stage, last_stage, thread, threads, code, constants, row, number, a, b, c, X, S, M, T, width,
+           per_chunk, keep, out, output_row, output_c):  # fmt: skip
     """Every threads-th chunk of blocks.  Each chunk has its own line of T, so the sums do not depend on ``threads``."""
     N = X.shape[0]
     count = (N + width - 1) // width
     stride = np.uint64(width)
-    at = stages[stage]
     for chunk in range(thread, T.shape[0], threads):
         sums = T[chunk]
         for q in range(at[SUMS], at[SUMS_END]):
@@ -952,19 +932,34 @@ def blocks(stage, thread, threads, stages, code, constants, row, number, a, b, c
         for block in range(chunk * per_chunk, min(count, (chunk + 1) * per_chunk)):
             values = M[block if keep else thread]
             n = min(width, N - block * width)
-            if stage == 0:
+            if first_stage:
                 load(X, block * width, n, values, width)
             run(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums, stride, np.uint64(n))
-            if stage == stages.shape[0] - 1:
+            if last_stage:
                 for k in range(out.shape[0]):
                     for i in range(n):
                         out[k, block * width + i] = output_c[k] * values[output_row[k] * width + i]
 
 
-@exact_from_python
-def after(stage, stages, destination, T, S):
+@loops
+def one_example(at, first_stage, last_stage, code, constants, row, number, a, b, c, X, S, values, sums, packs, out,
+                output_row, output_c):  # fmt: skip
+    """The same for one example, whose rows are numbers."""
+    for q in range(at[SUMS], at[SUMS_END]):
+        sums[q] = 0.0
+    if first_stage:
+        for j in range(X.shape[1]):
+            values[j] = X[0, j]
+        values[X.shape[1]] = 1.0
+    run_numbers(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums, packs)
+    if last_stage:
+        for k in range(out.shape[0]):
+            out[k, 0] = output_c[k] * values[output_row[k]]
+
+
+@exact
+def after(at, destination, T, S):
     """Add the lines of T up, in their order."""
-    at = stages[stage]
     for q in range(at[SUMS], at[SUMS_END]):
         s = T[0, q]
         for chunk in range(1, T.shape[0]):
@@ -972,37 +967,46 @@ def after(stage, stages, destination, T, S):
         S[np.uint32(destination[q])] = s
 
 
-@loops_from_python
+#: what `step` does: a whole call on one thread; or of one stage what is the same for all examples, the blocks of one of
+#: several threads, and what follows them
+WHOLE, BEFORE, BLOCKS, AFTER = range(4)
+
+
+@kept(**LOOPS)
 def step(table, theta, mapped_out, out):
-    """One call, on one thread: all stages, then the outputs.  table: see `addresses`."""
+    """One call, or a part of one: all stages, then the outputs.  table: see `addresses`; behind the arrays stand
+
+    the width of a block, the blocks of a chunk, whether the blocks are kept, the part, its stage, its thread, of how
+    many threads.
+    """
     stages, code, constants = lines(table, 0, np.int64), lines(table, 1, np.int32), line(table, 2, np.float64)
     row, number = line(table, 3, np.uint32), line(table, 4, np.uint32)
     a, b, c = line(table, 5, np.uint32), line(table, 6, np.uint32), line(table, 7, np.float64)
     destination, output_row, output_c = line(table, 8, np.int32), line(table, 9, np.int32), line(table, 10, np.float64)
     X, S, M, T = (lines(table, 11, np.float64), line(table, 12, np.float64), lines(table, 13, np.float64),
                   lines(table, 14, np.float64))  # fmt: skip
-    width, per_chunk, keep = table[-3], table[-2], table[-1] != 0
-    for i in range(theta.shape[0]):
-        S[PARAMETERS + i] = theta[i]
-    for stage in range(stages.shape[0]):
-        at = stages[stage]
-        run_numbers(code, constants, at[UNMAPPED], at[MAPPED], row, number, a, b, c, S, S, T[0], width > 1)
-        if width > 1:
-            blocks(stage, 0, 1, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep,
-                   mapped_out, output_row, output_c)  # fmt: skip
-        else:  # one example: its rows are numbers
-            values, sums = M[0], T[0]
-            for q in range(at[SUMS], at[SUMS_END]):
-                sums[q] = 0.0
-            if stage == 0:
-                for j in range(X.shape[1]):
-                    values[j] = X[0, j]
-                values[X.shape[1]] = 1.0
-            run_numbers(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums, width > 1)
-            if stage == stages.shape[0] - 1:
-                for k in range(mapped_out.shape[0]):
-                    mapped_out[k, 0] = output_c[k] * values[output_row[k]]
-        after(stage, stages, destination, T, S)
+    width, per_chunk, keep = table[-7], table[-6], table[-5] != 0
+    what, first, thread, threads = table[-4], table[-3], table[-2], table[-1]
+    stop = first + 1
+    if what == WHOLE:
+        stop = stages.shape[0]
+        for i in range(theta.shape[0]):
+            S[PARAMETERS + i] = theta[i]
+    for stage in range(first, stop):
+        at, first_stage, last_stage = stages[stage], stage == 0, stage == stages.shape[0] - 1
+        if what in (WHOLE, BEFORE):
+            run_numbers(code, constants, at[UNMAPPED], at[MAPPED], row, number, a, b, c, S, S, T[0], width > 1)
+        if what in (WHOLE, BLOCKS):
+            if width > 1:
+                blocks(at, first_stage, last_stage, thread, threads, code, constants, row, number, a, b, c, X, S, M, T,
+                       width, per_chunk, keep, mapped_out, output_row, output_c)  # fmt: skip
+            else:
+                one_example(at, first_stage, last_stage, code, constants, row, number, a, b, c, X, S, M[0], T[0],
+                            width > 1, mapped_out, output_row, output_c)  # fmt: skip
+        if what in (WHOLE, AFTER):
+            after(at, destination, T, S)
+    if what != WHOLE:
+        return 0.0
     for k in range(out.shape[0]):
         out[k] = output_c[k] * S[np.uint32(output_row[k])]
     checksum = 0.0

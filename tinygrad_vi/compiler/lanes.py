@@ -17,6 +17,9 @@ Rows are padded to whole vectors.  What a dot leaves in the padding is never rea
 
 from __future__ import annotations
 
+import functools
+import operator
+
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
@@ -229,6 +232,28 @@ def _short(terms, products, vectors):
     return short
 
 
+def _of_numbers(terms, products, flags=FUSED):
+    """The same of single numbers, from entry k of the tables on: linear terms c * M[a], then products."""
+
+    @intrinsic
+    def dot(_, a, b, c, k, M):
+        def write(context, builder, signature, values):
+            to = _Builder(context, builder)
+            a, b, c, k, M = to.pointers(signature, values)
+            total = None
+            for i in range(terms + products):
+                at = to.after(k, i)
+                x = to.entry(M, a, at)
+                x = x if i < terms else to.times(x, to.entry(M, b, at), flags)
+                w = to.number(c, at)
+                total = to.times(w, x, flags) if total is None else to.fused(w, x, total, flags)
+            return total
+
+        return types.float64(a, b, c, k, M), write
+
+    return dot
+
+
 @intrinsic
 def _once(_, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first):
     def write(context, builder, signature, values):
@@ -411,6 +436,15 @@ def _short_in_python(terms, products, vectors):
     return short
 
 
+def _of_numbers_in_python(terms, products, _=FUSED):
+    def dot(a, b, c, k, M):
+        found = [c[i] * M[a[i]] for i in range(int(k), int(k) + terms)]
+        found += [c[i] * (M[a[i]] * M[b[i]]) for i in range(int(k) + terms, int(k) + terms + products)]
+        return functools.reduce(operator.add, found)
+
+    return dot
+
+
 def _once_in_python(row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first):
     for i in range(int(first), int(first) + LANES):
         s, rest = 0.0, 0.0
@@ -470,12 +504,16 @@ def _sum1_in_python(a, b, c, r, r1, M, T, t, stride, n):
 
 if config.DISABLE_JIT:
     _dot, _short, _gemm, _outer = _dot_in_python, _short_in_python, _gemm_in_python, _outer_in_python
+    _of_numbers = _of_numbers_in_python
     _copy, _turn, _sum1, _once = _copy_in_python, _turn_in_python, _sum1_in_python, _once_in_python
 dot_tile, dot_vector = _dot(TILE), _dot(1)
 ordered_tile, ordered_vector = _dot(TILE, ()), _dot(1, ())
 #: by how many linear terms and how many products
 short_10, short_20, short_02, short_12 = [_short(*terms, TILE) for terms in ((1, 0), (2, 0), (0, 2), (1, 2))]
 short_10_1, short_20_1, short_02_1, short_12_1 = [_short(*terms, 1) for terms in ((1, 0), (2, 0), (0, 2), (1, 2))]
+dot_20, dot_11, dot_02 = _of_numbers(2, 0), _of_numbers(1, 1), _of_numbers(0, 2)
+dot_30, dot_21, dot_12, dot_03 = _of_numbers(3, 0), _of_numbers(2, 1), _of_numbers(1, 2), _of_numbers(0, 3)
+ordered_20, ordered_11, ordered_30 = _of_numbers(2, 0, ()), _of_numbers(1, 1, ()), _of_numbers(3, 0, ())
 #: by how many dots, or left rows: TALL, and 2 and 1 for the rest
 gemm_tall, gemm_two, gemm_one = [_gemm(dots, WIDE) for dots in (TALL, 2, 1)]
 gemm_tall_1, gemm_two_1, gemm_one_1 = [_gemm(dots, 1) for dots in (TALL, 2, 1)]
