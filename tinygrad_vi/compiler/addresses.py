@@ -17,7 +17,7 @@ from numba import carray, types
 from numba.core import config
 from numba.extending import intrinsic
 
-from tinygrad_vi.compiler.machine_code import kept
+from tinygrad_vi.compiler.machine_code import part
 
 #: what an array takes in a table: its address, its rows, its columns
 FIELDS = 3
@@ -42,13 +42,13 @@ def _pointer(typing, address):  # noqa: ARG001  # these are what Numba gives
     return types.voidptr(types.int64), written
 
 
-@kept(forceinline=True)
+@part(forceinline=True)
 def line(table, k, dtype):
     """Array k of a table, of one axis."""
     return carray(_pointer(table[FIELDS * k]), table[FIELDS * k + 1], dtype)
 
 
-@kept(forceinline=True)
+@part(forceinline=True)
 def lines(table, k, dtype):
     """Array k of a table, of two axes."""
     return carray(_pointer(table[FIELDS * k]), (table[FIELDS * k + 1], table[FIELDS * k + 2]), dtype)

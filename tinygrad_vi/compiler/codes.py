@@ -16,6 +16,17 @@ TANH_AND_SECH = NDTRI + 1
 #: end, with a row to work in in C; a constant times the product of two rows, A and B, which many dots are
 ORDERED, ONCE, PRODUCT = range(TANH_AND_SECH + 1, TANH_AND_SECH + 4)
 
+#: On numbers that are the same for all examples, in forms of their own: A + B, A * B, constant * A; and dots of two or
+#: three terms by how many of them are c * a, which come first, and how many c * (a * b)
+PLUS, TIMES, SCALED = range(PRODUCT + 1, PRODUCT + 4)
+(DOT_20, DOT_11, DOT_02, DOT_30, DOT_21, DOT_12, DOT_03, ORDERED_20, ORDERED_11,
+ ORDERED_30) = range(SCALED + 1, SCALED + 11)  # fmt: skip
+SHORT = {
+    (DOT, 2, 0): DOT_20, (DOT, 1, 1): DOT_11, (DOT, 0, 2): DOT_02,
+    (DOT, 3, 0): DOT_30, (DOT, 2, 1): DOT_21, (DOT, 1, 2): DOT_12, (DOT, 0, 3): DOT_03,
+    (ORDERED, 2, 0): ORDERED_20, (ORDERED, 1, 1): ORDERED_11, (ORDERED, 3, 0): ORDERED_30,
+}  # fmt: skip
+
 #: columns of the code table.  A map has its operands in A, B, C.  A dot has its linear terms from A to B, its products
 #: from FIRST to LAST, and adds the number S[BIAS].
 #: GEMM and PACK: C dots.  From A to B - 1 stand a pair (destination, bias) for each dot, then (row, number) for each
@@ -24,8 +35,8 @@ ORDERED, ONCE, PRODUCT = range(TANH_AND_SECH + 1, TANH_AND_SECH + 4)
 #: LAST stand the pairs (left, right) of each term, as many as the longer side has; the constant is 1 or -1; C is the
 #: first of the rows to work in
 #: COUNT: an instruction stands for so many, of which each takes the next rows and gives the next row.  On numbers that
-#: are the same for all examples, a factor of a product may also be the same for all of them: the products of a dot are
-#: followed by those of the next one, which tell; in C a constant times a product has 1 if A goes on, plus 2 if B does
+#: are the same for all examples, an operand may also be the same for all of them: the products of a dot are followed by
+#: those of the next one, which tell; a constant times a product and a quotient have in C 1 if A stays, plus 2 if B does
 OP, DST, A, B, C, FIRST, LAST, BIAS, COUNT = range(9)
 
 #: the instructions that may stand for several, and how many columns from A on hold their rows

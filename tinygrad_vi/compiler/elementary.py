@@ -33,14 +33,14 @@ import math
 import numpy as np
 
 from tinygrad_vi import floats
-from tinygrad_vi.compiler.machine_code import kept
+from tinygrad_vi.compiler.machine_code import part
 from tinygrad_vi.floats import SQRT_HALF, SQRT_HALF_REST, TWO_OVER_SQRT_PI
 
 # Force-inlined: LLVM leaves a function as long as softplus a call, and a loop with a call in it stays scalar.
-exact = kept(fastmath={"contract"}, error_model="numpy", nogil=True, forceinline=True)
+exact = part(fastmath={"contract"}, nogil=True, forceinline=True)
 #: without fusing: for what computes the rounding of a product and needs the product rounded.  Said, since Numba lets a
 #: function inherit what it does not say from whoever calls it first
-unfused = kept(fastmath=False, error_model="numpy", nogil=True, forceinline=True)
+unfused = part(fastmath=False, nogil=True, forceinline=True)
 
 ROUND = 1.5 * 2.0**52
 INF, NAN = math.inf, math.nan
@@ -70,9 +70,12 @@ def _exp_parts(x: float) -> tuple[float, float]:
     x = 710.6 if x > 710.6 else x  # where e**x / 2 is infinite
     k = (x * LOG2_E + ROUND) - ROUND
     r = (x - k * LN2_HIGH) - k * LN2_LOW
-    p = E8 + r * (E9 + r * (E10 + r * (E11 + r * (E12 + r * E13))))
-    p = E2 + r * (E3 + r * (E4 + r * (E5 + r * (E6 + r * (E7 + r * p)))))
-    return k, r + r * r * p
+    # the tail in pairs (G. Estrin, 1960): one after the other, each term would wait for the one before
+    r2 = r * r
+    r4 = r2 * r2
+    p = (E3 + r * E4) + r2 * (E5 + r * E6) + r4 * ((E7 + r * E8) + r2 * (E9 + r * E10))
+    p = p + r4 * r4 * ((E11 + r * E12) + r2 * E13)
+    return k, r + r2 * (E2 + r * p)
 
 
 @exact

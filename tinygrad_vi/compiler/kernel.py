@@ -44,6 +44,13 @@ from tinygrad_vi.compiler.lanes import (
     TILE,
     WIDE,
     copy,
+    dot_02,
+    dot_03,
+    dot_11,
+    dot_12,
+    dot_20,
+    dot_21,
+    dot_30,
     dot_tile,
     dot_vector,
     gemm_one,
@@ -52,6 +59,10 @@ from tinygrad_vi.compiler.lanes import (
     gemm_tall_1,
     gemm_two,
     gemm_two_1,
+    once_vector,
+    ordered_11,
+    ordered_20,
+    ordered_30,
     ordered_tile,
     ordered_vector,
     outer_one,
@@ -60,36 +71,65 @@ from tinygrad_vi.compiler.lanes import (
     outer_tall_1,
     outer_two,
     outer_two_1,
+    short_02,
+    short_02_1,
+    short_10,
+    short_10_1,
+    short_12,
+    short_12_1,
+    short_20,
+    short_20_1,
     sum1,
     turn,
 )
-from tinygrad_vi.compiler.machine_code import kept
+from tinygrad_vi.compiler.machine_code import kept, part
 
-# functions that only others of this file call need no way in for Python
-INSIDE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # sums over examples may be added up in another order, several at a time
-LOOPS = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy", "nogil": True}
-loops, loops_from_python = kept(**LOOPS, **INSIDE), kept(**LOOPS)
+LOOPS = {"fastmath": {"reassoc", "contract", "nsz"}, "nogil": True}
 # here the order is the point
-EXACT = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
-exact, exact_from_python = kept(**EXACT, **INSIDE), kept(**EXACT)
+EXACT = {"fastmath": {"contract"}, "nogil": True}
 # and here each rounding: said, since Numba lets a function inherit what it does not say from whoever calls it first
-unfused = kept(fastmath=False, error_model="numpy", nogil=True, **INSIDE)
+UNFUSED = {"fastmath": False, "nogil": True}
+loops, exact, unfused = part(**LOOPS), part(**EXACT), part(**UNFUSED)
+# written out where they are called: to hand over so many arrays takes longer than a short row
+HERE = {"forceinline": True}
+loops_here, exact_here, unfused_here = part(**LOOPS, **HERE), part(**EXACT, **HERE), part(**UNFUSED, **HERE)
 
 
-@loops
+@loops_here
 def dot(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n):
     """M[y] = bias + sum of S[number] * M[row] + sum of c * M[a] * M[b], some examples at a time."""
-    i = 0
-    while i + TILE * LANES <= n:
-        dot_tile(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
-        i += TILE * LANES
+    terms, products, i = k1 - k, r1 - r, 0
     while i < n:
-        dot_vector(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
-        i += LANES
+        wide = i + TILE * LANES <= n
+        if terms == 2 and products == 0:
+            if wide:
+                short_20(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+            else:
+                short_20_1(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+        elif terms == 1 and products == 0:
+            if wide:
+                short_10(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+            else:
+                short_10_1(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+        elif terms == 0 and products == 2:
+            if wide:
+                short_02(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+            else:
+                short_02_1(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+        elif terms == 1 and products == 2:
+            if wide:
+                short_12(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+            else:
+                short_12_1(bias, row, number, k, a, b, c, r, S, M, y, stride, i)
+        elif wide:
+            dot_tile(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
+        else:
+            dot_vector(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
+        i += TILE * LANES if wide else LANES
 
 
-@unfused
+@unfused_here
 def ordered(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n):
     """The same from left to right, with each product and each sum rounded, as the scalar code rounds them."""
     i = 0
@@ -102,17 +142,36 @@ def ordered(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n):
 
 
 @unfused
-def ordered_number(bias, k, k1, row, number, r, r1, a, b, c, S, M, i):
-    """The same on rows of one number, as number i of those that the instruction stands for."""
+def ordered_of_numbers(bias, row, number, k, k1, a, b, c, r, r1, S, M, y, count):
+    """The same on rows of one number, as many as the instruction stands for."""
+    for i in range(count):
+        M[y + i] = bias
+    for j in range(k, k1):
+        w, x = S[number[j]], np.uint64(row[j])
+        for i in range(count):
+            M[y + i] += w * M[x + i]
+    for j in range(r, r1):
+        u, v = np.uint64(a[j]), np.uint64(b[j])
+        step_u, step_v = steps_of(a, b, j, r1 - r)
+        for i in range(count):
+            M[y + i] += c[j] * (M[u + step_u * i] * M[v + step_v * i])
+
+
+@unfused
+def ordered_of_number(bias, row, number, k, k1, a, b, c, r, r1, S, M):
+    """The same of one row."""
     s = bias
     for j in range(k, k1):
-        s += S[number[j]] * M[row[j] + i]
+        s += S[number[j]] * M[row[j]]
     for j in range(r, r1):
-        u, v = a[j], b[j]
-        if i > 0:  # behind the first terms stand those of the next
-            u, v = u + i * (a[j + r1 - r] - u), v + i * (b[j + r1 - r] - v)
-        s += c[j] * (M[u] * M[v])
+        s += c[j] * (M[a[j]] * M[b[j]])
     return s
+
+
+@unfused
+def steps_of(a, b, j, products):
+    """By how many rows the factors of a product go on: behind the products of a dot stand those of the next."""
+    return np.uint64(a[j + products]) - np.uint64(a[j]), np.uint64(b[j + products]) - np.uint64(b[j])
 
 
 @unfused
@@ -122,34 +181,37 @@ def once(row, number, k, k1, a, b, c, r, r1, S, M, y, work, stride, n):
     What each addition rounds off is added up apart (D. E. Knuth's TwoSum; T. Ogita, S. M. Rump, S. Oishi, 2005).  Where
     a sum on the way overflows, all of it is added up once more, 2**-64 times as large.
     """
+    for i in range(0, n, LANES):
+        once_vector(row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
     finite = True
-    for scale in (1.0, 2.0**-64):
+    for i in range(n):
+        finite = finite and abs(M[y + i]) < np.inf
+    if finite:
+        return
+    scale = 2.0**-64
+    for i in range(n):
+        M[y + i] = 0.0
+        M[work + i] = 0.0
+    for j in range(k, k1):
+        u, factor = np.uint64(row[j]) * stride, S[number[j]]
         for i in range(n):
-            M[y + i] = 0.0
-            M[work + i] = 0.0
-        for j in range(k, k1):
-            u, factor = np.uint64(row[j]) * stride, S[number[j]]
-            for i in range(n):
-                x = scale * (factor * M[u + i])
-                s = M[y + i]
-                t = s + x
-                z = t - s
-                M[work + i] += (s - (t - z)) + (x - z)
-                M[y + i] = t
-        for j in range(r, r1):
-            u, v = np.uint64(a[j]) * stride, np.uint64(b[j]) * stride
-            for i in range(n):
-                x = scale * (c[j] * (M[u + i] * M[v + i]))
-                s = M[y + i]
-                t = s + x
-                z = t - s
-                M[work + i] += (s - (t - z)) + (x - z)
-                M[y + i] = t
+            x = scale * (factor * M[u + i])
+            s = M[y + i]
+            t = s + x
+            z = t - s
+            M[work + i] += (s - (t - z)) + (x - z)
+            M[y + i] = t
+    for j in range(r, r1):
+        u, v = np.uint64(a[j]) * stride, np.uint64(b[j]) * stride
         for i in range(n):
-            M[y + i] = (M[y + i] + M[work + i]) / scale
-            finite = finite and abs(M[y + i]) < np.inf
-        if finite:
-            return
+            x = scale * (c[j] * (M[u + i] * M[v + i]))
+            s = M[y + i]
+            t = s + x
+            z = t - s
+            M[work + i] += (s - (t - z)) + (x - z)
+            M[y + i] = t
+    for i in range(n):
+        M[y + i] = (M[y + i] + M[work + i]) / scale
 
 
 @exact
@@ -162,8 +224,8 @@ def dots_of_numbers(bias, factor, row, number, k, k1, a, b, c, r, r1, S, M, y, c
         for i in range(count):
             M[y + i] += w * M[x + i]
     for j in range(r, r1):
-        u, v, j1 = np.uint64(a[j]), np.uint64(b[j]), j + r1 - r
-        add_products(c[j], M, y, u, v, np.uint64(a[j1]) - u, np.uint64(b[j1]) - v, count)
+        step_a, step_b = steps_of(a, b, j, r1 - r)
+        add_products(c[j], M, y, np.uint64(a[j]), np.uint64(b[j]), step_a, step_b, count)
     if factor != 1.0:
         for i in range(count):
             M[y + i] *= factor
@@ -171,10 +233,14 @@ def dots_of_numbers(bias, factor, row, number, k, k1, a, b, c, r, r1, S, M, y, c
 
 @exact
 def add_products(c, M, y, a, b, step_a, step_b, count):
-    """M[y] += c * (M[a] * M[b]), and so on; one of the steps may be 0."""
+    """M[y] += c * (M[a] * M[b]), and so on; the steps are 1 or 0."""
     if step_a == 0:
-        a, b, step_b = b, a, step_a
-    if step_b == 0:
+        a, b, step_a, step_b = b, a, step_b, step_a
+    if step_a == 0:
+        x = c * (M[a] * M[b])
+        for i in range(count):
+            M[y + i] += x
+    elif step_b == 0:
         x = M[b]
         for i in range(count):
             M[y + i] += c * (M[a + i] * x)
@@ -184,17 +250,33 @@ def add_products(c, M, y, a, b, step_a, step_b, count):
 
 
 @exact
-def products_of_numbers(c, M, y, a, b, step_a, step_b, count):
-    """M[y] = c * (M[a] * M[b]), and so on; one of the steps may be 0."""
-    if step_a == 0:
-        a, b, step_b = b, a, step_a
-    if step_b == 0:
+def products_of_numbers(c, M, y, a, b, stays, count):
+    """M[y] = c * (M[a] * M[b]), and so on.  stays: 1 if a is the same for all, 2 if b is."""
+    if stays == 1:
+        a, b = b, a
+    if stays != 0:
         x = M[b]
         for i in range(count):
             M[y + i] = c * (M[a + i] * x)
     else:
         for i in range(count):
             M[y + i] = c * (M[a + i] * M[b + i])
+
+
+@exact
+def quotients_of_numbers(M, y, a, b, stays, count):
+    """M[y] = M[a] / M[b], and so on.  stays: 1 if a is the same for all, 2 if b is."""
+    if stays == 0:
+        for i in range(count):
+            M[y + i] = M[a + i] / M[b + i]
+    elif stays == 1:
+        x = M[a]
+        for i in range(count):
+            M[y + i] = x / M[b + i]
+    else:
+        x = M[b]
+        for i in range(count):
+            M[y + i] = M[a + i] / x
 
 
 @unfused
@@ -248,10 +330,10 @@ def pack(number, k, dots, terms, S, panel):
         first += tall
 
 
-@loops
+@loops_here
 def gemm(row, y, dots, k, k1, S, panel, M, stride, n):
     """Dots of the rows row[k:k1] with packed numbers, into the rows row[y : y + dots]."""
-    i = 0
+    i = np.int64(0)
     while i < n:
         wide = i + (WIDE - 1) * REGISTER < n
         first, at = 0, panel
@@ -392,15 +474,15 @@ def powers(M, y, x, c, n):
 
 
 @exact
-def waves(cosine, M, y, x, n):
+def waves(cosines, M, y, x, n):
     """A row of sines or cosines."""
     largest = 0.0
     for i in range(n):
         largest = max(largest, abs(M[x + i]))
     if not largest <= el.TRIG_LIMIT:  # far out: the library's
         for i in range(n):
-            M[y + i] = math.cos(M[x + i]) if cosine else math.sin(M[x + i])
-    elif cosine:
+            M[y + i] = math.cos(M[x + i]) if cosines else math.sin(M[x + i])
+    elif cosines:
         for i in range(n):
             M[y + i] = el.cos(M[x + i])
     else:
@@ -432,6 +514,33 @@ def logsumexp(rows, r, r1, M, y, work, seen, stride, n):
         M[y + i] += el.log1p(M[work + i])
 
 
+@loops
+def logsumexp_of_numbers(rows, r, r1, M):
+    """The same on rows of one number."""
+    top, at = M[rows[r]], r
+    for k in range(r + 1, r1):
+        x = M[rows[k]]
+        if x > top or x != x:
+            top, at = x, k
+    s = 0.0
+    for k in range(r, r1):
+        e = el.exp(M[rows[k]] - top)
+        s += 0.0 if k == at else e
+    return top + el.log1p(s)
+
+
+@exact
+def sine(x):
+    """sin(x); far out the library's."""
+    return el.sin(x) if abs(x) <= el.TRIG_LIMIT else math.sin(x)
+
+
+@exact
+def cosine(x):
+    """cos(x); far out the library's."""
+    return el.cos(x) if abs(x) <= el.TRIG_LIMIT else math.cos(x)
+
+
 @exact
 def value(op, x, x1, x2, c):
     """An operation on numbers."""
@@ -446,9 +555,9 @@ def value(op, x, x1, x2, c):
     if op == codes.BELL:
         return el.bell(x)
     if op == codes.SIN:
-        return el.sin(x) if abs(x) <= el.TRIG_LIMIT else math.sin(x)
+        return sine(x)
     if op == codes.COS:
-        return el.cos(x) if abs(x) <= el.TRIG_LIMIT else math.cos(x)
+        return cosine(x)
     if op == codes.EXP:
         return el.exp(x)
     if op == codes.LOG:
@@ -633,32 +742,101 @@ def elementwise(op, M, y, x, x1, x2, c, n):
             M[y + i] = value(op, M[x + i], M[x1 + i], M[x2 + i], c)
 
 
+@exact_here
+def several_of_numbers(code, constants, j, row, number, a, b, c, S, M):
+    """Instruction j, which stands for several on rows of one number."""
+    op, y, count = code[j, OP], np.uint64(code[j, DST]), np.uint64(code[j, COUNT])
+    x, x1, x2 = np.uint64(code[j, A]), np.uint64(code[j, B]), np.uint64(code[j, C])
+    if op == codes.DOT:
+        dots_of_numbers(S[np.uint32(code[j, BIAS])], constants[j], row, number, code[j, A], code[j, B], a, b, c,
+                        code[j, FIRST], code[j, LAST], S, M, y, count)  # fmt: skip
+    elif op == codes.PRODUCT:
+        products_of_numbers(constants[j], M, y, x, x1, code[j, C], count)
+    elif op == codes.ORDERED:
+        ordered_of_numbers(S[np.uint32(code[j, BIAS])], row, number, code[j, A], code[j, B], a, b, c,
+                           code[j, FIRST], code[j, LAST], S, M, y, count)  # fmt: skip
+        if constants[j] != 1.0:
+            scale(constants[j], M, y, count)
+    elif op == codes.DIV:
+        quotients_of_numbers(M, y, x, x1, code[j, C], count)
+    else:
+        elementwise(op, M, y, x, x1, x2, constants[j], count)
+
+
 @exact
 def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, packs):
     """The instructions from first to last on rows of one number, where a loop over the examples would be a waste.
 
     packs: whether there are longer rows, for which numbers are packed.
+
+    Most of the time goes into finding out what comes next, so all that is frequent stands in one list of cases, which
+    becomes one jump.
     """
     for j in range(first, last):
-        op, y, count = code[j, OP], np.uint64(code[j, DST]), np.uint64(code[j, COUNT])
-        if op == codes.DOT:
-            if count > 1:
-                dots_of_numbers(S[np.uint32(code[j, BIAS])], constants[j], row, number, code[j, A], code[j, B], a, b, c,
-                                code[j, FIRST], code[j, LAST], S, M, y, count)  # fmt: skip
-            else:
-                s = S[np.uint32(code[j, BIAS])]
-                for k in range(code[j, A], code[j, B]):
-                    s += S[number[k]] * M[row[k]]
-                for k in range(code[j, FIRST], code[j, LAST]):
-                    s += c[k] * (M[a[k]] * M[b[k]])
-                M[y] = s if constants[j] == 1.0 else constants[j] * s
+        if code[j, COUNT] > 1:
+            several_of_numbers(code, constants, j, row, number, a, b, c, S, M)
+            continue
+        op, y = code[j, OP], np.uint64(code[j, DST])
+        x, x1, k = np.uint64(code[j, A]), np.uint64(code[j, B]), np.int64(code[j, FIRST])
+        if op == codes.TIMES:
+            M[y] = M[x] * M[x1]
+        elif op == codes.PLUS:
+            M[y] = M[x] + M[x1]
+        elif op == codes.SCALED:
+            M[y] = constants[j] * M[x]
         elif op == codes.PRODUCT:
-            u, v = np.uint64(code[j, A]), np.uint64(code[j, B])
-            if count > 1:
-                steps = np.uint64(code[j, C])
-                products_of_numbers(constants[j], M, y, u, v, steps & np.uint64(1), steps >> np.uint64(1), count)
-            else:
-                M[y] = constants[j] * (M[u] * M[v])
+            M[y] = constants[j] * (M[x] * M[x1])
+        elif op == codes.DIV:
+            M[y] = M[x] / M[x1]
+        elif op == codes.DOT_20:
+            M[y] = dot_20(a, b, c, k, M)
+        elif op == codes.DOT_11:
+            M[y] = dot_11(a, b, c, k, M)
+        elif op == codes.DOT_02:
+            M[y] = dot_02(a, b, c, k, M)
+        elif op == codes.DOT_30:
+            M[y] = dot_30(a, b, c, k, M)
+        elif op == codes.DOT_21:
+            M[y] = dot_21(a, b, c, k, M)
+        elif op == codes.DOT_12:
+            M[y] = dot_12(a, b, c, k, M)
+        elif op == codes.DOT_03:
+            M[y] = dot_03(a, b, c, k, M)
+        elif op == codes.ORDERED_20:
+            M[y] = ordered_20(a, b, c, k, M)
+        elif op == codes.ORDERED_11:
+            M[y] = ordered_11(a, b, c, k, M)
+        elif op == codes.ORDERED_30:
+            M[y] = ordered_30(a, b, c, k, M)
+        elif op == codes.DOT:
+            s = S[np.uint32(code[j, BIAS])]
+            for i in range(code[j, A], code[j, B]):
+                s += S[number[i]] * M[row[i]]
+            for i in range(code[j, FIRST], code[j, LAST]):
+                s += c[i] * (M[a[i]] * M[b[i]])
+            M[y] = s if constants[j] == 1.0 else constants[j] * s
+        elif op == codes.ORDERED:
+            s = ordered_of_number(S[np.uint32(code[j, BIAS])], row, number, code[j, A], code[j, B], a, b, c,
+                                  code[j, FIRST], code[j, LAST], S, M)  # fmt: skip
+            M[y] = constants[j] * s
+        elif op == codes.ONCE:
+            M[y] = once_number(code[j, A], code[j, B], row, number, code[j, FIRST], code[j, LAST], a, b, c, S, M)
+        elif op == codes.EXP:
+            M[y] = el.exp(M[x])
+        elif op == codes.LOG:
+            M[y] = el.log(M[x])
+        elif op == codes.SIN:
+            M[y] = sine(M[x])
+        elif op == codes.COS:
+            M[y] = cosine(M[x])
+        elif op == codes.TANH:
+            M[y] = el.tanh(M[x])
+        elif op == codes.SQRT:
+            M[y] = math.sqrt(M[x])
+        elif op == codes.POWER:
+            M[y] = power(M[x], constants[j])
+        elif op == codes.LOGSUMEXP:
+            M[y] = logsumexp_of_numbers(a, code[j, FIRST], code[j, LAST], M)
         elif op == codes.GEMM:
             dots = code[j, C]
             terms = (code[j, B] - code[j, A] - dots) // dots
@@ -669,31 +847,16 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, pac
                 terms = (code[j, B] - code[j, A] - dots) // dots
                 pack(number, np.int64(code[j, A]), dots, terms, S, np.int64(y))
         elif op == codes.SUM:
-            for k in range(code[j, FIRST], code[j, LAST]):
-                T[y] += c[k] * M[a[k]] * M[b[k]]
+            for i in range(code[j, FIRST], code[j, LAST]):
+                T[y] += c[i] * M[a[i]] * M[b[i]]
         elif op == codes.OUTER:
             lefts, rights = code[j, A], code[j, B]
             outer_number(constants[j], a, b, code[j, FIRST], code[j, LAST], max(lefts, rights), lefts, rights, M, T,
                          np.int64(y))  # fmt: skip
         elif op == codes.TANH_AND_SECH:
-            x, x1 = np.uint64(code[j, A]), np.uint64(code[j, B])
-            for i in range(count):
-                M[y + i], M[x1 + i] = el.tanh_and_sech(M[x + i])
-        elif op == codes.ORDERED:
-            for i in range(count):
-                s = ordered_number(S[np.uint32(code[j, BIAS])], code[j, A], code[j, B], row, number, code[j, FIRST],
-                                   code[j, LAST], a, b, c, S, M, np.uint32(i))  # fmt: skip
-                M[y + np.uint64(i)] = constants[j] * s
-        elif op == codes.ONCE:
-            M[y] = once_number(code[j, A], code[j, B], row, number, code[j, FIRST], code[j, LAST], a, b, c, S, M)
-        elif op == codes.LOGSUMEXP:
-            x, x1 = np.uint64(code[j, A]), np.uint64(code[j, B])
-            logsumexp(a, code[j, FIRST], code[j, LAST], M, y, x, x1, np.uint64(1), np.uint64(1))
+            M[y], M[x1] = el.tanh_and_sech(M[x])
         else:
-            x, x1, x2 = np.uint64(code[j, A]), np.uint64(code[j, B]), np.uint64(code[j, C])
-            M[y] = value(op, M[x], M[x1], M[x2], constants[j])
-            for i in range(np.uint64(1), count):
-                M[y + i] = value(op, M[x + i], M[x1 + i], M[x2 + i], constants[j])
+            M[y] = value(op, M[x], M[x1], M[np.uint64(code[j, C])], constants[j])
 
 
 @loops
@@ -755,21 +918,13 @@ def load(X, start, n, M, stride):
         M[inputs * stride + i] = 1.0 / N
 
 
-@loops_from_python
-def before(stage, stages, code, constants, row, number, a, b, c, S, T, packs):
-    """What is the same for all examples."""
-    at = stages[stage]
-    run_numbers(code, constants, at[UNMAPPED], at[MAPPED], row, number, a, b, c, S, S, T, packs)
-
-
-@loops_from_python
-def blocks(stage, thread, threads, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep,
-           out, output_row, output_c):  # fmt: skip
+@loops
+def blocks(at, first_stage, last_stage, thread, threads, code, constants, row, number, a, b, c, X, S, M, T, width,
+           per_chunk, keep, out, output_row, output_c):  # fmt: skip
     """Every threads-th chunk of blocks.  Each chunk has its own line of T, so the sums do not depend on ``threads``."""
     N = X.shape[0]
     count = (N + width - 1) // width
     stride = np.uint64(width)
-    at = stages[stage]
     for chunk in range(thread, T.shape[0], threads):
         sums = T[chunk]
         for q in range(at[SUMS], at[SUMS_END]):
@@ -777,19 +932,34 @@ def blocks(stage, thread, threads, stages, code, constants, row, number, a, b, c
         for block in range(chunk * per_chunk, min(count, (chunk + 1) * per_chunk)):
             values = M[block if keep else thread]
             n = min(width, N - block * width)
-            if stage == 0:
+            if first_stage:
                 load(X, block * width, n, values, width)
             run(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums, stride, np.uint64(n))
-            if stage == stages.shape[0] - 1:
+            if last_stage:
                 for k in range(out.shape[0]):
                     for i in range(n):
                         out[k, block * width + i] = output_c[k] * values[output_row[k] * width + i]
 
 
-@exact_from_python
-def after(stage, stages, destination, T, S):
+@loops
+def one_example(at, first_stage, last_stage, code, constants, row, number, a, b, c, X, S, values, sums, packs, out,
+                output_row, output_c):  # fmt: skip
+    """The same for one example, whose rows are numbers."""
+    for q in range(at[SUMS], at[SUMS_END]):
+        sums[q] = 0.0
+    if first_stage:
+        for j in range(X.shape[1]):
+            values[j] = X[0, j]
+        values[X.shape[1]] = 1.0
+    run_numbers(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums, packs)
+    if last_stage:
+        for k in range(out.shape[0]):
+            out[k, 0] = output_c[k] * values[output_row[k]]
+
+
+@exact
+def after(at, destination, T, S):
     """Add the lines of T up, in their order."""
-    at = stages[stage]
     for q in range(at[SUMS], at[SUMS_END]):
         s = T[0, q]
         for chunk in range(1, T.shape[0]):
@@ -797,37 +967,46 @@ def after(stage, stages, destination, T, S):
         S[np.uint32(destination[q])] = s
 
 
-@loops_from_python
+#: what `step` does: a whole call on one thread; or of one stage what is the same for all examples, the blocks of one of
+#: several threads, and what follows them
+WHOLE, BEFORE, BLOCKS, AFTER = range(4)
+
+
+@kept(**LOOPS)
 def step(table, theta, mapped_out, out):
-    """One call, on one thread: all stages, then the outputs.  table: see `addresses`."""
+    """One call, or a part of one: all stages, then the outputs.  table: see `addresses`; behind the arrays stand
+
+    the width of a block, the blocks of a chunk, whether the blocks are kept, the part, its stage, its thread, of how
+    many threads.
+    """
     stages, code, constants = lines(table, 0, np.int64), lines(table, 1, np.int32), line(table, 2, np.float64)
     row, number = line(table, 3, np.uint32), line(table, 4, np.uint32)
     a, b, c = line(table, 5, np.uint32), line(table, 6, np.uint32), line(table, 7, np.float64)
     destination, output_row, output_c = line(table, 8, np.int32), line(table, 9, np.int32), line(table, 10, np.float64)
     X, S, M, T = (lines(table, 11, np.float64), line(table, 12, np.float64), lines(table, 13, np.float64),
                   lines(table, 14, np.float64))  # fmt: skip
-    width, per_chunk, keep = table[-3], table[-2], table[-1] != 0
-    for i in range(theta.shape[0]):
-        S[PARAMETERS + i] = theta[i]
-    for stage in range(stages.shape[0]):
-        at = stages[stage]
-        run_numbers(code, constants, at[UNMAPPED], at[MAPPED], row, number, a, b, c, S, S, T[0], width > 1)
-        if width > 1:
-            blocks(stage, 0, 1, stages, code, constants, row, number, a, b, c, X, S, M, T, width, per_chunk, keep,
-                   mapped_out, output_row, output_c)  # fmt: skip
-        else:  # one example: its rows are numbers
-            values, sums = M[0], T[0]
-            for q in range(at[SUMS], at[SUMS_END]):
-                sums[q] = 0.0
-            if stage == 0:
-                for j in range(X.shape[1]):
-                    values[j] = X[0, j]
-                values[X.shape[1]] = 1.0
-            run_numbers(code, constants, at[MAPPED], at[END], row, number, a, b, c, S, values, sums, width > 1)
-            if stage == stages.shape[0] - 1:
-                for k in range(mapped_out.shape[0]):
-                    mapped_out[k, 0] = output_c[k] * values[output_row[k]]
-        after(stage, stages, destination, T, S)
+    width, per_chunk, keep = table[-7], table[-6], table[-5] != 0
+    what, first, thread, threads = table[-4], table[-3], table[-2], table[-1]
+    stop = first + 1
+    if what == WHOLE:
+        stop = stages.shape[0]
+        for i in range(theta.shape[0]):
+            S[PARAMETERS + i] = theta[i]
+    for stage in range(first, stop):
+        at, first_stage, last_stage = stages[stage], stage == 0, stage == stages.shape[0] - 1
+        if what in (WHOLE, BEFORE):
+            run_numbers(code, constants, at[UNMAPPED], at[MAPPED], row, number, a, b, c, S, S, T[0], width > 1)
+        if what in (WHOLE, BLOCKS):
+            if width > 1:
+                blocks(at, first_stage, last_stage, thread, threads, code, constants, row, number, a, b, c, X, S, M, T,
+                       width, per_chunk, keep, mapped_out, output_row, output_c)  # fmt: skip
+            else:
+                one_example(at, first_stage, last_stage, code, constants, row, number, a, b, c, X, S, M[0], T[0],
+                            width > 1, mapped_out, output_row, output_c)  # fmt: skip
+        if what in (WHOLE, AFTER):
+            after(at, destination, T, S)
+    if what != WHOLE:
+        return 0.0
     for k in range(out.shape[0]):
         out[k] = output_c[k] * S[np.uint32(output_row[k])]
     checksum = 0.0

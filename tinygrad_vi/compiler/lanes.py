@@ -7,6 +7,7 @@ instructions of the loops below.
 
     dot      for each example i:   M[y + i] = bias + sum of S[number] * M[row + i] + sum of c * (M[a + i] * M[b + i])
     ordered  the same, each product and each sum rounded
+    once     the same without a bias, with what each addition rounds off added up apart
     gemm     some dots of the same rows, whose numbers stand together:  each row and each number is read once
     sum1     T[t] += sum over the terms, and the examples i, of c * M[a + i] * M[b + i]
     outer    the sums of some left rows with some right rows:  each row is read once
@@ -15,6 +16,9 @@ Rows are padded to whole vectors.  What a dot leaves in the padding is never rea
 """
 
 from __future__ import annotations
+
+import functools
+import operator
 
 from llvmlite import ir
 from numba import config, types
@@ -199,6 +203,83 @@ def _dot(vectors, flags=FUSED):
     return dot
 
 
+def _short(terms, products, vectors):
+    """A dot of so few terms that loops over them would take longer than the terms."""
+
+    @intrinsic
+    def short(_, bias, row, number, k, a, b, c, r, S, M, y, stride, first):
+        arguments = (bias, row, number, k, a, b, c, r, S, M, y, stride, first)
+
+        def write(context, builder, signature, values):
+            to = _Builder(context, builder)
+            bias, row, number, k, a, b, c, r, S, M, y, stride, first = to.pointers(signature, values)
+            sums = [to.spread(bias)] * vectors
+            for i in [to.after(k, j) for j in range(terms)]:
+                w, x = to.spread(to.entry(S, number, i)), to.row(M, row, i, stride, first)
+                sums = [to.fused(w, to.vector(x, v * LANES), s) for v, s in enumerate(sums)]
+            for i in [to.after(r, j) for j in range(products)]:
+                w = to.spread(to.number(c, i))
+                x, z = [to.row(M, factor, i, stride, first) for factor in (a, b)]
+                factors = [to.times(to.vector(x, v * LANES), to.vector(z, v * LANES)) for v in range(vectors)]
+                sums = [to.fused(w, factor, s) for factor, s in zip(factors, sums, strict=True)]
+            out = to.place(M, builder.add(y, first))
+            for v, s in enumerate(sums):
+                to.write(out, v * LANES, s)
+            return context.get_dummy_value()
+
+        return types.void(*arguments), write
+
+    return short
+
+
+def _of_numbers(terms, products, flags=FUSED):
+    """The same of single numbers, from entry k of the tables on: linear terms c * M[a], then products."""
+
+    @intrinsic
+    def dot(_, a, b, c, k, M):
+        def write(context, builder, signature, values):
+            to = _Builder(context, builder)
+            a, b, c, k, M = to.pointers(signature, values)
+            total = None
+            for i in range(terms + products):
+                at = to.after(k, i)
+                x = to.entry(M, a, at)
+                x = x if i < terms else to.times(x, to.entry(M, b, at), flags)
+                w = to.number(c, at)
+                total = to.times(w, x, flags) if total is None else to.fused(w, x, total, flags)
+            return total
+
+        return types.float64(a, b, c, k, M), write
+
+    return dot
+
+
+@intrinsic
+def _once(_, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first):
+    def write(context, builder, signature, values):
+        to = _Builder(context, builder)
+        row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first = to.pointers(signature, values)
+        total, rest = to.variables(2, to.zero)
+
+        def add(x):
+            s = builder.load(total)
+            t = builder.fadd(s, x)
+            z = builder.fsub(t, s)
+            lost = builder.fadd(builder.fsub(s, builder.fsub(t, z)), builder.fsub(x, z))
+            builder.store(builder.fadd(builder.load(rest), lost), rest)
+            builder.store(t, total)
+
+        with to.loop(k, k1) as (i, _):
+            add(builder.fmul(to.spread(to.entry(S, number, i)), to.vector(to.row(M, row, i, stride, first))))
+        with to.loop(r, r1) as (i, _):
+            x, z = [to.vector(to.row(M, factor, i, stride, first)) for factor in (a, b)]
+            add(builder.fmul(to.spread(to.number(c, i)), builder.fmul(x, z)))
+        to.write(to.place(M, builder.add(y, first)), 0, builder.fadd(builder.load(total), builder.load(rest)))
+        return context.get_dummy_value()
+
+    return types.void(row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first), write
+
+
 def _gemm(dots, vectors):
     """Dots of the rows row[k:k1], into the rows row[y : y + dots].
 
@@ -346,6 +427,37 @@ def _dot_in_python(vectors, _=FUSED):
     return dot
 
 
+def _short_in_python(terms, products, vectors):
+    vector = _dot_in_python(vectors)
+
+    def short(bias, row, number, k, a, b, c, r, S, M, y, stride, first):
+        vector(bias, row, number, k, k + terms, a, b, c, r, r + products, S, M, y, stride, first)
+
+    return short
+
+
+def _of_numbers_in_python(terms, products, _=FUSED):
+    def dot(a, b, c, k, M):
+        found = [c[i] * M[a[i]] for i in range(int(k), int(k) + terms)]
+        found += [c[i] * (M[a[i]] * M[b[i]]) for i in range(int(k) + terms, int(k) + terms + products)]
+        return functools.reduce(operator.add, found)
+
+    return dot
+
+
+def _once_in_python(row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first):
+    for i in range(int(first), int(first) + LANES):
+        s, rest = 0.0, 0.0
+        linear = [S[number[q]] * M[int(row[q]) * int(stride) + i] for q in range(k, k1)]
+        products = [c[q] * (M[int(a[q]) * int(stride) + i] * M[int(b[q]) * int(stride) + i]) for q in range(r, r1)]
+        for x in linear + products:
+            t = s + x
+            z = t - s
+            rest += (s - (t - z)) + (x - z)
+            s = t
+        M[int(y) + i] = s + rest
+
+
 def _gemm_in_python(dots, vectors):
     def gemm(row, y, k, k1, S, panel, M, stride, first):
         for q in range(dots):
@@ -391,13 +503,20 @@ def _sum1_in_python(a, b, c, r, r1, M, T, t, stride, n):
 
 
 if config.DISABLE_JIT:
-    _dot, _gemm, _outer = _dot_in_python, _gemm_in_python, _outer_in_python
-    _copy, _turn, _sum1 = _copy_in_python, _turn_in_python, _sum1_in_python
+    _dot, _short, _gemm, _outer = _dot_in_python, _short_in_python, _gemm_in_python, _outer_in_python
+    _of_numbers = _of_numbers_in_python
+    _copy, _turn, _sum1, _once = _copy_in_python, _turn_in_python, _sum1_in_python, _once_in_python
 dot_tile, dot_vector = _dot(TILE), _dot(1)
 ordered_tile, ordered_vector = _dot(TILE, ()), _dot(1, ())
+#: by how many linear terms and how many products
+short_10, short_20, short_02, short_12 = [_short(*terms, TILE) for terms in ((1, 0), (2, 0), (0, 2), (1, 2))]
+short_10_1, short_20_1, short_02_1, short_12_1 = [_short(*terms, 1) for terms in ((1, 0), (2, 0), (0, 2), (1, 2))]
+dot_20, dot_11, dot_02 = _of_numbers(2, 0), _of_numbers(1, 1), _of_numbers(0, 2)
+dot_30, dot_21, dot_12, dot_03 = _of_numbers(3, 0), _of_numbers(2, 1), _of_numbers(1, 2), _of_numbers(0, 3)
+ordered_20, ordered_11, ordered_30 = _of_numbers(2, 0, ()), _of_numbers(1, 1, ()), _of_numbers(3, 0, ())
 #: by how many dots, or left rows: TALL, and 2 and 1 for the rest
 gemm_tall, gemm_two, gemm_one = [_gemm(dots, WIDE) for dots in (TALL, 2, 1)]
 gemm_tall_1, gemm_two_1, gemm_one_1 = [_gemm(dots, 1) for dots in (TALL, 2, 1)]
 outer_tall, outer_two, outer_one = [_outer(lefts, WIDE) for lefts in (TALL, 2, 1)]
 outer_tall_1, outer_two_1, outer_one_1 = [_outer(lefts, 1) for lefts in (TALL, 2, 1)]
-copy, turn, sum1 = _copy, _turn, _sum1
+copy, turn, sum1, once_vector = _copy, _turn, _sum1, _once

@@ -31,7 +31,8 @@ import numba
 import numpy as np
 from numba.core import config
 from numba.core.caching import NullCache
-from numba.core.compiler import CompileResult
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler, CompileResult
 from numba.core.serialize import dumps
 
 from tinygrad_vi.files import write_atomically
@@ -60,6 +61,57 @@ def kept(**options: Any) -> Callable[[F], F]:
         return cast(F, compiled)
 
     return decorate
+
+
+class _Part(JITCodeLibrary):
+    """The code of a function that only other compiled functions call: it becomes machine code as a part of theirs.
+
+    Numba optimises what each function calls together with it, and then once more with whoever calls it: a function five
+    calls deep is optimised five times, and made machine code as often.
+    """
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._verify_declare_only_symbols()
+        self._finalized = True
+
+    def get_pointer_to_function(self, _: str) -> int:
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        return _WithoutEnvironment(self._codegen)
+
+
+class _WithoutEnvironment:
+    """What makes code, for a function that has no place in memory where Numba could write what belongs to it."""
+
+    def __init__(self, codegen: Any) -> None:
+        self._codegen = codegen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._codegen, name)
+
+    def set_env(self, *_: Any) -> None:
+        pass
+
+
+class _PartCompiler(Compiler):
+    """Numba's compiler, for such a function."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.state.library = _Part(self.state.targetctx.codegen(), "part")
+
+
+def part(**options: Any) -> Callable[[F], F]:
+    """The same for a function that only compiled functions call: nothing of it is kept, but as a part of theirs."""
+    inside = {"pipeline_class": _PartCompiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    njit: Any = numba.njit(**{"fastmath": False, "error_model": "numpy", **inside, **options})
+    return cast(Callable[[F], F], njit)
 
 
 class _Kept(NullCache):

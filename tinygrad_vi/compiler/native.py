@@ -40,15 +40,14 @@ WORTH_A_THREAD = 0.5e-3
 class _Store:
     """The arrays for a batch of one size: inputs, values, sums.
 
-    step: one call on one thread.  columns: the part of X for each array of data.  alone: the shortest call of one
-    thread, in seconds; short: whether it is known, and too short for more threads.
+    table: see `kernel.step`.  step: one call on one thread.  columns: the part of X for each array of data.  alone: the
+    shortest call of one thread, in seconds; short: whether it is known, and too short for more threads.
     """
 
     X: Any
     M: Any
     T: Any
-    width: int
-    per_chunk: int
+    table: Any
     no_rows: Any
     step: Any
     columns: list[Any] = field(default_factory=list)
@@ -121,8 +120,7 @@ class Native:
         """One call, on as many threads as are worth it once the time of a call is known."""
         threads = self._threads_for(store) if store.calls == KNOWN else 1
         if threads > 1:
-            with _alone(kernel.after):  # the last of the three that it calls
-                self._on_threads(threads, theta, store, mapped_out, out)
+            self._on_threads(threads, theta, store, mapped_out, out)
             return float(out.sum())
         start = perf_counter()
         checksum: float = store.step(theta, mapped_out, out)
@@ -148,24 +146,26 @@ class Native:
         X, T = np.zeros((N, t.inputs)), np.zeros((chunks, max(1, len(t.sum_destination))))
         # for each block, or for each thread
         M = _aligned((blocks if self.keep else min(chunks, self.threads or _cores()), t.rows * width))
-        step = partial(kernel.step, addresses.table([*self.head, X, self.S, M, T], [width, per_chunk, self.keep]))
-        return _Store(X, M, T, width, per_chunk, np.empty((0, N)), step, _columns(X, arrays))
+        table = addresses.table([*self.head, X, self.S, M, T], [width, per_chunk, self.keep, kernel.WHOLE, 0, 0, 1])
+        return _Store(X, M, T, table, np.empty((0, N)), partial(kernel.step, table), _columns(X, arrays))
 
     def _on_threads(self, threads: int, theta: Any, store: _Store, mapped_out: Any, out: Any) -> None:
         """What `step` does, each chunk of blocks by the thread whose turn it is."""
-        t, S, T = self.tables, self.S, store.T
-        code = t.stages, t.code, t.constants, t.linear_row, t.linear_number, t.product_a, t.product_b, t.product_c
-        rest = store.X, S, store.M, T, store.width, store.per_chunk, self.keep, mapped_out, t.output_row, t.output_c
+        t, S = self.tables, self.S
+
+        def part(what: int, stage: int, thread: int = 0) -> None:
+            table = store.table.copy()
+            table[-4:] = [what, stage, thread, threads]
+            kernel.step(table, theta, mapped_out, out)
+
         S[PARAMETERS : PARAMETERS + len(theta)] = theta
         for stage in range(len(t.stages)):
-            kernel.before(stage, *code, S, T[0], store.width > 1)
-            others = [
-                _pool().submit(partial(kernel.blocks, stage, i, threads, *code, *rest)) for i in range(1, threads)
-            ]
-            kernel.blocks(stage, 0, threads, *code, *rest)
+            part(kernel.BEFORE, stage)
+            others = [_pool().submit(part, kernel.BLOCKS, stage, thread) for thread in range(1, threads)]
+            part(kernel.BLOCKS, stage)
             for other in others:
                 other.result()
-            kernel.after(stage, t.stages, t.sum_destination, T, S)
+            part(kernel.AFTER, stage)
         if len(out):
             out[:] = t.output_c * S[t.output_row]
 

@@ -24,7 +24,9 @@ from tinygrad_vi import ops
 from tinygrad_vi.compiler.codes import (
     BIAS,
     COUNT,
+    DIV,
     DOT,
+    DOT_20,
     DST,
     FIRST,
     GEMM,
@@ -32,13 +34,18 @@ from tinygrad_vi.compiler.codes import (
     ONCE,
     OP,
     ORDERED,
+    ORDERED_20,
     OUTER,
     PACK,
     PARAMETERS,
+    PLUS,
     PRODUCT,
+    SCALED,
     SEVERAL,
+    SHORT,
     SUM,
     TANH_AND_SECH,
+    TIMES,
     UNIT,
     ZERO,
     A,
@@ -180,6 +187,7 @@ class _Assembler:
         self.spread: dict[int, int] = {}
         self.scaled_rows: dict[tuple[int, float], int] = {}
         self.summed: dict[tuple[int, int], int] = {}
+        self.packed: dict[tuple[tuple[int, ...], ...], int] = {}
         self.work, self.work_rows = 0, 0
         self.scales: dict[int, float] = {}
 
@@ -432,8 +440,13 @@ class _Assembler:
         for _, _, weights in dots.members:
             self.linear += zip(dots.rows, weights, strict=True)
         count = len(self.linear) - start
-        line: list[float] = [self._new(False, count), start, len(self.linear), len(dots.members), 0, 0, 0, 0.0]
-        stage.unmapped.append([PACK, *line])
+        numbers = tuple([(bias, *weights) for _, bias, weights in dots.members])
+        known = numbers in self.packed  # as the weights of a layer that each step of a loop uses
+        if not known:
+            self.packed[numbers] = self._new(False, count)
+        line: list[float] = [self.packed[numbers], start, len(self.linear), len(dots.members), 0, 0, 0, 0.0]
+        if not known:
+            stage.unmapped.append([PACK, *line])
         return [GEMM, *line]
 
     def _scaled(self, node: int, c: float) -> int:
@@ -517,14 +530,14 @@ class _Assembler:
             return False
         columns = range(A, A + SEVERAL[int(op)])
         moves = [goes_on(before[i], line[i]) for i in columns]
-        if op != PRODUCT:
-            return all(moves)
-        if not all(move or (may_stay and before[i] == line[i]) for i, move in zip(columns, moves, strict=True)):
+        if all(moves):
+            return count == 1 or op not in (PRODUCT, DIV) or before[C] == 0
+        if not may_stay or op not in (PRODUCT, DIV) or not any(moves):
             return False
-        steps = moves[0] + 2 * moves[1]
-        if steps == 0 or (count > 1 and before[C] != steps):
+        stays = [1.0, 2.0][moves[0]]
+        if before[A + moves[0]] != line[A + moves[0]] or (count > 1 and before[C] != stays):
             return False
-        before[C] = float(steps)
+        before[C] = stays
         return True
 
     def _continues_sum(
@@ -540,19 +553,41 @@ class _Assembler:
             (u, number), (v, same) = self.linear[start + i], self.linear[here + i]
             if number != same or not goes_on(u, v):
                 return False
+        moved = terms > 0
         for i in range(products):
             (*us, x), (*seconds, _), (*vs, y) = [self.products[k + i] for k in (first, last, at)]
             if not _same(x, y):
                 return False
-            moves = 0
             for u, second, v in zip(us, seconds, vs, strict=True):
                 if goes_on(u, v) and second != u:
-                    moves += 1
+                    moved = True
                 elif not (may_stay and u == v == second):
                     return False
-            if not moves:
-                return False
-        return True
+        return moved
+
+    def _shortened(self, code: Sequence[list[float]]) -> None:
+        """Give the products and the dots of two or three numbers their own forms."""
+        for line in code:
+            if line[COUNT] > 1 or line[OP] not in (DOT, ORDERED, PRODUCT):
+                continue
+            if line[OP] == PRODUCT:
+                if line[B] == UNIT:
+                    line[OP] = SCALED
+                elif line[-1] == 1.0:
+                    line[OP] = TIMES
+                continue
+            first, last = int(line[FIRST]), int(line[LAST])
+            terms = self.products[first:last]
+            if line[OP] == DOT or len(terms) == 2:  # else the order is the point
+                terms.sort(key=lambda term: term[1] != UNIT)
+            plain = [b == UNIT for _, b, _ in terms]
+            op = SHORT.get((int(line[OP]), sum(plain), len(terms) - sum(plain)))
+            if op is None or line[-1] != 1.0 or plain != sorted(plain, reverse=True):
+                continue
+            self.products[first:last] = terms
+            if op in (DOT_20, ORDERED_20) and all(c == 1.0 for _, _, c in terms):
+                op, line[A], line[B] = PLUS, terms[0][0], terms[1][0]
+            line[OP] = op
 
     # --- tables
 
@@ -567,6 +602,7 @@ class _Assembler:
             sums = self._sums(stage, destinations)
             mapped = [self._dots(line, stage) if isinstance(line, _Dots) else line for line in stage.mapped] + sums
             unmapped, mapped = self._joined(stage.unmapped, True), self._joined(mapped, False)
+            self._shortened(unmapped)
             between = len(code) + len(unmapped)
             starts.append([len(code), between, between + len(mapped), sums_from, len(destinations)])
             code += unmapped + mapped
