@@ -148,6 +148,42 @@ def test_a_layer_is_one_product_of_matrices_and_one_instruction_for_its_maps():
     assert {lefts * rights for lefts, rights in sums} >= {17 * (6 + 1), 10 * (17 + 1)}  # weights and biases
 
 
+@pytest.mark.parametrize(("inputs", "more"), [(4, 0), (5, 1), (9, 2), (16, 3)])
+def test_what_is_added_to_a_layer_does_not_keep_it_from_being_a_product(inputs, more):
+    """x + W h, with numbers, other rows and products beside it: one product of matrices, and the rest behind it."""
+    rng = np.random.default_rng(inputs)
+    W, c = rng.normal(size=(inputs, inputs)), rng.normal(size=inputs)
+    theta = np.concatenate([W.ravel(), c])
+    parameters = [Value(p) for p in theta]
+    rows, shift = [parameters[i * inputs : (i + 1) * inputs] for i in range(inputs)], parameters[inputs * inputs :]
+
+    def loss(x):
+        h = [tanh(v) for v in x]
+        y = [sum((w * v for w, v in zip(row, h, strict=True)), x[i]) for i, row in enumerate(rows)]
+        y = [v + (shift[i] if more > 0 else 0.0) for i, v in enumerate(y)]
+        y = [v + (x[i] * h[i - 1] if more > 1 else 0.0) for i, v in enumerate(y)]
+        y = [v - (0.5 * x[i - 1] if more > 2 else 0.0) for i, v in enumerate(y)]
+        return total([v * v for v in y])
+
+    def by_numpy(theta, X):
+        W, c = theta[: inputs * inputs].reshape(inputs, inputs), theta[inputs * inputs :]
+        H, back = np.tanh(X), np.roll(np.arange(inputs), 1)
+        Y = X + H @ W.T
+        Y = Y + c * (more > 0) + X * H[:, back] * (more > 1) - 0.5 * X[:, back] * (more > 2)
+        gradient = [(2.0 * Y.T @ H / len(X)).ravel(), 2.0 * Y.mean(axis=0) * (more > 0)]
+        return (Y * Y).sum() / len(X), np.concatenate(gradient)
+
+    step = compile(loss, parameters, backend="native")
+    for N in BATCHES:
+        X = rng.normal(size=(N, inputs))
+        value, gradient = step.value_and_grad(theta, X)
+        expected, slopes = by_numpy(theta, X)
+        assert value == pytest.approx(expected, rel=1e-13)
+        assert gradient == pytest.approx(slopes, rel=1e-12, abs=1e-13)
+    code = step._traces.known().runners["value_and_gradient"].tables.code
+    assert inputs in [int(line[codes.C]) for line in code if line[codes.OP] == codes.GEMM]
+
+
 def test_a_chain_of_maps_is_not_joined():
     """relu(relu(x)) would read what the instruction itself has yet to write."""
     w = Value(1.0)

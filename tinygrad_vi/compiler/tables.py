@@ -61,6 +61,8 @@ from tinygrad_vi.compiler.terms import ORDERED as IN_ORDER
 from tinygrad_vi.rows import Operation
 
 TANH, SECH = ops.tanh.operation, ops.sech.operation
+#: weighted terms of a dot from which on they are computed with those of others, whatever else it adds
+MUCH = 4
 
 
 @dataclass
@@ -188,6 +190,7 @@ class _Assembler:
         self.scaled_rows: dict[tuple[int, float], int] = {}
         self.summed: dict[tuple[int, int], int] = {}
         self.packed: dict[tuple[tuple[int, ...], ...], int] = {}
+        self.alike: Counter[tuple[int, ...]] = Counter()
         self.work, self.work_rows = 0, 0
         self.scales: dict[int, float] = {}
 
@@ -196,6 +199,8 @@ class _Assembler:
         for node in self.live:
             self._place(node)
         within = self._join_scales()
+        sums = [node for node in self.live if self.form.kinds[node] == FREE and self.form.mapped[node]]
+        self.alike = Counter(filter(None, [self._weighted(node) for node in sums]))
         for node in self.live:
             if node in within:
                 continue
@@ -393,6 +398,10 @@ class _Assembler:
         weights = [self.row[factor] if c == 1.0 else self._scaled(factor, c) for _, factor, c in linear]
         rows, stage = tuple([row for row, _, _ in linear]), self.stages[number]
         scale = self.scales.get(node, 1.0)
+        weighted = self._weighted(node) if scale == 1.0 else ()
+        if len(weighted) < len(linear) + len(products) and self.alike[weighted] > 1:
+            self._in_two(self.row[node], bias, linear, weights, products, stage)
+            return
         if len(products) == 1 and not (numbers or linear or scale != 1.0):
             [(a, b, c)] = products
             stage.mapped.append([PRODUCT, self.row[node], a, b, 0, 0, 0, 0, c])
@@ -400,11 +409,42 @@ class _Assembler:
         if products or not rows or scale != 1.0:
             stage.mapped.append(self._one_dot(self.row[node], bias, rows, weights, products, scale))
             return
+        self._join(stage, rows, (self.row[node], bias, weights))
+
+    def _join(self, stage: _Stage, rows: tuple[int, ...], member: tuple[int, int, list[int]]) -> None:
+        """Compute a dot with the others of the same rows."""
         dots = stage.open.get(rows)
         if dots is None:
             dots = stage.open[rows] = _Dots(rows)
             stage.mapped.append(dots)
-        dots.members.append((self.row[node], bias, weights))
+        dots.members.append(member)
+
+    def _weighted(self, node: int) -> tuple[int, ...]:
+        """What a dot multiplies by numbers, if that is much: the sum of a layer, to which more may be added."""
+        mapped = self.form.mapped
+        found = [
+            (u if mapped[u] else v)
+            for _, u, v in self.form.arguments[node]
+            if mapped[u] != mapped[v] and (v if mapped[u] else u) != ONE
+        ]
+        return tuple(found) if len(found) >= MUCH else ()
+
+    def _in_two(
+        self,
+        row: int,
+        bias: int,
+        linear: list[tuple[int, int, float]],
+        weights: list[int],
+        products: list[tuple[int, int, float]],
+        stage: _Stage,
+    ) -> None:
+        """The weighted part of a dot with others of the same rows, then the rest, as x in x + W h."""
+        pairs = [(row, weight, factor != ONE) for (row, factor, _), weight in zip(linear, weights, strict=True)]
+        inside = [(row, weight) for row, weight, weighted in pairs if weighted]
+        self._join(stage, tuple([row for row, _ in inside]), (row, bias, [weight for _, weight in inside]))
+        rest = [(row, weight) for row, weight, weighted in pairs if not weighted]
+        rows, weights = [row, *[row for row, _ in rest]], [UNIT, *[weight for _, weight in rest]]
+        stage.mapped.append(self._one_dot(row, ZERO, rows, weights, products))
 
     def _bias(self, numbers: list[tuple[int, int, float]], stage: int, op: int = DOT) -> int:
         """The number that a sum of products of numbers is."""
