@@ -519,23 +519,28 @@ class Compiled:
 
         return to_torch(self)
 
-    def export(self, path: str | Path, *, asked: str = "value_and_grad") -> Path:
+    def export(self, path: str | Path, *, asked: str = "value_and_grad", dtype: str = "float64") -> Path:
         """Write the program into a file of another system, which the end of its name says; for the data last seen.
 
         model.c: one function in C99 that needs math.h alone, with a line for each scalar operation.  It is for small
         programs: gcc -O2 took 0.7 s for one of 337 parameters and a minute for one of 2,410.  It has the file's name:
         ``void model(const double *theta, size_t n, const double *x, ..., double *value, double *gradient)``.
-        model.stablehlo: what `jax.export` writes, in double precision, for CPU, CUDA and TPU and for any number of
-        examples, each a row: ``jax.export.deserialize(content).call(theta, X, y)`` with X of shape (N, numbers of an
-        example) and y of shape (N, 1).  Needs the packages jax and flatbuffers.
+        model.stablehlo: what `jax.export` writes, for CPU, CUDA and TPU and for any number of examples, each a row:
+        ``jax.export.deserialize(content).call(theta, X, y)`` with X of shape (N, numbers of an example) and y of shape
+        (N, 1).  Needs the packages jax and flatbuffers.
+        model.onnx: a graph of ONNX's operators (opset 17) for onnxruntime and its kin, for any number of examples, each
+        a row as above.  Inputs and outputs have names: theta and those of the arguments; value and gradient, or results
+        (an argument that is called like one of these gets a _ behind its name).  Operations that ONNX lacks, or that
+        onnxruntime has in single precision alone, are composed of others.  Needs the package onnx.
 
-        asked, and all that is raised: as in `to_jax`; NaN stands where the function itself would raise.  Returns the
-        path, which is written whole or not at all.
+        asked, and all that is raised: as in `to_jax`; NaN stands where the function itself would raise.  dtype: all
+        floats are "float64" or "float32"; a program in C has double precision.  Returns the path, which is written
+        whole or not at all.
         """
         from tinygrad_vi.compiler.exports.files import export
 
         with self._function.lock:
-            return export(self._one_vector("export"), path, asked, self._function.name)
+            return export(self._one_vector("export"), path, asked, dtype, self._function.name)
 
     def _one_vector(self, caller: str) -> Traced:
         """The trace that was used last; TypeError where its function was called with other arguments than a vector."""

@@ -23,13 +23,15 @@ def jax_source(question: Question, names: Names, function: str, weighted: bool =
     weighted: whether the function has one more argument, share: the part of each example in a mean, instead of 1/N.
     Raises ValueError for a row of the user's own that brings no text for NumPy, which JAX takes as well.
     """
-    return _JaxText(question, names, weighted).module(function)
+    return JaxText(question, names, weighted).module(function)
 
 
-class _JaxText(ProgramText):
+class JaxText(ProgramText):
     """One program on its way to being a text for JAX."""
 
     dialect = JAX
+    #: the system, and what stands for NumPy in it
+    system, numpys = "JAX", "jax.numpy"
 
     def __init__(self, question: Question, names: Names, weighted: bool) -> None:
         super().__init__(question, names)
@@ -37,8 +39,8 @@ class _JaxText(ProgramText):
         self.defined |= {"rounded"} if "quotient" in self.defined else set()
         for op in self._one_by_one():
             raise ValueError(
-                f"JAX has no text for the operation {op.name!r}: give it one that runs on arrays, "
-                '@operation(..., numpy="np.exp(-{0} * {0})"), in which np will be jax.numpy'
+                f"{self.system} has no text for the operation {op.name!r}: give it one that runs on arrays, "
+                f'@operation(..., numpy="np.exp(-{{0}} * {{0}})"), in which np will be {self.numpys}'
             )
 
     def _rounded(self, part: Segment) -> Text:

@@ -1,3 +1,6 @@
-"""Compiled programs for other systems: C, StableHLO, PyTorch.  Each is a file of its own, read when it is asked for."""
+"""Compiled programs for other systems: C, StableHLO, ONNX, PyTorch.
+
+Each is read when it is asked for.
+"""
 
 __all__: list[str] = []

@@ -13,14 +13,22 @@ if TYPE_CHECKING:
     from tinygrad_vi.compiler.traced import Traced
 
 
-def export(traced: Traced, path: str | Path, asked: str, name: str) -> Path:
+def export(traced: Traced, path: str | Path, asked: str, dtype: str, name: str) -> Path:
     """Write the program of a trace, as `Compiled.export` says.  name: of the function."""
     path = Path(path)
+    if path.suffix not in (".c", ".onnx", ".stablehlo"):
+        raise ValueError(f"the name of the file ends with .c, .onnx or .stablehlo, got {path.name!r}")
+    if dtype not in ("float64", "float32"):
+        raise ValueError(f'dtype is "float64" or "float32", got {dtype!r}')
     if path.suffix == ".c":
+        if dtype == "float32":
+            raise ValueError('a program in C has double precision: leave dtype="float32" out, or write model.onnx')
         return write_atomically(path, _c(traced, asked, path.stem))
-    if path.suffix == ".stablehlo":
-        return write_atomically(path, _stablehlo(traced, asked, name))
-    raise ValueError(f"the name of the file ends with .c or .stablehlo, got {path.name!r}")
+    if path.suffix == ".onnx":
+        from tinygrad_vi.compiler.exports.onnx_file import onnx_of
+
+        return write_atomically(path, onnx_of(traced, asked, dtype, name))
+    return write_atomically(path, _stablehlo(traced, asked, dtype, name))
 
 
 def _c(traced: Traced, asked: str, name: str) -> str:
@@ -37,8 +45,8 @@ def c_of(traced: Traced, asked: str, name: str) -> str:
     return c_source(question_for(traced, asked), traced.names.arguments, name, results, traced.data)
 
 
-def _stablehlo(traced: Traced, asked: str, name: str) -> bytes:
-    """What `jax.export` writes: StableHLO in double precision, the number of examples a symbol, for any device."""
+def _stablehlo(traced: Traced, asked: str, dtype: str, name: str) -> bytes:
+    """What `jax.export` writes: StableHLO in one precision, the number of examples a symbol, for any device."""
     jax = package("jax", "a program in StableHLO")
     package("flatbuffers", "a program in StableHLO")
     export: Any = package("jax.export", "a program in StableHLO")
@@ -47,8 +55,8 @@ def _stablehlo(traced: Traced, asked: str, name: str) -> bytes:
     with jax.enable_x64(True):
         N = export.symbolic_shape("N")
         given = [
-            shape((traced.program.parameters,), "float64"),
-            *[shape((*N, size), "float64") for _, size in arguments],
+            shape((traced.program.parameters,), dtype),
+            *[shape((*N, size), dtype) for _, size in arguments],
         ]
         exported = export.export(jax.jit(to_jax(traced, asked, name)), platforms=("cpu", "cuda", "tpu"))(*given)
     return bytes(exported.serialize())
