@@ -156,10 +156,14 @@ def test_what_is_refused_and_the_text(tmp_path, monkeypatch):
     text = step.source_for("c")
     assert "void compiled(const double *restrict theta, size_t n, const double *restrict x_" in text
     assert text.count("#include") == 2
-    with pytest.raises(ValueError, match=r"the name of the file ends with \.c or \.stablehlo, got 'model\.onnx'"):
-        step.export(tmp_path / "model.onnx")
+    with pytest.raises(ValueError, match=r"the name of the file ends with \.c, \.onnx or \.stablehlo, got 'model\.h'"):
+        step.export(tmp_path / "model.h")
     with pytest.raises(ValueError, match=r"the file has the name of the function in C, and 'my-model' is none"):
         step.export(tmp_path / "my-model.c")
+    for name in ("int", "exp", "sech", "NAN"):  # sech is in the derivative of tanh, which the text defines
+        with pytest.raises(ValueError, match=f"the name of the function in C, where '{name}' is taken: write model.c"):
+            step.export(tmp_path / f"{name}.c")
+    step.export(tmp_path / "step.c").unlink()  # a row that this program has not
     monkeypatch.setattr(rows, "OWN", {})
 
     @operation(partials=lambda out, x: -2.0 * x * out)

@@ -37,6 +37,21 @@ def test_stablehlo_is_read_back(tmp_path):
         assert program.call(np.array([1.0, 2.0])) == pytest.approx(2.0 * np.tanh(1.0), rel=1e-14)
 
 
+def test_stablehlo_in_single_precision(tmp_path):
+    pytest.importorskip("jax", reason="JAX is not installed: pip install jax")
+    pytest.importorskip("flatbuffers", reason="jax.export writes its files with it: pip install flatbuffers")
+    from jax import export
+
+    step, value, gradient = classifier()
+    content = step.export(tmp_path / "model.stablehlo", dtype="float32").read_bytes()
+    found, slopes = export.deserialize(content).call(*(np.float32(x) for x in (step.theta, X, Y[:, None])))
+    assert found.dtype == slopes.dtype == np.float32
+    assert found == pytest.approx(value, rel=1e-5)
+    assert np.asarray(slopes) == pytest.approx(gradient, rel=1e-5, abs=1e-6)
+    with pytest.raises(ValueError, match=r"shape|symbolic"):  # fewer labels than rows
+        export.deserialize(content).call(*(np.float32(x) for x in (step.theta, X, Y[:1, None])))
+
+
 def test_pytorch_has_value_and_gradient():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     step, value, gradient = classifier()

@@ -105,3 +105,10 @@ C_DEFINITIONS: dict[str, tuple[str, str]] = {
 #: what a definition calls
 C_NEEDS = {"silu": ("sigmoid",), "floordiv": ("mod",), "erfinv": ("normal_quantile",), "ndtri": ("normal_quantile",)}
 C_DEFINED_HERE: dict[Any, str] = {key_of(name): name for name in C_DEFINITIONS}
+C_WORDS = """
+    auto break case char const continue default do double else enum extern float for goto if inline int long register
+    restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main size_t
+    NAN INFINITY SQRT_HALF normal_quantile copysign fabs fmax fmin fmod hypot pow rint
+"""
+#: names that a function cannot have: C's own, and those of math.h that a text may call
+C_TAKEN = {*C_WORDS.split()} | {text.split("(")[0] for text in C_WRITTEN.values() if text[0].isalpha()}

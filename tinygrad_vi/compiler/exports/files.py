@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import package
+from tinygrad_vi.compiler.exports.c_names import C_TAKEN
 from tinygrad_vi.compiler.jax_function import question_for, to_jax
 from tinygrad_vi.files import write_atomically
 
@@ -34,7 +35,10 @@ def export(traced: Traced, path: str | Path, asked: str, dtype: str, name: str) 
 def _c(traced: Traced, asked: str, name: str) -> str:
     if not (name.isidentifier() and name.isascii()):
         raise ValueError(f"the file has the name of the function in C, and {name!r} is none: write model.c")
-    return c_of(traced, asked, name)
+    text = c_of(traced, asked, name)
+    if name in C_TAKEN or f"static double {name}(" in text:
+        raise ValueError(f"the file has the name of the function in C, where {name!r} is taken: write model.c")
+    return text
 
 
 def c_of(traced: Traced, asked: str, name: str) -> str:
