@@ -78,7 +78,15 @@ def test_the_examples_of_contributing_run() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["CONTRIBUTING.md", "PROMISES.md", "README.md", "README.vi.md", "docs/first_things.md", "docs/sharp_bits.md"],
+    [
+        "CONTRIBUTING.md",
+        "PROMISES.md",
+        "README.md",
+        "README.vi.md",
+        "docs/first_things.md",
+        "docs/samplers.md",
+        "docs/sharp_bits.md",
+    ],
 )
 def test_every_file_that_a_page_links_to_exists(page: str) -> None:
     found = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", (ROOT / page).read_text(encoding="utf-8"))
