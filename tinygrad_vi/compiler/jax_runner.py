@@ -30,8 +30,10 @@ class JaxRunner:
         self.jax = package("jax", 'backend="jax"')
         self.question, self.flagged, self.checks = question, question.flagged, question.checks
         name = what if what == "value_and_gradient" else "results"
-        function = _as_one_array(program_of(question, names, name, weighted=True), question, name)
         self.devices = devices if devices and question.inputs else 1
+        # a loop would add up over the devices at each of its steps
+        run = program_of(question, names, name, weighted=True, loops=self.devices == 1)
+        function = _as_one_array(run, question, name)
         self.run = self._on_devices(function, len(names.arguments)) if self.devices > 1 else self.jax.jit(function)
         self.asked: Counter[int] = Counter()
         self.compiled: set[int] = set()

@@ -7,23 +7,33 @@ All is computed in the precision of theta, for float constants of another one wo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from tinygrad_vi.compiler.jax_loops import rolled
 from tinygrad_vi.compiler.jax_text import JAX
 from tinygrad_vi.compiler.numpy_layout import Names
 from tinygrad_vi.compiler.numpy_source import Piece, ProgramText
 from tinygrad_vi.compiler.numpy_sums import Segment
-from tinygrad_vi.compiler.numpy_text import CALL, PRODUCT, SUM, Text, call
+from tinygrad_vi.compiler.numpy_text import CALL, MATMUL, PRODUCT, SUM, Text, call, from_left
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.rows import Operation, operand_names
 from tinygrad_vi.rows import Writer as OwnText
 
+#: lines of text from which on repeating steps are looked for
+LONG = 200
 
-def jax_source(question: Question, names: Names, function: str, weighted: bool = False) -> str:
+
+def jax_source(question: Question, names: Names, function: str, weighted: bool = False, *, loops: bool = True) -> str:
     """The text of a module with one function, of the parameter vector and the arguments; see `numpy_source`.
 
     weighted: whether the function has one more argument, share: the part of each example in a mean, instead of 1/N.
+    loops: whether steps that repeat in a long text may become loops.
     Raises ValueError for a row of the user's own that brings no text for NumPy, which JAX takes as well.
     """
-    return JaxText(question, names, weighted).module(function)
+    text = JaxText(question, names, weighted).module(function)
+    if text.count("\n") < LONG or not loops:
+        return text
+    return InLoops(question, names, weighted).module(function) or text
 
 
 class JaxText(ProgramText):
@@ -121,3 +131,25 @@ class JaxText(ProgramText):
             "    np = jnp",
             f"    return {write(operands)}",
         ]
+
+
+class InLoops(JaxText):
+    """The same with loops in it, where steps repeat."""
+
+    def module(self, function: str) -> str:
+        """The whole text; nothing where no steps repeat."""
+        self.found = False
+        text = super().module(function)
+        return text if self.found else ""
+
+    def _added(self, terms: Sequence[Text]) -> Text:
+        """A sum, in an order that the signs of its numbers do not decide."""
+        bare = [term.parts[0][0] if term.template == "-{}" else term for term in terms]
+        matmul = [getattr(term, "binds", 0) == MATMUL for term in bare]
+        return from_left([term for _, term in sorted(zip(matmul, terms, strict=True), key=lambda pair: not pair[0])])
+
+    def _body(self, lines: list[tuple[str, str]]) -> list[str]:
+        shapes = {array.name: (array.rows, array.columns, array.mapped) for array in self.layout.born}
+        body = rolled(lines, shapes, lambda wish: self.layout.name(wish, numbered=True))
+        self.found = body is not None
+        return body if body is not None else super()._body(lines)

@@ -189,7 +189,7 @@ class Layout:
             parts.append(part)
             row.update({node: len(row) + i for i, node in enumerate(members)})
         stacked = call(f"{self.dialect.np}.vstack([{', '.join(['{}'] * len(parts))}])", *parts)
-        array = self.line("rows", Array("", len(nodes), expression=stacked))
+        array = self.line("rows", Array("", len(nodes), expression=stacked, mapped=mapped))
         return [array], [row[node] for node in wanted]
 
     def line(self, wish: str, array: Array, nodes: Sequence[int] = ()) -> Array:
@@ -202,6 +202,7 @@ class Layout:
         else:
             array.name = self.name(wish, numbered=True)
         self.born[array] = len(self.born)
+        array.mapped = any(self.form.mapped[node] for node in nodes) if nodes else array.mapped
         return array
 
     def age(self, node: int) -> tuple[int, int, str, int]:

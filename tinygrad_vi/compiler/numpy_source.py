@@ -220,7 +220,7 @@ class ProgramText:
                 terms.sort(key=lambda term: self.form.arguments[term[1]])
         parts = [Segment(self.layout, rows, mapped) for rows in segments.values()]
         shape = next((part.grid for part in parts if part.grid), None)
-        expression = added([part.as_matrix(shape) if shape else part.text() for part in parts])
+        expression = self._added([part.as_matrix(shape) if shape else part.text() for part in parts])
         if not any(self.form.mapped[factor] or (factor != ONE and not mapped)
                    for node in nodes for _, *factors in self._terms(node) for factor in factors):  # fmt: skip
             shape_text = f"({len(nodes)}, {'N' if mapped else 1})"
@@ -243,12 +243,10 @@ class ProgramText:
         """The whole text."""
         final = self.final = self._final(function)
         self._inline([text for _, text in final])
-        body = [
-            f"{line.name} = {line.expression.write()}"
-            for line in self.layout.born
-            if line.expression and not line.inline
+        lines = [
+            (line.name, line.expression.write()) for line in self.layout.born if line.expression and not line.inline
         ]
-        body += [f"{target} = {text.write()}" for target, text in final]
+        body = self._body([*lines, *[(target, text.write()) for target, text in final]])
         text = "\n".join(body)
         mentioned = self.mentioned = set(re.findall(r"[^\W\d]\w*", text))
         head = self._head(mentioned)
@@ -258,17 +256,25 @@ class ProgramText:
             for block in self.layout.blocks
             if block.array.name in mentioned
         ]
-        lines = self._imports()
+        module = self._imports()
         for name in sorted(self.defined):
-            lines += ["", "", f"def {name}({SIGNATURES.get(name, 'x')}):", f"    {self.dialect.definitions[name]}"]
+            module += ["", "", f"def {name}({SIGNATURES.get(name, 'x')}):", f"    {self.dialect.definitions[name]}"]
         for op in self.entrywise:
             if op.numpy is not None:
-                lines += ["", "", *self._own_text(op, op.numpy)]
+                module += ["", "", *self._own_text(op, op.numpy)]
         constants = self._constants()
-        lines += ["", "", *constants] if constants else []
-        lines += ["", "", f"def {function}({', '.join(self._arguments())}):"]
-        lines += [f"    {line}" for line in (*head, *body, f"return {self._returned(function)}")]
-        return "\n".join(lines)
+        module += ["", "", *constants] if constants else []
+        module += ["", "", f"def {function}({', '.join(self._arguments())}):"]
+        module += [f"    {line}" for line in (*head, *body, f"return {self._returned(function)}")]
+        return "\n".join(module)
+
+    def _body(self, lines: list[tuple[str, str]]) -> list[str]:
+        """The lines of the function: names, and what they are."""
+        return [f"{name} = {text}" for name, text in lines]
+
+    def _added(self, terms: Sequence[Text]) -> Text:
+        """A sum."""
+        return added(terms)
 
     def _arguments(self) -> list[str]:
         return ["theta", *[name for name, _ in self.arguments]]

@@ -42,7 +42,8 @@ class Text:
 class Array:
     """Nodes that live together.  A vector has a row for each; a matrix holds unmapped nodes, row by row.
 
-    expression: what computes it; None for what the function is given.  inline: it has no line of its own.
+    expression: what computes it; None for what the function is given.  inline: it has no line of its own.  mapped:
+    whether it has a column for each example, where that is known.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Array:
     columns: int | None = None
     expression: Text | None = None
     inline: bool = False
+    mapped: bool | None = None
 
     def write(self, needed: int = SUM) -> str:
         """Its name, or what computes it."""
