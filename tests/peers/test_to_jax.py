@@ -456,3 +456,57 @@ def test_it_trains_by_plain_descent():
         theta = theta - 0.1 * f(theta, X, y)[1]
     assert f(theta, X, y)[0] < 0.3 * first
     assert float(grad(lambda x: relu(x[0]))([1.0])[0]) == 1.0
+
+
+# --- Loops ------------------------------------------------------------------------------------------------------------
+
+
+def test_steps_that_repeat_are_compiled_once_and_can_be_differentiated_exported_and_mapped():
+    from jax import export
+
+    model = nn.RNN(nn.RNNCell(2, 3, seed=1), nn.Layer(3, 1, "identity", seed=2), last=True)
+    rng = np.random.default_rng(2)
+    X, y = rng.normal(size=(4, 60, 2)), rng.normal(size=4)
+    step = compile(lambda x, y: losses.mse(model(x), y), params=model)
+    value, gradient = step.value_and_grad(step.theta, X, y)
+    assert step.source_for("jax").count("jax.lax.scan(") >= 3
+    f, mean = step.to_jax(), step.to_jax("value")
+    found, slopes = jax.jit(f)(step.theta, X, y)
+    assert found == pytest.approx(value, rel=1e-12)
+    assert np.asarray(slopes) == pytest.approx(gradient, rel=1e-11, abs=1e-13)
+    assert np.asarray(jax.grad(mean)(step.theta, X, y)) == pytest.approx(gradient, rel=1e-11, abs=1e-13)
+    v = rng.normal(size=len(step.theta))
+    _, along = jax.jvp(lambda theta: f(theta, X, y)[1], (jnp.array(step.theta),), (v,))
+    assert np.asarray(along) == pytest.approx(step.hvp(step.theta, v, X, y), rel=1e-10, abs=1e-12)
+    few = jax.jit(f)(step.theta, X[:1], y[:1])
+    assert few[0] == pytest.approx(step(step.theta, X[:1], y[:1]), rel=1e-12)
+    thetas = np.stack([step.theta, 0.5 * step.theta])
+    values, _ = jax.vmap(f, (0, None, None))(thetas, X, y)
+    assert values.tolist() == pytest.approx([step(theta, X, y) for theta in thetas], rel=1e-12)
+    (N,) = export.symbolic_shape("N")
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float64) for shape in (step.theta.shape, (N, 60, 2), (N,))]
+    exported = export.export(jax.jit(f))(*shapes)
+    assert exported.call(step.theta, X, y)[0] == pytest.approx(value, rel=1e-12)
+    with jax.enable_x64(False):
+        found, slopes = jax.jit(f)(step.theta, X, y)
+        assert (found.dtype, slopes.dtype) == (np.float32, np.float32)
+        assert found == pytest.approx(value, rel=1e-5)
+    runner = compile(lambda x, y: losses.mse(model(x), y), params=model, backend="jax")
+    assert runner.value_and_grad(runner.theta, X, y)[1] == pytest.approx(gradient, rel=1e-11, abs=1e-13)
+
+
+def test_a_loop_that_jax_would_refuse_is_written_out(monkeypatch):
+    def steps(theta):
+        h, loss = theta[0], 0.0
+        for k in range(60):
+            h = tanh(theta[1] * h + math.cos(k))
+            loss = loss + (h - math.sin(k)) ** 2
+        return loss
+
+    step = compile(steps)
+    value, gradient = step.value_and_grad([0.3, 0.2])
+    assert "jax.lax.scan(" in step.source_for("jax")
+    for fits in (True, False):
+        monkeypatch.setattr(jax_function, "_fits", lambda *_, fits=fits: fits)
+        found, slopes = step.to_jax()([0.3, 0.2])
+        assert [found, *slopes.tolist()] == pytest.approx([value, *gradient], rel=1e-11)

@@ -12,8 +12,8 @@ entries        Jacobians and Hessians: their pattern, and how few outputs give t
 lift           nodes of one shape become one vector instruction
 numpy_source   the program as readable NumPy, which numpy_runner runs, made by numpy_layout (where nodes live),
                numpy_sums (which sums are matrix products) and numpy_text (what NumPy calls the operations)
-jax_source     the same as a pure function of JAX, jax_text what JAX calls the operations; jax_function hands it to the
-               user, jax_runner makes it a back end
+jax_source     the same as a pure function of JAX, jax_text what JAX calls the operations, jax_loops the steps that
+               repeat in it; jax_function hands it to the user, jax_runner makes it a back end
 exports        programs for other systems: one function in C, StableHLO, ONNX, a function of PyTorch
 scalar_runner  a program of single numbers as plain Python, which is faster than NumPy then
 known          what the compiler knows of the rows of the table: which are smooth, defined, exact; their instructions
