@@ -151,7 +151,8 @@ def test_the_number_of_lines_is_what_a_step_needs_whatever_the_number_of_steps()
     assert lines[0] == lines[1]
 
 
-def test_layers_that_have_weights_of_their_own_are_no_steps():
+def test_layers_that_have_weights_of_their_own():
+    """Their weights, rows of the vector of parameters, are what each step is given."""
     W = [[[Value(np.cos(i + 2.0 * j + 3.0 * d)) for j in range(3)] for i in range(3)] for d in range(40)]
 
     def loss(x, y):
@@ -163,7 +164,7 @@ def test_layers_that_have_weights_of_their_own_are_no_steps():
     rng = np.random.default_rng(2)
     step = compile(loss, params=[w for layer in W for row in layer for w in row])
     ours, _ = both(step, step.theta, rng.normal(size=(4, 3)), rng.normal(size=4))
-    assert ours.count("= jnp.tanh(") >= 40
+    assert ours.count("= jnp.tanh(") < 40
 
 
 OPERATIONS = [

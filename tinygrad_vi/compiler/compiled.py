@@ -483,7 +483,7 @@ class Compiled:
 
         XLA compiles it at the first jitted call.  That took, on two cores, 0.4 s for 50 lines of `source_for` ("jax"),
         1.5 s for 280, 40 s for 1,200; above 500 lines a warning says what to expect.  Steps that repeat in a text of
-        more than 200 lines become `jax.lax.scan`: a Kalman filter of 100 steps has 69 lines then, and takes a second.
+        more than 150 lines become `jax.lax.scan`: a Kalman filter of 100 steps has 69 lines then, and takes a second.
         On a CPU the native back end is mostly faster: this is the way to GPUs, many machines and JAX's own tools.
 
         Raises ValueError before the first call, for Dropout in training mode, where what the function reads has

@@ -14,13 +14,13 @@ from tinygrad_vi.compiler.jax_text import JAX
 from tinygrad_vi.compiler.numpy_layout import Names
 from tinygrad_vi.compiler.numpy_source import Piece, ProgramText
 from tinygrad_vi.compiler.numpy_sums import Segment
-from tinygrad_vi.compiler.numpy_text import CALL, MATMUL, PRODUCT, SUM, Text, call, from_left
+from tinygrad_vi.compiler.numpy_text import CALL, MATMUL, PRODUCT, SUM, Text, added, call, from_left
 from tinygrad_vi.compiler.program import Question
 from tinygrad_vi.rows import Operation, operand_names
 from tinygrad_vi.rows import Writer as OwnText
 
-#: lines of text from which on repeating steps are looked for
-LONG = 200
+#: lines of a function from which on repeating steps are looked for
+LONG = 150
 
 
 def jax_source(question: Question, names: Names, function: str, weighted: bool = False, *, loops: bool = True) -> str:
@@ -30,10 +30,7 @@ def jax_source(question: Question, names: Names, function: str, weighted: bool =
     loops: whether steps that repeat in a long text may become loops.
     Raises ValueError for a row of the user's own that brings no text for NumPy, which JAX takes as well.
     """
-    text = JaxText(question, names, weighted).module(function)
-    if text.count("\n") < LONG or not loops:
-        return text
-    return InLoops(question, names, weighted).module(function) or text
+    return JaxText(question, names, weighted, loops).module(function)
 
 
 class JaxText(ProgramText):
@@ -43,9 +40,10 @@ class JaxText(ProgramText):
     #: the system, and what stands for NumPy in it
     system, numpys = "JAX", "jax.numpy"
 
-    def __init__(self, question: Question, names: Names, weighted: bool) -> None:
+    def __init__(self, question: Question, names: Names, weighted: bool, loops: bool) -> None:
+        self.looks_for_loops = False
         super().__init__(question, names)
-        self.weighted = weighted
+        self.weighted, self.loops = weighted, loops
         self.defined |= {"rounded"} if "quotient" in self.defined else set()
         for op in self._one_by_one():
             raise ValueError(
@@ -62,6 +60,19 @@ class JaxText(ProgramText):
             (inner, _), *_ = text.parts
             return call("-{}", call("rounded({})", inner), binds=SUM, needed=PRODUCT)
         return call("rounded({})", text)
+
+    def _added(self, terms: Sequence[Text]) -> Text:
+        return _Sum(terms, self) if len(terms) > 1 else terms[0]
+
+    def _body(self) -> list[str]:
+        plain = super()._body()
+        if len(plain) < LONG or not self.loops:
+            return plain
+        shapes = {array.name: (array.rows, array.columns, array.mapped) for array in self.layout.born}
+        self.looks_for_loops = True
+        found = rolled(self._lines(), shapes, lambda wish: self.layout.name(wish, numbered=True))
+        self.looks_for_loops = False
+        return plain if found is None else found
 
     def _arguments(self) -> list[str]:
         return super()._arguments() + ["share"] * self.weighted
@@ -133,23 +144,17 @@ class JaxText(ProgramText):
         ]
 
 
-class InLoops(JaxText):
-    """The same with loops in it, where steps repeat."""
+class _Sum(Text):
+    """A sum as people read it; while its writer looks for loops, in an order that no sign of a number decides."""
 
-    def module(self, function: str) -> str:
-        """The whole text; nothing where no steps repeat."""
-        self.found = False
-        text = super().module(function)
-        return text if self.found else ""
-
-    def _added(self, terms: Sequence[Text]) -> Text:
-        """A sum, in an order that the signs of its numbers do not decide."""
+    def __init__(self, terms: Sequence[Text], writer: JaxText) -> None:
+        usual = added(terms)
+        super().__init__(usual.template, usual.binds, usual.parts)
         bare = [term.parts[0][0] if term.template == "-{}" else term for term in terms]
         matmul = [getattr(term, "binds", 0) == MATMUL for term in bare]
-        return from_left([term for _, term in sorted(zip(matmul, terms, strict=True), key=lambda pair: not pair[0])])
+        pairs = sorted(zip(matmul, terms, strict=True), key=lambda pair: not pair[0])
+        self.regular, self.writer = from_left([term for _, term in pairs]), writer
 
-    def _body(self, lines: list[tuple[str, str]]) -> list[str]:
-        shapes = {array.name: (array.rows, array.columns, array.mapped) for array in self.layout.born}
-        body = rolled(lines, shapes, lambda wish: self.layout.name(wish, numbered=True))
-        self.found = body is not None
-        return body if body is not None else super()._body(lines)
+    def write(self, needed: int = SUM) -> str:
+        """The text, in brackets where something tighter is needed."""
+        return self.regular.write(needed) if self.writer.looks_for_loops else super().write(needed)

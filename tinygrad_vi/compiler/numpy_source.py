@@ -243,10 +243,7 @@ class ProgramText:
         """The whole text."""
         final = self.final = self._final(function)
         self._inline([text for _, text in final])
-        lines = [
-            (line.name, line.expression.write()) for line in self.layout.born if line.expression and not line.inline
-        ]
-        body = self._body([*lines, *[(target, text.write()) for target, text in final]])
+        body = self._body()
         text = "\n".join(body)
         mentioned = self.mentioned = set(re.findall(r"[^\W\d]\w*", text))
         head = self._head(mentioned)
@@ -268,9 +265,14 @@ class ProgramText:
         module += [f"    {line}" for line in (*head, *body, f"return {self._returned(function)}")]
         return "\n".join(module)
 
-    def _body(self, lines: list[tuple[str, str]]) -> list[str]:
-        """The lines of the function: names, and what they are."""
-        return [f"{name} = {text}" for name, text in lines]
+    def _body(self) -> list[str]:
+        """The lines of the function."""
+        return [f"{name} = {text}" for name, text in self._lines()]
+
+    def _lines(self) -> list[tuple[str, str]]:
+        """Names, and what they are."""
+        born = [(line.name, line.expression) for line in self.layout.born if line.expression and not line.inline]
+        return [(name, text.write()) for name, text in [*born, *self.final]]
 
     def _added(self, terms: Sequence[Text]) -> Text:
         """A sum."""

@@ -26,7 +26,7 @@ def onnx_of(traced: Traced, asked: str, dtype: str, name: str) -> bytes:
     """The content of the file, as `Compiled.export` says.  name: of the function."""
     onnx: Any = package("onnx", "a program in ONNX")
     question, function = question_for(traced, asked), function_name(asked)
-    text = _OnnxText(question, traced.names, weighted=False).module(function)
+    text = _OnnxText(question, traced.names, weighted=False, loops=False).module(function)
     graph = Graph(onnx, dtype)
     functions = Functions(graph)
     namespace: dict[str, Any] = {"jnp": functions}
