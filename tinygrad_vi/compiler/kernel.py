@@ -960,11 +960,11 @@ def one_example(at, first_stage, last_stage, code, constants, row, number, a, b,
 @exact
 def after(at, destination, T, S):
     """Add the lines of T up, in their order."""
+    for chunk in range(1, T.shape[0]):
+        for q in range(at[SUMS], at[SUMS_END]):
+            T[0, q] += T[chunk, q]
     for q in range(at[SUMS], at[SUMS_END]):
-        s = T[0, q]
-        for chunk in range(1, T.shape[0]):
-            s += T[chunk, q]
-        S[np.uint32(destination[q])] = s
+        S[np.uint32(destination[q])] = T[0, q]
 
 
 #: what `step` does: a whole call on one thread; or of one stage what is the same for all examples, the blocks of one of
