@@ -33,6 +33,7 @@ from numba.core import config
 from numba.core.caching import NullCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, CompileResult
+from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 
 from tinygrad_vi.files import write_atomically
@@ -107,11 +108,27 @@ class _PartCompiler(Compiler):
         self.state.library = _Part(self.state.targetctx.codegen(), "part")
 
 
+class _CallableFromPython(CPUDispatcher):
+    """Such a function, which Python may call all the same: then it is compiled for itself."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        if "alone" not in vars(self):
+            self.alone = numba.njit(**self.options)(self.py_func)
+        return self.alone(*arguments)
+
+
 def part(**options: Any) -> Callable[[F], F]:
     """The same for a function that only compiled functions call: nothing of it is kept, but as a part of theirs."""
+    options = {"fastmath": False, "error_model": "numpy", **options}
     inside = {"pipeline_class": _PartCompiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    njit: Any = numba.njit(**{"fastmath": False, "error_model": "numpy", **inside, **options})
-    return cast(Callable[[F], F], njit)
+
+    def decorate(function: F) -> F:
+        compiled: Any = numba.njit(**inside, **options)(function)
+        if hasattr(compiled, "py_func"):
+            compiled.__class__, compiled.options = _CallableFromPython, options
+        return cast(F, compiled)
+
+    return decorate
 
 
 class _Kept(NullCache):
