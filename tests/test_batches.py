@@ -234,6 +234,33 @@ def test_a_function_of_the_epoch_shuffles_and_a_resumed_run_goes_on_with_the_nex
         train(X, Y, checkpoint=tmp_path / "run.json", resume=True)
 
 
+@COMPILED
+def test_batches_may_be_made_in_one_buffer(compiled):
+    def in_place():
+        buffer, targets = np.empty((75, 4)), np.empty(75, dtype=int)
+        for start in (0, 75):
+            buffer[:], targets[:] = X[start : start + 75], Y[start : start + 75]
+            yield buffer, targets
+            buffer[:] = np.nan
+
+    halves = [(X[:75], Y[:75]), (X[75:], Y[75:])]
+    assert train(batches=in_place, compiled=compiled) == train(batches=halves, compiled=compiled)
+
+
+def test_an_example_of_a_file_is_named_by_its_place(tmp_path):
+    values = np.ones((100, 1))
+    values[61] = 1e200
+    np.save(tmp_path / "X.npy", values)
+    w = nn.Layer(1, 1, activation="identity", seed=0)
+    step = compile(lambda x: w(x) ** 2, params=w, backend="numpy")
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    for seed in (None, 3):
+        with pytest.raises(TrainingError, match=r"batch \d+ of 10: example 61: "):
+            fit(step, mapped, batch_size=10, seed=seed, epochs=1, progress=False)
+    with pytest.raises(TrainingError, match=r"validation: example 61: "):
+        fit(step, np.ones((5, 1)), validation=(mapped, None), epochs=1, progress=False)
+
+
 def test_an_argument_with_a_default_keeps_it():
     seen = []
     train(batches=lambda size=75: seen.append(size) or [(X[:size], Y[:size])])
@@ -391,3 +418,45 @@ def test_examples_of_lists_and_arrays_are_what_a_loss_gets():
     assert found.y == Y.tolist()
     assert len(found.tables) == 2
     assert found.parts() == [range(150)]
+
+
+# --- Where a loss is computed -----------------------------------------------------------------------------------------
+
+
+def test_a_back_end_is_an_argument_of_the_same_training():
+    wanted = train(X, Y, batch_size=64, compiled=True)
+    for compiled in (True, False):
+        found = train(X, Y, batch_size=64, compiled=compiled, backend="numpy")
+        assert found == wanted
+    pytest.importorskip("numba", reason="the native kernel is compiled with it")
+    for threads in (1, 2):
+        found = train(X, Y, batch_size=64, compiled=True, backend="native", threads=threads)
+        np.testing.assert_allclose(found[0], wanted[0], rtol=1e-12)
+        assert found == train(X, Y, batch_size=64, compiled=False, threads=1)
+
+
+def test_jax_is_an_argument_too():
+    pytest.importorskip("jax", reason="it is the back end")
+    wanted = train(X, Y, batch_size=64)
+    found = train(X, Y, batch_size=64, backend="jax", devices=1)
+    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-12)
+    with pytest.raises(ValueError, match=r"devices=999, but JAX sees \d+; on a CPU it sees more when XLA_FLAGS="):
+        train(X, Y, batch_size=64, backend="jax", devices=999)
+
+
+def test_back_ends_that_there_are_not():
+    with pytest.raises(ValueError, match=r"backend is one of auto, native, numpy, jax, got 'cuda'"):
+        train(X, Y, backend="cuda")
+    with pytest.raises(ValueError, match=r'devices=2 is for backend="jax", got backend=\'numpy\''):
+        train(X, Y, devices=2)
+    with pytest.raises(ValueError, match="threads"):
+        train(X, Y, threads=0)
+
+
+def test_the_loss_that_was_given_keeps_its_back_end():
+    w = nn.Layer(4, 1, activation="identity", seed=0)
+    step = compile(lambda x: w(x) ** 2, params=w, backend="numpy", verify=False)
+    fit(step, X, epochs=1, progress=False, threads=1, backend="auto")
+    assert step.backend == "numpy"
+    with pytest.raises(ValueError, match="nothing has been traced yet"):
+        step.explain()

@@ -114,17 +114,17 @@ def _takes_epoch(batches: Callable[..., Any], name: str) -> bool:
 def _length(batches: Any) -> int | None:
     try:
         return len(batches)
-    except TypeError:  # a loader of a stream does not know
+    except (TypeError, NotImplementedError):  # a loader of a stream does not know
         return None
 
 
 def _array(x: Any) -> Any:
-    """A tensor of another library as an array of NumPy."""
-    if not hasattr(x, "__array__") or hasattr(x, "to_numpy") or hasattr(x, "mask") or not getattr(x, "shape", ()):
+    """A copy of an array, for whoever makes the batches may do so in one buffer; a tensor as an array of NumPy."""
+    if hasattr(x, "to_numpy") or not hasattr(x, "__array__") or not getattr(x, "shape", ()):
         return x
     import numpy as np
 
-    return x if isinstance(x, np.ndarray) else np.asarray(x)
+    return x.copy() if isinstance(x, np.ndarray) else np.asarray(x).copy()
 
 
 def _kind(given: Any) -> str:
