@@ -22,7 +22,7 @@ PAGE = (ROOT / "docs/past_one_machine.md").read_text(encoding="utf-8")
 SCRIPTS = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
 MPI = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1"}
 LOSSES = re.compile(r"^\[\d[\d., e-]*\]$", re.MULTILINE)
-ENDS = 180.0  # seconds after which a run counts as hanging: no test is about how long it takes
+ENDS = 900.0  # seconds after which a run counts as hanging: no test is about how long it takes
 
 #: the language model of the benchmarks; of each name the tokens and then the weights of the positions
 GPT = """
