@@ -40,12 +40,16 @@ def batches_of_rows(
     [[0, 1], [2, 3], [4]]
     """
     size = n if batch_size is None else whole_number(batch_size, "batch_size (None for all examples)")
-    order = order_of_rows(n, seed, classes)
-    return [list(order[i : i + size]) for i in range(0, n, size)]
+    order = list(range(n))
+    if seed is not None:
+        random_numbers(seed).shuffle(order)
+    if classes is not None:
+        order = _spread(order, classes)
+    return [order[i : i + size] for i in range(0, n, size)]
 
 
 def order_of_rows(n: int, seed: Any = None, classes: Sequence[Any] | None = None) -> Sequence[int]:
-    """The numbers 0 to n - 1, shuffled by the seed: a range where they are not, else with eight bytes for each.
+    """The order in which `batches_of_rows` takes the numbers, in eight bytes for each; a range where it is theirs.
 
     >>> order_of_rows(5), list(order_of_rows(5, seed=0))
     (range(0, 5), [2, 1, 0, 4, 3])
