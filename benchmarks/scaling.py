@@ -1,10 +1,14 @@
-"""Long chains and long sums: the time for each node should not depend on how many there are."""
+"""Long chains and long sums, and one batch on several threads, devices and processes.
+
+The time for each node should not depend on how many there are; `benchmarks.layouts` has the model of the rest.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from time import perf_counter
 
+from benchmarks import layouts
 from benchmarks.measure import Stages, Table, collector, interleaved
 from tinygrad_vi import Value, total
 from tinygrad_vi.graph import topological_order
@@ -50,7 +54,7 @@ def timed(build: Callable[[int], Value], count: int) -> Callable[[], Stages]:
 
 
 def run(repeats: int, quick: bool) -> Iterator[Table]:
-    """Nanoseconds a node for growing graphs, and what shared operands cost."""
+    """Nanoseconds a node for growing graphs, what shared operands cost, and a batch on several devices."""
     counts = [10**3, 10**4, 10**5] if quick else [10**4, 10**5, 10**6]
     work = {(shape, count): timed(build, count) for shape, build in SHAPES.items() for count in counts}
     medians = {}
@@ -83,3 +87,4 @@ def run(repeats: int, quick: bool) -> Iterator[Table]:
         ["nodes visited", "d/dx - 2**60"],
         [[visits, leaf.grad - 2.0**60]],
     )
+    yield from layouts.run(repeats, quick)

@@ -13,7 +13,7 @@ pytest.importorskip("tqdm", reason="the benchmarks show their progress: pip inst
 pytest.importorskip("sklearn", reason="the benchmarks take data from scikit-learn: pip install scikit-learn")
 
 from benchmarks import __main__ as command
-from benchmarks import compiled, eager, gpt, gradbench, match, measure, peers, practice, results, set_up, shown
+from benchmarks import compiled, eager, gpt, gradbench, layouts, match, measure, peers, practice, results, set_up, shown
 
 ROOT = Path(__file__).parent.parent
 READMES = list(results.READMES.items())
@@ -180,3 +180,25 @@ def test_the_figures_of_a_readme_are_those_of_the_file(name, language):
         pytest.skip("nothing has been kept yet: python -m benchmarks --write")
     assert results.replaced(text, results.summary(found, language)) == text
     assert (ROOT / results.PAGE).read_text(encoding="utf-8") == results.page(found)
+
+
+# --- Several devices --------------------------------------------------------------------------------------------------
+
+
+def test_the_model_on_paper_gives_back_what_it_was_made_from():
+    one = layouts.Machine(call=1e-3, rate=1e10, latency=1e-5, bytes=1e9)
+    size = 8 * layouts.PARAMETERS
+    found = layouts.fitted(
+        one.seconds(1, layouts.SMALL), one.seconds(1, layouts.BATCH), 2 * one.latency, one.sum(2, size)
+    )
+    for name in ("call", "rate", "latency", "bytes"):
+        assert getattr(found, name) == pytest.approx(getattr(one, name), rel=1e-9)
+
+
+def test_the_model_on_paper_by_hand():
+    machine = layouts.Machine(call=1e-3, rate=1e10, latency=1e-5, bytes=1e9)
+    assert machine.seconds(1, 1000, 10**6) == pytest.approx(1e-3 + 6e9 / 1e10)
+    # an eighth of the work; six messages; twice 7/8 of the gradient goes through each link
+    assert machine.seconds(8, 1000, 10**6) == pytest.approx(1e-3 + 0.075 + 6e-5 + 2 * 7 / 8 * 8e6 / 1e9)
+    assert machine.seconds(1000, 1000, 10**6) > 1e-3 + 6e6 / 1e10
+    assert len(layouts.problem(2)[0].parameters()) == layouts.PARAMETERS

@@ -17,6 +17,14 @@ def test_every_example_of_the_sharp_bits_runs():
     assert found.failed == 0
 
 
+def test_every_example_of_data_larger_than_memory_runs():
+    for name in ("torch", "pyarrow", "pandas", "numpy"):
+        pytest.importorskip(name, reason="the page shows its batches")
+    found = doctest.testfile(str(ROOT / "docs/past_one_machine.md"), module_relative=False)
+    assert found.attempted > 15
+    assert found.failed == 0
+
+
 @pytest.mark.parametrize("name", ["first_things.md", "first_things.vi.md"])
 def test_the_first_things_that_people_type_run_in_both_languages(name):
     found = doctest.testfile(
@@ -31,7 +39,7 @@ def test_the_first_things_that_people_type_run_in_both_languages(name):
 )
 def test_the_readmes_lead_to_the_pages(readme, first):
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / readme).read_text(encoding="utf-8"))
-    assert {"docs/sharp_bits.md", f"docs/{first}"} <= {*links}
+    assert {"docs/sharp_bits.md", f"docs/{first}", "docs/past_one_machine.md"} <= {*links}
 
 
 def test_a_link_that_leads_nowhere_is_found(tmp_path):

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import operator
 import random
-from collections.abc import Iterable, Mapping, Sequence, Set
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
 from tinygrad_vi.checks import ONE_EXAMPLE, ShapeError, plain, whole_number
+from tinygrad_vi.on_disk import OnDisk, mapping_of, parts
 from tinygrad_vi.value import Value
 
 #: refused as examples: a dictionary would give its keys, a set has no order, a text or bytes are one thing
@@ -44,6 +46,20 @@ def batches_of_rows(
     if classes is not None:
         order = _spread(order, classes)
     return [order[i : i + size] for i in range(0, n, size)]
+
+
+def order_of_rows(n: int, seed: Any = None, classes: Sequence[Any] | None = None) -> Sequence[int]:
+    """The order in which `batches_of_rows` takes the numbers, in eight bytes for each; a range where it is theirs.
+
+    >>> order_of_rows(5), list(order_of_rows(5, seed=0))
+    (range(0, 5), [2, 1, 0, 4, 3])
+    """
+    if seed is None and classes is None:
+        return range(n)
+    order: Any = array("q", range(n))
+    if seed is not None:
+        random_numbers(seed).shuffle(order)
+    return order if classes is None else _spread(order, classes)
 
 
 def _spread(order: Sequence[int], classes: Sequence[Any]) -> list[int]:
@@ -100,9 +116,29 @@ def check_examples(X: Sequence[Any], y: Sequence[Any] | None) -> None:
     if y is not None and len(X) != len(y):
         hint = f": {ONE_EXAMPLE}" if len(y) == 1 or isinstance(X[0], Real) else ""
         raise ShapeError(f"X and y must have one entry for each example, got {len(X)} and {len(y)}{hint}")
-    for name, table in (("X", X), ("y", y or [])):
+    for name, table in (("X", X), ("y", [] if y is None else y)):
+        if is_array(table):
+            _check_finite_array(table, name)
+            continue
         for i, entry in enumerate(table):
             _check_finite(entry, f"{name}[{i}]")
+
+
+def _check_finite_array(X: Any, name: str) -> None:
+    """The same for an array, some megabytes at a time."""
+    import numpy as np
+
+    if X.dtype.kind != "f":
+        return
+    rows = OnDisk(X) if mapping_of(X) is not None else X
+    for part in parts(X):
+        numbers = rows[part.start : part.stop]
+        if not np.isfinite(numbers).all():
+            i, *inside = np.argwhere(~np.isfinite(numbers))[0].tolist()
+            place = "".join([f"[{k}]" for k in (part.start + i, *inside)])
+            _check_finite(numbers[(i, *inside)].item(), f"{name}{place}")
+    if isinstance(rows, OnDisk):
+        rows.let_go()
 
 
 def _check_finite(x: Any, place: str) -> None:
@@ -126,6 +162,39 @@ def to_lists(X: Any) -> Any:
     if not isinstance(X, Iterable) or isinstance(X, NO_LISTS):
         raise TypeError(f"examples come as a list or an array, one entry for each, got {X!r:.60}")
     return list(map(plain, X))
+
+
+def is_array(X: Any) -> bool:
+    """Whether it is an array of NumPy, in memory or in a file, that holds numbers and has a row for each example."""
+    if not hasattr(X, "dtype"):
+        return False
+    import numpy as np
+
+    return X.__class__ in (np.ndarray, np.memmap) and X.ndim > 0 and X.dtype.kind in "fiub"
+
+
+class ArrayRows(Sequence[Any]):
+    """The examples of an array as a loss gets them, one at a time: rows are arrays, and numbers are Python's."""
+
+    def __init__(self, X: Any) -> None:
+        self.rows = OnDisk(X) if mapping_of(X) is not None else X
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: Any) -> Any:
+        row = self.rows[i]
+        return row if row.shape else row.item()
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def numbers(self) -> Any:
+        """The array, as numbers in double precision where it is in memory."""
+        import numpy as np
+
+        return self.rows if isinstance(self.rows, OnDisk) else np.asarray(self.rows, dtype=float)
 
 
 def rows_of(X: Any, lists: list[Any]) -> list[Any]:
@@ -215,6 +284,7 @@ def _object_array(x: Any) -> Any:
 class Table:
     """The numbers of one argument for all examples.
 
+    numbers: an array, or `OnDisk`, of which `rows` are taken.
     arrays: whether a loss gets an example as an array, or as lists.  given: the examples as the user gave them, which
     `fit` keeps; example i of this table is then ``given[order[i]]``.  target: whether they are targets, which the loss
     gets as plain numbers.
@@ -227,8 +297,11 @@ class Table:
     target: bool = False
 
     def rows(self, rows: Sequence[int]) -> Table:
-        """The table of some of the examples."""
-        return replace(self, numbers=self.numbers[list(rows)], order=rows)
+        """The table of some of the examples, in memory."""
+        import numpy as np
+
+        some = self.numbers[slice(rows.start, rows.stop) if isinstance(rows, range) else list(rows)]
+        return replace(self, numbers=np.asarray(some, dtype=float), order=rows)
 
     def as_given(self, i: int) -> Any:
         """Example i as the function itself gets it."""

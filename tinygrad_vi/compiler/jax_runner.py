@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,6 +36,9 @@ class JaxRunner:
         run = program_of(question, names, name, weighted=True, loops=self.devices == 1)
         function = _as_one_array(run, question, name)
         self.run = self._on_devices(function, len(names.arguments)) if self.devices > 1 else self.jax.jit(function)
+        #: how many processes share the devices, each of which asks the same
+        self.processes = self.jax.process_count() if self.devices > 1 else 1
+        self.alike: set[int] = set()
         self.asked: Counter[int] = Counter()
         self.compiled: set[int] = set()
 
@@ -49,11 +53,15 @@ class JaxRunner:
         N = len(arrays[0]) if arrays else 1
         size = self._size(N)
         with self.jax.enable_x64(True):
-            share, *columns = map(self._laid_out, (_shares(N, size), *[_filled(array, size) for array in arrays]))
+            share, *columns = map(self._spread_out, (_shares(N, size), *[_filled(array, size) for array in arrays]))
         return lambda theta: self._ask(theta, N, share, columns)
 
     def _ask(self, theta: Any, N: int, share: Any, columns: Sequence[Any]) -> tuple[Any, float]:
         with self.jax.enable_x64(True):
+            if self.processes > 1:
+                self._check_all_alike(theta, share, columns)
+                theta = self._placed(theta, self.everywhere)
+                share, *columns = map(self._spread_out, (share, *columns))
             found = np.array(self.run(theta, share, *columns))  # a copy, which may be written to
         found = found[:, :N] if self.question.mapped else found
         return found, float(np.add.reduce(found, axis=None))
@@ -77,16 +85,47 @@ class JaxRunner:
                 f"devices={self.devices}, but JAX sees {len(there)}; on a CPU it sees more when "
                 f"XLA_FLAGS=--xla_force_host_platform_device_count={self.devices} is set before JAX is imported"
             )
-        mesh = sharding.Mesh(np.array(there[: self.devices]), ("examples",))
-        everywhere = sharding.NamedSharding(mesh, sharding.PartitionSpec())
+        there = there[: self.devices]
+        if len({device.process_index for device in there}) < self.jax.process_count():
+            raise ValueError(
+                f"devices={self.devices} leaves out some of the {self.jax.process_count()} processes, which share "
+                "their work: give devices=jax.device_count()"
+            )
+        mesh = sharding.Mesh(np.array(there), ("examples",))
+        self.everywhere = sharding.NamedSharding(mesh, sharding.PartitionSpec())
         self.spread = sharding.NamedSharding(mesh, sharding.PartitionSpec("examples"))
-        shardings = everywhere, *[self.spread] * (1 + arguments)
-        found: Callable[..., Any] = self.jax.jit(function, in_shardings=shardings, out_shardings=everywhere)
+        shardings = self.everywhere, *[self.spread] * (1 + arguments)
+        found: Callable[..., Any] = self.jax.jit(function, in_shardings=shardings, out_shardings=self.everywhere)
         return found
 
-    def _laid_out(self, array: Any) -> Any:
+    def _spread_out(self, array: Any) -> Any:
         """An array of examples where the program wants it."""
-        return self.jax.device_put(array, self.spread) if self.devices > 1 else self.jax.numpy.asarray(array)
+        return self._placed(array, self.spread) if self.devices > 1 else self.jax.numpy.asarray(array)
+
+    def _placed(self, array: Any, sharding: Any) -> Any:
+        """An array that every process has, on the devices: each process fills its own."""
+        if isinstance(array, self.jax.Array):
+            return array
+        return self.jax.make_array_from_callback(array.shape, sharding, lambda part: array[part])
+
+    def _check_all_alike(self, theta: Any, share: Any, columns: Sequence[Any]) -> None:
+        """ValueError unless all processes ask the same: sums over different models would be wrong, without a word.
+
+        It is asked once for each size of a batch.
+        """
+        if len(share) in self.alike:
+            return
+        self.alike.add(len(share))
+        utils: Any = package("jax.experimental.multihost_utils", 'backend="jax"')
+        ours = [array for array in (theta, share, *columns) if not isinstance(array, self.jax.Array)]
+        marks = np.array([zlib.crc32(np.ascontiguousarray(array).tobytes()) for array in ours], dtype=float)
+        try:
+            utils.assert_equal(marks)
+        except AssertionError:
+            raise ValueError(
+                "the processes do not ask the same: parameters or data differ. Each runs the same script: the same "
+                "seeds, the same examples in the same order, the same checkpoint"
+            ) from None
 
 
 def _as_one_array(run: Callable[..., Any], question: Question, name: str) -> Callable[..., Any]:

@@ -42,7 +42,7 @@ def accuracy(model: Callable[[Any], Any], X: Sequence[Any], y: Sequence[Any], *,
         if any(map(math.isnan, answer)):
             raise DomainError(f"the output of the model for example {i} is nan, which is no answer")
     if threshold == 0.0 and all(len(answer) == 1 for answer in found):
-        warn_of_probabilities(found, _on_record(model, examples.X[0]))
+        warn_of_probabilities(found, _on_record(model, plain(examples.given[0][0])))
     right = [is_right(answer, t, threshold) for answer, t in zip(found, examples.y, strict=True)]
     return sum(right) / len(right)
 

@@ -5,19 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence, Set, ValuesView
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar
 
-from tinygrad_vi.checks import DomainError, counted
+from tinygrad_vi.checks import DomainError, counted, plain
 from tinygrad_vi.collector import collector_paused
 from tinygrad_vi.compiler.compiled import Compiled, compile
 from tinygrad_vi.compiler.errors import NotFinite
 from tinygrad_vi.compiler.trace import guarded, trace
 from tinygrad_vi.compiler.watched import Captured
 from tinygrad_vi.differentiated import check_alone, check_constants, differentiable, moved, training
-from tinygrad_vi.examples import Table, as_table, as_values, check_examples, numbers_only, rows_of, to_lists
+from tinygrad_vi.examples import (
+    ArrayRows,
+    Table,
+    as_table,
+    as_values,
+    check_examples,
+    is_array,
+    numbers_only,
+    rows_of,
+    to_lists,
+)
 from tinygrad_vi.graph import not_finite, topological_order
 from tinygrad_vi.nn.module import Module
+from tinygrad_vi.on_disk import OnDisk, parts
 from tinygrad_vi.once import once
 from tinygrad_vi.optim.clipping import Clipping, clip_grad_norm, clip_grad_value
 from tinygrad_vi.optim.rules import OnArrays, Optimizer, parameters_of, reached
@@ -102,28 +114,56 @@ def _holds_any(x: Any, values: frozenset[Value]) -> bool:
 
 
 class Examples:
-    """X and y as lists, checked.  numbers: they hold numbers and nothing else, as `compile` takes them."""
+    """X and y, checked.  numbers: they hold numbers and nothing else, as `compile` takes them.
+
+    Arrays stay as they are, lists are made of all else.  on_disk: whether one of them is an array in a file, of which
+    only some rows may be in memory at a time.
+    """
 
     def __init__(self, X: Any, y: Any = None, *, numbers: bool = False) -> None:
         if numbers:
             X, y = numbers_only(X, "X"), None if y is None else numbers_only(y, "y")
-        self.X, self.y = to_lists(X), None if y is None else to_lists(y)
-        check_examples(self.X, self.y)
+        pairs = [_read(table) for table in ((X,) if y is None else (X, y))]
+        check_examples(pairs[0][0], None if y is None else pairs[1][0])
         #: the examples as a loss gets them: rows of an array are arrays
-        self.given = [rows_of(X, self.X)] + ([] if self.y is None else [rows_of(y, self.y)])
+        self.given: list[Any] = [given for _, given in pairs]
+        self.on_disk = any(map(_in_a_file, self.given))
+
+    @once
+    def y(self) -> list[Any] | None:
+        """The targets as lists and numbers; None where there are none."""
+        return [plain(t) for t in self.given[1]] if len(self.given) > 1 else None
 
     @once
     def tables(self) -> list[Table]:
         """X, and y if there is one, for a compiled loss."""
-        names = zip(self.given, ("X", "y"), strict=False)
-        tables = [as_table(table, name) for table, name in names]
         return [
-            Table(table.numbers, table.arrays, given, target=i > 0)
-            for i, (table, given) in enumerate(zip(tables, self.given, strict=True))
+            Table(given.numbers, len(given.rows.shape) > 1, given, target=i > 0)
+            if isinstance(given, ArrayRows)
+            else replace(as_table(given, "y" if i else "X"), given=given, target=i > 0)
+            for i, given in enumerate(self.given)
         ]
 
+    def parts(self) -> list[range]:
+        """The places of all examples: in one range, or in several where they are in a file."""
+        arrays = [given.rows.array for given in self.given if _in_a_file(given)]
+        return parts(max(arrays, key=lambda array: array.nbytes)) if arrays else [range(len(self))]
+
     def __len__(self) -> int:
-        return len(self.X)
+        return len(self.given[0])
+
+
+def _in_a_file(given: Any) -> bool:
+    return isinstance(given, ArrayRows) and isinstance(given.rows, OnDisk)
+
+
+def _read(X: Any) -> tuple[Any, Any]:
+    """X for the checks, an array or lists; and the examples as a loss gets them."""
+    X = X.to_numpy() if hasattr(X, "to_numpy") else X
+    if is_array(X):
+        return X, ArrayRows(X)
+    lists = to_lists(X)
+    return lists, rows_of(X, lists)
 
 
 class Objective:
@@ -255,12 +295,10 @@ class CompiledObjective(Objective):
             self.settle()
             self.theta = self.step.theta
         batch = self._tables_of(examples)
-        if len(rows) < len(examples) or list(rows) != list(range(len(rows))):
+        if examples.on_disk or len(rows) < len(examples) or list(rows) != list(range(len(rows))):
             batch = [table.rows(rows) for table in batch]
-        try:
+        with _named_as(rows):
             mean, gradient = self.step.value_and_grad(self.theta, *batch)
-        except NotFinite as error:
-            raise NotFinite(error.text, None if error.example is None else rows[error.example]) from error
         if self.penalty is not None:
             extra, slope = self._penalty_at(self.theta)
             mean, gradient = mean + extra, gradient + slope
@@ -289,8 +327,15 @@ class CompiledObjective(Objective):
             self._write_gradient()
 
     def mean_loss(self, examples: Examples) -> float:
-        """The mean loss of all examples."""
-        return float(self.step(self.step.theta, *self._tables_of(examples)))
+        """The mean loss of all examples; where they are in a file, of some megabytes at a time."""
+        if not examples.on_disk:
+            return float(self.step(self.step.theta, *self._tables_of(examples)))
+        sums = []
+        for rows in examples.parts():
+            with _named_as(rows):
+                mean = self.step(self.step.theta, *[table.rows(rows) for table in self._tables_of(examples)])
+            sums.append(float(mean) * len(rows))
+        return math.fsum(sums) / len(examples)
 
     def _write_gradient(self) -> None:
         if self.gradient_now is not None:
@@ -331,7 +376,8 @@ class CompiledObjective(Objective):
 
     def _see_what_is_reached(self, examples: Examples) -> None:
         if self.on_record is None:
-            rows = [t.numbers[0] if t.arrays else t.numbers[0].tolist() for t in self._tables_of(examples)]
+            first = [(table.arrays, table.rows([0]).numbers[0]) for table in self._tables_of(examples)]
+            rows = [numbers if arrays else numbers.tolist() for arrays, numbers in first]
             outputs = trace(self.step.fn, rows, factor=lambda keep: 1.0 / keep).outputs
             self.on_record = {v for node in topological_order(outputs) for v in node.parents} | set(outputs)
 
@@ -349,6 +395,15 @@ def by_rule(optimizer: Optimizer) -> bool:
     """Whether the optimiser is one of the package's own, unchanged: its rule moves an array of parameters as well."""
     own = {"step", "update", "zero_grad", "_commit"}.intersection(vars(optimizer))
     return type(optimizer).__module__ == Optimizer.__module__ and not own
+
+
+@contextmanager
+def _named_as(rows: Sequence[int]) -> Iterator[None]:
+    """Name an example of a batch by its place among all."""
+    try:
+        yield
+    except NotFinite as error:
+        raise NotFinite(error.text, None if error.example is None else rows[error.example]) from error
 
 
 @contextmanager
