@@ -16,7 +16,7 @@ PACKAGE = Path(tinygrad_vi.__file__).parent
 
 #: from left to right; rooms of one line know nothing of each other
 ROOMS = [
-    {"checks", "collector", "elsewhere", "on_disk", "once", "sparsity", "truth"},
+    {"checks", "collector", "elsewhere", "on_disk", "once", "sparsity", "terminal", "truth"},
     {"modes", "floats", "files"},
     {"tracing", "words"},
     {"rows", "graph", "sweep"},

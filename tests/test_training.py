@@ -239,12 +239,13 @@ def test_ctrl_c_returns_the_history_so_far():
 
 def test_progress_bar_shows_epochs_batches_and_loss(capsys):
     model = network()
-    fit(bce(model), SCALED, Y, params=model.parameters(), epochs=3, batch_size=8)
+    fit(bce(model), SCALED, Y, params=model.parameters(), epochs=3, batch_size=8, progress=True)
     shown = capsys.readouterr().err
     assert "epoch 3/3: 100%" in shown
     assert "9/9" in shown
     assert "loss 0." in shown
     fit(bce(model), SCALED, Y, params=model.parameters(), epochs=1, progress=False)
+    fit(bce(model), SCALED, Y, params=model.parameters(), epochs=1)  # in a file none unless it is asked for
     assert capsys.readouterr().err == ""
 
 

@@ -65,6 +65,6 @@ def test_the_course_speaks_vietnamese_by_itself():
     assert begins_in() == "en"
 
 
-@pytest.mark.parametrize("part", ["analogies", "demo", "page"])
+@pytest.mark.parametrize("part", ["analogies", "demo", "derivation", "page", "tables"])
 def test_a_part_has_words_in_every_language(part):
     assert set(words.words_of(part)) == set(words.LANGUAGES)

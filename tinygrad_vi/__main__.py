@@ -19,38 +19,64 @@ from tinygrad_vi.course.launch import add_course_command
 from tinygrad_vi.derivatives import hessian
 from tinygrad_vi.expression import FUNCTIONS, ExpressionError, evaluate
 from tinygrad_vi.show.tapes.table import Table
+from tinygrad_vi.show.tapes.traces import heads
+from tinygrad_vi.show.writing.console import printable
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.names import label_symbol
 from tinygrad_vi.tape import Tape
+from tinygrad_vi.terminal import is_terminal, terminal_width
 from tinygrad_vi.value import Value
-from tinygrad_vi.words import LANGUAGES
+from tinygrad_vi.words import LANGUAGES, language, said, spoken
 
 GRAPH_FORMATS = (".svg", ".png", ".pdf", ".dot", ".gv")
 
-WRITERS: dict[str, Callable[[Table], str]] = {
-    "text": Table.to_text,
-    "markdown": Table.to_markdown,
-    "latex": lambda table: f"% {table.title}\n{table.to_latex()}",
+#: a table and how wide it may be
+WRITERS: dict[str, Callable[[Table, int | None], str]] = {
+    "text": lambda table, width: table.printed(None, terminal_width() if width is None else width),
+    "markdown": lambda table, _: table.to_markdown(),
+    "latex": lambda table, width: f"% {table.title}\n{table.to_latex(width=width)}",
 }
+LANGUAGE = "TINYGRAD_VI_LANGUAGE"  # in the environment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when it went well, 2 with a line on the standard error when its input was wrong."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # tables have letters such as v̄, which some consoles refuse
+    """Run one command; 0 when it went well, 2 with a line on the standard error when its input was wrong.
+
+    Without a command it prints the help.
+    """
+    _choose_encoding()
     options = _parse(sys.argv[1:] if arguments is None else arguments)
+    name = f"tinygrad_vi {options.command}" if options.command else "tinygrad_vi"
     try:
-        options.run(options)
+        with language(spoken(_language(options))):
+            options.run(options)
     except BrokenPipeError:  # `head` or a pager has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        print(f"tinygrad_vi {options.command}: interrupted", file=sys.stderr)
+        print(f"{name}: interrupted", file=sys.stderr)
         return 130
     except (ArithmeticError, ValueError, ImportError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split()).removesuffix("; inside no_grad() it still has its value")
-        print(f"tinygrad_vi {options.command}: {reason}", file=sys.stderr)
+        print(printable(f"{name}: {reason}", sys.stderr), file=sys.stderr)
         return 2
     return 0
+
+
+def _choose_encoding() -> None:
+    """Files and pipes get UTF-8 everywhere; a terminal what it can show, and who sets PYTHONIOENCODING what it says."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        if is_terminal(sys.stdout) or os.environ.get("PYTHONIOENCODING"):
+            sys.stdout.reconfigure(errors="backslashreplace")  # texts come in letters that it has: see `printable`
+        else:
+            sys.stdout.reconfigure(encoding="utf-8")
+
+
+def _language(options: argparse.Namespace) -> str | None:
+    """The language of the command, else of the environment, else None for the one that is set."""
+    given: str | None = getattr(options, "language", None) or os.environ.get(LANGUAGE) or None
+    if given is not None and given not in LANGUAGES:
+        raise ValueError(f"{LANGUAGE} must be one of {', '.join(LANGUAGES)}, got {given!r}")
+    return given
 
 
 def _parse(given: Sequence[str]) -> argparse.Namespace:
@@ -71,13 +97,17 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {textwrap.shorten(message, 200)} (see --help)\n")
 
 
+_DEFAULT_LANGUAGE = f"(default: {LANGUAGE} of the environment, else en)"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="tinygrad-vi" if Path(sys.argv[0]).stem == "tinygrad-vi" else "python -m tinygrad_vi",
         description="Scalar automatic differentiation: see every derivative.",
     )
     parser.add_argument("--version", action="version", version=f"tinygrad_vi {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    parser.set_defaults(run=lambda _: parser.print_help())
+    commands = parser.add_subparsers(dest="command", metavar="command")
 
     trace = commands.add_parser(
         "trace",
@@ -95,7 +125,14 @@ def _parser() -> argparse.ArgumentParser:
         "--graph", type=_path, metavar="FILE", help="draw the graph: .svg, .png, .pdf, or .dot for its source"
     )
     trace.add_argument("--html", type=_path, metavar="FILE", help="write a page to step through the graph in a browser")
-    trace.add_argument("--language", choices=LANGUAGES, help="of that page, to begin with (default: en)")
+    trace.add_argument(
+        "--width",
+        type=_positive,
+        metavar="N",
+        help="tables are at most N columns wide, their halves stacked (default: the terminal's; any in a file); "
+        "with --format latex, N points: 345 is the line of the class article",
+    )
+    trace.add_argument("--language", choices=LANGUAGES, help=f"of the tables and the page {_DEFAULT_LANGUAGE}")
     trace.set_defaults(run=run_trace)
 
     demo = commands.add_parser(
@@ -106,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--seed", type=int, default=1, help="seed of the initial weights (default: %(default)s)")
     demo.add_argument("--quick", action="store_true", help="a fraction of the epochs: does everything run?")
-    demo.add_argument("--language", choices=LANGUAGES, help="of what it says (default: en)")
+    demo.add_argument("--language", choices=LANGUAGES, help=f"of what it says {_DEFAULT_LANGUAGE}")
     demo.set_defaults(run=run_demo)
 
     add_course_command(commands)
@@ -145,7 +182,7 @@ def run_trace(options: argparse.Namespace) -> None:
         second = hessian(lambda *xs: evaluate(options.expression, dict(zip(numbers, xs, strict=True))))
         matrix = second(*numbers.values())
         tables.append(_hessian_table(tape, [[matrix]] if len(numbers) == 1 else matrix))
-    print("\n\n".join(map(WRITERS[options.format], tables)))
+    print(printable("\n\n".join(WRITERS[options.format](table, options.width) for table in tables)))
     if options.graph:
         y.draw(local=True).save(options.graph)
         print(f"\nwrote {options.graph}", file=sys.stderr)
@@ -176,14 +213,14 @@ def _gradient_table(tape: Tape) -> Table:
         x = label_symbol(v.label)
         derivative = Symbol(f"d{y.text}/d{x.text}", rf"\frac{{\partial {y.latex}}}{{\partial {x.latex}}}")
         rows.append([derivative, Symbol.of(v.grad, digits=None)])
-    headers = [Symbol("derivative", r"\text{derivative}"), Symbol("value", r"\text{value}")]
-    return Table(f"Gradient of {y.text} = {tape.output.data!r}", headers, rows)
+    title = said("tables")["gradient"].format(y=y.text, value=repr(tape.output.data))
+    return Table(title, heads("derivative", "value"), rows)
 
 
 def _hessian_table(tape: Tape, matrix: Sequence[Sequence[float]]) -> Table:
     names = [label_symbol(v.label) for v in tape.inputs]
     rows = [[name, *[Symbol.of(x, digits=None) for x in row]] for name, row in zip(names, matrix, strict=True)]
-    return Table("Hessian", [Symbol(""), *names], rows)
+    return Table(said("tables")["hessian"], [Symbol(""), *names], rows)
 
 
 def _path(text: str) -> Path:

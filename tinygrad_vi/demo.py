@@ -14,6 +14,7 @@ from typing import Any
 from tinygrad_vi import data, losses, nn, optim, show, words
 from tinygrad_vi.compiler.compiled import compile
 from tinygrad_vi.files import write_atomically
+from tinygrad_vi.show.writing.console import printable
 from tinygrad_vi.tape import Tape
 from tinygrad_vi.training.answers import accuracy
 from tinygrad_vi.training.loop import fit
@@ -22,7 +23,7 @@ from tinygrad_vi.words import spoken, words_of
 
 
 def demo(folder: Path, *, seed: int = 1, quick: bool = False, language: str | None = None) -> Path:
-    """Print and draw a neuron, train three networks with progress bars, and draw them; returns the page.
+    """Print and draw a neuron, train three networks, with progress bars at a terminal, and draw them; returns the page.
 
     The page is ``index.html`` in the folder, beside its pictures; nothing is opened.  quick: a fraction of the epochs,
     to see that everything runs.  language: "en" or "vi", by default the one that is set.
@@ -60,13 +61,13 @@ class Report:
 
     def heading(self, name: str) -> None:
         """Begin a part."""
-        print(f"\n{self.words[name]}\n")
+        print(printable(f"\n{self.words[name]}\n"))
         self.parts.append(f"<h2>{html.escape(self.words[name])}</h2>")
 
     def say(self, name: str, **facts: Any) -> None:
         """Print a sentence, and put it on the page."""
         text = self.words[name].format(**facts)
-        print(text)
+        print(printable(text))
         if name != "wrote":
             self.parts.append(f"<p>{html.escape(text)}</p>")
 

@@ -165,7 +165,7 @@ class Tape:
         return str(self.table())
 
     def _repr_html_(self) -> str:
-        return self.table().to_html()
+        return self.table()._repr_html_()
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class Trace:
         return str(self.table())
 
     def _repr_html_(self) -> str:
-        return self.table().to_html()
+        return self.table()._repr_html_()
 
 
 SUBSCRIPTS = str.maketrans("-0123456789", "₋₀₁₂₃₄₅₆₇₈₉")

@@ -16,6 +16,7 @@ from typing import Any
 from tinygrad_vi.course.sheets import Sheet
 from tinygrad_vi.course.solved import NAME, notebooks_folder, progress, start
 from tinygrad_vi.files import read_json, write_atomically, write_json
+from tinygrad_vi.show.writing.console import printable
 
 DEFAULT_FOLDER = "khoa_hoc_tinygrad_vi"
 #: the copied files and their digests: a file with another digest was changed by the student
@@ -33,13 +34,13 @@ def course(folder: str | Path = DEFAULT_FOLDER, *, open_browser: bool = True) ->
     """
     folder = Path(folder)
     for line in copy_lessons(folder):
-        print(line)
+        print(printable(line))
     if not open_browser:
-        print(f'Mở bài học: cd "{folder}" rồi python -m jupyterlab')
+        print(printable(f'Mở bài học: cd "{folder}" rồi python -m jupyterlab'))
         return folder
     if find_spec("jupyterlab") is None:
         raise ImportError(f"bài học đã chép vào {folder}, nhưng chưa có JupyterLab: pip install jupyterlab ipykernel")
-    print("Đang mở JupyterLab; bấm Ctrl-C ở đây để đóng.")
+    print(printable("Đang mở JupyterLab; bấm Ctrl-C ở đây để đóng."))
     environment = {**os.environ, "PYTHONPATH": _python_path()}
     subprocess.run([sys.executable, "-m", "jupyterlab"], cwd=folder, env=environment, check=False)
     return folder
@@ -162,7 +163,7 @@ def run_course(options: argparse.Namespace) -> None:
     """The ``course`` command."""
     if options.list:
         for name, title in lesson_titles().items():
-            print(f"{name}: {title}")
+            print(printable(f"{name}: {title}"))
     elif options.progress:
         print(_progress(options.folder))
     else:

@@ -81,7 +81,7 @@ class Ruling:
     def _repr_html_(self) -> str:
         self.shown = True
         before, after = self._words()
-        table = [replace(self.table, title="").to_html()] if self.duels else []
+        table = [replace(self.table, title="").to_html(scroll=False)] if self.duels else []
         rows = [f"<div><b>{html.escape(self.title)}</b></div>", *map(_line, before), *table, *map(_line, after)]
         return box("".join(rows), BLUE)
 

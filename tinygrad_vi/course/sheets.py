@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,6 +9,7 @@ from importlib import import_module
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.names import escape_latex
+from tinygrad_vi.terminal import in_a_notebook, terminal_width
 
 GREEN, RED, BLUE, GREY = "#2e7d32", "#c62828", "#1565c0", "#757575"
 #: marks differ by shape, and by color as well
@@ -22,28 +22,33 @@ class Sheet(Table):
 
     width: int = 44
 
-    def to_text(self, *, max_rows: int | None = None) -> str:
+    def to_text(self, *, max_rows: int | None = None, width: int | None = None) -> str:
         """The table drawn with lines, long cells in several."""
+        if width is not None:
+            return super().to_text(max_rows=max_rows, width=width)
         rows = [[self._wrapped(cell) for cell in row] for row in self.rows]
         return Table(self.title, [self._wrapped(cell) for cell in self.headers], rows).to_text(max_rows=max_rows)
+
+    def _cell_width(self) -> int:
+        return self.width
 
     def _wrapped(self, cell: Symbol) -> Symbol:
         return Symbol(textwrap.fill(cell.text, self.width))
 
-    def to_html(self, *, max_rows: int | None = None) -> str:
+    def to_html(self, *, max_rows: int | None = None, scroll: bool = True) -> str:
         """An HTML table with its marks in color."""
-        table = super().to_html(max_rows=max_rows)
+        table = super().to_html(max_rows=max_rows, scroll=scroll)
         for mark, color in COLORS.items():
             table = table.replace(mark, f'<span style="color: {color}; font-weight: bold">{mark}</span>')
         return table
 
     def __str__(self) -> str:
-        return self.printed(None)
+        return self.printed(None, terminal_width())
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return self.to_html()
+        return self.to_html(scroll=False)
 
 
 def cells(*texts: str) -> list[Symbol]:
@@ -62,8 +67,7 @@ def box(content: str, color: str) -> str:
 
 def show(thing: object) -> None:
     """Display a thing in a notebook, print it elsewhere."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if shell is not None and hasattr(shell, "kernel"):
+    if in_a_notebook():
         import_module("IPython.display").display(thing)
     else:
         print(thing)

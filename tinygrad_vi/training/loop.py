@@ -21,6 +21,7 @@ from tinygrad_vi.nn.module import Module, architecture, prediction
 from tinygrad_vi.optim.clipping import Clipping
 from tinygrad_vi.optim.rules import Adam, Optimizer
 from tinygrad_vi.optim.schedules import Schedule
+from tinygrad_vi.terminal import is_terminal, is_watched
 from tinygrad_vi.training.batches import FromArrays, FromBatches
 from tinygrad_vi.training.checkpoint import Run
 from tinygrad_vi.training.history import History, TrainingError
@@ -53,7 +54,7 @@ def fit(
     clip_value: float | None = None,
     stratify: Sequence[Any] | None = None,
     callbacks: Callback | Sequence[Callback] = (),
-    progress: bool = True,
+    progress: bool | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 1,
     resume: bool = False,
@@ -88,7 +89,8 @@ def fit(
     entries brought between -clip_value and clip_value: `optim.clip_grad_norm`, `optim.clip_grad_value`.
     stratify: a class for each example, such as y; mini-batches then hold each class in its share of the examples.
     callbacks: called with the history after each epoch; one that returns True ends the training.
-    progress: a bar, where the package tqdm is installed.
+    progress: a bar on the standard error, where the package tqdm is installed: by default at a terminal and in a
+    notebook, not in a file; True for one in a file too, False for none.
     checkpoint: a file to keep the state in, written every ``checkpoint_every`` epochs and at the end.  With ``resume``
     training goes on from there, if the file exists, and ends with exactly the numbers of an uninterrupted run.  When a
     checkpoint cannot be written (a full disk), a warning says so, the old file stays and the training goes on; the next
@@ -390,13 +392,14 @@ class _NoBar:
         return lambda *arguments, **options: None
 
 
-def progress_bar(wanted: bool, total: int | None, done: int = 0, unit: str = "batch") -> Any:
+def progress_bar(wanted: bool | None, total: int | None, done: int = 0, unit: str = "batch") -> Any:
     """A progress bar, if it is wanted and the package tqdm is installed; else one that shows nothing.
 
+    wanted: None for a bar where somebody sees it, as tqdm's ``disable=None``, and in a notebook.
     total: None where nobody knows; the bar then counts.
     """
-    if wanted and find_spec("tqdm"):
+    if (is_watched() if wanted is None else wanted) and find_spec("tqdm"):
         from tqdm import tqdm
 
-        return tqdm(total=total, initial=done, unit=unit, mininterval=0.1 if sys.stderr.isatty() else 1.0)
+        return tqdm(total=total, initial=done, unit=unit, mininterval=0.1 if is_terminal(sys.stderr) else 1.0)
     return _NoBar()

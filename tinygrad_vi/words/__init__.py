@@ -55,6 +55,11 @@ def _known(name: str) -> str:
     return name
 
 
+def said(part: str) -> dict[str, str]:
+    """The texts of a part in the language that is set: name -> text."""
+    return words_of(part)[spoken()]
+
+
 @cache
 def words_of(part: str) -> dict[str, dict[str, str]]:
     """The texts of a part: language -> name -> text."""

@@ -487,9 +487,10 @@ def test_the_files_of_a_whole_film_are_small():
 
 def test_a_bar_counts_the_pictures(tmp_path, capsys):
     film = filmed(epochs=2)
-    film.save(tmp_path / "a.gif")
+    film.save(tmp_path / "a.gif", progress=True)
     assert "6/6" in capsys.readouterr().err
     film.save(tmp_path / "b.gif", progress=False)
+    film.save(tmp_path / "c.gif")  # nobody sees it: see tests/test_terminal.py
     assert capsys.readouterr().err == ""
 
 

@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from tinygrad_vi.checks import whole_number
 from tinygrad_vi.graph import check_unchanged, not_finite
 from tinygrad_vi.show.tapes.derivation_writer import DerivationWriter
-from tinygrad_vi.show.tapes.equations import write_count
+from tinygrad_vi.show.tapes.equations import hanging, write_count
 from tinygrad_vi.show.tapes.paths import Search, Step, check_value
 from tinygrad_vi.show.tapes.table import MAX_ROWS
-from tinygrad_vi.show.writing.console import printable
+from tinygrad_vi.show.writing.console import can_print, plain
 from tinygrad_vi.tape import Tape
+from tinygrad_vi.terminal import terminal_width
 from tinygrad_vi.value import Value
 
 FEW_PATHS = 6  # so many paths are written out by default
@@ -135,9 +136,14 @@ class Derivation:
         """The products of the last step, which add up to the total."""
         return [product for step in self.steps[-1:] for product in step.contributions]
 
-    def to_text(self, *, max_rows: int | None = None) -> str:
-        """For a terminal; of more than ``max_rows`` equations in a row those in the middle are left out."""
-        return "\n".join(line for part in DerivationWriter(self, max_rows).parts() for line in part.text())
+    def to_text(self, *, max_rows: int | None = None, width: int | None = None) -> str:
+        """For a terminal; of more than ``max_rows`` equations in a row those in the middle are left out.
+
+        width: its columns; lines are broken between words and terms, never inside one.  None for lines as in a file.
+        """
+        if width is not None:
+            whole_number(width, "width")
+        return "\n".join(line for part in DerivationWriter(self, max_rows).parts() for line in part.text(width))
 
     def to_latex(self, *, max_rows: int | None = None) -> str:
         r"""Sentences and displays for a paper; it needs the package amsmath.
@@ -153,7 +159,12 @@ class Derivation:
         )
 
     def __str__(self) -> str:
-        return printable(self.to_text(max_rows=MAX_ROWS))
+        width = terminal_width()
+        text = self.to_text(max_rows=MAX_ROWS, width=width)
+        if can_print(text):
+            return text
+        lines = plain(text).splitlines()  # plain letters are longer
+        return "\n".join([piece for line in lines for piece in ([line] if width is None else hanging(line, width, 6))])
 
     __repr__ = __str__
 

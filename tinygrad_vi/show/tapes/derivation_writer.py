@@ -29,6 +29,7 @@ from tinygrad_vi.show.writing.names import escape_latex, is_name, label_symbol, 
 from tinygrad_vi.show.writing.numerals import enough_digits, product_digits, sum_digits
 from tinygrad_vi.tape import Tape
 from tinygrad_vi.value import Value
+from tinygrad_vi.words import said
 
 if TYPE_CHECKING:
     from tinygrad_vi.show.tapes.derivation import Derivation
@@ -93,6 +94,7 @@ class DerivationWriter(FormulaWriter):
         check_unchanged(derivation.tape.operations)  # the graph may have changed since it was derived
         super().__init__(derivation.tape, derivation.digits)
         self.derivation, self.max_rows = derivation, max_rows
+        self.words = said("derivation")
         self.y, self.x = derivation.y, derivation.x
         self.called = _names(derivation.tape, self.x)
         self.place = {node: i for i, node in enumerate(made_of(self.x, derivation.tape))}
@@ -105,29 +107,27 @@ class DerivationWriter(FormulaWriter):
         if not derivation.nodes:
             yield Part(self.reason())
             return
-        yield Part(sentence_of("The nodes from {} to {}:", x, y), self.rows(derivation.nodes, self.definition))
+        yield Part(sentence_of(self.words["nodes"], x, y), self.rows(derivation.nodes, self.definition))
         yield from self.operands_beside()
         edges = list(dict.fromkeys(f for step in derivation.steps for product in step.products for f in product))
         if len(edges) == 1:
-            yield Part(Symbol("The derivative:"), [self.local_derivative(edges[0])])
+            yield Part(Symbol(self.words["derivative"]), [self.local_derivative(edges[0])])
             return
         local = [edge for edge in edges if edge.operand is not None and self.is_worked_out(edge)]
         if local:
-            yield Part(Symbol("Local derivatives:"), self.rows(local, self.local_derivative))
+            yield Part(Symbol(self.words["local"]), self.rows(local, self.local_derivative))
         yield Part(self.announcement(), self.rows(derivation.steps, self.step))
         if self.has_marks:
-            yield Part(
-                sentence_of("The mark {}: by operand {} alone, the others held fixed.", mark_of("k"), Symbol("k"))
-            )
+            yield Part(sentence_of(self.words["mark"], mark_of("k"), Symbol("k")))
         if derivation.stops:
-            yield Part(sentence_of("Not expanded: {}.", [self.left_out(h) for h in derivation.stops]))
+            yield Part(sentence_of(self.words["not expanded"], [self.left_out(h) for h in derivation.stops]))
 
     def rows(self, items: Sequence[T], equation: Callable[[T], Equation]) -> list[Equation]:
         """An equation for each item; of too many the middle ones are left out."""
         if self.max_rows is None or len(items) <= self.max_rows:
             return [equation(item) for item in items]
         half = self.max_rows // 2
-        more = f"{len(items) - 2 * half} more"
+        more = self.words["more"].format(n=len(items) - 2 * half)
         gap = Equation(Symbol("⋮", r"\vdots"), [[[Symbol(more, rf"\text{{{more}}}")]]], [], relation="")
         return [*map(equation, items[:half]), gap, *map(equation, items[len(items) - half :])]
 
@@ -136,21 +136,21 @@ class DerivationWriter(FormulaWriter):
         x, y = self.name(self.x), self.name(self.y)
         result = equal_to(fraction(y, x), self.number(self.derivation.total))
         if self.x is self.y:
-            return sentence_of("{}, because both are the same node.", result)
+            return sentence_of(self.words["same"], result)
         if not self.y.parents:
-            return sentence_of("{}, because {} is a leaf: it was made of no other node.", result, y)
-        return sentence_of("{}, because {} does not depend on {}.", result, y, x)
+            return sentence_of(self.words["leaf"], result, y)
+        return sentence_of(self.words["independent"], result, y, x)
 
     def announcement(self) -> Symbol:
         """How the paths are summed, and how many there are."""
         n, way = self.derivation.n_paths, (self.name(self.y), self.name(self.x))
         if self.derivation.factored:
-            count = sentence_of("{} path" if n == 1 else "{} paths", write_count(n))
-            sentence = sentence_of("Chain rule, node by node from {} down to {} (", *way)
+            count = sentence_of(self.words["path" if n == 1 else "paths"], write_count(n))
+            sentence = sentence_of(self.words["node by node"], *way)
             return joined(sentence, joined(count, Symbol("):")))
         if n == 1:
-            return sentence_of("Chain rule along the one path from {} down to {}:", *way)
-        return sentence_of("Chain rule, the sum over the {} paths from {} down to {}:", write_count(n), *way)
+            return sentence_of(self.words["one path"], *way)
+        return sentence_of(self.words["all paths"], write_count(n), *way)
 
     # -- nodes
 
@@ -198,14 +198,14 @@ class DerivationWriter(FormulaWriter):
         nodes = {*self.derivation.nodes}
         operands = dict.fromkeys(v for node in self.derivation.nodes[1:] for v in node.parents if v not in nodes)
         named = [v for v in operands if v in self.called or self.tape.number(v) is not None]
-        for template, values in (
-            ("Not depending on {}: {}.", [self.value(v) for v in named if v not in self.place]),
-            ("Depending on {} through a stop: {}.", [self.value(v) for v in named if v in self.place]),
+        for name, values in (
+            ("beside", [self.value(v) for v in named if v not in self.place]),
+            ("through a stop", [self.value(v) for v in named if v in self.place]),
         ):
             if values:
-                yield Part(sentence_of(template, self.name(self.x), shortened(values, DOTS, most=12)))
+                yield Part(sentence_of(self.words[name], self.name(self.x), shortened(values, DOTS, most=12)))
         if not self.x.label and self.tape.number(self.x) is None:
-            yield Part(sentence_of("{} stands for a constant that has no label.", self.name(self.x)))
+            yield Part(sentence_of(self.words["constant"], self.name(self.x)))
 
     # -- derivatives
 
@@ -268,7 +268,7 @@ class DerivationWriter(FormulaWriter):
         """∂v₁/∂x1 = 1 / x1 = 1 / 2 = 0.5."""
         formula, with_numbers, number = self.partial(edge)
         if self.is_agreed(edge):
-            return Equation(self.derivative(edge), [], stages_of([worded(number, "by convention")]))
+            return Equation(self.derivative(edge), [], stages_of([worded(number, self.words["convention"])]))
         numbers = [with_numbers, number]
         return Equation(self.derivative(edge), stages_of([formula]), stages_of(numbers))
 
@@ -309,7 +309,7 @@ class DerivationWriter(FormulaWriter):
         """∂L/∂h = 0.35 (3 operations)."""
         result = equal_to(fraction(self.name(self.y), self.name(stop)), self.number(self.derivation.stops[stop]))
         operations = len(made_of(stop, self.tape)) - 1
-        return worded(result, f"{operations} operation{'s' * (operations != 1)}")
+        return worded(result, self.words["operation" if operations == 1 else "operations"].format(n=operations))
 
 
 def _as_factors(symbols: list[Symbol]) -> list[Symbol]:

@@ -13,8 +13,9 @@ from tinygrad_vi.graph import check_unchanged
 from tinygrad_vi.ops import dot_row
 from tinygrad_vi.show.writing.console import BAR, DOT
 from tinygrad_vi.show.writing.formula import DOTS, Symbol, as_factor, product_of, shortened, sum_of
-from tinygrad_vi.show.writing.names import Names
+from tinygrad_vi.show.writing.names import Names, as_text
 from tinygrad_vi.show.writing.numerals import agree, enough_digits, true_product, true_sum, write_number
+from tinygrad_vi.words import said
 
 if TYPE_CHECKING:
     from tinygrad_vi.tape import Tape, Term, Trace
@@ -30,7 +31,7 @@ def tape_table(tape: Tape, digits: int = 4) -> Table:
     write = TraceWriter(tape, digits)
     rows = [[*write.computation(node), write.number(node.data)] for node in tape]
     rows.append([write.output, write.name(tape.output), EMPTY, write.number(tape.output.data)])
-    return Table("Evaluation trace", _headers("v", "formula", "numbers", "value"), rows)
+    return Table(said("tables")["trace"], heads("v", "formula", "numbers", "value"), rows)
 
 
 def trace_table(trace: Trace, digits: int = 4) -> Table:
@@ -40,7 +41,7 @@ def trace_table(trace: Trace, digits: int = 4) -> Table:
 
 
 def _tangent_table(trace: Trace, digits: int) -> Table:
-    tape, write = trace.tape, TraceWriter(trace.tape, digits)
+    tape, write, words = trace.tape, TraceWriter(trace.tape, digits), said("tables")
     rows = []
     for node in tape:
         terms = trace.terms.get(node, ())
@@ -54,11 +55,12 @@ def _tangent_table(trace: Trace, digits: int) -> Table:
     shown = tape.inputs if len(tape.inputs) <= 3 else [v for v in tape.inputs if trace[v] != 0.0]
     seeds = [f"{write.seed(DOT, v).text} = {write_number(trace[v], digits)}" for v in shown]
     if len(shown) < len(tape.inputs):
-        seeds.append("the others 0")
+        seeds.append(words["others"])
     return Table(
-        f"Forward mode with the seed {', '.join(seeds) or 'none'}",
-        _headers("v", "formula", "numbers", "value", "v" + DOT, "chain rule", "factors", "tangent"),
+        words["forward"].format(seeds=", ".join(seeds) or words["none"]),
+        heads("v", "formula", "numbers", "value", "v" + DOT, "chain rule", "factors", "tangent"),
         rows,
+        half=4,
     )
 
 
@@ -78,15 +80,20 @@ def _adjoint_table(trace: Trace, digits: int) -> Table:
     end = tape.output
     seed = write.number(trace[end])
     rows.append([write.output, write.name(end), write.number(end.data), write.output_seed(BAR), EMPTY, EMPTY, seed])
+    words = said("tables")
     return Table(
-        "Reverse mode (read the right half from the bottom up)",
-        _headers("v", "formula", "value", "v" + BAR, "chain rule", "factors", "adjoint"),
+        words["reverse"],
+        heads("v", "formula", "value", "v" + BAR, "chain rule", "factors", "adjoint"),
         rows,
+        half=3,
+        stacked_title=words["reverse stacked"],
     )
 
 
-def _headers(*texts: str) -> list[Symbol]:
-    return [Symbol(text, _accent_latex(text) if text.startswith("v") else rf"\text{{{text}}}") for text in texts]
+def heads(*names: str) -> list[Symbol]:
+    """The heads of columns: v, v with a dot or a bar, or words in the language that is set."""
+    words = said("tables")
+    return [as_text(words[name]) if name in words else Symbol(name, _accent_latex(name)) for name in names]
 
 
 # --- Cells ------------------------------------------------------------------------------------------------------------
@@ -209,7 +216,7 @@ class TraceWriter(FormulaWriter):
         if "y" not in taken:
             return self.accented(accent, Symbol("y"))
         known = self.tape.number(self.tape.output) is not None
-        return self.accented(accent, self.name(self.tape.output)) if known else Symbol("output", r"\text{output}")
+        return self.accented(accent, self.name(self.tape.output)) if known else as_text(said("tables")["output"])
 
     def equal(self, left: Symbol, right: Symbol) -> Symbol:
         """left = right, or only one of them when both are written alike."""
@@ -260,7 +267,7 @@ _ACCENTS = {DOT: r"\dot", BAR: r"\bar"}
 
 
 def _accent_latex(text: str) -> str:
-    return rf"{_ACCENTS[text[1]]}{{v}}" if len(text) == 2 else r"\text{value}" if text == "value" else "v"
+    return rf"{_ACCENTS[text[1]]}{{v}}" if len(text) == 2 else "v"
 
 
 def _product(flow: Symbol, partial: Symbol) -> Symbol:

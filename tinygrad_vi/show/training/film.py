@@ -154,10 +154,10 @@ class Film:
         moments = self._chosen(whole_number(count, "the number of moments"))
         return strip_of(self, self._recorded(), [self._scene(moment) for moment in moments])
 
-    def save(self, path: str | Path, *, seconds: float = SECONDS, progress: bool = True) -> Path:
+    def save(self, path: str | Path, *, seconds: float = SECONDS, progress: bool | None = None) -> Path:
         """Write the film as .gif or animated .svg, or five moments of it as .png or .pdf; returns the path.
 
-        seconds: how long the film runs before it begins again.  progress: a bar, where the package tqdm is installed.
+        seconds: how long the film runs before it begins again.  progress: a bar, as in `fit`.
 
         Raises ValueError for another ending, no time or a film without a frame, OSError when the file cannot be
         written.
@@ -170,15 +170,15 @@ class Film:
         picture = self._gif(seconds, progress) if form == "gif" else self._svg(seconds, progress)
         return write_atomically(path, picture)
 
-    def _gif(self, seconds: float, progress: bool) -> bytes:
+    def _gif(self, seconds: float, progress: bool | None) -> bytes:
         pictures = [pixels_of(figure) for figure in self._figures(progress)]
         return gif_of(pictures, durations_of(len(pictures), seconds))
 
-    def _svg(self, seconds: float, progress: bool) -> bytes:
+    def _svg(self, seconds: float, progress: bool | None) -> bytes:
         pictures = [drawing_of(figure) for figure in self._figures(progress)]
         return animated(pictures, durations_of(len(pictures), seconds))
 
-    def _figures(self, progress: bool) -> Iterator[Figure]:
+    def _figures(self, progress: bool | None) -> Iterator[Figure]:
         """One figure, drawn anew for each frame."""
         moments = self._chosen(self.frames)
         with progress_bar(progress, 2 * len(moments), unit="picture") as counter:

@@ -13,11 +13,12 @@ from typing import Any
 
 from tinygrad_vi.once import once
 from tinygrad_vi.show.plot import Plot, new_axes
-from tinygrad_vi.show.tapes.table import Table
+from tinygrad_vi.show.tapes.table import Table, broken
 from tinygrad_vi.show.writing.console import printable
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.names import escape_latex
 from tinygrad_vi.show.writing.numerals import write_number
+from tinygrad_vi.terminal import terminal_width
 
 
 class Report(ABC):
@@ -43,13 +44,19 @@ class Report(ABC):
         return self.plot.save(path)
 
     def __repr__(self) -> str:
-        return printable("\n".join([str(self.table), *self.remarks]))
+        width = terminal_width()
+        remarks = [
+            line for remark in self.remarks for line in ([remark] if width is None else broken(remark, width, "  "))
+        ]
+        return printable("\n".join([str(self.table), *remarks]))
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle, sizes = self.plot._repr_mimebundle_()
         picture, width = b64encode(bundle["image/png"]).decode(), sizes["image/png"]["width"]
         # a notebook shows the HTML alone, so the picture is part of it
-        shown = f'<img width="{width}" alt="" src="data:image/png;base64,{picture}">\n{self.table.to_html()}'
+        shown = (
+            f'<img width="{width}" alt="" src="data:image/png;base64,{picture}">\n{self.table.to_html(scroll=False)}'
+        )
         words = "".join(f"\n<p>{html.escape(remark)}</p>" for remark in self.remarks)
         return bundle | {"text/html": shown + words, "text/plain": repr(self)}, sizes
 

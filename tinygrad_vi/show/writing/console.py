@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from typing import Any
 
 DOT, BAR = "\u0307", "\u0304"  # combining: v with a dot is a tangent, v with a bar an adjoint
 ACCENT = {DOT: "_dot", BAR: "_bar"}
@@ -31,15 +32,18 @@ LETTERS = str.maketrans(
 )
 
 
-def printable(text: str) -> str:
-    """The text, where `print` can print it; else in plain letters."""
-    return text if can_print(text) else plain(text)
+def printable(text: str, stream: Any = None) -> str:
+    """The text, where `print` can print it; else in plain letters.  stream: by default the standard output."""
+    return text if can_print(text, stream) else plain(text)
 
 
-def can_print(text: str) -> bool:
-    """Whether the encoding of the standard output has all of these letters; a stream without an encoding takes all."""
-    encoding = getattr(sys.stdout, "encoding", None)
-    if encoding is None or getattr(sys.stdout, "errors", "strict") not in ("strict", None):
+def can_print(text: str, stream: Any = None) -> bool:
+    """Whether the encoding of the standard output has all of these letters; a stream without an encoding takes all.
+
+    Where it has not, what the stream would do about it (stop, ? or an escape) does not matter: plain letters say more.
+    """
+    encoding = getattr(sys.stdout if stream is None else stream, "encoding", None)
+    if encoding is None:
         return True
     try:
         text.encode(encoding)
