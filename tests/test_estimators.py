@@ -36,7 +36,7 @@ from tinygrad_vi.training import TrainingError
 
 IRIS = load_iris(return_X_y=True)
 MOONS = make_moons(120, noise=0.2, random_state=0)
-LBFGS = {"hidden": (), "optimizer": "lbfgs", "tolerance": 1e-9, "epochs": 5000}
+LBFGS = {"hidden": (), "optimizer": "lbfgs", "tolerance": 1e-9, "epochs": 5000, "random_state": 0}
 
 
 def scaled_diabetes():
