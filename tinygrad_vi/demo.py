@@ -14,6 +14,7 @@ from typing import Any
 from tinygrad_vi import data, losses, nn, optim, show, words
 from tinygrad_vi.compiler.compiled import compile
 from tinygrad_vi.files import write_atomically
+from tinygrad_vi.show.palette import FAINT, INK, PAPER, SOFT
 from tinygrad_vi.show.writing.console import printable
 from tinygrad_vi.tape import Tape
 from tinygrad_vi.training.answers import accuracy
@@ -81,7 +82,8 @@ class Report:
         """Write the page."""
         title = html.escape(self.words["title"])
         content = "\n".join([f"<h1>{title}</h1>", *self.parts])
-        page = PAGE.format(language=self.language, title=title, content=content)
+        colors = {"ink": INK, "paper": PAPER, "soft": SOFT, "faint": FAINT}
+        page = PAGE.format(language=self.language, title=title, content=content, **colors)
         return write_atomically(self.folder / "index.html", page)
 
 
@@ -92,12 +94,13 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ font-family: system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1e293b; }}
+body {{ font-family: system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
+body {{ color: {ink}; background: {paper}; }}
 figure {{ margin: 1.5rem 0; }}
 img {{ max-width: 100%; height: auto; }}
-figcaption {{ color: #64748b; }}
+figcaption {{ color: {soft}; }}
 table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }}
-th, td {{ padding: 0.2rem 0.6rem; border-bottom: 1px solid #e2e8f0; white-space: nowrap; }}
+th, td {{ padding: 0.2rem 0.6rem; border-bottom: 1px solid {faint}; white-space: nowrap; }}
 </style>
 </head>
 <body>

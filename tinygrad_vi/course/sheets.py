@@ -6,12 +6,13 @@ import textwrap
 from dataclasses import dataclass
 from importlib import import_module
 
+from tinygrad_vi.show.palette import LINE, RIGHT, VALUE, WRONG
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.writing.formula import Symbol
 from tinygrad_vi.show.writing.names import escape_latex
 from tinygrad_vi.terminal import in_a_notebook, terminal_width
 
-GREEN, RED, BLUE, GREY = "#2e7d32", "#c62828", "#1565c0", "#757575"
+GREEN, RED, BLUE, GREY = RIGHT, WRONG, VALUE, LINE
 #: marks differ by shape, and by color as well
 COLORS = {"✔": GREEN, "✘": RED}
 

@@ -1,4 +1,4 @@
-"""What all graph pictures share: colours, fonts, boxes, and the `Drawing` that shows and saves itself."""
+"""What all graph pictures share: fonts, boxes, and the `Drawing` that shows and saves itself."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.files import write_atomically
 from tinygrad_vi.once import once
+from tinygrad_vi.show.palette import INK, LINE, PAPER, in_theme
 from tinygrad_vi.show.render import DOTS_PER_INCH, render
 from tinygrad_vi.show.saving import form_of
 
@@ -27,15 +28,6 @@ LARGEST_PNG = 150_000  # bytes, in a notebook
 FONT = "Helvetica,Arial,DejaVu Sans,sans-serif"
 FONT_SIZE = 11.0
 MARGIN = 0.12  # inches to the left and to the right of a text
-
-# fill, border; told apart by their borders too: an output's is double, a constant's dashed
-LEAF = ("#dbeafe", "#1d4ed8")
-RESULT = ("#ffffff", "#64748b")
-OUTPUT = ("#dcfce7", "#15803d")
-CONSTANT = ("#f8fafc", "#94a3b8")
-OPERATION = ("#fef3c7", "#b45309")
-PATH = "#be123c"
-TEXT = "#0f172a"
 
 
 class Drawing:
@@ -57,6 +49,17 @@ class Drawing:
     def png(self) -> bytes:
         """The picture as PNG data."""
         return render(self.source, "png")
+
+    def themed(self, theme: str) -> Drawing:
+        """The same picture for a "light" or a "dark" background; ValueError for another theme.
+
+        >>> from tinygrad_vi import Value
+        >>> (Value(3.0, "x") ** 2).draw().themed("dark")
+        <Drawing of 2 values and 1 operation; .save("graph.svg") writes it>
+        """
+        found = Drawing.__new__(Drawing)
+        found.source, found.summary = in_theme(self.source, theme), self.summary
+        return found
 
     def save(self, path: str | Path) -> Path:
         """Write the picture as .svg, .png or .pdf, or its source as .dot or .gv; returns the path.
@@ -89,11 +92,11 @@ def new_digraph(**graph_attributes: str) -> Digraph:
         from graphviz import Digraph
     except ImportError:
         raise ImportError("drawing needs the package graphviz: pip install graphviz pygraphviz") from None
-    text = {"fontname": FONT, "fontsize": f"{FONT_SIZE:g}", "fontcolor": TEXT}
+    text = {"fontname": FONT, "fontsize": f"{FONT_SIZE:g}", "fontcolor": INK}
     return Digraph(
-        graph_attr={"bgcolor": "white", "charset": "UTF-8", **graph_attributes},
+        graph_attr={"bgcolor": PAPER, "fontcolor": INK, "charset": "UTF-8", **graph_attributes},
         node_attr={**text, "margin": f"{MARGIN},0.06", "height": "0.3", "penwidth": "1.2"},
-        edge_attr={**text, "color": "#64748b", "arrowsize": "0.6"},
+        edge_attr={**text, "color": LINE, "arrowsize": "0.6"},
     )
 
 

@@ -1,16 +1,19 @@
-"""What all plots share: colours, marks, axes, and the `Plot` that shows and saves itself.
+"""What all plots share: marks, axes, and the `Plot` that shows and saves itself.
 
 Figures are made without pyplot, so they need no display and leave no state behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_vi.files import write_atomically
+from tinygrad_vi.show.palette import FAINT, NEGATIVE, PAPER, POSITIVE, TURNED, UNGIVEN, check_theme
 from tinygrad_vi.show.saving import form_of
 
 if TYPE_CHECKING:
@@ -21,10 +24,9 @@ DOTS_PER_INCH = 144
 LONGEST_LINE = 120  # of a text on a plot, in letters
 FORMATS = ("png", "svg", "pdf")
 
-BLUE, RED, GREEN, GREY = "#1d4ed8", "#be123c", "#15803d", "#64748b"
-ORANGE, PURPLE = "#d97706", "#7c3aed"
-CLASS_COLORS = (BLUE, ORANGE, GREEN, PURPLE, RED, "#0891b2", "#4d7c0f", "#c026d3", "#78350f", "#0f172a")
 MARKERS = "os^DvP*X<>"  # classes differ by shape too
+
+P = TypeVar("P", bound="Plot")
 
 
 class Plot:
@@ -33,9 +35,17 @@ class Plot:
     figure: the figure, to go on with.  summary: what it shows, in words.
     """
 
+    theme = "light"
+
     def __init__(self, figure: Figure, summary: str) -> None:
         self.figure = figure
         self.summary = summary
+
+    def themed(self: P, theme: str) -> P:
+        """The same plot, shown and saved for a "light" or a "dark" background; ValueError for another theme."""
+        found = copy(self)
+        found.theme = check_theme(theme)
+        return found
 
     def save(self, path: str | Path) -> Path:
         """Write the plot as .png, .svg or .pdf; returns the path.
@@ -51,7 +61,8 @@ class Plot:
         clean_texts(self.figure)
         buffer = BytesIO()
         undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
-        with rc_context({"svg.hashsalt": "tinygrad_vi"}):  # equal plots give equal files
+        # equal plots give equal files
+        with rc_context({"svg.hashsalt": "tinygrad_vi"}), recolored(self.figure, self.theme):
             self.figure.savefig(buffer, format=form, dpi=DOTS_PER_INCH, metadata=undated)
         return buffer.getvalue()
 
@@ -76,6 +87,49 @@ def clean_texts(figure: Any) -> None:
             artist.set_text("\n".join(lines))
 
 
+def _artists(figure: Any) -> list[Any]:
+    """All that a figure is drawn of, with what `findobj` leaves out: the lines of annotations, the walls in space."""
+    found = figure.findobj()
+    arrows = [getattr(artist, "arrow_patch", None) for artist in found]
+    sides = [getattr(a, f"{k}axis", None) for a in figure.axes for k in "xyz"]
+    walls = [getattr(side, part, None) for side in sides for part in ("pane", "line")]
+    return list(dict.fromkeys(artist for artist in (*found, *arrows, *walls) if artist is not None))
+
+
+@contextmanager
+def recolored(figure: Any, theme: str) -> Iterator[None]:
+    """A figure whose colours are those of a theme for a while; colours of no role, as of shadings, stay."""
+    from matplotlib.colors import to_hex, to_rgba
+
+    if theme == "light":
+        yield
+        return
+    turned = TURNED[theme] | UNGIVEN
+
+    def turn(color: Any) -> Any:
+        alpha = to_rgba(color)[3]
+        found = turned.get(to_hex(color)) if alpha else None
+        return color if found is None else to_rgba(found, alpha)
+
+    figure.draw_without_rendering()  # ticks are made now
+    before = []
+    for artist in _artists(figure):
+        for name in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            get, put = getattr(artist, f"get_{name}", None), getattr(artist, f"set_{name}", None)
+            if get is None or put is None or (isinstance(color := get(), str) and color in ("none", "auto")):
+                continue
+            old = [*color] if getattr(color, "ndim", 1) == 2 else [color]  # of a collection, or of one thing
+            new = [*map(turn, old)]
+            if any(u is not v for u, v in zip(old, new, strict=True)):
+                before.append((put, color))
+                put(new if len(new) > 1 else new[0])
+    try:
+        yield
+    finally:
+        for put, color in reversed(before):
+            put(color)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches; ImportError when the package matplotlib is missing."""
     try:
@@ -87,7 +141,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 def styled(axis: Any) -> Any:
     """Axes in the style of all plots."""
-    axis.grid(visible=True, color="#e2e8f0", linewidth=0.8)
+    axis.grid(visible=True, color=FAINT, linewidth=0.8)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     return axis
@@ -107,6 +161,13 @@ def new_axes(width: float, height: float, rows: int = 1, columns: int = 1) -> tu
     figure = new_figure(width, height)
     axes = figure.subplots(rows, columns, sharex="col", squeeze=False).flat
     return figure, [styled(axis) for axis in axes]
+
+
+def signed_shades() -> Any:
+    """Colours from negative over 0 to positive, as lines have them: vermillion, white, blue."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("signs", [NEGATIVE, PAPER, POSITIVE])
 
 
 def padded(xs: Sequence[float]) -> tuple[float, float]:

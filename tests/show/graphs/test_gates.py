@@ -8,6 +8,7 @@ from svg import clipped_labels, labels
 
 from tinygrad_vi import DomainError, ShapeError, Value, dot, exp, log, maximum, no_grad, sin
 from tinygrad_vi.show.graphs.gates import draw_circuit, draw_gates
+from tinygrad_vi.show.palette import LINE
 
 
 def wires(drawing):
@@ -94,7 +95,7 @@ def test_seed_B11_the_four_gates():
 
 def test_forward_arrows_are_solid_and_gradients_go_back_dashed():
     source = draw_circuit(Value(2.0, "x") * Value(3.0, "y")).source
-    assert len(re.findall(r"\tw\d:m:e -> .*\[color=\"#334155\"\]", source)) == 3
+    assert len(re.findall(rf"\tw\d:m:e -> .*\[color=\"{LINE}\"\]", source)) == 3
     assert len(re.findall(r"->.*dir=back style=dashed", source)) == len(re.findall("->", source)) / 2
 
 

@@ -11,6 +11,7 @@ from svg import labels
 from tinygrad_vi import ShapeError, Value, dot, exp, log, maximum, relu, sigmoid, sin, tanh, total
 from tinygrad_vi.show import draw, render
 from tinygrad_vi.show import paper as graph
+from tinygrad_vi.show.palette import PATH, PATH_WIDTH
 from tinygrad_vi.show.paper import LONGEST_LABEL
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -84,7 +85,11 @@ def test_directions(y):
 
 def test_all_paths_from_an_input_stand_out_in_colour_and_width(y):
     source = y.draw(highlight=leaf(y, "x2")).source
-    marked = {line.split(" [")[0].strip() for line in source.splitlines() if "#be123c" in line and "penwidth" in line}
+    marked = {
+        line.split(" [")[0].strip()
+        for line in source.splitlines()
+        if re.search(f'color="{PATH}".*penwidth={PATH_WIDTH}\\b', line)
+    }
     on_path = {
         "v1",
         "v1 -> o3",

@@ -6,7 +6,8 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from tinygrad_vi import Tape, Value, dot, exp, gelu, log, maximum, sin, tanh, total
-from tinygrad_vi.show.graphs.sweeps import FORWARD, REVERSE, draw_modes
+from tinygrad_vi.show.graphs.sweeps import draw_modes
+from tinygrad_vi.show.palette import GRADIENT, VALUE
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -129,7 +130,7 @@ def test_a_reverse_sweep_may_start_from_another_seed(tape):
     assert found["sv0"] == ["x̄1 = 11"]
 
 
-@pytest.mark.parametrize(("mode", "color", "dashed"), [("forward", FORWARD, False), ("reverse", REVERSE, True)])
+@pytest.mark.parametrize(("mode", "color", "dashed"), [("forward", VALUE, False), ("reverse", GRADIENT, True)])
 def test_arrows_of_the_two_modes_differ_in_colour_dash_and_direction(tape, mode, color, dashed):
     drawing = draw_modes(tape, mode)
     edges = re.findall(r"^\t\w+ -> \w+ \[.*\]$", drawing.source, flags=re.MULTILINE)

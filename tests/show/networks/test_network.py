@@ -12,6 +12,7 @@ from svg import clipped_labels, labels
 from tinygrad_vi import DomainError, ShapeError, Value, dot, grad, log, losses, nn, no_grad, show
 from tinygrad_vi.graph import NOT_COMPUTED
 from tinygrad_vi.nn.module import prediction
+from tinygrad_vi.show.palette import GRADIENT, NEGATIVE, POSITIVE, VALUE
 
 
 def places(drawing):
@@ -43,12 +44,14 @@ def test_the_lecture_notes_network_has_its_units_biases_and_weights():
     assert repr(drawing) == '<Drawing of a 2-2-1 network with 9 parameters; .save("graph.svg") writes it>'
 
 
-def test_a_line_is_as_thick_as_its_weight_is_large_and_dashed_when_negative():
+def test_a_line_is_as_thick_as_its_weight_is_large_and_dotted_when_negative():
     found = {(a, b): attributes for a, b, attributes in edges(show.draw_network(BOOK))}
     width = {key: float(re.search(r"penwidth=([\d.]+)", value)[1]) for key, value in found.items()}
     assert width[("b1", "n2_0")] == max(width.values()) == 3.0  # 0.60
     assert width[("n0_0", "n1_0")] == min(width.values())  # 0.15
-    assert [key for key, value in found.items() if "style=dashed" in value] == [("n0_1", "n1_1")]
+    assert [key for key, value in found.items() if "style=dotted" in value] == [("n0_1", "n1_1")]
+    assert [key for key, value in found.items() if NEGATIVE in value] == [("n0_1", "n1_1")]
+    assert sum(POSITIVE in value and "style=solid" in value for value in found.values()) == 8
 
 
 def test_nothing_lies_on_top_of_anything_else():
@@ -176,7 +179,7 @@ def test_arrows_show_the_way_of_each_flow():
     def arrows(flow):
         found = edges(show.draw_network(EXAMPLE_3_1, flow=flow))
         dashed = {(a, b) for a, b, style in found if "style=dashed" in style}
-        assert all("#be123c" in style for _, _, style in found if "style=dashed" in style)
+        assert all(GRADIENT in style for _, _, style in found if "style=dashed" in style)
         return {(a, b) for a, b, _ in found} - dashed, dashed
 
     forward, none = arrows("forward")
@@ -196,11 +199,13 @@ def test_numbers_below_units_hide_neither_circles_nor_arrowheads(target):
     sizes = dict(re.findall(r'^\t(n\d_\d) \[.*width="?([\d.]+)', drawing.source, flags=re.MULTILINE))
     heights = dict(re.findall(r'^\t(n\d_\dv) \[.*height="?([\d.]+)', drawing.source, flags=re.MULTILINE))
     [head] = {
-        float(size) * 10.0 / 72.0 for size in re.findall(r"arrowsize=([\d.]+)\b(?=.*color=\"#1d4ed8\")", drawing.source)
+        float(size) * 10.0 / 72.0
+        for size in re.findall(rf"arrowsize=([\d.]+)\b(?=.*color=\"{VALUE}\")", drawing.source)
     }
     assert len(heights) == len(sizes) == 9
     for unit, size in sizes.items():
-        bottom = found[unit][1] - float(size) / 2.0
+        ring = 4.0 / 72.0 if unit.startswith("n2") else 0.0  # the second border of an output
+        bottom = found[unit][1] - float(size) / 2.0 - ring
         top = found[f"{unit}v"][1] + float(heights[f"{unit}v"]) / 2.0
         assert bottom - top > head
 

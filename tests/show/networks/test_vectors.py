@@ -8,6 +8,7 @@ from svg import clipped_labels, labels
 
 from tinygrad_vi import ShapeError, dot, log, losses, nn
 from tinygrad_vi.show.networks.vectors import draw_vectors
+from tinygrad_vi.show.palette import VALUE
 
 NET = nn.MLP.from_weights(
     [[[1, 0, -1, 0.5], [0.5, -0.5, 1, 0]], [[1, 2], [0, -1], [0.5, 0.5]]], [[0, 0.1], [0, 0.1, -0.1]], activation="tanh"
@@ -51,7 +52,7 @@ def test_seed_B35_the_gradients_of_the_matrices_are_outer_products():
 
 def test_arrows_lead_from_x_to_the_loss_and_back():
     source = draw_vectors(NET, X, target=TARGET).source
-    forward = re.findall(r"\t(\S+) -> (\S+) \[color=\"#1d4ed8\"", source)
+    forward = re.findall(rf"\t(\S+) -> (\S+) \[color=\"{VALUE}\"", source)
     back = re.findall(r"\t(\S+) -> (\S+) \[.*dir=back style=dashed", source)
     way = [("x", "a"), ("W₁", "a"), ("b₁", "a"), ("a", "z"), ("z", "y"), ("W₂", "y"), ("b₂", "y"), ("y", "L")]
     assert sorted((a.strip('"'), b.strip('"')) for a, b in forward) == sorted(way)

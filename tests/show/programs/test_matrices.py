@@ -9,6 +9,7 @@ from node_by_node import evaluate
 from svg import labels
 
 from tinygrad_vi import ShapeError, Value, compile, erf, gelu, losses, nn, sin, take
+from tinygrad_vi.show.palette import GRADIENT
 from tinygrad_vi.show.programs.matrices import draw_matrices, read
 from tinygrad_vi.show.programs.side_by_side import draw_both, places
 
@@ -174,14 +175,14 @@ def test_the_way_back_is_another_colour_and_dashed_and_ends_at_the_gradients():
     shown = {lines[0] for lines in boxes(both).values()} - {lines[0] for lines in boxes(forward).values()}
     gradients = {f"gradient of {name}" for name in ("W1", "b1", "W2", "b2")}
     assert shown >= {"delta1", "delta2", "sech", "2 *", "W2.T", "h1.T", "x.T", *gradients}
-    assert "#be185d" not in forward.source
+    assert GRADIENT not in forward.source
     back = [line for line in both.source.splitlines() if "->" in line and "dir=back" in line]
-    assert all("dashed" in line and "#be185d" in line for line in back)
+    assert all("dashed" in line and GRADIENT in line for line in back)
     found = boxes(both)
     [delta1] = [key for key, lines in found.items() if lines[0] == "delta1"]
     row = next(line for line in both.source.splitlines() if line.strip().startswith(f"{delta1} ["))
     assert "dashed" in row
-    assert "#be185d" in row
+    assert GRADIENT in row
     # dL/dW1 = delta1 @ x.T: its operands are the one and the other
     lines = {line.items[-1].text: line for line in read(step.written)}
     product = next(item for item in lines["gradient of W1"].items if item.text == "@")

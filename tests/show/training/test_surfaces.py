@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 
 from tinygrad_vi import DomainError, ShapeError, TrainingError, Value, compile, fit, losses, nn, optim
 from tinygrad_vi.data import moons
+from tinygrad_vi.show.palette import LINE
 from tinygrad_vi.show.training.descents import batch_columns, descents
 from tinygrad_vi.show.training.error_surface import error_surface
 from tinygrad_vi.show.training.landscape import ParameterPath, loss_landscape
@@ -463,7 +464,7 @@ def test_a_stochastic_step_goes_down_the_curve_of_its_examples():
     """Each arrow is a step of gradient descent on the pale curve it lies on."""
     runs = descents()
     axis = runs.figure.axes[1]
-    pale = [line for line in axis.lines if line.get_color() == "#64748b"]
+    pale = [line for line in axis.lines if line.get_color() == LINE]
     arrows = [text for text in axis.texts if not text.get_text()]
     assert len(pale) == len(arrows) == 6
     for curve, arrow in zip(pale, arrows, strict=True):

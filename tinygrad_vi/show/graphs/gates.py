@@ -11,10 +11,10 @@ from tinygrad_vi.checks import ShapeError, counted, whole_number
 from tinygrad_vi.graph import check_unchanged, not_finite, topological_order
 from tinygrad_vi.rows import ATOM
 from tinygrad_vi.show.graphs.scalars import COPY_ROLE
+from tinygrad_vi.show.palette import FAINT, GRADIENT, LINE, OPERATION, SOFT, VALUE
 from tinygrad_vi.show.paper import (
     FONT,
     FONT_SIZE,
-    OPERATION,
     Drawing,
     bracketed,
     colored,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 
 SMALL = 9.0  # the size of the legend
-VALUE, GRADIENT, WIRE, CONSTANT = "#15803d", "#be123c", "#334155", "#64748b"
 BACK = {"color": GRADIENT, "style": "dashed", "dir": "back", "weight": "0"}
 LEGEND = (("above a wire: its value", VALUE), ("below it, along the dashed arrows: its gradient", GRADIENT))
 
@@ -48,7 +47,7 @@ def draw_circuit(
     max_gates: int = 100,
     digits: int = 4,
 ) -> Drawing:
-    """Draw a computation as a circuit: values green above the wires, gradients red below, dashed arrows going back.
+    """Draw a computation as a circuit: values blue above the wires, gradients vermillion below, with dashed arrows.
 
         downstream gradient = local gradient * upstream gradient
 
@@ -108,7 +107,7 @@ def draw_gates(*, digits: int = 4) -> Drawing:
     graph = _new_graph(layout="neato", splines="line")
     for k, (title, outputs, upstream) in enumerate(gates):
         x0, y0 = 4.5 * (k % 2), -2.2 * (k // 2)
-        frame = {"shape": "box", "style": "rounded", "color": "#cbd5e1", "width": "4.2", "height": "1.95"}
+        frame = {"shape": "box", "style": "rounded", "color": FAINT, "width": "4.2", "height": "1.95"}
         graph.node(f"frame{k}", "", pos=f"{x0},{y0}!", **frame)
         graph.node(f"title{k}", title, shape="plain", pos=f"{x0},{y0 + 0.78}!")
         _Circuit(outputs, upstream, True, False, digits).draw(graph, f"g{k}")
@@ -198,8 +197,8 @@ class _Circuit:
         name = self.names[v]
         if v in self.constants:
             for k, use in enumerate(uses):
-                self._draw_wire(f"{name}_{k}", self._number(v.data), "", CONSTANT)
-                self.graph.edge(f"{name}_{k}:m:e", use.end, color=WIRE)
+                self._draw_wire(f"{name}_{k}", self._number(v.data), "", SOFT)
+                self.graph.edge(f"{name}_{k}:m:e", use.end, color=LINE)
             return
         flows = [use.product * self.local + self._number(use.flow) for use in uses]
         if len(uses) == 1:
@@ -235,7 +234,7 @@ class _Circuit:
         cell = f'<TD WIDTH="{width:.0f}" HEIGHT="15" FIXEDSIZE="TRUE"'
         rows = (
             f"{cell}>{colored(top, color)}</TD>",
-            f'<TD PORT="m" HEIGHT="1" BGCOLOR="{WIRE}"></TD>',
+            f'<TD PORT="m" HEIGHT="1" BGCOLOR="{LINE}"></TD>',
             f'{cell} PORT="b">{colored(gradient, GRADIENT)}</TD>',
         )
         table = "".join(f"<TR>{row}</TR>" for row in rows)
@@ -245,10 +244,10 @@ class _Circuit:
     def _connect(self, tail: str, head: str, side: str) -> None:
         """The arrows between a gate and the side of a wire: forward a solid line, back a dashed one."""
         if side == "e":
-            self.graph.edge(f"{tail}:m:e", head, color=WIRE)
+            self.graph.edge(f"{tail}:m:e", head, color=LINE)
             self.graph.edge(f"{tail}:b:e", head, **BACK)
         else:
-            self.graph.edge(tail, f"{head}:m:w", color=WIRE, arrowhead="none")
+            self.graph.edge(tail, f"{head}:m:w", color=LINE, arrowhead="none")
             self.graph.edge(tail, f"{head}:b:w", **BACK)
 
     def _draw_gate(self, name: str, text: str, role: str) -> None:

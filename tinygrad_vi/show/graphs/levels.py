@@ -1,6 +1,6 @@
 """Computation graphs from further away: neurons or whole layers as boxes, which say what they hide.
 
-Colours are those of the scalar graph: blue for what goes in, amber for what computes, green with a double border for
+Colours are those of the scalar graph: blue for what goes in, yellow for what computes, white with a double border for
 what comes out.
 """
 
@@ -17,17 +17,8 @@ from tinygrad_vi.graph import NOT_COMPUTED, check_unchanged, topological_order
 from tinygrad_vi.ops import neg, power
 from tinygrad_vi.rows import key_of
 from tinygrad_vi.show.graphs.boxes import INPUTS, LOSS, PENALTY, SHARED, TOGETHER, UNIT, Box, Collapsed, collapse
-from tinygrad_vi.show.paper import (
-    LEAF,
-    OPERATION,
-    OUTPUT,
-    RESULT,
-    Drawing,
-    box_width,
-    new_digraph,
-    plain_label,
-    shorten,
-)
+from tinygrad_vi.show.palette import INPUT, LINE, OPERATION, OUTPUT, PAPER, RESULT
+from tinygrad_vi.show.paper import Drawing, box_width, new_digraph, plain_label, shorten
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.value import Value
 
@@ -35,7 +26,6 @@ if TYPE_CHECKING:
     from graphviz import Digraph
 
 
-LINE = RESULT[1]
 SMALL = 10.0  # points: boxes hold more lines than those of the scalar graph
 
 
@@ -183,7 +173,7 @@ class _Words:
 
     def look(self, boxes: Sequence[Box]) -> dict[str, str]:
         """The colours of a box; where outputs are, a double border."""
-        fill, border = {INPUTS: LEAF, PENALTY: RESULT, LOSS: OUTPUT}.get(boxes[0].kind, OPERATION)
+        fill, border = {INPUTS: INPUT, PENALTY: RESULT, LOSS: OUTPUT}.get(boxes[0].kind, OPERATION)
         ends = any(not self.outputs.isdisjoint(box.nodes) for box in boxes)
         return {"fillcolor": fill, "color": border, "peripheries": "2" if ends else "1"}
 
@@ -315,7 +305,7 @@ class _Columns:
             texts = [column.head, *[self.text[name] for name in names]]
             half = max(map(_height if down else _width, texts)) / 2
             at += half
-            _put(graph, f"head{k}", column.head, pos=_point(at, above, down), style="solid", color="white")
+            _put(graph, f"head{k}", column.head, pos=_point(at, above, down), style="solid", color=PAPER)
             first = (len(names) - 1) / 2 * step
             for row, (name, slot) in enumerate(zip(names, column.slots, strict=True)):
                 place = _point(at, first - row * step, down)

@@ -14,19 +14,8 @@ from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from graphviz import Digraph
-from tinygrad_vi.show.paper import (
-    CONSTANT,
-    LEAF,
-    OPERATION,
-    OUTPUT,
-    PATH,
-    RESULT,
-    Drawing,
-    bracketed,
-    draw_box,
-    new_digraph,
-    shorten,
-)
+from tinygrad_vi.show.palette import CONSTANT, INPUT, OPERATION, OUTPUT, PATH, PATH_WIDTH, RESULT
+from tinygrad_vi.show.paper import Drawing, bracketed, draw_box, new_digraph, shorten
 
 DIRECTIONS = ("LR", "TB")
 LEVELS = ("scalar", "neuron", "layer")
@@ -146,7 +135,7 @@ class _Sketch:
             lines.append(f"grad {self._grad(node)}")
         if self.roles and self.uses[node] > 1:
             lines.append(COPY_ROLE)
-        kind = OUTPUT if node in self.outputs else RESULT if node.parents else CONSTANT if constant else LEAF
+        kind = OUTPUT if node in self.outputs else RESULT if node.parents else CONSTANT if constant else INPUT
         style = {"shape": "box", "peripheries": "2" if kind is OUTPUT else "1"}
         style["style"] = "filled,dashed" if constant else "filled,rounded"
         self._draw_box(graph, name, lines, kind, style, node in self.on_path)
@@ -175,12 +164,12 @@ class _Sketch:
         self, graph: Digraph, name: str, lines: list[str], colors: tuple[str, str], style: dict[str, str], marked: bool
     ) -> None:
         if marked:
-            style |= {"penwidth": "2.8"}
+            style |= {"penwidth": PATH_WIDTH}
             colors = colors[0], PATH
         draw_box(graph, name, lines, colors, **style)
 
     def _edge_style(self, marked: bool) -> dict[str, str]:
-        return {"color": PATH, "penwidth": "2.4", "fontcolor": PATH} if marked else {}
+        return {"color": PATH, "penwidth": PATH_WIDTH} if marked else {}
 
     def _grad(self, node: Value) -> str:
         if node.grad is NOT_COMPUTED and not self.swept:

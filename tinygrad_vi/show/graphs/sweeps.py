@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING
 
 from tinygrad_vi.checks import counted, number
 from tinygrad_vi.graph import check_unchanged
-from tinygrad_vi.show.paper import (
-    FONT,
-    FONT_SIZE,
-    LEAF,
-    OUTPUT,
-    RESULT,
-    TEXT,
-    Drawing,
-    box_width,
-    colored_label,
-    new_digraph,
-    shorten,
-)
+from tinygrad_vi.show.palette import GRADIENT, INK, INPUT, OUTPUT, RESULT, VALUE
+from tinygrad_vi.show.paper import FONT, FONT_SIZE, Drawing, box_width, colored_label, new_digraph, shorten
 from tinygrad_vi.show.tapes.traces import TraceWriter
 from tinygrad_vi.show.writing.console import BAR, DOT
 from tinygrad_vi.show.writing.formula import Symbol
@@ -32,7 +21,6 @@ if TYPE_CHECKING:
 
 
 MODES = ("forward", "reverse")
-FORWARD, REVERSE = "#1d4ed8", "#be123c"  # forward arrows are solid too, reverse ones dashed
 LONGEST_RULE = 24  # characters of a product on an arrow
 LONGEST_TEXT = 60  # of a label or a formula
 
@@ -48,8 +36,8 @@ def draw_modes(
     """Draw a sweep on the computation graph of a tape, as in the figures of the lecture notes.
 
     mode "forward": each node has its value v and its tangent; solid blue arrows carry, from the inputs on, the tangent
-    of an operand times the local derivative that is written on them.  "reverse": each node has its adjoint; dashed red
-    arrows carry back the products that are written on them.  Either way a node adds up what arrives:
+    of an operand times the local derivative that is written on them.  "reverse": each node has its adjoint; dashed
+    vermillion arrows carry back the products that are written on them.  Either way a node adds up what arrives:
 
         tangent of v[i]  =  sum of  tangent of v[j] * dv[i]/dv[j]
         adjoint of v[j]  =  sum of  adjoint of v[i] * dv[i]/dv[j]
@@ -100,12 +88,12 @@ class _Sketch:
         self.forward = trace.mode == "tangent"
         self.accent = DOT if self.forward else BAR
         self.derivative = self.write.tangent if self.forward else self.write.adjoint
-        self.color = FORWARD if self.forward else REVERSE
+        self.color = VALUE if self.forward else GRADIENT  # forward arrows are solid too, reverse ones dashed
         self.arrow = {"color": self.color, "fontcolor": self.color, "fontsize": "10"}
         self.arrow |= {} if self.forward else {"dir": "back", "style": "dashed"}
 
     def digraph(self) -> Digraph:
-        caption = colored_label([(line, TEXT) for line in (" ", *self._caption())])
+        caption = colored_label([(line, INK) for line in (" ", *self._caption())])
         font = {"fontname": FONT, "fontsize": f"{FONT_SIZE:g}"}
         graph = new_digraph(rankdir="LR", nodesep="0.25", ranksep="0.3", label=caption, **font)
         with graph.subgraph(graph_attr={"rank": "same"}) as inputs:
@@ -149,9 +137,9 @@ class _Sketch:
         terms = self.trace.terms.get(row, ())
         found = f"{self.derivative(row).text} = {self.write.contributions(terms, self.trace[row]).text}"
         last = row is self.tape.output
-        colors = OUTPUT if last else LEAF if self.tape.is_input(row) else RESULT
+        colors = OUTPUT if last else INPUT if self.tape.is_input(row) else RESULT
         style = {"shape": "box", "style": "filled,rounded", "fillcolor": colors[0], "color": colors[1]}
-        _draw(graph, self.ids[row], [*[(line, TEXT) for line in lines], (found, self.color)], **style,
+        _draw(graph, self.ids[row], [*[(line, INK) for line in lines], (found, self.color)], **style,
               peripheries="2" if last else "1")  # fmt: skip
 
     def _draw_product(self, graph: Digraph, term: Term) -> None:
@@ -176,7 +164,7 @@ class _Sketch:
             graph.edge(end, self.ids[row], penwidth="1.8", **self.arrow)
         output = self.tape.output
         value = f"{shorten(self.write.output.text, LONGEST_TEXT)} = {self.write.number(output.data).text}"
-        _draw(graph, "y", [(value, TEXT), (self._output_seed(), self.color)], shape="plaintext")
+        _draw(graph, "y", [(value, INK), (self._output_seed(), self.color)], shape="plaintext")
         if output in self.ids:
             graph.edge(self.ids[output], "y", penwidth="1.8", **self.arrow)
 

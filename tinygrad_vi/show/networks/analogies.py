@@ -10,12 +10,11 @@ from typing import Any
 from tinygrad_vi.checks import ShapeError, counted, whole_number
 from tinygrad_vi.nn.feedforward import MLP, Layer, Neuron
 from tinygrad_vi.show.networks.one_example import layers_of
-from tinygrad_vi.show.plot import BLUE, GREEN, GREY, RED, Plot, new_figure
+from tinygrad_vi.show.palette import INK, INPUT, LINE, OPERATION, OUTPUT, PARAMETER, VALUE
+from tinygrad_vi.show.plot import Plot, new_figure, signed_shades
 from tinygrad_vi.words import spoken, words_of
 
 Point = tuple[float, float]
-
-INK, AMBER, CREAM = "#0f172a", "#b45309", "#fef3c7"
 
 
 # --- Templates --------------------------------------------------------------------------------------------------------
@@ -31,8 +30,8 @@ def templates(
 
         w · x is largest, for x of a given length, where x points along w
 
-    Positive weights are red, negative ones blue, each image on a scale of its own and smoothed between the pixels; a
-    unit whose weights have died away is blank.
+    Positive weights are blue, negative ones vermillion, each image on a scale of its own and smoothed between the
+    pixels; a unit whose weights have died away is blank.
     Several models stand side by side, such as a linear classifier, which has one template for each class, and a network
     with a hidden layer, which has one for each hidden unit.
     shape: rows and columns of an image; a square when left out.  titles: one for each model.  names: of the units of
@@ -78,7 +77,7 @@ def _draw_templates(axis: Any, layer: Layer, rows: int, columns: int, names: Seq
         scale = max(least, *map(abs, row))
         pixels = [[w / scale for w in row[r * columns : (r + 1) * columns]] for r in range(rows)]
         extent = (left + 0.06, left + 0.94, top - 0.94 * high, top - 0.06 * high)
-        image = axis.imshow(pixels, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="bicubic", extent=extent)
+        image = axis.imshow(pixels, cmap=signed_shades(), vmin=-1, vmax=1, interpolation="bicubic", extent=extent)
         if names:
             name = {"ha": "left", "va": "top", "fontsize": 9, "color": INK}
             axis.text(left + 0.1, top - 0.1 * high, _plain(names[j]), **name)
@@ -139,7 +138,7 @@ def neuron_analogy(*, language: str | None = None) -> Plot:
         axis.set_axis_off()
     _draw_cell(cell, words)
     _draw_model(model, words)
-    figure.supxlabel(words["caution"], fontsize=9, color=GREY)
+    figure.supxlabel(words["caution"], fontsize=9, color=LINE)
     return Plot(figure, "a nerve cell beside its model")
 
 
@@ -155,29 +154,29 @@ def _draw_cell(axis: Any, words: dict[str, str]) -> None:
         ((3.75, -0.5), (2.6, -1.5), (0.75, -1.45)),
     ):
         _dendrite(axis, start, bend, end)
-        axis.plot([-0.2, 0.55], [end[1], end[1]], color=GREY, linewidth=2.0, solid_capstyle="round")
-        axis.add_patch(Circle((0.57, end[1]), 0.1, color=GREY))  # the axon of another cell
+        axis.plot([-0.2, 0.55], [end[1], end[1]], color=LINE, linewidth=2.0, solid_capstyle="round")
+        axis.add_patch(Circle((0.57, end[1]), 0.1, color=LINE))  # the axon of another cell
     (x, y) = BODY
-    axis.plot([x + 0.7, AXON_END], [0, 0], color=GREEN, linewidth=4.0, zorder=1)
+    axis.plot([x + 0.7, AXON_END], [0, 0], color=INK, linewidth=4.0, zorder=1)
     for k in range(3):
         sheath = FancyBboxPatch((5.75 + 1.05 * k, -0.13), 0.75, 0.26, boxstyle="round,pad=0.06,rounding_size=0.16")
-        sheath.set(facecolor="#dcfce7", edgecolor=GREEN, linewidth=1.4, zorder=2)
+        sheath.set(facecolor=OUTPUT[0], edgecolor=OUTPUT[1], linewidth=1.4, zorder=2)
         axis.add_patch(sheath)
     for angle in (35, 0, -35):
         end = AXON_END + 0.85 * math.cos(math.radians(angle)), 1.1 * math.sin(math.radians(angle))
-        axis.plot([AXON_END, end[0]], [0, end[1]], color=GREEN, linewidth=2.6, solid_capstyle="round")
-        axis.add_patch(Circle(end, 0.1, color=GREEN))
+        axis.plot([AXON_END, end[0]], [0, end[1]], color=INK, linewidth=2.6, solid_capstyle="round")
+        axis.add_patch(Circle(end, 0.1, color=INK))
     turns = [2 * math.pi * k / 180 for k in range(180)]
     radii = [0.86 + 0.1 * math.cos(3 * turn + 3.1) + 0.05 * math.cos(5 * turn) for turn in turns]
     outline = [(x + r * math.cos(t), y + r * math.sin(t)) for r, t in zip(radii, turns, strict=True)]
-    axis.fill(*zip(*outline, strict=True), facecolor=CREAM, edgecolor=AMBER, linewidth=1.8, zorder=3)
-    axis.add_patch(Circle(BODY, 0.3, facecolor="#fbbf24", edgecolor=AMBER, linewidth=1.2, zorder=4))
-    _say(axis, 2.4, 2.15, words["dendrites"], BLUE)
-    _say(axis, x, 1.55, words["body"], AMBER)
-    _say(axis, 7.2, 0.75, words["axon"], GREEN)
-    _say(axis, 10.35, 1.25, words["terminals"], GREEN)
-    _point(axis, (5.35, -1.3), (x + 0.15, -0.15), words["nucleus"], AMBER)
-    _point(axis, (1.1, -2.1), (0.64, -1.55), words["synapse"], GREY)
+    axis.fill(*zip(*outline, strict=True), facecolor=OPERATION[0], edgecolor=OPERATION[1], linewidth=1.8, zorder=3)
+    axis.add_patch(Circle(BODY, 0.3, facecolor=OPERATION[1], edgecolor=OPERATION[1], linewidth=1.2, zorder=4))
+    _say(axis, 2.4, 2.15, words["dendrites"], VALUE)
+    _say(axis, x, 1.55, words["body"], OPERATION[1])
+    _say(axis, 7.2, 0.75, words["axon"], INK)
+    _say(axis, 10.35, 1.25, words["terminals"], INK)
+    _point(axis, (5.35, -1.3), (x + 0.15, -0.15), words["nucleus"], OPERATION[1])
+    _point(axis, (1.1, -2.1), (0.64, -1.55), words["synapse"], LINE)
 
 
 def _dendrite(axis: Any, start: Point, bend: Point, end: Point, width: float = 6.0, twigs: bool = True) -> None:
@@ -189,7 +188,7 @@ def _dendrite(axis: Any, start: Point, bend: Point, end: Point, width: float = 6
     ]
     for k, (p, q) in enumerate(pairwise(points)):
         thin = width * (1 - 0.75 * k / n)
-        axis.plot(*zip(p, q, strict=True), color=BLUE, linewidth=thin, solid_capstyle="round", zorder=2)
+        axis.plot(*zip(p, q, strict=True), color=VALUE, linewidth=thin, solid_capstyle="round", zorder=2)
     for k, rise in ((9, 0.5), (13, -0.55), (18, 0.3)) if twigs else ():
         (x, y), side = points[k], 1.0 if start[1] >= 0 else -1.0
         tip = x - 0.75 + 0.012 * k, y + rise * side
@@ -201,24 +200,26 @@ def _draw_model(axis: Any, words: dict[str, str]) -> None:
 
     x = BODY[0]
     for k, height in enumerate((1.2, 0.0, -1.2), start=1):
-        axis.add_patch(Circle((0.55, height), 0.3, facecolor="#dbeafe", edgecolor=BLUE, linewidth=1.6))
+        axis.add_patch(Circle((0.55, height), 0.3, facecolor=INPUT[0], edgecolor=INPUT[1], linewidth=1.6))
         _say(axis, 0.55, height, f"$x_{k}$", INK, size=13)
-        _arrow(axis, (0.88, height), (x - 0.93, 0.42 * height), BLUE)
-        _say(axis, 2.0, 0.73 * height + 0.3, f"$x_{k}\\,w_{k}$", BLUE, size=12)
-    axis.add_patch(Circle(BODY, 0.95, facecolor=CREAM, edgecolor=AMBER, linewidth=1.8))
+        _arrow(axis, (0.88, height), (x - 0.93, 0.42 * height), VALUE)
+        _say(axis, 2.0, 0.73 * height + 0.3, f"$x_{k}\\,w_{k}$", VALUE, size=12)
+    axis.add_patch(Circle(BODY, 0.95, facecolor=OPERATION[0], edgecolor=OPERATION[1], linewidth=1.8))
     _say(axis, x, 0.0, r"$\sum_i x_i w_i + b$", INK, size=13)
     axis.add_patch(
-        FancyBboxPatch((6.55, -0.45), 0.9, 0.9, boxstyle="round,pad=0.08", facecolor="#dcfce7", edgecolor=GREEN, lw=1.6)
+        FancyBboxPatch(
+            (6.55, -0.45), 0.9, 0.9, boxstyle="round,pad=0.08", facecolor=OPERATION[0], edgecolor=OPERATION[1], lw=1.6
+        )
     )
     _say(axis, 7.0, 0.0, "$f$", INK, size=16)
-    _arrow(axis, (x + 0.98, 0.0), (6.43, 0.0), AMBER)
-    _arrow(axis, (7.56, 0.0), (10.6, 0.0), GREEN)
+    _arrow(axis, (x + 0.98, 0.0), (6.43, 0.0), OPERATION[1])
+    _arrow(axis, (7.56, 0.0), (10.6, 0.0), INK)
     _say(axis, 9.15, 0.5, r"$f\left(\sum_i x_i w_i + b\right)$", INK, size=13)
-    _say(axis, 2.1, 1.75, words["inputs"], BLUE)
-    _say(axis, x, 1.45, words["sum"], AMBER)
-    _say(axis, 7.0, 0.95, words["activation"], GREEN)
-    _say(axis, 9.15, -0.4, words["output"], GREEN)
-    _point(axis, (x + 1.25, -1.45), (x + 0.62, -0.82), "$b$", RED)
+    _say(axis, 2.1, 1.75, words["inputs"], VALUE)
+    _say(axis, x, 1.45, words["sum"], OPERATION[1])
+    _say(axis, 7.0, 0.95, words["activation"], OPERATION[1])
+    _say(axis, 9.15, -0.4, words["output"], INK)
+    _point(axis, (x + 1.25, -1.45), (x + 0.62, -0.82), "$b$", PARAMETER[1])
 
 
 def _say(axis: Any, x: float, y: float, text: str, color: str, size: float = 10) -> None:

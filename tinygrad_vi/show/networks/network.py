@@ -19,9 +19,21 @@ from tinygrad_vi.show.networks.one_example import (
     skips_to,
     used_elsewhere,
 )
+from tinygrad_vi.show.palette import (
+    CONSTANT,
+    GRADIENT,
+    INK,
+    INPUT,
+    NEGATIVE,
+    OPERATION,
+    OUTPUT,
+    PAPER,
+    PARAMETER,
+    POSITIVE,
+    VALUE,
+)
 from tinygrad_vi.show.paper import (
     FONT_SIZE,
-    TEXT,
     Drawing,
     colored_label,
     colored_width,
@@ -41,13 +53,12 @@ if TYPE_CHECKING:
 Point = tuple[float, float]
 Note = list[tuple[str, str]]  # lines of text, each with its colour
 
-POSITIVE, NEGATIVE = "#1d4ed8", "#be123c"  # negative weights are dashed too, and so is what flows back
 MOST_NUMBERS = 20
 COLUMN, ROW = 2.4, 0.9  # inches between columns and between rows
 SMALL = 9.0  # the size of the numbers on lines
 LINE = 0.19  # inches from line to line of text
+RING = 4 / 72  # inches between the two borders of a circle
 ARROWHEAD = 0.11  # inches below a circle for the heads of arrows, before its numbers begin
-UNIT, BIAS = ("#dbeafe", "#1d4ed8"), ("#f1f5f9", "#64748b")
 
 #: what the options may be
 CHOICES = {
@@ -74,7 +85,8 @@ def draw_network(
 ) -> Drawing:
     """Draw the units of a network in columns and its weights as lines between them.
 
-    A line is the thicker the larger the weight; positive weights are blue and solid, negative ones red and dashed.  The
+    A line is the thicker the larger the weight; positive weights are blue and solid, negative ones vermillion and
+    dotted.  The
     biases are the weights of two more nodes that are always 1: x0 before the first layer, z0 before the others (with
     several hidden layers z0 carries its layer's number).
     weights: write the numbers on the lines; by default where there are at most 20.  "names" writes the names of the
@@ -82,7 +94,8 @@ def draw_network(
     layers the middle is left out; the title of the column says how many there are.  inputs, outputs: names instead of
     x1, x2, ... and y1, y2, ...  digits: significant digits of the numbers.
 
-    flow: the lines are arrows, "forward" blue and solid, "backward" red, dashed and from the outputs back, or "both".
+    flow: the lines are arrows, "forward" blue and solid, "backward" vermillion, dashed and from the outputs back, or
+    "both".
     x: one example; what the units make of it stands below them.  Without a flow it is then "forward".
     target: of the example; what flows back stands there too: below the units the error signal delta, which is the
     derivative of the loss by what goes into the activation, on the lines the gradient of the weight.  Without a flow it
@@ -186,13 +199,13 @@ def _formulas(
         )
     answers = done is None or not done.answer
     found: list[tuple[Note, Note]] = [([], []) for _ in range(len(layers) + 1)]
-    for backward, color in ((False, TEXT), (True, NEGATIVE)):
+    for backward, color in ((False, INK), (True, GRADIENT)):
         if flow in ("both", "backward" if backward else "forward"):
             for (units, between), (u, b) in zip(
                 found, layer_formulas(layers, notation, backward, answers), strict=True
             ):
                 known = [text for text, _ in units]  # a shape stands there once
-                units += [(text, color if "d" in u[0] else TEXT) for text in u if text not in known]
+                units += [(text, color if "d" in u[0] else INK) for text in u if text not in known]
                 between += [(text, color) for text in b]
     return found
 
@@ -233,8 +246,10 @@ class Line:
 class _Column:
     """The units of one layer from the top down, with the node for the next layer's biases below them."""
 
-    def __init__(self, place: int, names: Sequence[str], title: str, most: int, bias_name: str) -> None:
-        self.place, self.title, self.bias_name = place, title, bias_name
+    def __init__(
+        self, place: int, names: Sequence[str], title: str, most: int, bias_name: str, kind: tuple[str, str]
+    ) -> None:
+        self.place, self.title, self.bias_name, self.kind = place, title, bias_name, kind
         n = len(names)
         kept = range(n) if n <= most else [*range((most + 1) // 2), *range(n - most // 2, n)]
         self.units = {i: names[i] for i in kept}
@@ -259,10 +274,10 @@ class _Column:
             if count == self.gap:
                 self._put(graph, f"gap{self.place}", self.y, label="⋮", shape="plaintext")
                 self.y -= down
-            self._circle(graph, self.node(unit), name, UNIT, "filled", notes.get(self.node(unit), []))
+            self._circle(graph, self.node(unit), name, self.kind, "filled", notes.get(self.node(unit), []))
             self.y -= down
         if self.bias_name:
-            self._circle(graph, self.bias_node, f"{self.bias_name}\n= 1", BIAS, "filled,dashed", [])
+            self._circle(graph, self.bias_node, f"{self.bias_name}\n= 1", CONSTANT, "filled,dashed", [])
         self._put(graph, f"title{self.place}", title, label=self.title, shape="plaintext")
         return self.places
 
@@ -270,12 +285,13 @@ class _Column:
         lines = name.split("\n")
         size = max(0.5, max(map(inches, lines)) + 0.16)
         shape = {"shape": "circle", "style": style, "fixedsize": "true", "width": f"{size:.2f}"}
+        shape |= {"peripheries": "2"} if colors is OUTPUT else {}
         self._put(graph, node, self.y, label=plain_label(lines), fillcolor=colors[0], color=colors[1], **shape)
         if note:
             height = LINE * len(note)
-            y = self.y - size / 2 - ARROWHEAD - height / 2
+            y = self.y - size / 2 - RING * (colors is OUTPUT) - ARROWHEAD - height / 2
             self.places[f"{node}v"] = self.x, y
-            box = {"style": "filled", "fillcolor": "white", "fixedsize": "true", "height": f"{height:.2f}"}
+            box = {"style": "filled", "fillcolor": PAPER, "fixedsize": "true", "height": f"{height:.2f}"}
             draw_text(graph, f"{node}v", note, 10.0, pos=_at(self.x, y), **box)
 
     def _put(self, graph: Digraph, node: str, y: float, **attributes: str) -> None:
@@ -302,7 +318,8 @@ def _columns(
         title = counted(n, "input" if k == 0 else "output" if k == last else "hidden unit")
         title += f"\n{layers[k - 1].activation}" if k else ""
         biased = bias and k < last and any(isinstance(neuron.b, Value) for neuron in layers[k].neurons)
-        columns.append(_Column(k, names, title, most, unit_name(notation, 0, k, widths) if biased else ""))
+        kind = INPUT if k == 0 else OUTPUT if k == last else OPERATION
+        columns.append(_Column(k, names, title, most, unit_name(notation, 0, k, widths) if biased else "", kind))
     return columns
 
 
@@ -327,23 +344,23 @@ def _draw_line(graph: Digraph, line: Line, largest: float, flow: str | None) -> 
     if flow is None:
         style = {
             "color": POSITIVE if line.weight >= 0.0 else NEGATIVE,
-            "style": "solid" if line.weight >= 0.0 else "dashed",
+            "style": "solid" if line.weight >= 0.0 else "dotted",
             "penwidth": f"{0.5 + 2.5 * abs(line.weight) / largest:.2f}",
             "arrowhead": "none",
         }
         graph.edge(line.tail, line.head, **style)
     if flow in ("forward", "both"):
-        graph.edge(line.tail, line.head, color=POSITIVE, arrowsize="0.7")
+        graph.edge(line.tail, line.head, color=VALUE, arrowsize="0.7")
     if flow in ("backward", "both") and not line.of_bias:  # that node is always 1: it has no gradient
-        graph.edge(line.head, line.tail, color=NEGATIVE, style="dashed", arrowsize="0.7")
+        graph.edge(line.head, line.tail, color=GRADIENT, style="dashed", arrowsize="0.7")
 
 
 def _line_note(line: Line, weights: bool | str, done: Pass | None, flow: str | None, digits: int) -> Note:
     """What to write on a line: name, number, gradient."""
     number = write_number(line.weight, digits)
-    note = [({"names": line.name, "both": f"{line.name} = {number}"}.get(str(weights), number), TEXT)]
+    note = [({"names": line.name, "both": f"{line.name} = {number}"}.get(str(weights), number), INK)]
     if done and flow in ("backward", "both"):
-        note.append((f"grad {write_number(done.gradient(line.parameter), digits)}", NEGATIVE))
+        note.append((f"grad {write_number(done.gradient(line.parameter), digits)}", GRADIENT))
     return note
 
 
@@ -354,10 +371,10 @@ def _unit_notes(columns: Sequence[_Column], done: Pass, flow: str | None, digits
         for i in column.units:
             note = notes[column.node(i)] = []
             if flow in ("forward", "both"):
-                note.append((write_number(done.outputs[column.place][i].data, digits), POSITIVE))
+                note.append((write_number(done.outputs[column.place][i].data, digits), VALUE))
             if flow in ("backward", "both"):
                 name, v = ("δ", done.sums[column.place - 1][i]) if column.place else ("grad", done.outputs[0][i])
-                note.append((f"{name} {write_number(done.gradient(v), digits)}", NEGATIVE))
+                note.append((f"{name} {write_number(done.gradient(v), digits)}", GRADIENT))
     return notes
 
 
@@ -377,7 +394,7 @@ def _draw_line_notes(graph: Digraph, lines: Sequence[Line], notes: Sequence[Note
             spots[k] = max(line, key=lambda p: min(math.hypot((p[0] - x) / flat, p[1] - y) for x, y in taken))
     for k, (note, width) in enumerate(zip(notes, widths, strict=True)):
         size = {"width": f"{width:.2f}", "height": f"{0.14 * len(note):.2f}", "fixedsize": "true"}
-        style = {"shape": "box", "style": "filled", "color": "white", "fontsize": f"{SMALL:g}", "margin": "0"}
+        style = {"shape": "box", "style": "filled", "color": PAPER, "fontsize": f"{SMALL:g}", "margin": "0"}
         label = colored_label(note) if len(note) > 1 else plain_label(text for text, _ in note)
         graph.node(f"w{k}", label, pos=_at(*spots[k]), **size, **style)
 
@@ -388,7 +405,7 @@ def _draw_formulas(graph: Digraph, formulas: Sequence[tuple[Note, Note]], across
         draw_text(graph, f"formula{k}", of_units, FONT_SIZE, pos=_at(k * across, y))
         if between:
             width = colored_width(between) + 0.2
-            box = {"shape": "box", "style": "filled,rounded", "fillcolor": BIAS[0], "color": BIAS[1]}
+            box = {"shape": "box", "style": "filled", "fillcolor": PARAMETER[0], "color": PARAMETER[1]}
             y = top - LINE * max(len(note) for note, _ in formulas) - LINE / 2 * len(between) - 0.25
             size = {"width": f"{width:.2f}", "height": f"{LINE * len(between) + 0.12:.2f}"}
             graph.node(f"parameters{k}", colored_label(between), pos=_at((k - 0.5) * across, y), **box, **size)

@@ -15,13 +15,9 @@ from tinygrad_vi.nn.recurrent import RNN, RNNCell
 from tinygrad_vi.show.networks.notation import lowered, write_vector
 from tinygrad_vi.show.networks.notes import Notes, noted
 from tinygrad_vi.show.networks.one_example import as_value, own_answer, refuse, same
+from tinygrad_vi.show.palette import CONSTANT, GRADIENT, INK, INPUT, OUTPUT, PAPER, PARAMETER, RESULT, VALUE
 from tinygrad_vi.show.paper import (
-    CONSTANT,
     FONT_SIZE,
-    LEAF,
-    OUTPUT,
-    RESULT,
-    TEXT,
     Drawing,
     colored_label,
     colored_width,
@@ -39,7 +35,6 @@ if TYPE_CHECKING:
     from graphviz import Digraph
 
 
-FORWARD, BACK = "#1d4ed8", "#be123c"
 ROW, LINE = 1.5, 0.19  # inches from inputs to states to outputs, and from line to line of text
 SMALL = 9.5  # the size of texts on arrows
 MOST_ENTRIES = 4  # of a parameter whose numbers are written
@@ -63,9 +58,9 @@ def draw_unrolled(
     something else than its outputs, because its own ``forward`` goes on, the answer stands with the formulas.
     The names on the arrows are the same at every step because the weights are: each is one Value behind a copy gate.
     loss: of the output that ``rnn(xs)`` has, such as ``lambda y: y[-1]``.  Then backpropagation through time is drawn
-    too: dashed red arrows with what they carry, the gradient in every box, and at the bottom what each step contributes
-    to the gradient of each weight, and the loss itself where it has a penalty, with the sum.  The Values' own gradients
-    stay as they are.
+    too: dashed vermillion arrows with what they carry, the gradient in every box, and at the bottom what each step
+    contributes to the gradient of each weight, and the loss itself where it has a penalty, with the sum.
+    The Values' own gradients stay as they are.
     max_steps: longer sequences are refused.  digits: significant digits of the numbers.
 
     Raises TypeError for anything that is no RNN or a loss that is no Value, ShapeError for a step of a wrong length,
@@ -233,7 +228,7 @@ class _Picture:
         self._box("h0", 0, 0, f"h{lowered(0)}", [*map(as_value, run.start[: len(run.h[0])])], CONSTANT)
         for t in range(len(run.xs)):
             before = _flat(run.states[t - 1]) if t else run.start  # with the c of an LSTM
-            self._box(f"x{t + 1}", t + 1, -1, f"x{lowered(t + 1)}", run.xs[t], LEAF)
+            self._box(f"x{t + 1}", t + 1, -1, f"x{lowered(t + 1)}", run.xs[t], INPUT)
             self._box(f"h{t + 1}", t + 1, 0, f"h{lowered(t + 1)}", run.h[t], RESULT, cell=self._cell_state(t))
             self._arrow(f"x{t + 1}", f"h{t + 1}", "W_x", run.xs[t], "h", t)
             self._arrow(f"h{t}", f"h{t + 1}", "W_h", before, "h", t)
@@ -273,11 +268,11 @@ class _Picture:
         kind: tuple[str, str],
         cell: Sequence[Value] = (),
     ) -> None:
-        lines = [(f"{title} = {self._vector([v.data for v in values])}", TEXT)]
+        lines = [(f"{title} = {self._vector([v.data for v in values])}", INK)]
         if cell:
-            lines.append((f"c{title[1:]} = {self._vector([v.data for v in cell])}", TEXT))
+            lines.append((f"c{title[1:]} = {self._vector([v.data for v in cell])}", INK))
         if self.run.loss is not None and kind is not CONSTANT:
-            lines.append((f"grad {self._vector(self.run.gradients(values))}", BACK))
+            lines.append((f"grad {self._vector(self.run.gradients(values))}", GRADIENT))
         style = {"shape": "box", "style": "filled,rounded", "fillcolor": kind[0], "color": kind[1]}
         if kind is CONSTANT:
             style["style"] = "filled,dashed"
@@ -291,28 +286,28 @@ class _Picture:
     def _draw_arrow(self, arrow: _Arrow) -> None:
         (x1, y1, *_), (x2, y2, *_) = self.boxes[arrow.tail], self.boxes[arrow.head]
         x, y = (x1 + x2) / 2 * self.across, (y1 + y2) / 2 * ROW
-        self.graph.edge(arrow.tail, arrow.head, color=FORWARD, arrowsize="0.7")
+        self.graph.edge(arrow.tail, arrow.head, color=VALUE, arrowsize="0.7")
         name = f"{arrow.tail}{arrow.head}"
         if arrow.name:
-            self._note(name, x, y + 0.09 * (y1 == y2 and bool(arrow.flow)), arrow.name, TEXT)
+            self._note(name, x, y + 0.09 * (y1 == y2 and bool(arrow.flow)), arrow.name, INK)
         if arrow.flow:
-            self.graph.edge(arrow.head, arrow.tail, color=BACK, style="dashed", arrowsize="0.7")
+            self.graph.edge(arrow.head, arrow.tail, color=GRADIENT, style="dashed", arrowsize="0.7")
             aside = 0.28 + inches(arrow.flow, SMALL) / 2  # beside the dashed arrow
-            self._note(f"{name}flow", x + aside * (x1 == x2), y - 0.09 * (y1 == y2), arrow.flow, BACK)
+            self._note(f"{name}flow", x + aside * (x1 == x2), y - 0.09 * (y1 == y2), arrow.flow, GRADIENT)
 
     def _note(self, name: str, x: float, y: float, text: str, color: str) -> None:
         size = {"width": f"{inches(text, SMALL):.2f}", "height": "0.16", "fixedsize": "true", "fontsize": f"{SMALL:g}"}
-        style = {"shape": "box", "style": "filled", "color": "white", "margin": "0", "fontcolor": color}
+        style = {"shape": "box", "style": "filled", "color": PAPER, "margin": "0", "fontcolor": color}
         self.graph.node(name, plain_label([text]), pos=f"{x:.2f},{y:.2f}!", **size, **style)
 
     def _draw_legend(self) -> None:
         """What a step computes, and the weights that all steps share."""
         texts = [*self._formulas(), " ", "at every step the same"]
         texts += [f"{name} {self._shape_or_numbers(values)}" for name, values in self.parameters.items()]
-        lines = [(text, TEXT) for text in texts]
+        lines = [(text, INK) for text in texts]
         width = self._width(lines)
         x, y = 0.5 * self.across - width / 2, LINE / 2 * len(lines) + 0.75
-        style = {"shape": "box", "style": "filled,rounded", "fillcolor": CONSTANT[0], "color": CONSTANT[1]}
+        style = {"shape": "box", "style": "filled", "fillcolor": PARAMETER[0], "color": PARAMETER[1]}
         size = {"width": f"{width:.2f}", "height": f"{LINE * len(lines) + 0.15:.2f}"}
         self.graph.node("legend", colored_label(lines), pos=f"{x:.2f},{y:.2f}!", **size, **style)
 
@@ -367,18 +362,18 @@ class _Picture:
         y = -ROW - 0.75
         if rows:
             title = "what each step contributes to the gradient of the shared weights (copy gate: adder)"
-            self._text("terms", (len(self.run.xs) + 1) / 2, y, title, TEXT)
+            self._text("terms", (len(self.run.xs) + 1) / 2, y, title, INK)
             if self.has_direct_part:
                 y -= 0.3
-                self._text("directly", len(self.run.xs) + 1, y, DIRECTLY, TEXT)
+                self._text("directly", len(self.run.xs) + 1, y, DIRECTLY, INK)
         for r, (title, terms) in enumerate(rows.items()):
             y -= 0.3
-            self._text(f"terms{r}", 0, y, title, BACK)
+            self._text(f"terms{r}", 0, y, title, GRADIENT)
             for t, term in enumerate(terms):
-                self._text(f"term{r}_{t}", t + 1, y, term, BACK)
+                self._text(f"term{r}_{t}", t + 1, y, term, GRADIENT)
                 exact, last = title.startswith("∂"), t == len(terms) - 1  # lengths do not add up
                 if t and (exact or last):
-                    self._text(f"sign{r}_{t}", t + 0.5, y, ("=" if exact else "sum") if last else "+", TEXT)
+                    self._text(f"sign{r}_{t}", t + 0.5, y, ("=" if exact else "sum") if last else "+", INK)
 
     def _text(self, name: str, column: float, y: float, text: str, color: str) -> None:
         draw_text(self.graph, name, [(text, color)], FONT_SIZE, pos=self._at(column, y))

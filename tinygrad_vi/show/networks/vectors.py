@@ -9,7 +9,8 @@ from tinygrad_vi.checks import ShapeError, counted
 from tinygrad_vi.nn.feedforward import MLP, Layer, Neuron
 from tinygrad_vi.show.networks.notation import activated, lowered, through, write_vector
 from tinygrad_vi.show.networks.one_example import Loss, Pass, layers_of, run, skips_to, used_elsewhere
-from tinygrad_vi.show.paper import LEAF, OUTPUT, RESULT, TEXT, Drawing, colored_label, colored_width, new_digraph
+from tinygrad_vi.show.palette import GRADIENT, INK, INPUT, OUTPUT, PARAMETER, RESULT, VALUE
+from tinygrad_vi.show.paper import Drawing, colored_label, colored_width, new_digraph
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.value import Value
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from graphviz import Digraph
 
 
-FORWARD, BACK = "#1d4ed8", "#be123c"
 MOST_ROWS, MOST_COLUMNS = 4, 6  # of a matrix whose numbers are written
 
 
@@ -29,7 +29,7 @@ def draw_vectors(
         a = W x + b,    z = h(a),    g(a) = g(z) ⊙ h'(a),    g(x) = Wᵀ g(a),    g(W) = g(a) xᵀ,    g(b) = g(a)
 
     In the boxes stand the formula, the shape and the numbers; with a target also g, the gradient of the loss, with its
-    formula, and dashed red arrows that show its way.  Of matrices larger than 4 × 6 just the shape.
+    formula, and dashed vermillion arrows that show its way.  Of matrices larger than 4 × 6 just the shape.
     loss: of (output, target), such as `losses.mse`; 1/2 sum (y - t)**2 when left out.  digits: significant digits.
     For the numbers the model is called once; ``grad`` stays as it is.  Where it answers something else than its last
     layer, because its own ``forward`` goes on, the answer stands below the outputs.
@@ -68,7 +68,7 @@ class _Picture:
 
     def draw(self) -> None:
         """The boxes from the inputs to the loss."""
-        self._vector("x", "x", self.done.outputs[0], LEAF, self._from_above(-1))
+        self._vector("x", "x", self.done.outputs[0], INPUT, self._from_above(-1))
         for k in range(len(self.layers)):
             self._draw_layer(k)
         if self.done.loss is not None:
@@ -83,7 +83,7 @@ class _Picture:
         self._matrix(W, layer, self._whole(f"g({W}) = g({a}) {before}ᵀ", k, "weights"))
         total = f"{a} = {W} {before}"
         if biases:
-            self._vector(b, b, biases, LEAF, self._whole(f"g({b}) = g({a})", k, "biases"))
+            self._vector(b, b, biases, PARAMETER, self._whole(f"g({b}) = g({a})", k, "biases"))
             total += f" + {b}"
         if self.linear[k]:
             self._vector(a, total, self.done.sums[k], kind, self._from_above(k))
@@ -124,7 +124,7 @@ class _Picture:
             inputs = range(layer.n_inputs)
             numbers = [self._row([w[i].data if i in w else 0.0 for i in inputs]) for w in rows]
             gradients = [self._row([self.done.gradient(w.get(i)) for i in inputs]) for w in rows]
-        self._box(name, f"{name} ({len(rows)} × {layer.n_inputs})", numbers, LEAF, back, gradients)
+        self._box(name, f"{name} ({len(rows)} × {layer.n_inputs})", numbers, PARAMETER, back, gradients)
 
     def _row(self, xs: Sequence[float]) -> str:
         return f"[{', '.join(write_number(x, self.digits) for x in xs)}]"
@@ -132,19 +132,24 @@ class _Picture:
     def _box(
         self, name: str, title: str, numbers: list[str], kind: tuple[str, str], back: str, gradients: list[str]
     ) -> None:
-        lines = [(text, TEXT) for text in (title, *numbers)]
+        lines = [(text, INK) for text in (title, *numbers)]
         if self.done.loss is not None:
-            lines += [(text, BACK) for text in (back, *gradients)]
+            lines += [(text, GRADIENT) for text in (back, *gradients)]
         width = colored_width(lines) + 0.2
-        style = {"shape": "box", "style": "filled,rounded", "fillcolor": kind[0], "color": kind[1]}
+        style = {
+            "shape": "box",
+            "style": "filled" if kind is PARAMETER else "filled,rounded",
+            "fillcolor": kind[0],
+            "color": kind[1],
+        }
         style |= {"peripheries": "2" if kind is OUTPUT else "1", "width": f"{width:.2f}"}
         self.graph.node(name, colored_label(lines), **style)
 
     def _arrows(self, tail: str, head: str) -> None:
         straight = "1" if tail in (*self.W, *self.b) else "20"  # the way from x to L is a line
-        self.graph.edge(tail, head, color=FORWARD, weight=straight)
+        self.graph.edge(tail, head, color=VALUE, weight=straight)
         if self.done.loss is not None:
-            self.graph.edge(tail, head, color=BACK, style="dashed", dir="back", weight="0")
+            self.graph.edge(tail, head, color=GRADIENT, style="dashed", dir="back", weight="0")
 
 
 def _numbered(letter: str, n: int) -> list[str]:

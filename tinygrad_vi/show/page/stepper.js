@@ -300,10 +300,10 @@ function drawGraph() {
   svg.setAttribute("viewBox", `-6 -6 ${width + 12} ${height + 12}`);
   svg.style.width = `clamp(${0.95 * width}px, 100%, ${1.45 * width}px)`;
   const tips = drawn("defs", {}, svg);
-  for (const [name, color] of [["grey", "#64748b"], ["blue", "#1d4ed8"], ["red", "#be123c"], ["violet", "#6d28d9"]]) {
+  for (const [name, color] of [["grey", "line"], ["blue", "value"], ["red", "gradient"], ["black", "ink"]]) {
     const tip = drawn("marker", { id: name, viewBox: "0 0 10 10", refX: 8, refY: 5, markerWidth: 8, markerHeight: 8,
       markerUnits: "userSpaceOnUse", orient: "auto-start-reverse" }, tips);
-    drawn("path", { d: "M0,1 L10,5 L0,9 z", fill: color }, tip);
+    drawn("path", { d: "M0,1 L10,5 L0,9 z", style: `fill: var(--${color})` }, tip);
   }
   edges.forEach((edge, k) => {
     const group = drawn("g", { id: `edge${k}`, "aria-hidden": "true" }, svg);
@@ -346,7 +346,7 @@ function updateGraph() {
   edges.forEach((edge, k) => {
     const { group, path, text } = pictures.edges[k];
     const flows = swept(edge.to) && nodes[edge.from].kind !== "constant", marked = from !== null && onPath.has(edge.from);
-    const lit = step <= m && edge.to === now, tip = marked ? "violet" : flows ? "red" : lit ? "blue" : "grey";
+    const lit = step <= m && edge.to === now, tip = marked ? "black" : flows ? "red" : lit ? "blue" : "grey";
     text.textContent = known(edge.to) ? `×${bracketed(write(numbers.local[edge.to][edge.operand]))}` : "";
     group.setAttribute("class", ["edge", lit && "lit", flows && "swept", flows && edge.to === now && "sweeping",
       from !== null && (marked ? "onpath" : "dim")].filter(Boolean).join(" "));

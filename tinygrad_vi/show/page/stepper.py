@@ -24,21 +24,8 @@ from tinygrad_vi.once import once
 from tinygrad_vi.ops import dot_row
 from tinygrad_vi.own import unwritten, written_out
 from tinygrad_vi.rows import Operation
-from tinygrad_vi.show.paper import (
-    CONSTANT,
-    FONT,
-    FONT_SIZE,
-    LEAF,
-    OUTPUT,
-    PATH,
-    RESULT,
-    Drawing,
-    bracketed,
-    draw_box,
-    new_digraph,
-    shorten,
-    text_width,
-)
+from tinygrad_vi.show.palette import CONSTANT, FAINT, GRADIENT, INPUT, OUTPUT, RESULT
+from tinygrad_vi.show.paper import FONT, FONT_SIZE, Drawing, bracketed, draw_box, new_digraph, shorten, text_width
 from tinygrad_vi.show.render import render
 from tinygrad_vi.show.saving import form_of
 from tinygrad_vi.show.writing.formula import Arithmetic, Symbol
@@ -50,7 +37,7 @@ from tinygrad_vi.words import spoken, words_of
 
 NODE_HEIGHT = 50.0  # points: three lines
 LONGEST_FORMULA = 26
-COLORS = {"input": LEAF, "constant": CONSTANT, "operation": RESULT}
+COLORS = {"input": INPUT, "constant": CONSTANT, "operation": RESULT}
 UNKNOWN = "?"  # a value before the walk reaches it
 NOT_YET = "—"  # a gradient before the backward pass
 MOST_NODES = 12  # of a larger graph only two moments are shown
@@ -345,7 +332,7 @@ class _Program:
         for moment in reversed(moments):  # Graphviz stacks from the bottom up
             half = words["forwardTitle"] if moment <= m else words["backwardTitle"]
             with graph.subgraph(name=f"cluster{moment}") as frame:
-                frame.attr(label=f"{half}: {moment} / {2 * m + 1}", labeljust="l", color="#cbd5e1", fontname=FONT)
+                frame.attr(label=f"{half}: {moment} / {2 * m + 1}", labeljust="l", color=FAINT, fontname=FONT)
                 self._draw_frame(frame, moment, self.terms)
         return Drawing(graph, f"{len(moments)} moments of a walk through {len(self.nodes)} values")
 
@@ -374,7 +361,7 @@ class _Program:
             local = write_number(node.local_grads[k], self.digits)
             style = {"label": f" ×{bracketed(local)} "} if node in known else {}
             if node in swept and self.facts[tail]["kind"] != "constant":
-                style |= {"color": PATH, "style": "dashed", "dir": "back"}
+                style |= {"color": GRADIENT, "style": "dashed", "dir": "back"}
             graph.edge(f"f{moment}v{tail}", f"f{moment}v{head}", **style)
 
 

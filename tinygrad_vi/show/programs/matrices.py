@@ -16,25 +16,15 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi.checks import counted
 from tinygrad_vi.compiler.compiled import Compiled
 from tinygrad_vi.compiler.numpy_source import Written
-from tinygrad_vi.show.paper import (
-    CONSTANT,
-    LEAF,
-    OPERATION,
-    OUTPUT,
-    RESULT,
-    Drawing,
-    box_width,
-    new_digraph,
-    plain_label,
-)
+from tinygrad_vi.show.palette import BACKWARD, CONSTANT, INPUT, OPERATION, OUTPUT, PARAMETER, RESULT
+from tinygrad_vi.show.paper import Drawing, box_width, new_digraph, plain_label
 
 if TYPE_CHECKING:
     from graphviz import Digraph
 
 
-BACKWARD = ("#fdf2f8", "#be185d")  # its lines are dashed too
 SMALL = 9.0
-GIVEN = ("given", "constant")
+GIVEN = ("given", "parameter", "constant")
 MOST_LINES = 16  # of the text below the picture
 
 SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.MatMult: "@"}
@@ -45,7 +35,7 @@ def draw_matrices(step: Compiled, *, backward: bool = False, max_nodes: int = 40
 
     Boxes are the arrays of `step.source` under the names that they have there, circles the operations on them, and
     every edge says the shape of what flows.  N is the number of examples, which are the columns.
-    backward: draw the way back as well, dashed and in another colour: the deltas, and the gradient of each parameter.
+    backward: draw the way back as well, dashed and vermillion: the deltas, and the gradient of each parameter.
     With a = W @ h + b it is made of (M. A. Nielsen, *Neural Networks and Deep Learning*, 2015, chapter 2)
 
         delta = W_next.T @ delta_next * slope,    gradient of W = delta @ h.T,    gradient of b = delta.sum(axis=1)
@@ -88,7 +78,7 @@ def only_compiled(step: Any, asker: str) -> Compiled:
 class Item:
     """A box or a circle of the picture.
 
-    kind: "given" for an argument or a parameter, "constant", "result" for the array of a line, "operation".  line: the
+    kind: "given" for an argument, "parameter", "constant", "result" for the array of a line, "operation".  line: the
     array on whose line it stands.
     """
 
@@ -161,7 +151,8 @@ class _Reader:
         uses = {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
         if name in given or "theta" in uses:
             self._run(statement)
-            self.known[name] = Item(name, "given", self._shape(self.names[name]), name)
+            kind = "parameter" if "theta" in uses else "given"
+            self.known[name] = Item(name, kind, self._shape(self.names[name]), name)
             self.views[ast.unparse(value).replace("theta", "gradient")] = name
         elif name in ("gradient", "results"):
             self._run(statement)
@@ -355,7 +346,7 @@ class Picture:
 
     def _draw_item(self, graph: Digraph, item: Item, again: bool = False) -> None:
         fill, border = self._colors(item)
-        lines, shape, look = [item.text, item.shape], "box", "rounded"
+        lines, shape, look = [item.text, item.shape], "box", "solid" if item.kind == "parameter" else "rounded"
         if item.kind == "operation":
             lines, shape, look = [item.text], "circle" if len(item.text) <= 2 else "ellipse", "solid"
         elif item.text == "share":
@@ -381,7 +372,9 @@ class Picture:
             return OPERATION
         if item.kind == "result":
             return OUTPUT if self._is_output(item) else RESULT
-        return CONSTANT if self._is_constant(item) else LEAF
+        if item.kind == "parameter":
+            return PARAMETER
+        return CONSTANT if self._is_constant(item) else INPUT
 
     def _draw_flow(self, graph: Digraph, flow: Flow, into: Item) -> None:
         item, view, on_the_way_back = flow.item, flow.view, into.line in self.backward

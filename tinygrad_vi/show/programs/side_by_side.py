@@ -13,18 +13,8 @@ from tinygrad_vi.compiler.numpy_source import Written
 from tinygrad_vi.compiler.terms import ONE
 from tinygrad_vi.compiler.trace import trace
 from tinygrad_vi.graph import topological_order
-from tinygrad_vi.show.paper import (
-    CONSTANT,
-    FONT,
-    LEAF,
-    OUTPUT,
-    RESULT,
-    Drawing,
-    box_width,
-    new_digraph,
-    plain_label,
-    shorten,
-)
+from tinygrad_vi.show.palette import CONSTANT, FAINT, INPUT, LAYERS, OUTPUT, RESULT
+from tinygrad_vi.show.paper import FONT, Drawing, box_width, new_digraph, plain_label, shorten
 from tinygrad_vi.show.programs.matrices import Line, Picture, only_compiled, read
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.tape import by_level
@@ -33,16 +23,6 @@ from tinygrad_vi.value import Value
 if TYPE_CHECKING:
     from graphviz import Digraph
 
-
-#: of the layers, from the first on; with more layers they repeat
-COLORS = [
-    ("#fef3c7", "#b45309"),
-    ("#ede9fe", "#6d28d9"),
-    ("#ccfbf1", "#0f766e"),
-    ("#fae8ff", "#a21caf"),
-    ("#ffedd5", "#c2410c"),
-    ("#ecfccb", "#4d7c0f"),
-]
 
 Place = tuple[str, int]
 SMALL = 9.0
@@ -77,14 +57,15 @@ def draw_both(step: Compiled, *example: Any, max_nodes: int = 150, digits: int =
     last = next(reversed(place))
     graph = new_digraph(rankdir="LR", nodesep="0.15", ranksep="0.3", newrank="true")
     picture = Picture(lines, colors)
+    parameters = {item.text for item in picture.items if item.kind == "parameter"}
     picture.write_below(graph)
-    frame = {"color": CONSTANT[1], "style": "rounded", "fontsize": "13", "fontname": FONT, "labeljust": "l"}
+    frame = {"color": FAINT, "style": "rounded", "fontsize": "13", "fontname": FONT, "labeljust": "l"}
     with graph.subgraph(name="cluster_arrays") as below:
         below.attr(label="N examples, in arrays" if len(written.sizes) > 1 else "in arrays", **frame)
         picture.draw(below)
     with graph.subgraph(name="cluster_scalars") as above:
         above.attr(label="one example, in scalars" if len(written.sizes) > 1 else "in scalars", **frame)
-        keys = _draw_scalars(above, place, colors, digits)
+        keys = _draw_scalars(above, place, colors, parameters, digits)
     for line in lines:  # an array stands below its entries
         with graph.subgraph() as same:
             same.attr(rank="same")
@@ -166,10 +147,12 @@ def _colors(lines: Sequence[Line], common: set[str]) -> dict[str, tuple[str, str
     colors: dict[str, tuple[str, str]] = {}
     layers = 0
     for line in lines:
-        given = [flow.item.text for item in line.items for flow in item.operands if flow.item.kind == "given"]
+        given = [
+            flow.item.text for item in line.items for flow in item.operands if flow.item.kind in ("given", "parameter")
+        ]
         own = [name for name in given if name not in common]
         layers += bool(own)
-        color = COLORS[(layers - 1) % len(COLORS)] if layers else RESULT
+        color = LAYERS[(layers - 1) % len(LAYERS)] if layers else RESULT
         colors[line.name] = OUTPUT if line.name == "value" else color
         if line.name != "value":
             colors.update({name: color for name in own if name not in colors})
@@ -177,17 +160,24 @@ def _colors(lines: Sequence[Line], common: set[str]) -> dict[str, tuple[str, str
 
 
 def _draw_scalars(
-    graph: Digraph, place: Mapping[Value, Place], colors: Mapping[str, tuple[str, str]], digits: int
+    graph: Digraph,
+    place: Mapping[Value, Place],
+    colors: Mapping[str, tuple[str, str]],
+    parameters: set[str],
+    digits: int,
 ) -> dict[Value, str]:
     key = {v: f"v{i}" for i, v in enumerate(place)}
     for v, (name, row) in place.items():
         constant = not v.parents and row < 0
-        fill, border = CONSTANT if constant else colors.get(name, LEAF)
+        fill, border = CONSTANT if constant else colors.get(name, INPUT)
         where = f"{name}[{row}]" if row >= 0 else f"in {name}"
         lines = [] if constant else [(shorten(v.label) if not v.parents else "") or where]
         lines.append(write_number(v.data, digits))
         last = v.op is not None and key[v] == f"v{len(key) - 1}"
-        style = {"shape": "box", "style": "filled,dashed" if constant else "filled,rounded"}
+        style = {
+            "shape": "box",
+            "style": "filled,dashed" if constant else "filled" if name in parameters else "filled,rounded",
+        }
         _put(graph, key[v], lines, fillcolor=fill, color=border, peripheries="2" if last else "1", **style)
         if v.op is not None:
             shape = "circle" if len(v.op.symbol) <= 2 else "ellipse"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_vi.show.plot import RED
+from tinygrad_vi.show.palette import GRADIENT, HEIGHTS, INK, PAPER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 
-INK = "#0f172a"
 SMALL = 9  # the size of letters
-SHADES = "YlGnBu"  # the deeper the colour, the larger the loss
 LEVELS = 14
 
 
@@ -47,24 +45,28 @@ def draw_contours(axis: Any, sides: Sequence[Array], losses: Array) -> Any:
     levels = levels_of(losses)
     norm = BoundaryNorm(levels, 256)
     shown = np.ma.masked_invalid(np.clip(losses, levels[0], None))
-    shade = axis.contourf(*sides, shown, levels=levels, cmap=SHADES, norm=norm, alpha=0.75)
-    axis.contour(*sides, shown, levels=levels, colors="white", linewidths=0.6)
+    shade = axis.contourf(*sides, shown, levels=levels, cmap=HEIGHTS, norm=norm, alpha=0.75)
+    axis.contour(*sides, shown, levels=levels, colors=PAPER, linewidths=0.6)
     axis.grid(visible=False)
     return shade
 
 
 def draw_path(axis: Any, points: Any, *heights: Any, line: bool = True) -> None:
     """Draw the way of an optimiser with its start and its end; a single point is the present parameters."""
+    from matplotlib.patheffects import withStroke
+
     columns = [*points.T, *heights]
     if len(points) == 1:
-        axis.plot(*columns, "P", color=RED, markersize=9, markeredgecolor="white", label="present parameters")
+        axis.plot(*columns, "P", color=GRADIENT, markersize=9, markeredgecolor=PAPER, label="present parameters")
         return
     crowded = line and len(points) > 60
     style = {"marker": "." if crowded else "o", "linestyle": "-" if line else "", "label": "steps"}
-    axis.plot(*columns, color=RED, linewidth=1.4 if len(points) < 300 else 0.6, markersize=3, **style)
+    width = 1.4 if len(points) < 300 else 0.6
+    seen = [withStroke(linewidth=width + 1.2, foreground=PAPER)]  # on every shade, in print too
+    axis.plot(*columns, color=GRADIENT, linewidth=width, markersize=3, path_effects=seen, **style)
     for k, mark, name in ((0, "o", "start"), (-1, "*", "end")):
         at = [column[k : k + 1 or None] for column in columns]
-        size, face = (9, "white") if name == "start" else (15, RED)
+        size, face = (9, PAPER) if name == "start" else (15, GRADIENT)
         axis.plot(*at, mark, color=face, markersize=size, markeredgecolor=INK, linestyle="", label=name)
 
 
@@ -79,6 +81,8 @@ def draw_arrow(axis: Any, tail: Sequence[float], head: Sequence[float]) -> None:
             self.set_positions(*[end[:2] for end in ends])
             return float(min(end[2] for end in ends))
 
-    arrow = Arrow((0, 0), (0, 0), arrowstyle="-|>", mutation_scale=16, color=RED, linewidth=2, shrinkA=0, shrinkB=0)
+    arrow = Arrow(
+        (0, 0), (0, 0), arrowstyle="-|>", mutation_scale=16, color=GRADIENT, linewidth=2, shrinkA=0, shrinkB=0
+    )
     arrow.set_zorder(5)
     axis.add_artist(arrow)

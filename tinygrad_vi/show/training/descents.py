@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_vi.checks import ShapeError, counted, whole_number
 from tinygrad_vi.ops import sin
 from tinygrad_vi.optim.rules import SGD
-from tinygrad_vi.show.plot import BLUE, GREY, RED, Plot, new_figure, padded, styled
+from tinygrad_vi.show.palette import GRADIENT, INK, LINE, PAPER, VALUE
+from tinygrad_vi.show.plot import Plot, new_figure, padded, styled
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.training.loop import fit
 from tinygrad_vi.training.objective import loss_then_data
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
-from tinygrad_vi.show.training.contours import INK, SMALL, draw_contours, draw_path, is_logarithmic
+from tinygrad_vi.show.training.contours import SMALL, draw_contours, draw_path, is_logarithmic
 from tinygrad_vi.show.training.mean_loss import MeanLoss, placed
 
 WOBBLES = 6  # so many mini-batches are shown
@@ -131,7 +132,7 @@ def descents(
     curve = mean_loss.along(ws)
     figure = new_figure(10.4, 4.6)
     for axis, (name, path) in zip(figure.subplots(1, 2, sharey=True), paths.items(), strict=True):
-        axis.plot(ws, curve, color=BLUE, linewidth=2.2, label="loss of all examples")
+        axis.plot(ws, curve, color=VALUE, linewidth=2.2, label="loss of all examples")
         draw_path(styled(axis), path, losses[name], line=path is full)
         axis.set_xlabel(mean_loss.parameters[0].label or "w", parse_math=False)
         place = f"w = {write_number(float(path[-1, 0]), 3)}, loss {write_number(float(losses[name][-1]), 3)}"
@@ -160,14 +161,14 @@ def _draw_wobbling(axis: Any, mean_loss: MeanLoss, ws: Array, path: Array, batch
 
     label: str | None = "loss of one mini-batch"
     for k in np.unique(np.linspace(0, until - 1, WOBBLES).astype(int)):
-        axis.plot(ws, mean_loss.along(ws, batches[k]), color=GREY, linewidth=0.9, alpha=0.7, label=label, zorder=1)
+        axis.plot(ws, mean_loss.along(ws, batches[k]), color=LINE, linewidth=0.9, alpha=0.7, label=label, zorder=1)
         before, after = (float(x) for x in path[k : k + 2])
         tail, head = ((w, float(mean_loss.along([w], batches[k])[0])) for w in (before, after))
         arrow = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0}
         axis.annotate("", head, tail, arrowprops=arrow, annotation_clip=True)
         axis.annotate(
             f"{k + 1}", tail, (0, 6), textcoords="offset points", fontsize=SMALL, ha="center", annotation_clip=True,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
+            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
         )  # fmt: skip
         label = None
 
@@ -243,7 +244,7 @@ def _draw_columns(
         per_epoch = (len(path) - 1) // epochs
         above.set_title(f"{name}\n{counted(per_epoch, 'step')} an epoch", fontsize=SMALL + 1)
         marker = "o" if len(path) < 60 else ""
-        styled(below).plot(range(len(path)), heights[name], color=RED, linewidth=1.2, marker=marker, markersize=3)
+        styled(below).plot(range(len(path)), heights[name], color=GRADIENT, linewidth=1.2, marker=marker, markersize=3)
         below.set_xlabel(f"step, in {counted(epochs, 'epoch')}")
         below.set_title(f"loss {write_number(float(heights[name][-1]), 3)} at the end", fontsize=SMALL)
         below.xaxis.get_major_locator().set_params(integer=True)

@@ -11,7 +11,8 @@ from tinygrad_vi.checks import DomainError, whole_number
 from tinygrad_vi.derivatives import grad
 from tinygrad_vi.ops import exp
 from tinygrad_vi.optim.solvers import minimize
-from tinygrad_vi.show.plot import GREY, RED, Plot, new_figure
+from tinygrad_vi.show.palette import GRADIENT, HEIGHTS, INK, LINE, PAPER
+from tinygrad_vi.show.plot import Plot, new_figure
 from tinygrad_vi.value import Value, no_grad
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
-from tinygrad_vi.show.training.contours import INK, LEVELS, SHADES, draw_arrow
+from tinygrad_vi.show.training.contours import LEVELS, draw_arrow
 from tinygrad_vi.show.training.mean_loss import import_numpy
 
 MINIMA = 6  # at most so many are looked for
@@ -239,10 +240,10 @@ def _draw_error_surface(
     floor = low - 0.7 * (high - low)
     grid = np.meshgrid(*sides)
     axis.contour(
-        *grid, heights, levels=LEVELS, colors=GREY, linestyles="solid", linewidths=0.8, offset=floor, zdir="z", zorder=0
+        *grid, heights, levels=LEVELS, colors=LINE, linestyles="solid", linewidths=0.8, offset=floor, zdir="z", zorder=0
     )
     axis.plot_surface(
-        *grid, heights, cmap=SHADES, alpha=0.75, linewidth=0.2, edgecolor="white", rstride=1, cstride=1, zorder=2
+        *grid, heights, cmap=HEIGHTS, alpha=0.75, linewidth=0.2, edgecolor=PAPER, rstride=1, cstride=1, zorder=2
     )
     marks = [(*place, _height(f, *place)) for place in minima] + [point]
     *local, _, _ = marks if minima else [None, *marks]
@@ -250,7 +251,7 @@ def _draw_error_surface(
     names = [*hollows, "w_B", "w_C"] if minima else [*hollows, "w_C"]
     for name, (a, b, height) in zip(names, marks, strict=True):
         axis.plot([a, a], [b, b], [floor, height], color=INK, linewidth=0.9, linestyle=":", zorder=1)
-        axis.plot([a], [b], [height], "o", color=RED, markeredgecolor="white", markersize=7, zorder=4)
+        axis.plot([a], [b], [height], "o", color=GRADIENT, markeredgecolor=PAPER, markersize=7, zorder=4)
         axis.plot([a], [b], [floor], "o", color=INK, markersize=4, zorder=1)
         axis.text(a, b, floor, f"   ${name}$", zorder=5, va="top")
     _draw_gradient(axis, point, slope, floor, 0.17 * float(sides[0][-1] - sides[0][0]))
@@ -274,4 +275,4 @@ def _draw_gradient(axis: Any, point: Sequence[float], slope: Sequence[float], fl
     along = [length * s / steepness for s in slope]
     for z, rise in ((floor, 0.0), (height, length * steepness)):
         draw_arrow(axis, (a, b, z), (a + along[0], b + along[1], z + rise))
-    axis.text(a + 1.1 * along[0], b + 1.1 * along[1], floor, " $\\nabla E$", color=RED, zorder=5)
+    axis.text(a + 1.1 * along[0], b + 1.1 * along[1], floor, " $\\nabla E$", color=GRADIENT, zorder=5)

@@ -15,7 +15,8 @@ from tinygrad_vi.graph import not_finite, topological_order
 from tinygrad_vi.nn.feedforward import MLP, Layer
 from tinygrad_vi.nn.module import prediction
 from tinygrad_vi.show.networks.notes import NeuronNote, Notes, noted
-from tinygrad_vi.show.plot import BLUE, RED, Plot, new_axes
+from tinygrad_vi.show.palette import GRADIENT, INK
+from tinygrad_vi.show.plot import Plot, new_axes
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.sweep import adjoints
 from tinygrad_vi.value import Value, recording
@@ -188,8 +189,8 @@ def draw_sizes(axis: Any, found: LayerGradients) -> Any:
     sizes, signals = found.sizes, found.signals
     shown = found.names if len(sizes) <= 8 else [f"{k}" for k in range(1, len(sizes) + 1)]
     positive = [s for s in (*sizes, *signals) if s > 0.0]
-    bars = axis.bar(range(len(sizes)), sizes, color=BLUE, label="weights")
-    axis.plot(range(len(sizes)), signals, "o:", color=RED, label="error signal δ")
+    bars = axis.bar(range(len(sizes)), sizes, color=GRADIENT, label="weights")
+    axis.plot(range(len(sizes)), signals, "o:", color=INK, label="error signal δ")
     if positive and max(positive) > 10.0 * min(positive):
         axis.set_yscale("log")
     axis.set_xticks(range(len(sizes)), shown)

@@ -11,6 +11,7 @@ from tinygrad_vi.checks import ShapeError, counted, whole_number
 from tinygrad_vi.compiler.compiled import Compiled
 from tinygrad_vi.examples import random_numbers, to_lists
 from tinygrad_vi.optim.rules import Optimizer
+from tinygrad_vi.show.palette import HEIGHTS, PAPER
 from tinygrad_vi.show.plot import Plot, new_figure, styled
 from tinygrad_vi.show.writing.numerals import write_number
 from tinygrad_vi.training.objective import loss_then_data
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tinygrad_vi.training.history import History
 
     Array = NDArray[np.float64]
-from tinygrad_vi.show.training.contours import SHADES, SMALL, draw_contours, draw_path, is_logarithmic, levels_of
+from tinygrad_vi.show.training.contours import SMALL, draw_contours, draw_path, is_logarithmic, levels_of
 from tinygrad_vi.show.training.mean_loss import MeanLoss
 
 # --- The loss over a plane of parameters ------------------------------------------------------------------------------
@@ -275,10 +276,10 @@ def _draw_surface(figure: Figure, place: Sequence[Array], losses: Array, points:
     axis.plot_surface(
         *np.meshgrid(*place),
         scale(losses),
-        cmap=SHADES,
+        cmap=HEIGHTS,
         alpha=0.85,
         linewidth=0.2,
-        edgecolor="white",
+        edgecolor=PAPER,
         rstride=1,
         cstride=1,
     )

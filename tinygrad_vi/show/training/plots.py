@@ -13,7 +13,8 @@ from tinygrad_vi.value import Value
 
 if TYPE_CHECKING:
     from tinygrad_vi.training.history import History
-from tinygrad_vi.show.plot import BLUE, CLASS_COLORS, GREEN, GREY, MARKERS, RED, Plot, new_axes, padded
+from tinygrad_vi.show.palette import CLASSES, GRADIENT, INK, LINE, PAPER, SIDES, THIRD, VALUE
+from tinygrad_vi.show.plot import MARKERS, Plot, new_axes, padded
 
 # --- The loss curve ---------------------------------------------------------------------------------------------------
 
@@ -31,17 +32,19 @@ def loss_curve(history: History) -> Plot:
     epochs = range(1, history.epochs + 1)
     marker = "o" if history.epochs == 1 else ""
     figure, axes = new_axes(6.4, 4.4 + 1.3 * changed, rows=2 + changed)
-    axes[0].plot(epochs, history.loss, color=BLUE, marker=marker, label="loss")
+    axes[0].plot(epochs, history.loss, color=VALUE, marker=marker, label="loss")
     if history.validation_loss:
-        axes[0].plot(epochs, history.validation_loss, color=RED, linestyle="--", marker=marker, label="validation loss")
+        axes[0].plot(
+            epochs, history.validation_loss, color=THIRD, linestyle="-.", marker=marker, label="validation loss"
+        )
         best = history.validation_loss.index(min(history.validation_loss))
-        axes[0].plot(best + 1, history.validation_loss[best], "o", color=RED, label=f"best: epoch {best + 1}")
+        axes[0].plot(best + 1, history.validation_loss[best], "o", color=THIRD, label=f"best: epoch {best + 1}")
         axes[0].legend(frameon=False)
     label_numbers(axes[0], "loss", [*history.loss, *history.validation_loss])
-    axes[1].plot(epochs, history.gradient_norm, color=GREEN, marker=marker)
+    axes[1].plot(epochs, history.gradient_norm, color=GRADIENT, linestyle="--", marker=marker)
     label_numbers(axes[1], "gradient norm", history.gradient_norm)
     if changed:
-        axes[2].plot(epochs, history.learning_rate, color=GREY, marker=marker)
+        axes[2].plot(epochs, history.learning_rate, color=LINE, marker=marker)
         axes[2].set_ylabel("learning rate")
     axes[-1].set_xlabel("epoch")
     axes[-1].xaxis.get_major_locator().set_params(integer=True)
@@ -136,14 +139,12 @@ def draw_boundary(
             _shade_class(axis, grid, rows, k)
     for k in sorted(set(classes)):
         members = [row for row, c in zip(X, classes, strict=True) if c == k]
-        style = {"color": CLASS_COLORS[k % len(CLASS_COLORS)], "marker": MARKERS[k % len(MARKERS)], "s": size}
+        style = {"color": CLASSES[k % len(CLASSES)], "marker": MARKERS[k % len(MARKERS)], "s": size}
         name = sorted({t for t, c in zip(y, classes, strict=True) if c == k})[0]
-        axis.scatter(*zip(*members, strict=True), edgecolors="white", linewidths=0.8, label=f"class {name}", **style)
+        axis.scatter(*zip(*members, strict=True), edgecolors=PAPER, linewidths=0.8, label=f"class {name}", **style)
     wrong = [row for row, c, f in zip(X, classes, found, strict=True) if c != f]
     if wrong:
-        axis.scatter(
-            *zip(*wrong, strict=True), s=90 * size / 34, marker="x", color="black", label=f"wrong: {len(wrong)}"
-        )
+        axis.scatter(*zip(*wrong, strict=True), s=90 * size / 34, marker="x", color=INK, label=f"wrong: {len(wrong)}")
     return shade, len(wrong)
 
 
@@ -151,9 +152,9 @@ def _shade_output(axis: Any, grid: Any, field: list[list[float]], shades: int) -
     """Shade the plane by an output, with a line where it is 0; the shading."""
     largest = max((abs(v) for row in field for v in row if math.isfinite(v)), default=0.0) or 1.0
     levels = [largest * (k / (shades / 2) - 1) for k in range(shades + 1)]
-    shade = axis.contourf(*grid, field, levels=levels, cmap="PuOr_r", alpha=0.6)
+    shade = axis.contourf(*grid, field, levels=levels, cmap=SIDES, alpha=0.6)
     if any(v < 0 for row in field for v in row) and any(v > 0 for row in field for v in row):
-        axis.contour(*grid, field, levels=[0.0], colors="#0f172a", linewidths=1.8)
+        axis.contour(*grid, field, levels=[0.0], colors=INK, linewidths=1.8)
     return shade
 
 
@@ -162,10 +163,10 @@ def _shade_class(axis: Any, grid: Any, rows: list[Sequence[Sequence[float]]], k:
     lead = [[answer[k] - max(v for j, v in enumerate(answer) if j != k) for answer in row] for row in rows]
     leads = [v for row in lead for v in row if math.isfinite(v)]
     if max(leads) > 0.0:
-        color = CLASS_COLORS[k % len(CLASS_COLORS)]
+        color = CLASSES[k % len(CLASSES)]
         axis.contourf(*grid, lead, levels=[0.0, max(leads)], colors=[color], alpha=0.25)
         if min(leads) < 0.0:
-            axis.contour(*grid, lead, levels=[0.0], colors="#0f172a", linewidths=1.2)
+            axis.contour(*grid, lead, levels=[0.0], colors=INK, linewidths=1.2)
 
 
 def numbers_of(output: Any) -> list[float]:
@@ -186,8 +187,8 @@ def predictions(
     error = math.fsum((y - t) ** 2 for y, t in zip(outputs, targets, strict=True)) / len(targets)
     figure, (axis,) = new_axes(4.8, 4.6)
     ends = padded([*targets, *outputs])
-    axis.plot(ends, ends, color=GREY, linewidth=1.2)
-    axis.scatter(targets, outputs, s=26, color=BLUE, alpha=0.7, edgecolors="white", linewidths=0.6)
+    axis.plot(ends, ends, color=LINE, linewidth=1.2)
+    axis.scatter(targets, outputs, s=26, color=VALUE, alpha=0.7, edgecolors=PAPER, linewidths=0.6)
     axis.set_aspect("equal")
     axis.set_xlabel(labels[0], parse_math=False)
     axis.set_ylabel(labels[1], parse_math=False)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import ShapeError, at_least, counted, whole_number
 from tinygrad_vi.examples import to_lists
-from tinygrad_vi.show.plot import RED, Plot, new_figure, styled
+from tinygrad_vi.show.palette import GRADIENT, HEIGHTS, INK, PAPER
+from tinygrad_vi.show.plot import Plot, new_figure, styled
 from tinygrad_vi.show.writing.numerals import write_number
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
-from tinygrad_vi.show.training.contours import INK, LEVELS, SHADES, SMALL
+from tinygrad_vi.show.training.contours import LEVELS, SMALL
 from tinygrad_vi.show.training.mean_loss import import_numpy
 
 ROUNDING = 16.0 * 2.0**-52  # of an eigenvalue, or of a product with it
@@ -170,8 +171,8 @@ def _draw_quadratic(H: Array, eigenvalues: Array, eigenvectors: Array, c: Array,
     energy = np.einsum("...i,ij,...j->...", away, H, away) / 2
     for k, (rate, path) in enumerate(paths.items()):
         axis = styled(figure.add_subplot(rows, columns, k + 1))
-        axis.contourf(*sides, energy, levels=LEVELS, cmap=SHADES, alpha=0.6)
-        axis.contour(*sides, energy, levels=LEVELS, colors="white", linewidths=0.6)
+        axis.contourf(*sides, energy, levels=LEVELS, cmap=HEIGHTS, alpha=0.6)
+        axis.contour(*sides, energy, levels=LEVELS, colors=PAPER, linewidths=0.6)
         axis.grid(visible=False)
         for i in (0, 1):
             along = 0.95 * half * eigenvectors[:, i]
@@ -179,8 +180,8 @@ def _draw_quadratic(H: Array, eigenvalues: Array, eigenvectors: Array, c: Array,
             axis.plot(
                 *np.array([c - along, c + along]).T, label=f"λ{'₁₂'[i]} = {write_number(eigenvalues[i], 4)}", **style
             )
-        axis.plot(*path.T, "o-", color=RED, markersize=3, linewidth=1.2)
-        axis.plot(*path[:1].T, "o", color="white", markeredgecolor=INK, markersize=8)
+        axis.plot(*path.T, "o-", color=GRADIENT, markersize=3, linewidth=1.2)
+        axis.plot(*path[:1].T, "o", color=PAPER, markeredgecolor=INK, markersize=8)
         axis.set_box_aspect(1)
         axis.set_xlim(sides[0][0], sides[0][-1])
         axis.set_ylim(sides[1][0], sides[1][-1])

@@ -8,14 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_vi.checks import counted
-from tinygrad_vi.show.plot import (
-    BLUE,
-    GREEN,
-    RED,
-    Plot,
-    new_figure,
-    styled,
-)
+from tinygrad_vi.show.palette import RIGHT, THIRD, VALUE, WRONG
+from tinygrad_vi.show.plot import Plot, new_figure, styled
 from tinygrad_vi.show.training.gradients import LayerGradients, draw_sizes
 from tinygrad_vi.show.training.plots import label_numbers
 
@@ -173,7 +167,7 @@ def _draw_course(
     steps = range(1, len(numbers) + 1)
     until = len(numbers) if full else epochs[-1]
     marked = [epoch for epoch in epochs if epoch]  # before the first step there is no loss
-    for column, color, style, label in ((numbers, BLUE, "-", name), (validation, RED, "--", f"validation {name}")):
+    for column, color, style, label in ((numbers, VALUE, "-", name), (validation, THIRD, "-.", f"validation {name}")):
         if len(column):
             axis.plot(steps, column, color=color, linestyle=style, alpha=0.25)
             axis.plot(steps[:until], column[:until], color=color, linestyle=style, label=label)
@@ -201,7 +195,7 @@ def _draw_layers(axis: Any, gradients: LayerGradients, limits: tuple[float, floa
     axis.set_ylabel("gradient (RMS)")
     healthy = gradients.remarks[0][0] == "healthy"
     text = "\n".join(_badge(gradients, letters))
-    axis.set_title(text, fontsize=SMALL, color=GREEN if healthy else RED, fontweight="bold", y=1.0)
+    axis.set_title(text, fontsize=SMALL, color=RIGHT if healthy else WRONG, fontweight="bold", y=1.0)
 
 
 def _badge(gradients: LayerGradients | None, letters: int) -> list[str]:

@@ -7,12 +7,8 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
-from tinygrad_vi.show.plot import (
-    CLASS_COLORS,
-    MARKERS,
-    RED,
-    padded,
-)
+from tinygrad_vi.show.palette import CLASSES, INK, VALUE
+from tinygrad_vi.show.plot import MARKERS, padded
 from tinygrad_vi.show.training.plots import draw_boundary, numbers_of, plane
 
 # --- What the model answers -------------------------------------------------------------------------------------------
@@ -54,10 +50,15 @@ class Curve:
         n = len(self.line)
         data, curves = list(zip(*self.targets, strict=True)), list(zip(*answers[:n], strict=True))
         for k, column in enumerate(data):
-            marks = {"s": size, "marker": MARKERS[k % len(MARKERS)], "color": _color(k), "linewidths": 0}
+            marks = {
+                "s": size,
+                "marker": MARKERS[k % len(MARKERS)],
+                "color": INK if len(data) == 1 else _color(k),
+                "linewidths": 0,
+            }
             axis.scatter(self.xs, column, alpha=0.5, label=numbered("data", k, data), **marks)
         for k, curve in enumerate(curves):
-            color = RED if len(curves) == 1 else _color(k)
+            color = VALUE if len(curves) == 1 else _color(k)
             axis.plot(self.line, curve, color=color, linewidth=2, label=numbered("model", k, curves))
         axis.set_xlim(self.line[0], self.line[-1])
         if len(curves) != len(data):  # scores of classes, perhaps
@@ -69,7 +70,7 @@ class Curve:
 
 
 def _color(k: int) -> str:
-    return CLASS_COLORS[k % len(CLASS_COLORS)]
+    return CLASSES[k % len(CLASSES)]
 
 
 def numbered(name: str, k: int, columns: Sequence[Any]) -> str:
@@ -88,7 +89,7 @@ def view_of(
     if len(rows[0]) == 1:
         return Curve(X, y, steps, labels or ("x", "y"))
     classes = all(float(t).is_integer() for target in targets for t in target)
-    if len(rows[0]) == 2 and classes and len({tuple(target) for target in targets}) <= len(CLASS_COLORS):
+    if len(rows[0]) == 2 and classes and len({tuple(target) for target in targets}) <= len(CLASSES):
         single = all(len(target) == 1 for target in targets)
         return Plane(rows, [t for [t] in targets] if single else y, steps, labels or ("x1", "x2"), threshold)
     return None

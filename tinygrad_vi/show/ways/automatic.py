@@ -15,7 +15,7 @@ from tinygrad_vi.checks import counted, whole_number
 from tinygrad_vi.derivatives import grad
 from tinygrad_vi.graph import topological_order
 from tinygrad_vi.numerical import CENTRAL_STEP, FORWARD_STEP, numerical_gradient
-from tinygrad_vi.show.plot import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
+from tinygrad_vi.show.palette import GRADIENT, INK, LINE, PAPER, RIGHT, THIRD, VALUE
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, count_operations, lecture_function
 from tinygrad_vi.show.ways.report import Panel, count_cell, legend, log_axis, text_cell, write_times
@@ -69,11 +69,11 @@ class DerivativeCost(Panel):
     """What `derivative_cost` counted and measured.  rows: a `Cost` for each number of inputs."""
 
     STYLES = {  # noqa: RUF012
-        "forward differences": (BLUE, "o"),
-        "central differences": (GREEN, "s"),
-        "forward mode": (ORANGE, "^"),
-        "reverse mode": (RED, "D"),
-        COMPILED: (PURPLE, "P"),
+        "forward differences": (VALUE, "o"),
+        "central differences": (RIGHT, "s"),
+        "forward mode": (THIRD, "^"),
+        "reverse mode": (GRADIENT, "D"),
+        COMPILED: (INK, "P"),
     }
 
     def __init__(self, question: FunctionAtPoint, copies: Sequence[int]) -> None:
@@ -112,8 +112,8 @@ class DerivativeCost(Panel):
                 axis.plot(ns, [row.counted[method] for row in self.rows], markersize=4.5, **style)
                 style["label"] = ""
             times = [row.measured.get(method, math.nan) for row in self.rows]
-            axis.plot(ns, times, ":", markersize=6, markerfacecolor="white", **style)
-        axis.plot([], [], ":", color=GREY, marker="o", markerfacecolor="white", label="open marks: by the clock")
+            axis.plot(ns, times, ":", markersize=6, markerfacecolor=PAPER, **style)
+        axis.plot([], [], ":", color=LINE, marker="o", markerfacecolor=PAPER, label="open marks: by the clock")
         log_axis(axis, "y")
         log_axis(axis, "x")
         axis.set_xticks(ns, [str(n) for n in ns])

@@ -12,7 +12,7 @@ from tinygrad_vi.derivatives import grad
 from tinygrad_vi.differences import corner
 from tinygrad_vi.graph import topological_order
 from tinygrad_vi.numerical import rounded_size
-from tinygrad_vi.show.plot import BLUE, GREEN, GREY, RED
+from tinygrad_vi.show.palette import GRADIENT, LINE, PAPER, RIGHT, VALUE
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, lecture_function
 from tinygrad_vi.show.ways.report import Panel, legend, log_axis, number_cell, text_cell
@@ -70,7 +70,7 @@ class NumericalError(Panel):
     """
 
     #: color, marker and line
-    STYLES = {"forward": (BLUE, "o", "-"), "central": (GREEN, "s", "--")}  # noqa: RUF012
+    STYLES = {"forward": (VALUE, "o", "-"), "central": (RIGHT, "s", "--")}  # noqa: RUF012
     LAWS = {"forward": "h|f ″| / 2", "central": "h²|f ‴| / 6"}  # noqa: RUF012
 
     def __init__(self, question: FunctionAtPoint, i: int, steps: Sequence[float]) -> None:
@@ -162,13 +162,13 @@ class NumericalError(Panel):
         ends = min(steps), max(steps)
         if errors and 0.0 < self.rounding < math.inf:
             size = "ε|f|" if self.largest_term == abs(self.value) else "ε · largest term"
-            axis.plot(ends, [self.rounding / h for h in ends], ":", color=GREY, label=f"rounding: {size} / h")
+            axis.plot(ends, [self.rounding / h for h in ends], ":", color=LINE, label=f"rounding: {size} / h")
         for method, (c, p) in self.truncation.items():
             if 0.0 < c < math.inf:
                 line = {"color": self.STYLES[method][0], "linewidth": 1, "linestyle": "-." if p == 1 else ":"}
                 axis.plot(ends, [c * h**p for h in ends], label=f"truncation: {self.LAWS[method]}", **line)
         if precision:
-            axis.axhline(precision, color=RED, linewidth=1, linestyle=(0, (8, 4)), label="automatic: about ε|f ′|")
+            axis.axhline(precision, color=GRADIENT, linewidth=1, linestyle=(0, (8, 4)), label="automatic: about ε|f ′|")
         log_axis(axis, "x")
         log_axis(axis, "y")
         axis.set_ylim(low, high)
@@ -195,11 +195,11 @@ class NumericalError(Panel):
                       label=f"{method}: error 0")  # fmt: skip
         best = self.best.get(method)
         if best and best.error > 0.0 and not self.kink:
-            axis.plot(best.h, best.error, "*", color=color, markersize=15, markeredgecolor="white")
+            axis.plot(best.h, best.error, "*", color=color, markersize=15, markeredgecolor=PAPER)
             words = f"best h = {write_number(best.h)}"
             offset = 24 if method == "forward" else -16  # inside one U, below the other
             axis.annotate(words, (best.h, best.error), (0, offset), textcoords="offset points", color=color, fontsize=9,
-                          ha="center", path_effects=[withStroke(linewidth=3, foreground="white")])  # fmt: skip
+                          ha="center", path_effects=[withStroke(linewidth=3, foreground=PAPER)])  # fmt: skip
 
 
 def _runs(row: Sequence[Difference], places: Sequence[int]) -> str:

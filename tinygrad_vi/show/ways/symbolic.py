@@ -15,7 +15,7 @@ from tinygrad_vi.checks import counted, whole_number
 from tinygrad_vi.graph import topological_order
 from tinygrad_vi.own import written_out as written_with_others
 from tinygrad_vi.rows import Operation
-from tinygrad_vi.show.plot import BLUE, GREEN, ORANGE, RED
+from tinygrad_vi.show.palette import GRADIENT, LINE, RIGHT, VALUE
 from tinygrad_vi.show.tapes.table import Table
 from tinygrad_vi.show.ways.at_a_point import F, FunctionAtPoint, count_operations, lecture_function
 from tinygrad_vi.show.ways.report import Panel, count_cell, legend, log_axis, text_cell, write_times
@@ -81,10 +81,10 @@ class ExpressionGrowth(Panel):
 
     #: label, color, marker and line
     LINES = {  # noqa: RUF012
-        "derivative": ("f′ written out", RED, "o", "-"),
-        "function": ("f written out", ORANGE, "^", "--"),
-        "shared": ("f and f′, parts shared", BLUE, "s", "-."),
-        "record": ("f and f′, our record", GREEN, "D", "-"),
+        "derivative": ("f′ written out", GRADIENT, "o", "-"),
+        "function": ("f written out", LINE, "^", "--"),
+        "shared": ("f and f′, parts shared", VALUE, "s", "-."),
+        "record": ("f and f′, our record", RIGHT, "D", "-"),
     }
 
     def __init__(self, question: FunctionAtPoint, i: int, depth: int, max_operations: int) -> None:
