@@ -451,6 +451,7 @@ TIES = {
     "leaky relu": (lambda a, b, c: leaky_relu(a * b - c, 0.25), (0.1, 3.0, PRODUCT)),
     "a scaled sum": (lambda a, b: abs(0.1 * (a + b) - 0.3), (1.0, 2.0)),
     "a constant times a constant": (lambda x: abs(0.1 * (3.0 * x) - PRODUCT), (1.0,)),
+    "a number, a scaled number and a constant": (lambda a, b: abs(a + 0.1 * b - (0.07 + 0.1 * 3.0)), (0.07, 3.0)),
     "constants that cancel": (lambda x: abs(10.0 * (0.1 * x) - x), (3.0,)),
     "a sum from the left": (lambda a, b, c, d: abs(a + b + c - d), (0.1, 0.2, 0.3, 0.1 + 0.2 + 0.3)),
     "a sum from the right": (lambda a, b, c, d: abs(a + (b + c) - d), (0.1, 0.2, 0.3, 0.1 + (0.2 + 0.3))),

@@ -163,3 +163,23 @@ def test_zeros_keep_their_signs_in_short_sums():
             found = step([a, b])
             for x, y in zip(found.tolist(), [a + b, a * b, 3.0 * a], strict=True):
                 assert math.copysign(1.0, x) == math.copysign(1.0, y)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda a, b, c: 0.1 * (a + b) - 0.7 * c,
+        lambda a, b, c: a + 0.1 * b - 0.3 * c,
+        lambda a, b, c: a * b - 0.1 * c,
+        lambda a, b, c: 0.1 * (3.0 * a) + b * c,
+    ],
+)
+def test_what_a_corner_hangs_on_is_rounded_as_in_the_scalar_code(function):
+    """Each product and each sum rounded, none of them fused: abs(f - what Python finds for f) is 0, and so its slope."""
+    rng = np.random.default_rng(0)
+    for at in rng.uniform(-2.0, 2.0, (50, 3)).tolist():
+        corner = function(*at)
+        step = compile(lambda p, corner=corner: abs(function(*p) - corner), backend="native")
+        value, gradient = step.value_and_grad(at)
+        assert value == 0.0
+        assert gradient.tolist() == [0.0] * 3

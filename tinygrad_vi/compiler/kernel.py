@@ -168,6 +168,27 @@ def ordered_of_number(bias, row, number, k, k1, a, b, c, r, r1, S, M):
     return s
 
 
+# The order of a short sum.  Numba gives the flags of a function to all that is written in it, so these have their own.
+
+
+@unfused_here
+def in_order_20(a, b, c, k, M):
+    """c * M[a] + c * M[a], each product and the sum rounded."""
+    return ordered_20(a, b, c, k, M)
+
+
+@unfused_here
+def in_order_11(a, b, c, k, M):
+    """c * M[a] + c * (M[a] * M[b])"""
+    return ordered_11(a, b, c, k, M)
+
+
+@unfused_here
+def in_order_30(a, b, c, k, M):
+    """c * M[a] + c * M[a] + c * M[a], from left to right."""
+    return ordered_30(a, b, c, k, M)
+
+
 @unfused
 def steps_of(a, b, j, products):
     """By how many rows the factors of a product go on: behind the products of a dot stand those of the next."""
@@ -803,11 +824,11 @@ def run_numbers(code, constants, first, last, row, number, a, b, c, S, M, T, pac
         elif op == codes.DOT_03:
             M[y] = dot_03(a, b, c, k, M)
         elif op == codes.ORDERED_20:
-            M[y] = ordered_20(a, b, c, k, M)
+            M[y] = in_order_20(a, b, c, k, M)
         elif op == codes.ORDERED_11:
-            M[y] = ordered_11(a, b, c, k, M)
+            M[y] = in_order_11(a, b, c, k, M)
         elif op == codes.ORDERED_30:
-            M[y] = ordered_30(a, b, c, k, M)
+            M[y] = in_order_30(a, b, c, k, M)
         elif op == codes.DOT:
             s = S[np.uint32(code[j, BIAS])]
             for i in range(code[j, A], code[j, B]):
