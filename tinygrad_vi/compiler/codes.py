@@ -13,7 +13,7 @@ DOT, GEMM, PACK, SUM, OUTER = range(5)
 #: tanh and sech of one row at once; the second destination is in B
 TANH_AND_SECH = NDTRI + 1
 #: a dot that is added up from left to right and rounded at each step; a sum of products that is rounded once, at the
-#: end, with a row to work in in C; a constant times the product of two rows, A and B, which many dots are
+#: end; a constant times the product of two rows, A and B, which many dots are
 ORDERED, ONCE, PRODUCT = range(TANH_AND_SECH + 1, TANH_AND_SECH + 4)
 
 #: On numbers that are the same for all examples, in forms of their own: A + B, A * B, constant * A; and dots of two or

@@ -196,43 +196,20 @@ def steps_of(a, b, j, products):
 
 
 @unfused
-def once(row, number, k, k1, a, b, c, r, r1, S, M, y, work, stride, n):
+def once(row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n):
     """M[y] = sum of S[number] * M[row] + sum of c * (M[a] * M[b]), rounded once.
 
     What each addition rounds off is added up apart (D. E. Knuth's TwoSum; T. Ogita, S. M. Rump, S. Oishi, 2005).  Where
     a sum on the way overflows, all of it is added up once more, 2**-64 times as large.
     """
-    for i in range(0, n, LANES):
-        once_vector(row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
-    finite = True
-    for i in range(n):
-        finite = finite and abs(M[y + i]) < np.inf
-    if finite:
-        return
-    scale = 2.0**-64
-    for i in range(n):
-        M[y + i] = 0.0
-        M[work + i] = 0.0
-    for j in range(k, k1):
-        u, factor = np.uint64(row[j]) * stride, S[number[j]]
+    for scale in (1.0, 2.0**-64):
+        finite = True
+        for i in range(0, n, LANES):
+            once_vector(scale, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, i)
         for i in range(n):
-            x = scale * (factor * M[u + i])
-            s = M[y + i]
-            t = s + x
-            z = t - s
-            M[work + i] += (s - (t - z)) + (x - z)
-            M[y + i] = t
-    for j in range(r, r1):
-        u, v = np.uint64(a[j]) * stride, np.uint64(b[j]) * stride
-        for i in range(n):
-            x = scale * (c[j] * (M[u + i] * M[v + i]))
-            s = M[y + i]
-            t = s + x
-            z = t - s
-            M[work + i] += (s - (t - z)) + (x - z)
-            M[y + i] = t
-    for i in range(n):
-        M[y + i] = (M[y + i] + M[work + i]) / scale
+            finite = finite and abs(M[y + i]) < np.inf
+        if finite:
+            return
 
 
 @exact
@@ -919,7 +896,7 @@ def run(code, constants, first, last, row, number, a, b, c, S, M, T, stride, n):
                 logsumexp(a, r, r1, M, y, x, x1, stride, n)
             elif op == codes.ONCE:
                 k, k1 = np.int64(code[j, A]), np.int64(code[j, B])
-                once(row, number, k, k1, a, b, c, r, r1, S, M, y, x2, stride, n)
+                once(row, number, k, k1, a, b, c, r, r1, S, M, y, stride, n)
             else:
                 elementwise(op, M, y, x, x1, x2, constants[j], m)
 

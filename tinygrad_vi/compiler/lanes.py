@@ -255,14 +255,17 @@ def _of_numbers(terms, products, flags=FUSED):
 
 
 @intrinsic
-def _once(_, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first):
+def _once(_, scale, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first):
+    arguments = (scale, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first)
+
     def write(context, builder, signature, values):
         to = _Builder(context, builder)
-        row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first = to.pointers(signature, values)
+        scale, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first = to.pointers(signature, values)
+        scale = to.spread(scale)
         total, rest = to.variables(2, to.zero)
 
         def add(x):
-            s = builder.load(total)
+            x, s = builder.fmul(scale, x), builder.load(total)
             t = builder.fadd(s, x)
             z = builder.fsub(t, s)
             lost = builder.fadd(builder.fsub(s, builder.fsub(t, z)), builder.fsub(x, z))
@@ -274,10 +277,11 @@ def _once(_, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first):
         with to.loop(r, r1) as (i, _):
             x, z = [to.vector(to.row(M, factor, i, stride, first)) for factor in (a, b)]
             add(builder.fmul(to.spread(to.number(c, i)), builder.fmul(x, z)))
-        to.write(to.place(M, builder.add(y, first)), 0, builder.fadd(builder.load(total), builder.load(rest)))
+        found = builder.fdiv(builder.fadd(builder.load(total), builder.load(rest)), scale)
+        to.write(to.place(M, builder.add(y, first)), 0, found)
         return context.get_dummy_value()
 
-    return types.void(row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first), write
+    return types.void(*arguments), write
 
 
 def _gemm(dots, vectors):
@@ -445,17 +449,17 @@ def _of_numbers_in_python(terms, products, _=FUSED):
     return dot
 
 
-def _once_in_python(row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first):
+def _once_in_python(scale, row, number, k, k1, a, b, c, r, r1, S, M, y, stride, first):
     for i in range(int(first), int(first) + LANES):
         s, rest = 0.0, 0.0
         linear = [S[number[q]] * M[int(row[q]) * int(stride) + i] for q in range(k, k1)]
         products = [c[q] * (M[int(a[q]) * int(stride) + i] * M[int(b[q]) * int(stride) + i]) for q in range(r, r1)]
-        for x in linear + products:
+        for x in (scale * x for x in linear + products):
             t = s + x
             z = t - s
             rest += (s - (t - z)) + (x - z)
             s = t
-        M[int(y) + i] = s + rest
+        M[int(y) + i] = (s + rest) / scale
 
 
 def _gemm_in_python(dots, vectors):

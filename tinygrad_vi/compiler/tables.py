@@ -190,6 +190,7 @@ class _Assembler:
         self.scaled_rows: dict[tuple[int, float], int] = {}
         self.summed: dict[tuple[int, int], int] = {}
         self.packed: dict[tuple[tuple[int, ...], ...], int] = {}
+        self.weighted: dict[int, tuple[int, ...]] = {}
         self.alike: Counter[tuple[int, ...]] = Counter()
         self.work, self.work_rows = 0, 0
         self.scales: dict[int, float] = {}
@@ -200,7 +201,8 @@ class _Assembler:
             self._place(node)
         within = self._join_scales()
         sums = [node for node in self.live if self.form.kinds[node] == FREE and self.form.mapped[node]]
-        self.alike = Counter(filter(None, [self._weighted(node) for node in sums]))
+        self.weighted = {node: found for node in sums if (found := self._weighted(node))}
+        self.alike = Counter(self.weighted.values())
         for node in self.live:
             if node in within:
                 continue
@@ -365,10 +367,10 @@ class _Assembler:
             (self.row[u], self._scaled(ONE, c)) if self.form.mapped[u] else (rows(ONE), self._scaled(u, c))
             for c, u in plain
         ]
-        start, first, work = len(self.linear), len(self.products), self._new(mapped)
+        start, first = len(self.linear), len(self.products)
         self.linear += linear
         self.products += products
-        code: list[float] = [ONCE, self.row[node], start, len(self.linear), work, first, len(self.products), 0, 0.0]
+        code: list[float] = [ONCE, self.row[node], start, len(self.linear), 0, first, len(self.products), 0, 0.0]
         (stage.mapped if mapped else stage.unmapped).append(code)
 
     def _total(self, row: int, stage: int) -> int:
@@ -398,7 +400,7 @@ class _Assembler:
         weights = [self.row[factor] if c == 1.0 else self._scaled(factor, c) for _, factor, c in linear]
         rows, stage = tuple([row for row, _, _ in linear]), self.stages[number]
         scale = self.scales.get(node, 1.0)
-        weighted = self._weighted(node) if scale == 1.0 else ()
+        weighted = self.weighted.get(node, ()) if scale == 1.0 else ()
         if len(weighted) < len(linear) + len(products) and self.alike[weighted] > 1:
             self._in_two(self.row[node], bias, linear, weights, products, stage)
             return
